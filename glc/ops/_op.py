@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shape every op in `glc.ops` shares: one callable with its honest reference beside it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Generic, ParamSpec, TypeVar
+
+_Params = ParamSpec("_Params")
+_Result = TypeVar("_Result")
+
+
+class Op(Generic[_Params, _Result]):
+    """A callable op with its float64 `reference` and its unregistered `plain` form.
+
+    Calling the op goes through `torch.library`, so that it survives `torch.compile`, fake tensors
+    and autograd. `plain` computes the same on real tensors without the dispatcher's overhead: it
+    is what the codec's inner loop calls. `reference` is slow, obvious torch code in float64.
+
+    Args:
+        call: the public, documented function.
+        reference: same signature; float64 arithmetic, any device.
+        plain: same signature; no autograd, no tracing.
+    """
+
+    def __init__(
+        self,
+        call: Callable[_Params, _Result],
+        *,
+        reference: Callable[..., _Result],
+        plain: Callable[_Params, _Result],
+    ) -> None:
+        functools.update_wrapper(self, call)
+        self._call = call
+        self.reference = reference
+        self.plain = plain
+
+    def __call__(self, *args: _Params.args, **kwargs: _Params.kwargs) -> _Result:
+        return self._call(*args, **kwargs)
