@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make help` lists the targets. Two of them need nothing but Python 3.11+ and a C++ compiler:
+#   make demo   sets up .venv and compresses and restores a sample photograph
+#   make test   sets up .venv and runs the tests
+# To use an environment of your own: make test PYTHON=/path/to/python (nothing is installed then).
+-include local.mk
+
+VENV ?= .venv
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# An environment of our own is made on demand; one given from outside is taken as it is.
+ifndef PYTHON
+PYTHON := $(VENV)/bin/python
+RUNTIME := $(VENV)/.installed-runtime
+TESTING := $(VENV)/.installed-test
+TOOLS := $(VENV)/.installed-dev
+else
+RUNTIME := native
+TESTING := native
+TOOLS := native
+endif
+
+NATIVE_SOURCES := CMakeLists.txt setup.py $(shell find csrc cmake -type f 2>/dev/null)
+BOOTSTRAP ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo ok),$(p))))
+SAMPLE := examples/images/kodim23.png
+CPP_BUILD ?= build/native
+
+.PHONY: help
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/bin/python:
+	@test -n "$(BOOTSTRAP)" || { echo "Python 3.11 or newer was not found on the PATH" >&2; exit 1; }
+	@echo "== creating $(VENV) with $(BOOTSTRAP)"
+	@$(BOOTSTRAP) -m venv $(VENV) || { echo "the venv module is missing (Debian: apt install python3-venv)" >&2; exit 1; }
+
+$(VENV)/.installed-torch: requirements/cpu.txt | $(VENV)/bin/python
+	@echo "== installing the pinned CPU build of torch (the largest download, about 200 MB)"
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -r requirements/cpu.txt
+	@touch $@
+
+$(VENV)/.installed-runtime: pyproject.toml $(NATIVE_SOURCES) $(VENV)/.installed-torch
+	@echo "== building and installing glc"
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -c requirements/cpu.txt -e .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml $(VENV)/.installed-runtime
+	@echo "== installing the test tools"
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -c requirements/cpu.txt -e '.[test]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed-test
+	@echo "== installing the development tools"
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -c requirements/cpu.txt -e '.[dev]'
+	@touch $@
+
+.PHONY: native
+native:
+	@GLC_WERROR=ON $(PYTHON) setup.py --quiet build_ext --inplace
+
+.PHONY: dev
+dev: $(TOOLS)  ## build the native module in place, warnings as errors
+ifneq ($(TOOLS),native)
+	@GLC_WERROR=ON $(PYTHON) setup.py --quiet build_ext --inplace
+endif
+
+.PHONY: demo
+demo: $(RUNTIME)  ## set up, then compress and restore a sample photograph
+	@$(PYTHON) -m glc demo $(SAMPLE)
+
+.PHONY: test
+test: $(TESTING)  ## set up, then run the tests
+	@$(PYTHON) -m pytest
+
+.PHONY: test-cpp
+test-cpp:  ## native tests under the address and undefined-behaviour sanitizers
+	cmake -S . -B $(CPP_BUILD) -DCMAKE_BUILD_TYPE=Debug -DGLC_SANITIZE=address,undefined -DGLC_CUDA=OFF
+	cmake --build $(CPP_BUILD) --parallel
+	ctest --test-dir $(CPP_BUILD) --output-on-failure
+
+.PHONY: test-gpu
+test-gpu: $(TESTING)  ## the tests that need a CUDA device
+	@$(PYTHON) -m pytest -m cuda
+
+.PHONY: gpu-check
+gpu-check: $(TESTING)  ## CUDA tests and benchmarks; writes benchmarks/results/
+	@$(PYTHON) -m pytest -m cuda
+	@$(PYTHON) -m pytest benchmarks --benchmark-only -m cuda
+
+.PHONY: bench
+bench: $(TESTING)  ## every benchmark, each beside its peers
+	@$(PYTHON) -m pytest benchmarks --benchmark-only
+
+.PHONY: fmt
+fmt: $(TOOLS)  ## format Python and C++
+	@$(PYTHON) -m ruff check --fix-only --quiet . ; $(PYTHON) -m ruff format .
+	@clang-format -i $$(git ls-files '*.cpp' '*.h' '*.cu' '*.cuh')
+
+.PHONY: lint
+lint: $(TOOLS)  ## ruff and mypy
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+
+.PHONY: ci
+ci:  ## everything CI checks, on this machine
+	@.ci/run

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/cpu_features.h"
+
+#include <array>
+#include <cstdlib>
+#include <string>
+
+#include "glc/error.h"
+
+namespace glc {
+namespace {
+
+CpuFeatures detect() {
+  CpuFeatures out;
+#if defined(__aarch64__) || defined(_M_ARM64)
+  out.neon = true;
+#elif defined(__x86_64__) && defined(__GNUC__)
+  __builtin_cpu_init();
+  out.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+             __builtin_cpu_supports("bmi2");
+  out.avx512 = out.avx2 && __builtin_cpu_supports("avx512f") &&
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("avx512dq");
+#endif
+  return out;
+}
+
+bool available(Simd simd) {
+  const CpuFeatures& cpu = cpu_features();
+  switch (simd) {
+    case Simd::kScalar:
+      return true;
+    case Simd::kNeon:
+      return cpu.neon;
+    case Simd::kAvx2:
+      return cpu.avx2;
+    case Simd::kAvx512:
+      return cpu.avx512;
+  }
+  return false;
+}
+
+constexpr std::array kAll = {Simd::kAvx512, Simd::kAvx2, Simd::kNeon, Simd::kScalar};
+
+}  // namespace
+
+const CpuFeatures& cpu_features() {
+  static const CpuFeatures features = detect();
+  return features;
+}
+
+std::string_view simd_name(Simd simd) {
+  switch (simd) {
+    case Simd::kScalar:
+      return "scalar";
+    case Simd::kNeon:
+      return "neon";
+    case Simd::kAvx2:
+      return "avx2";
+    case Simd::kAvx512:
+      return "avx512";
+  }
+  return "unknown";
+}
+
+Simd simd_in_force() {
+  const char* asked = std::getenv("GLC_SIMD");  // NOLINT(concurrency-mt-unsafe)
+  if (asked == nullptr || *asked == '\0') {
+    for (const Simd simd : kAll) {
+      if (simd != Simd::kAvx512 && available(simd)) {  // AVX-512 only on request
+        return simd;
+      }
+    }
+    return Simd::kScalar;
+  }
+  for (const Simd simd : kAll) {
+    if (simd_name(simd) == asked) {
+      if (!available(simd)) {
+        throw Unsupported(std::string("simd: GLC_SIMD: this CPU has no ") + asked);
+      }
+      return simd;
+    }
+  }
+  throw Unsupported(std::string("simd: GLC_SIMD: expected scalar, neon, avx2 or avx512, got ") +
+                    asked);
+}
+
+}  // namespace glc

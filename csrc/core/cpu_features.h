@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace glc {
+
+/// Instruction sets that kernels are written for, weakest first.
+enum class Simd : std::uint8_t { kScalar, kNeon, kAvx2, kAvx512 };
+
+/// What this CPU and operating system can run. Read once.
+struct CpuFeatures {
+  bool neon = false;
+  bool avx2 = false;    ///< with FMA and BMI2, which our AVX2 files also use
+  bool avx512 = false;  ///< F, BW, VL and DQ together
+};
+
+[[nodiscard]] const CpuFeatures& cpu_features();
+
+/// The instruction set in force: the best available, or what GLC_SIMD=scalar|neon|avx2|avx512 asks
+/// for. Throws Unsupported when the variable names an unknown set or one this CPU lacks.
+[[nodiscard]] Simd simd_in_force();
+
+[[nodiscard]] std::string_view simd_name(Simd simd);
+
+}  // namespace glc

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <type_traits>
+
+#include "glc/error.h"
+#include "glc/views.h"
+
+// A DLPack capsule owns a reference to its tensor until it is consumed. We never consume one: the
+// capsule is held while the call runs, left named "dltensor", and its own destructor gives the
+// reference back. So a borrow costs no copy and leaves nothing to clean up.
+
+namespace glc::python {
+
+/// The parts of the DLPack binary interface (version 0.x, unversioned capsule) that we read.
+namespace dlpack_abi {
+enum DeviceType : std::int32_t { kCpu = 1, kCuda = 2, kCudaHost = 3, kCudaManaged = 13 };
+enum TypeCode : std::uint8_t { kInt = 0, kUInt = 1, kFloat = 2, kBool = 6 };
+struct Device {
+  std::int32_t type;
+  std::int32_t id;
+};
+struct DataType {
+  std::uint8_t code;
+  std::uint8_t bits;
+  std::uint16_t lanes;
+};
+struct Tensor {
+  void* data;
+  Device device;
+  std::int32_t ndim;
+  DataType dtype;
+  std::int64_t* shape;
+  std::int64_t* strides;  // in elements; null means C-contiguous
+  std::uint64_t byte_offset;
+};
+struct ManagedTensor {
+  Tensor tensor;
+  void* manager;
+  void (*deleter)(ManagedTensor*);
+};
+}  // namespace dlpack_abi
+
+/// Borrows a tensor for the duration of a call from a DLPack capsule or any object with
+/// __dlpack__ (detach a tensor that requires grad first). The tensor must be C-contiguous.
+/// Construct and destroy with the GIL held. Throws InvalidArgument.
+class Dlpack {
+ public:
+  Dlpack(const pybind11::handle& object, const char* op, const char* argument)
+      : where_(std::string(op) + ": " + argument) {
+    capsule_ = pybind11::isinstance<pybind11::capsule>(object)
+                   ? pybind11::reinterpret_borrow<pybind11::object>(object)
+                   : pybind11::object(object.attr("__dlpack__")());
+    if (PyCapsule_IsValid(capsule_.ptr(), "dltensor") == 0) {
+      throw InvalidArgument(where_ + ": expected a tensor or a fresh DLPack capsule");
+    }
+    void* pointer = PyCapsule_GetPointer(capsule_.ptr(), "dltensor");
+    tensor_ = &static_cast<dlpack_abi::ManagedTensor*>(pointer)->tensor;
+    for (std::int32_t d = 0; d < tensor_->ndim; ++d) {
+      size_ *= tensor_->shape[d];
+    }
+    check_contiguous();
+  }
+
+  [[nodiscard]] bool on_cpu() const { return tensor_->device.type == dlpack_abi::kCpu; }
+  [[nodiscard]] bool on_cuda() const { return tensor_->device.type == dlpack_abi::kCuda; }
+  [[nodiscard]] std::int32_t device_id() const { return tensor_->device.id; }
+  [[nodiscard]] std::int64_t ndim() const { return tensor_->ndim; }
+  [[nodiscard]] std::int64_t size() const { return size_; }
+  [[nodiscard]] std::int64_t shape(std::int64_t d) const {
+    if (d < 0 || d >= ndim()) {
+      throw InvalidArgument(where_ + ": expected at least " + std::to_string(d + 1) +
+                            " dimensions, got " + std::to_string(ndim()));
+    }
+    return tensor_->shape[d];
+  }
+
+  /// All elements, flat, in row-major order; CPU memory only.
+  template <class T>
+  [[nodiscard]] std::span<T> span() const {
+    if (!on_cpu()) {
+      throw InvalidArgument(where_ + ": expected a CPU tensor");
+    }
+    return {pointer<T>(), static_cast<std::size_t>(size_)};
+  }
+
+  /// As a matrix [rows, cols]; exactly two dimensions; CPU memory only.
+  template <class T>
+  [[nodiscard]] MatrixView<T> matrix() const {
+    if (ndim() != 2) {
+      throw InvalidArgument(where_ + ": expected 2 dimensions, got " + std::to_string(ndim()));
+    }
+    return {span<T>().data(), shape(0), shape(1)};
+  }
+
+  /// First element, on whatever device the tensor is.
+  template <class T>
+  [[nodiscard]] T* pointer() const {
+    using Value = std::remove_const_t<T>;
+    constexpr std::uint8_t code = std::is_same_v<Value, bool>          ? dlpack_abi::kBool
+                                  : std::is_floating_point_v<Value>    ? dlpack_abi::kFloat
+                                  : std::is_unsigned_v<Value>          ? dlpack_abi::kUInt
+                                                                       : dlpack_abi::kInt;
+    const auto& dtype = tensor_->dtype;
+    if (dtype.code != code || dtype.bits != 8 * sizeof(Value) || dtype.lanes != 1) {
+      throw InvalidArgument(where_ + ": expected dtype " + type_name(code, 8 * sizeof(Value)) +
+                            ", got " + type_name(dtype.code, dtype.bits));
+    }
+    if (tensor_->data == nullptr) {
+      return nullptr;
+    }
+    return reinterpret_cast<T*>(static_cast<std::byte*>(tensor_->data) + tensor_->byte_offset);
+  }
+
+ private:
+  void check_contiguous() const {
+    if (tensor_->strides == nullptr || size_ == 0) {
+      return;
+    }
+    std::int64_t expected = 1;
+    for (std::int32_t d = tensor_->ndim; d-- > 0;) {
+      if (tensor_->shape[d] != 1 && tensor_->strides[d] != expected) {
+        throw InvalidArgument(where_ + ": expected a contiguous tensor, got strides");
+      }
+      expected *= tensor_->shape[d];
+    }
+  }
+
+  static std::string type_name(unsigned code, std::size_t bits) {
+    const char* kind = code == dlpack_abi::kInt     ? "int"
+                       : code == dlpack_abi::kUInt  ? "uint"
+                       : code == dlpack_abi::kFloat ? "float"
+                       : code == dlpack_abi::kBool  ? "bool"
+                                                    : "type code " ;
+    return code <= dlpack_abi::kFloat || code == dlpack_abi::kBool
+               ? kind + std::to_string(bits)
+               : kind + std::to_string(code) + " of " + std::to_string(bits) + " bits";
+  }
+
+  std::string where_;
+  pybind11::object capsule_;
+  const dlpack_abi::Tensor* tensor_ = nullptr;
+  std::int64_t size_ = 1;
+};
+
+}  // namespace glc::python

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <pybind11/pybind11.h>
+
+#include <exception>
+#include <string>
+
+#include "core/cpu_features.h"
+#include "glc/error.h"
+#include "glc/version.h"
+#include "python/bindings.h"
+
+namespace py = pybind11;
+
+namespace glc::python {
+namespace {
+
+// The exception classes are defined in Python (glc/errors.py), where their bases and docstrings
+// are readable; they are looked up when one is needed.
+void raise(const char* name, const std::exception& error) {
+  const py::object type = py::module_::import("glc.errors").attr(name);
+  py::set_error(type, error.what());
+}
+
+void translate(std::exception_ptr pointer) {
+  try {
+    if (pointer) {
+      std::rethrow_exception(pointer);
+    }
+  } catch (const InvalidArgument& error) {
+    raise("InvalidArgumentError", error);
+  } catch (const BitstreamError& error) {
+    raise("BitstreamError", error);
+  } catch (const Unsupported& error) {
+    raise("UnsupportedError", error);
+  } catch (const CudaError& error) {
+    raise("CudaError", error);
+  } catch (const Error& error) {
+    raise("GlcError", error);
+  }
+}
+
+py::dict build_info() {
+  py::dict info;
+  info["version"] = std::string(kVersion);
+#if defined(__clang__)
+  info["compiler"] = std::string("clang ") + __clang_version__;
+#elif defined(__GNUC__)
+  info["compiler"] = std::string("gcc ") + __VERSION__;
+#else
+  info["compiler"] = "unknown";
+#endif
+#ifdef NDEBUG
+  info["assertions"] = false;
+#else
+  info["assertions"] = true;
+#endif
+#ifdef GLC_WITH_CUDA
+  info["cuda"] = true;
+#else
+  info["cuda"] = false;
+#endif
+  const CpuFeatures& cpu = cpu_features();
+  py::list features;
+  if (cpu.neon) {
+    features.append("neon");
+  }
+  if (cpu.avx2) {
+    features.append("avx2");
+  }
+  if (cpu.avx512) {
+    features.append("avx512");
+  }
+  info["cpu_features"] = features;
+  info["simd"] = std::string(simd_name(simd_in_force()));
+  return info;
+}
+
+}  // namespace
+}  // namespace glc::python
+
+PYBIND11_MODULE(_core, m) {
+  using namespace glc::python;
+  m.doc() = "Native core of glc: coder, container and op kernels. Private; use glc.*";
+  m.attr("__version__") = std::string(glc::kVersion);
+  py::register_local_exception_translator(&translate);
+  m.def("build_info", &build_info, "Compiler, CPU features and backends of this build.");
+}

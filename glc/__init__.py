@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Generative latent coding: images to about a kilobyte and back.
+
+Importing this package loads neither torch nor the models; both arrive with the first attribute
+that needs them. `glc.rans`, `glc.cdf` and `glc.bitstream` need only numpy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from glc import errors
+from glc._core import __version__
+
+if TYPE_CHECKING:
+    from glc.codec import Codec, decode, encode, verify
+    from glc.models import GLC, load_official
+
+__all__ = [
+    "GLC",
+    "Codec",
+    "__version__",
+    "build_info",
+    "decode",
+    "encode",
+    "errors",
+    "load_official",
+    "verify",
+]
+
+# public name -> the module that defines it, imported on first use
+_LAZY = MappingProxyType(
+    {
+        "GLC": "glc.models",
+        "load_official": "glc.models",
+        "Codec": "glc.codec",
+        "decode": "glc.codec",
+        "encode": "glc.codec",
+        "verify": "glc.codec",
+    }
+)
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'glc' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def build_info() -> dict[str, object]:
+    """Describe the native build: version, compiler, CPU features and backends.
+
+    Returns:
+        `version`, `compiler`, `assertions` (debug checks compiled in), `cuda` (kernels compiled
+        in), `cpu_features` (what this CPU can run) and `simd` (what is in force; set
+        `GLC_SIMD=scalar|neon|avx2|avx512` before the first call to force one).
+
+    Raises:
+        UnsupportedError: `GLC_SIMD` names an instruction set this CPU lacks.
+    """
+    from glc import _core
+
+    return _core.build_info()

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m glc` is the `glc` command; `--cmakedir` prints where find_package(glc) looks."""
+
+import sys
+from pathlib import Path
+
+
+def cmake_dir() -> str:
+    """Return the folder of glcConfig.cmake in this installation.
+
+    Raises:
+        UnsupportedError: an in-place build, which has no installed headers.
+    """
+    from glc.errors import UnsupportedError
+
+    folder = Path(__file__).resolve().parent / "lib" / "cmake" / "glc"
+    if not (folder / "glcConfig.cmake").is_file():
+        raise UnsupportedError(
+            "cmakedir: this is an in-place build without an installed C++ library; "
+            "use add_subdirectory, or install with `pip install .`"
+        )
+    return str(folder)
+
+
+def main() -> int:
+    """Print the CMake folder, or hand over to the command line."""
+    from glc.errors import GlcError
+
+    if sys.argv[1:] == ["--cmakedir"]:
+        try:
+            print(cmake_dir())
+        except GlcError as error:
+            print(f"glc: {error}", file=sys.stderr)
+            return 2
+        return 0
+    from glc.cli import main as cli_main
+
+    return cli_main() or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
