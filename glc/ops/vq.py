@@ -219,7 +219,7 @@ class VectorQuantizer(nn.Module):
         Raises:
             InvalidArgumentError: the reservoir is empty or its width is not d.
         """
-        k, d = self.codebook.shape
+        d = self.codebook.shape[1]
         if reservoir.dim() != 2 or reservoir.shape[1] != d or reservoir.shape[0] == 0:
             raise InvalidArgumentError(
                 f"reseed: reservoir: expected [m >= 1, {d}], got {tuple(reservoir.shape)}"

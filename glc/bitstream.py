@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read and write the `.glc` container; `docs/format.md` is its specification."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from glc import _core
+from glc.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+FINGERPRINT_BYTES = 32
+N_PARTS = 4
+MAX_PIXELS = 178_956_970  # a 512 MiB RGB picture
+
+_MODEL_ID_BYTES = 2
+_LEVELS_PER_QUALITY = 21
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a file says about itself, without its checksum.
+
+    Attributes:
+        width: pixels, 1 .. 2^32 - 1.
+        height: pixels, 1 .. 2^32 - 1.
+        level: 0 .. 63, rate level, 21 x quality.
+        coder: descriptor byte of the coder stream: bits 0-2 log2 of the lanes, bit 3 escapes.
+        model_id: 2 bytes, the beginning of the model fingerprint.
+        version: format version; 0 while the format is not frozen.
+        profile: arithmetic profile; 0 means files are not yet portable between machines.
+    """
+
+    width: int
+    height: int
+    level: int
+    coder: int
+    model_id: bytes
+    version: int = 0
+    profile: int = 0
+
+    @property
+    def quality(self) -> float:
+        """The level on the user's scale, 0 .. 3."""
+        return self.level / _LEVELS_PER_QUALITY
+
+    @property
+    def n_lanes(self) -> int:
+        """Number of coder lanes."""
+        return int(1 << (self.coder & 7))
+
+    @property
+    def has_escapes(self) -> bool:
+        """Whether the payload holds an escape section."""
+        return bool(self.coder & 8)
+
+    @property
+    def portable(self) -> bool:
+        """Whether every machine is promised to decode the same picture."""
+        return self.profile > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accounting:
+    """Where the bits of a file go; the attributes sum to 8 * len(data).
+
+    Attributes:
+        magic: bits of the three letters.
+        version: bits of version and profile.
+        model_id: bits of the short model id.
+        level: bits of the rate level.
+        flags: bits of coder descriptor and reserved flags.
+        size: bits of width and height.
+        crc: bits of the checksum.
+        thresholds: bits of the four skip thresholds.
+        escapes: bits of the escape section with its length and padding.
+        states: bits of the initial lane states.
+        words: bits of the renormalisation words.
+    """
+
+    magic: int
+    version: int
+    model_id: int
+    level: int
+    flags: int
+    size: int
+    crc: int
+    thresholds: int
+    escapes: int
+    states: int
+    words: int
+
+    @property
+    def header(self) -> int:
+        """Bits of everything in front of the payload, checksum included."""
+        fields = (self.magic, self.version, self.model_id, self.level, self.flags, self.size)
+        return sum(fields) + self.crc
+
+    @property
+    def payload(self) -> int:
+        """Bits of thresholds, escapes, states and words."""
+        return self.thresholds + self.escapes + self.states + self.words
+
+    @property
+    def total(self) -> int:
+        """Bits of the file."""
+        return self.header + self.payload
+
+
+def _checked_fingerprint(fingerprint: bytes) -> bytes:
+    if len(fingerprint) != FINGERPRINT_BYTES:
+        raise InvalidArgumentError(
+            f"bitstream: fingerprint: expected {FINGERPRINT_BYTES} bytes, got {len(fingerprint)}"
+        )
+    return fingerprint
+
+
+def crc32c(data: Buffer) -> int:
+    """Compute the CRC-32C (Castagnoli) of bytes.
+
+    Args:
+        data: contiguous bytes.
+
+    Returns:
+        The checksum, 0 .. 2^32 - 1; 0xe3069283 for b"123456789".
+    """
+    return _core.crc32c(data)
+
+
+def pack(header: Header, payload: Buffer, fingerprint: bytes) -> bytes:
+    """Assemble a `.glc` file.
+
+    Args:
+        header: its model_id must be the first two bytes of the fingerprint.
+        payload: 4 bytes of skip thresholds, then the coder stream without its descriptor byte.
+        fingerprint: 32 bytes that identify the model; they enter the checksum, not the file.
+
+    Returns:
+        The file: header, CRC-32C, payload.
+
+    Raises:
+        InvalidArgumentError: a field out of range, a model id that is not the fingerprint's, or
+            a payload shorter than the thresholds.
+    """
+    model_id = header.model_id
+    if len(model_id) != _MODEL_ID_BYTES:
+        raise InvalidArgumentError(
+            f"pack: model_id: expected {_MODEL_ID_BYTES} bytes, got {len(model_id)}"
+        )
+    fields = ("width", "height", "level", "coder", "version", "profile")
+    for name in fields:
+        limit = 1 << 32 if name in ("width", "height") else 1 << 8
+        if not 0 <= getattr(header, name) < limit:
+            raise InvalidArgumentError(
+                f"pack: {name}: expected 0 .. {limit - 1}, got {getattr(header, name)}"
+            )
+    values = [getattr(header, name) for name in fields]
+    return _core.pack_container(*values, model_id, payload, _checked_fingerprint(fingerprint))
+
+
+def parse(data: Buffer, max_pixels: int = MAX_PIXELS) -> tuple[Header, memoryview]:
+    """Read the header of a `.glc` file and find its payload.
+
+    The checksum is not verified, because that takes the model's fingerprint: see `check`.
+
+    Args:
+        data: the whole file, contiguous bytes.
+        max_pixels: refuse pictures that claim more pixels than this.
+
+    Returns:
+        The header, and the payload as a view into data.
+
+    Raises:
+        BitstreamError: malformed or truncated; names field and byte offset.
+        UnsupportedError: written by a newer version, or under an unknown profile.
+        InvalidArgumentError: max_pixels below 1.
+    """
+    if max_pixels < 1:
+        raise InvalidArgumentError(f"parse: max_pixels: expected at least 1, got {max_pixels}")
+    view = memoryview(data).cast("B")
+    width, height, level, coder, version, profile, model_id, payload_offset = _core.parse_container(
+        view, min(max_pixels, (1 << 64) - 1)
+    )
+    header = Header(
+        width=width,
+        height=height,
+        level=level,
+        coder=coder,
+        model_id=model_id,
+        version=version,
+        profile=profile,
+    )
+    return header, view[payload_offset:]
+
+
+def check(data: Buffer, fingerprint: bytes) -> None:
+    """Verify that a file is whole and belongs to a model.
+
+    Args:
+        data: the whole file, contiguous bytes.
+        fingerprint: 32 bytes of the model that is about to decode it.
+
+    Raises:
+        BitstreamError: made by another model (names both ids), damaged (names both checksums), or
+            malformed as in `parse`.
+        UnsupportedError: written by a newer version, or under an unknown profile.
+        InvalidArgumentError: the fingerprint is not 32 bytes.
+    """
+    _core.check_container(data, _checked_fingerprint(fingerprint))
+
+
+def accounting(data: Buffer) -> Accounting:
+    """Say where the bits of a file go, without decoding it.
+
+    Args:
+        data: the whole file, contiguous bytes.
+
+    Returns:
+        Bits per field; they sum to 8 * len(data) exactly.
+
+    Raises:
+        BitstreamError: malformed as in `parse`, or a payload too short for what it announces.
+        UnsupportedError: written by a newer version, or under an unknown profile.
+    """
+    return Accounting(**_core.container_accounting(data))

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+import re
+import struct
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glc import bitstream
+from glc.bitstream import Header, accounting, check, crc32c, pack, parse
+from glc.errors import BitstreamError, InvalidArgumentError, UnsupportedError
+
+FINGERPRINT = bytes(range(200, 232))
+HEADER = Header(width=768, height=512, level=21, coder=2, model_id=FINGERPRINT[:2])
+THRESHOLDS = bytes([3, 0, 1, 2])
+STREAM = bytes(range(1, 17)) + b"words!"  # 4 lanes: 16 bytes of states, then 3 words
+PAYLOAD = THRESHOLDS + STREAM
+FILE = pack(HEADER, PAYLOAD, FINGERPRINT)
+
+headers = st.builds(
+    Header,
+    width=st.integers(1, 2**32 - 1),
+    height=st.integers(1, 2**32 - 1),
+    level=st.integers(0, 63),
+    coder=st.sampled_from([lanes | escapes for lanes in range(6) for escapes in (0, 8)]),
+    model_id=st.just(FINGERPRINT[:2]),
+)
+
+
+def crc32c_bit_by_bit(data: bytes) -> int:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def with_crc(head: bytes, payload: bytes) -> bytes:
+    crc = crc32c_bit_by_bit(FINGERPRINT + head + payload)
+    return head + struct.pack("<I", crc) + payload
+
+
+def test_ordinary_photo_needs_sixteen_bytes_of_header():
+    assert len(FILE) - len(PAYLOAD) == 16
+
+
+def test_layout_is_the_documented_one():
+    head = b"GLC" + bytes([0, 200, 201, 21, 2]) + b"\x80\x06" + b"\x80\x04"
+    assert with_crc(head, PAYLOAD) == FILE
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1, 7, 8, 9, 15, 16, 17, 31, 64, 1009])
+def test_crc_of_awkward_sizes(n_bytes):
+    data = bytes((i * 37 + 11) & 255 for i in range(n_bytes))
+    assert crc32c(data) == crc32c_bit_by_bit(data)
+
+
+def test_crc_of_the_published_check_value():
+    assert crc32c(b"123456789") == 0xE3069283
+
+
+@given(headers, st.binary(min_size=4, max_size=60))
+def test_round_trip(header, payload):
+    data = pack(header, payload, FINGERPRINT)
+    parsed, view = parse(data, max_pixels=2**64 - 1)
+    assert parsed == header
+    assert bytes(view) == payload
+    check(data, FINGERPRINT)
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_read_or_refused(data):
+    for blob in (data, b"GLC\x00" + data):
+        try:
+            parse(blob)
+            check(blob, FINGERPRINT)
+        except (BitstreamError, UnsupportedError):
+            continue
+
+
+def test_payload_is_a_view_into_the_file():
+    data = bytearray(FILE)
+    _, payload = parse(data)
+    data[-1] ^= 1
+    assert payload[-1] == data[-1]
+
+
+@pytest.mark.parametrize("n_bytes", range(len(FILE)))
+def test_truncated_at_every_byte(n_bytes):
+    with pytest.raises(BitstreamError):
+        check(FILE[:n_bytes], FINGERPRINT)
+    if n_bytes < 20:  # header and thresholds
+        with pytest.raises(BitstreamError, match=r"truncated \(at byte \d+\)$"):
+            parse(FILE[:n_bytes])
+
+
+@pytest.mark.parametrize("bit", range(8 * len(FILE)))
+def test_every_flipped_bit_is_noticed(bit):
+    data = bytearray(FILE)
+    data[bit // 8] ^= 1 << (bit % 8)
+    with pytest.raises((BitstreamError, UnsupportedError)):
+        check(data, FINGERPRINT)
+
+
+def test_wrong_model_names_both_ids():
+    other = bytes([1, 2]) + FINGERPRINT[2:]
+    with pytest.raises(BitstreamError, match=r"expected 0102 of this model, got c8c9: .*byte 4"):
+        check(FILE, other)
+
+
+def test_wrong_model_with_the_same_short_id_fails_the_checksum():
+    other = FINGERPRINT[:31] + b"\x00"
+    with pytest.raises(BitstreamError, match=r"crc: .*damaged or was made by another model"):
+        check(FILE, other)
+
+
+def head(version=0, level=21, flags=2, size=b"\x80\x06\x80\x04", magic=b"GLC"):
+    return magic + bytes([version, 200, 201, level, flags]) + size
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        (head(magic=b"GLX"), BitstreamError, r"magic: .*not a \.glc file \(at byte 0\)"),
+        (head(version=0x10), UnsupportedError, r"version: expected 0, got 1: .*byte 3"),
+        (head(version=0x01), UnsupportedError, r"profile: expected 0, got 1: .*byte 3"),
+        (head(level=64), BitstreamError, r"level: expected 0\.\.63, got 64 \(at byte 6\)"),
+        (head(flags=0x12), BitstreamError, r"flags: .*reserved bits zero, got 0x12 \(at byte 7\)"),
+        (head(flags=6), BitstreamError, r"flags: expected at most 32 lanes.* \(at byte 7\)"),
+        (head(size=b"\x00\x04"), BitstreamError, r"size: .*at least 1x1, got 0x4 \(at byte 8\)"),
+        (head(size=b"\x04\x00"), BitstreamError, r"size: .*at least 1x1, got 4x0 \(at byte 8\)"),
+        (head(size=b"\x84\x00\x04"), BitstreamError, r"width: varint .*redundant.*\(at byte 8\)"),
+        (head(size=b"\x04\x84\x80\x00"), BitstreamError, r"height: varint .*\(at byte 9\)"),
+        (
+            head(size=b"\xff\xff\xff\xff\x1f\x04"),
+            BitstreamError,
+            r"width: expected at most 4294967295, got 8589934591 \(at byte 8\)",
+        ),
+        (head(size=b"\xff" * 12), BitstreamError, r"width: varint longer.*\(at byte 8\)"),
+        (
+            head(size=b"\xc0\x9a\x0c\xe8\x07"),
+            BitstreamError,
+            r"size: expected at most 178956970 pixels, got 200000x1000: raise max_pixels",
+        ),
+    ],
+)
+def test_each_violation_has_its_error(bad, error, message):
+    with pytest.raises(error, match=message):
+        parse(with_crc(bad, PAYLOAD))
+
+
+def test_largest_claim_does_not_overflow():
+    huge = with_crc(head(size=b"\xff\xff\xff\xff\x0f" * 2), PAYLOAD)
+    with pytest.raises(BitstreamError, match="4294967295x4294967295"):
+        parse(huge)
+    header, _ = parse(huge, max_pixels=2**64)
+    assert header.width == header.height == 2**32 - 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"width": 0}, "size"),
+        ({"height": 2**32}, "height"),
+        ({"width": -1}, "width"),
+        ({"level": 64}, "level"),
+        ({"level": 256}, "level"),
+        ({"coder": 6}, "coder"),
+        ({"coder": 16}, "coder"),
+        ({"version": 1}, "version"),
+        ({"profile": 1}, "profile"),
+        ({"model_id": b"\x00\x00"}, "model_id: expected the fingerprint's c8c9, got 0000"),
+        ({"model_id": b"\xc8"}, "model_id"),
+    ],
+)
+def test_writer_refuses_what_the_reader_would(change, message):
+    with pytest.raises(InvalidArgumentError, match=message):
+        pack(replace(HEADER, **change), PAYLOAD, FINGERPRINT)
+
+
+def test_writer_wants_thresholds_and_a_whole_fingerprint():
+    with pytest.raises(InvalidArgumentError, match="payload"):
+        pack(HEADER, b"\x00" * 3, FINGERPRINT)
+    with pytest.raises(InvalidArgumentError, match="fingerprint: expected 32 bytes, got 31"):
+        pack(HEADER, PAYLOAD, FINGERPRINT[:31])
+    with pytest.raises(InvalidArgumentError, match="fingerprint: expected 32 bytes, got 0"):
+        check(FILE, b"")
+    with pytest.raises(InvalidArgumentError, match="max_pixels"):
+        parse(FILE, max_pixels=0)
+
+
+def test_accounting_sums_to_the_file():
+    account = accounting(FILE)
+    assert account.total == 8 * len(FILE)
+    assert account.header == 8 * 16
+    assert (account.thresholds, account.escapes, account.states, account.words) == (32, 0, 128, 48)
+
+
+def test_accounting_with_escapes():
+    payload = THRESHOLDS + b"\x02\xaa\xbb" + bytes(4) + b"wordss"
+    data = pack(replace(HEADER, coder=8), payload, FINGERPRINT)
+    account = accounting(data)
+    assert account.total == 8 * len(data)
+    assert (account.escapes, account.states, account.words) == (24, 32, 48)
+
+
+@pytest.mark.parametrize(
+    ("coder", "stream", "message"),
+    [
+        (2, bytes(15), "lane states: expected 16 bytes, got 15"),
+        (0, bytes(5), "words: expected whole 16-bit words, got 1 bytes"),
+        (8, b"", "escapes: expected 1 bytes, got 0"),
+        (8, b"\x09" + bytes(8), "escapes: expected 9 bytes, got 8"),
+        (8, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "escapes: expected at most"),
+    ],
+)
+def test_accounting_of_a_short_payload(coder, stream, message):
+    data = pack(replace(HEADER, coder=coder), THRESHOLDS + stream, FINGERPRINT)
+    with pytest.raises(BitstreamError, match=message):
+        accounting(data)
+
+
+@pytest.mark.parametrize("data", [FILE, bytearray(FILE), memoryview(FILE)])
+def test_any_contiguous_buffer_is_read(data):
+    assert parse(data)[0] == HEADER
+    assert accounting(data).total == 8 * len(FILE)
+    check(data, FINGERPRINT)
+
+
+def test_header_speaks_in_the_users_terms():
+    header = replace(HEADER, level=63, coder=13)
+    assert header.quality == 3.0
+    assert header.n_lanes == 32
+    assert header.has_escapes
+    assert not header.portable
+
+
+def test_works_without_torch():
+    code = "import glc.bitstream, sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_messages_carry_an_offset():
+    with pytest.raises(BitstreamError) as caught:
+        parse(b"GLC")
+    assert re.fullmatch(r"container: \w+: .+ \(at byte \d+\)", str(caught.value))
+
+
+def test_public_names():
+    assert bitstream.MAX_PIXELS == 178_956_970
+    assert bitstream.N_PARTS == 4
