@@ -96,7 +96,7 @@ bench: $(TESTING)  ## every benchmark, each beside its peers
 .PHONY: fmt
 fmt: $(TOOLS)  ## format Python and C++
 	@$(PYTHON) -m ruff check --fix-only --quiet . ; $(PYTHON) -m ruff format .
-	@clang-format -i $$(git ls-files '*.cpp' '*.h' '*.cu' '*.cuh')
+	@$(dir $(PYTHON))clang-format -i $$(git ls-files '*.cpp' '*.h' '*.cu' '*.cuh')
 
 .PHONY: lint
 lint: $(TOOLS)  ## ruff and mypy

@@ -11,6 +11,9 @@ function(glc_target_defaults target)
     target_compile_options(${target} PRIVATE
       -ffp-contract=off -Wall -Wextra -Wpedantic -Wconversion -Wshadow
       $<$<BOOL:${GLC_WERROR}>:-Werror>)
+    if(GLC_FUZZ)
+      target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+    endif()
     if(GLC_SANITIZE)
       target_compile_options(${target} PRIVATE
         -fsanitize=${GLC_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)

@@ -22,7 +22,7 @@ def cmake_dir() -> str:
     return str(folder)
 
 
-def main() -> int:
+def main() -> None:
     """Print the CMake folder, or hand over to the command line."""
     from glc.errors import GlcError
 
@@ -31,12 +31,12 @@ def main() -> int:
             print(cmake_dir())
         except GlcError as error:
             print(f"glc: {error}", file=sys.stderr)
-            return 2
-        return 0
+            sys.exit(2)
+        return
     from glc.cli import main as cli_main
 
-    return cli_main() or 0
+    cli_main()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -58,8 +58,8 @@ std::uint64_t ByteReader::varint(std::string_view field, std::uint64_t max) {
     }
   }
   if (value > max) {
-    fail(field, "expected at most " + std::to_string(max) + ", got " + std::to_string(value),
-         start);
+    fail(
+        field, "expected at most " + std::to_string(max) + ", got " + std::to_string(value), start);
   }
   return value;
 }

@@ -27,8 +27,10 @@ inline void require(bool condition, const char* message) {
 
 /// Throws InvalidArgument reading `op: argument: expected X, got Y`.
 template <class Expected, class Got>
-[[noreturn]] void fail_argument(std::string_view op, std::string_view argument,
-                                const Expected& expected, const Got& got) {
+[[noreturn]] void fail_argument(std::string_view op,
+                                std::string_view argument,
+                                const Expected& expected,
+                                const Got& got) {
   const auto text = [](const auto& value) -> std::string {
     if constexpr (requires { std::to_string(value); }) {
       return std::to_string(value);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <pybind11/pybind11.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <type_traits>
+
+#include <pybind11/pybind11.h>
 
 #include "glc/error.h"
 #include "glc/views.h"
@@ -103,10 +103,10 @@ class Dlpack {
   template <class T>
   [[nodiscard]] T* pointer() const {
     using Value = std::remove_const_t<T>;
-    constexpr std::uint8_t code = std::is_same_v<Value, bool>          ? dlpack_abi::kBool
-                                  : std::is_floating_point_v<Value>    ? dlpack_abi::kFloat
-                                  : std::is_unsigned_v<Value>          ? dlpack_abi::kUInt
-                                                                       : dlpack_abi::kInt;
+    constexpr std::uint8_t code = std::is_same_v<Value, bool>       ? dlpack_abi::kBool
+                                  : std::is_floating_point_v<Value> ? dlpack_abi::kFloat
+                                  : std::is_unsigned_v<Value>       ? dlpack_abi::kUInt
+                                                                    : dlpack_abi::kInt;
     const auto& dtype = tensor_->dtype;
     if (dtype.code != code || dtype.bits != 8 * sizeof(Value) || dtype.lanes != 1) {
       throw InvalidArgument(where_ + ": expected dtype " + type_name(code, 8 * sizeof(Value)) +
@@ -137,7 +137,7 @@ class Dlpack {
                        : code == dlpack_abi::kUInt  ? "uint"
                        : code == dlpack_abi::kFloat ? "float"
                        : code == dlpack_abi::kBool  ? "bool"
-                                                    : "type code " ;
+                                                    : "type code ";
     return code <= dlpack_abi::kFloat || code == dlpack_abi::kBool
                ? kind + std::to_string(bits)
                : kind + std::to_string(code) + " of " + std::to_string(bits) + " bits";

@@ -14,12 +14,13 @@
 namespace glc::test {
 
 [[noreturn]] inline void stop(const std::string& what, const std::source_location& at) {
-  std::fprintf(stderr, "%s:%u: %s: %s\n", at.file_name(), at.line(), at.function_name(),
-               what.c_str());
+  std::fprintf(
+      stderr, "%s:%u: %s: %s\n", at.file_name(), at.line(), at.function_name(), what.c_str());
   std::exit(1);  // NOLINT(concurrency-mt-unsafe)
 }
 
-inline void check(bool condition, const char* what = "check",
+inline void check(bool condition,
+                  const char* what = "check",
                   std::source_location at = std::source_location::current()) {
   if (!condition) {
     stop(what, at);
@@ -27,7 +28,9 @@ inline void check(bool condition, const char* what = "check",
 }
 
 template <class A, class B>
-void check_equal(const A& got, const B& expected, const char* what = "check_equal",
+void check_equal(const A& got,
+                 const B& expected,
+                 const char* what = "check_equal",
                  std::source_location at = std::source_location::current()) {
   if (!(got == expected)) {
     std::string message = what;
@@ -43,7 +46,8 @@ void check_equal(const A& got, const B& expected, const char* what = "check_equa
 
 /// `body` must throw exactly an E (or a class derived from it).
 template <class E, class F>
-void check_throws(F&& body, const char* what = "check_throws",
+void check_throws(F&& body,
+                  const char* what = "check_throws",
                   std::source_location at = std::source_location::current()) {
   try {
     std::forward<F>(body)();

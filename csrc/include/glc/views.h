@@ -23,7 +23,9 @@ struct MatrixView {
   constexpr MatrixView(T* data_in, std::int64_t rows_in, std::int64_t cols_in)
       : MatrixView(data_in, rows_in, cols_in, cols_in) {}
 
-  constexpr MatrixView(T* data_in, std::int64_t rows_in, std::int64_t cols_in,
+  constexpr MatrixView(T* data_in,
+                       std::int64_t rows_in,
+                       std::int64_t cols_in,
                        std::int64_t row_stride_in)
       : data(data_in), rows(rows_in), cols(cols_in), row_stride(row_stride_in) {}
 
@@ -38,7 +40,6 @@ struct MatrixView {
   [[nodiscard]] constexpr bool contiguous() const { return row_stride == cols || rows <= 1; }
 
   /// A view of mutable data is also a view of constant data.
-  // NOLINTNEXTLINE(google-explicit-constructor)
   constexpr operator MatrixView<const T>() const
     requires(!std::is_const_v<T>)
   {
