@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Race one of our functions against named peers, in one interleaved run.
+
+A single timing on a shared machine says little; a ratio of calls made in turn says a lot. So a race
+checks the result first, warms both sides up, then calls ours and each peer alternately, many rounds
+in a new order each, and reports medians, interquartile ranges and ratios. pytest-benchmark is the
+entry (`pytest benchmarks --benchmark-only`) and prints its own table of our side as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Race", "Result", "Timing", "environment"]
+
+FAST = os.environ.get("GLC_BENCH_FAST", "") not in {"", "0"}
+
+# A round has to last long enough for the clock, and a race for its quartiles to mean something.
+ROUND_SECONDS = 0.0005 if FAST else 0.005
+RACE_SECONDS = 0.05 if FAST else 2.0
+MIN_ROUNDS = 3 if FAST else 9
+MAX_ROUNDS = 5 if FAST else 400
+COLD_CACHE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds per call: median and quartiles over the rounds."""
+
+    median_s: float
+    quartile1_s: float
+    quartile3_s: float
+    rounds: int
+    calls_per_round: int
+
+    @classmethod
+    def of(cls, seconds: list[float], calls_per_round: int) -> Timing:
+        """Summarise the rounds of one side; `seconds` are per call."""
+        q1, median, q3 = (
+            statistics.quantiles(seconds, n=4, method="inclusive")
+            if len(seconds) > 1
+            else [seconds[0]] * 3
+        )
+        return cls(median, q1, q3, len(seconds), calls_per_round)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One race, as it is written to the JSON-lines file."""
+
+    name: str
+    ours: Timing
+    peers: dict[str, Timing]
+    ratios: dict[str, float]  # peer median / our median: above 1, ours is faster
+    work: float  # units of work per call
+    unit: str
+    cold_cache: bool
+    notes: dict[str, Any]
+
+    def line(self) -> str:
+        """One readable line: our time and throughput, then the ratio to each peer."""
+        rate = self.work / self.ours.median_s
+        spread = (self.ours.quartile3_s - self.ours.quartile1_s) / self.ours.median_s
+        text = f"{self.name}: {_seconds(self.ours.median_s)} +-{50 * spread:.0f} %"
+        text += f", {_quantity(rate)}{self.unit}/s"
+        for peer, ratio in self.ratios.items():
+            text += f" | {ratio:.2f}x {peer} ({_seconds(self.peers[peer].median_s)})"
+        for key, value in self.notes.items():
+            text += f" | {key} {value:.4g}" if isinstance(value, float) else f" | {key} {value}"
+        return text
+
+
+class Race:
+    """The `race` fixture: call it once in a benchmark.
+
+    Attributes:
+        results: every race of this session, in order; shared by all benchmarks.
+    """
+
+    def __init__(self, benchmark: Any, name: str, results: list[Result]) -> None:
+        self._benchmark = benchmark
+        self._name = name
+        self.results = results
+
+    def __call__(
+        self,
+        ours: Callable[[], Any],
+        peers: Mapping[str, Callable[[], Any]],
+        *,
+        check: Callable[[Any, Mapping[str, Any]], None],
+        work: float,
+        unit: str,
+        cold_cache: bool = False,
+        notes: Mapping[str, Any] | None = None,
+    ) -> Result:
+        """Check, then time `ours` and every peer alternately.
+
+        Args:
+            ours: our side, without arguments; returns the result to check.
+            peers: name -> the same work done by another implementation (eager torch, another
+                coder, the reference).
+            check: called once with our result and the peers' results by name; raises when they
+                disagree. Nothing is timed before it returns.
+            work: units of work in one call, for the throughput.
+            unit: name of the unit, e.g. `sym` or `B`.
+            cold_cache: evict the data caches before every call (one call a round).
+            notes: extra figures for the record, e.g. bits over the entropy.
+
+        Returns:
+            The medians, quartiles and ratios; also kept for the report and the JSON lines.
+        """
+        sides: dict[str, Callable[[], Any]] = {"ours": ours, **peers}
+        outcomes = {name: run() for name, run in sides.items()}
+        check(outcomes["ours"], {name: outcomes[name] for name in peers})
+        del outcomes
+
+        calls = {name: 1 if cold_cache else _calls_per_round(run) for name, run in sides.items()}
+        evict = bytearray(COLD_CACHE_BYTES) if cold_cache else None
+        seconds: dict[str, list[float]] = {name: [] for name in sides}
+        order = list(sides)
+        shuffle = random.Random(0).shuffle
+        deadline = time.perf_counter() + RACE_SECONDS * len(sides)
+        for n_done in range(MAX_ROUNDS):
+            if n_done >= MIN_ROUNDS and time.perf_counter() > deadline:
+                break
+            shuffle(order)
+            for name in order:
+                if evict is not None:
+                    evict[:] = bytes(len(evict))
+                seconds[name].append(_time(sides[name], calls[name]))
+
+        timings = {name: Timing.of(seconds[name], calls[name]) for name in sides}
+        mine = timings.pop("ours")
+        result = Result(
+            name=self._name,
+            ours=mine,
+            peers=timings,
+            ratios={name: peer.median_s / mine.median_s for name, peer in timings.items()},
+            work=work,
+            unit=unit,
+            cold_cache=cold_cache,
+            notes=dict(notes or {}),
+        )
+        self.results.append(result)
+        self._benchmark.extra_info.update(asdict(result))
+        self._benchmark.pedantic(ours, rounds=3, iterations=calls["ours"], warmup_rounds=0)
+        return result
+
+
+def _time(run: Callable[[], Any], calls: int) -> float:
+    begin = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - begin) / calls
+
+
+def _calls_per_round(run: Callable[[], Any]) -> int:
+    """Find, while warming up, how many calls fill a round."""
+    calls = 1
+    while (total := _time(run, calls) * calls) < ROUND_SECONDS and calls < 1 << 20:
+        calls = max(2 * calls, min(1 << 20, int(calls * 1.2 * ROUND_SECONDS / max(total, 1e-9))))
+    return calls
+
+
+def _seconds(value: float) -> str:
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if value >= scale:
+            return f"{value / scale:.3g} {unit}"
+    return f"{value * 1e9:.3g} ns"
+
+
+def _quantity(value: float) -> str:
+    for scale, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= scale:
+            return f"{value / scale:.3g} {prefix}"
+    return f"{value:.3g} "
+
+
+def environment() -> dict[str, Any]:
+    """Say what the figures were measured on: without it they are not figures.
+
+    Returns:
+        CPU, cores, Python, package versions (only of what is loaded), the native build and the
+        commit with a `+` when the tree had changes.
+    """
+    import glc
+
+    versions = {
+        name: getattr(sys.modules[name], "__version__", "?")
+        for name in ("numpy", "torch", "constriction", "compressai", "faiss")
+        if name in sys.modules
+    }
+    torch = sys.modules.get("torch")
+    return {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "versions": versions,
+        "torch_threads": torch.get_num_threads() if torch is not None else None,
+        "build": glc.build_info(),
+        "commit": _commit(),
+        "fast_mode": FAST,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        for row in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if row.startswith("model name"):
+                return row.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    root = Path(__file__).resolve().parent.parent
+    try:
+        text = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return text.strip()
+
+
+def write_json_lines(path: Path, results: list[Result]) -> None:
+    """Append the environment and one line per race to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"environment": environment()}) + "\n")
+        for result in results:
+            file.write(json.dumps(asdict(result)) + "\n")
