@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turn whatever people call a picture into uint8 sRGB pixels, and pixels into a PNG.
+
+What surprises people first: the orientation flag of a photograph and its colour profile are applied
+to the pixels, transparency is laid over white, and everything is 8 bits per channel afterwards.
+"""
+
+import io
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps
+
+from glc.errors import InvalidArgumentError
+from glc.files import check_output, read_file, write_file
+
+__all__ = ["MAX_PIXELS", "load_image", "png_bytes", "save_png"]
+
+MAX_PIXELS = 178_956_970
+"""Default bound on width * height: 512 MiB of RGB pixels, where Pillow gives up too."""
+
+_WHITE = (255, 255, 255, 255)
+_GREY_16 = {"I;16", "I;16L", "I;16B", "I;16N"}
+
+
+def load_image(image: Any, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Read a picture as 8-bit sRGB, upright.
+
+    The EXIF orientation is baked in; an embedded ICC profile is converted to sRGB; 16-bit grey is
+    rounded to 8 bits; grey, palette, CMYK and CIELAB become RGB; alpha is composited on white; of
+    an animation the first frame is taken.
+
+    Args:
+        image: a path, a PIL image, a uint8 array [h, w, 3], or a float torch tensor [3, h, w] in
+            [0, 1]. Arrays and tensors are taken to be sRGB.
+        max_pixels: the most pixels to accept, checked before any are decoded.
+
+    Returns:
+        [h, w, 3] uint8, C-contiguous, own memory, h >= 1 and w >= 1.
+
+    Raises:
+        InvalidArgumentError: not an image, truncated, too many pixels, no pixels, or an unsupported
+            array, sample format or value range.
+    """
+    if isinstance(image, str | os.PathLike):
+        return _load_path(Path(image), max_pixels)
+    if isinstance(image, Image.Image):
+        return _from_pil(image, "PIL image", max_pixels)
+    if isinstance(image, np.ndarray):
+        return _from_array(image, max_pixels)
+    torch = sys.modules.get("torch")  # a tensor can only exist once torch has been imported
+    if torch is not None and isinstance(image, torch.Tensor):
+        return _from_tensor(image, max_pixels)
+    raise InvalidArgumentError(
+        "load_image: image: expected a path, a PIL image, a uint8 array [h, w, 3] or a float "
+        f"tensor [3, h, w], got {type(image).__name__}"
+    )
+
+
+def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
+    """Encode pixels as a PNG file.
+
+    Args:
+        pixels: [h, w, 3] uint8 sRGB.
+
+    Returns:
+        The bytes of the file.
+    """
+    stream = io.BytesIO()
+    Image.fromarray(_from_array(pixels, sys.maxsize)).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def save_png(
+    path: str | os.PathLike[str], pixels: NDArray[np.uint8], *, overwrite: bool = False
+) -> None:
+    """Write pixels as a PNG file, whole or not at all.
+
+    Args:
+        path: the file to write; its name must end in .png.
+        pixels: [h, w, 3] uint8 sRGB.
+        overwrite: whether an existing regular file may be replaced.
+
+    Raises:
+        InvalidArgumentError: another suffix, or `path` cannot be written.
+    """
+    check_png_path(path, overwrite=overwrite)
+    write_file(path, png_bytes(pixels), overwrite=overwrite)
+
+
+def check_png_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Say early whether `save_png` could write `path`.
+
+    Raises:
+        InvalidArgumentError: as `save_png`.
+    """
+    if Path(path).suffix.lower() != ".png":
+        raise InvalidArgumentError(f"write: output: expected a name ending in .png, got {path}")
+    check_output(path, overwrite=overwrite)
+
+
+def _load_path(path: Path, max_pixels: int) -> NDArray[np.uint8]:
+    data = read_file(path)
+    if not data:
+        raise InvalidArgumentError(f"load_image: {path}: the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels decides
+            picture = Image.open(io.BytesIO(data))
+    except Image.DecompressionBombError as error:
+        raise InvalidArgumentError(
+            f"load_image: {path}: expected at most {max_pixels} pixels, got far more"
+        ) from error
+    except Image.UnidentifiedImageError as error:
+        raise InvalidArgumentError(
+            f"load_image: {path}: expected a picture Pillow can read, got an unknown format"
+        ) from error
+    except Exception as error:  # Pillow's plugins raise anything on a damaged header
+        raise InvalidArgumentError(
+            f"load_image: {path}: the file is damaged ({_one_line(error)})"
+        ) from error
+    with picture:
+        return _from_pil(picture, str(path), max_pixels)
+
+
+def _from_pil(picture: Image.Image, name: str, max_pixels: int) -> NDArray[np.uint8]:
+    _check_size(name, picture.height, picture.width, max_pixels)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF it then ignores
+            picture.load()
+            profile = picture.info.get("icc_profile")
+            upright = ImageOps.exif_transpose(picture)
+    except Exception as error:  # Pillow's plugins raise anything on damaged data
+        raise InvalidArgumentError(
+            f"load_image: {name}: the file is truncated or damaged ({_one_line(error)})"
+        ) from error
+    pixels = np.array(_to_srgb(_to_8_bits(upright, name), profile, name), dtype=np.uint8)
+    return np.ascontiguousarray(pixels)
+
+
+def _to_8_bits(picture: Image.Image, name: str) -> Image.Image:
+    """Bring unusual sample formats to one of L, LA, RGB, RGBA, CMYK, LAB."""
+    mode = picture.mode
+    if mode in _GREY_16 or mode == "I":
+        samples = np.asarray(picture).astype(np.int64)
+        if samples.min() < 0 or samples.max() > 65535:
+            raise InvalidArgumentError(
+                f"load_image: {name}: expected 8 or 16 bits per sample, got values in "
+                f"{samples.min()}..{samples.max()}"
+            )
+        return Image.fromarray(((samples + 128) // 257).astype(np.uint8))
+    if mode == "F":
+        raise InvalidArgumentError(
+            f"load_image: {name}: expected 8 or 16 bits per sample, got floating point"
+        )
+    if picture.has_transparency_data and mode not in {"LA", "La", "RGBA"}:
+        return picture.convert("RGBA")
+    plain = {"1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB"}
+    if mode in {"YCbCr", "HSV"}:
+        return picture.convert("RGB")
+    return picture.convert(plain[mode]) if mode in plain else picture
+
+
+def _to_srgb(picture: Image.Image, profile: bytes | None, name: str) -> Image.Image:
+    """Apply the colour profile, then lay what is transparent over white."""
+    alpha = picture.getchannel("A") if picture.mode in {"LA", "RGBA"} else None
+    colour = picture
+    if alpha is not None:
+        colour = picture.convert("L" if picture.mode == "LA" else "RGB")
+    if colour.mode == "LAB":
+        colour = ImageCms.profileToProfile(
+            colour, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    elif profile:
+        colour = _apply_profile(colour, profile, name)
+    if colour.mode != "RGB":
+        colour = colour.convert("RGB")
+    if alpha is None:
+        return colour
+    colour.putalpha(alpha)
+    return Image.alpha_composite(Image.new("RGBA", colour.size, _WHITE), colour).convert("RGB")
+
+
+def _apply_profile(colour: Image.Image, profile: bytes, name: str) -> Image.Image:
+    """Convert from an embedded ICC profile; one that does not fit the pixels is left out, aloud."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space = source.profile.xcolor_space.strip()
+        # A grey picture expanded from a palette, or the reverse, no longer matches its profile.
+        if space == "GRAY" and colour.mode == "RGB":
+            colour = colour.convert("L")
+        elif space == "RGB" and colour.mode == "L":
+            colour = colour.convert("RGB")
+        converted = ImageCms.profileToProfile(
+            colour, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        warnings.warn(
+            f"load_image: {name}: the colour profile cannot be used and is ignored "
+            f"({_one_line(error)})",
+            stacklevel=2,
+        )
+        return colour
+    return colour if converted is None else converted
+
+
+def _from_array(array: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise InvalidArgumentError(
+            "load_image: image: expected a uint8 array [h, w, 3], got "
+            f"{array.dtype} {list(array.shape)}"
+        )
+    _check_size("array", array.shape[0], array.shape[1], max_pixels)
+    return np.array(array, dtype=np.uint8, order="C", copy=True)
+
+
+def _from_tensor(tensor: Any, max_pixels: int) -> NDArray[np.uint8]:
+    if not tensor.is_floating_point() or tensor.ndim != 3 or tensor.shape[0] != 3:
+        raise InvalidArgumentError(
+            "load_image: image: expected a float tensor [3, h, w] in [0, 1], got "
+            f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+        )
+    _check_size("tensor", tensor.shape[1], tensor.shape[2], max_pixels)
+    values = tensor.detach().cpu().double().numpy()
+    low, high = values.min(), values.max()
+    if not (low >= 0.0 and high <= 1.0):  # so written, NaN is refused too
+        raise InvalidArgumentError(
+            f"load_image: image: expected values in [0, 1], got {low:g}..{high:g}"
+        )
+    return np.ascontiguousarray(np.rint(values * 255.0).astype(np.uint8).transpose(1, 2, 0))
+
+
+def _check_size(name: str, height: int, width: int, max_pixels: int) -> None:
+    if height < 1 or width < 1:
+        raise InvalidArgumentError(f"load_image: {name}: the picture has no pixels")
+    if height * width > max_pixels:
+        raise InvalidArgumentError(
+            f"load_image: {name}: expected at most {max_pixels} pixels, got {width}x{height}"
+        )
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Output files are whole or absent, whatever happens."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from glc.errors import InvalidArgumentError
+from glc.files import check_output, read_file, write_file
+
+
+def test_write_and_read(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write_file(path, b"first")
+    assert read_file(path) == b"first"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_permissions_follow_the_umask_or_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    old = os.umask(0o027)
+    try:
+        write_file(path, b"1")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        path.chmod(0o604)
+        write_file(path, b"2", overwrite=True)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o604
+
+
+def test_existing_file_is_kept_unless_told(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write_file(path, b"1")
+    with pytest.raises(InvalidArgumentError, match="--overwrite"):
+        write_file(path, b"2")
+    assert path.read_bytes() == b"1"
+    write_file(path, b"2", overwrite=True)
+    assert path.read_bytes() == b"2"
+
+
+def test_a_link_keeps_pointing_at_its_target(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    write_file(link, b"new", overwrite=True)
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+def test_devices_folders_and_missing_folders_are_refused(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for path, message in (
+        (fifo, "not a regular file"),
+        (tmp_path, "folder"),
+        (tmp_path / "absent" / "a", "does not exist"),
+        (tmp_path / ("n" * 300), "too long"),
+        (Path("/proc/glc-output"), ""),
+    ):
+        with pytest.raises(InvalidArgumentError, match=message) as caught:
+            write_file(path, b"x", overwrite=True)
+        assert "\n" not in str(caught.value)
+    assert os.listdir(tmp_path) == ["fifo"]
+
+
+def test_nothing_stays_when_the_write_breaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InvalidArgumentError, match="no space left"):
+        write_file(path, b"new", overwrite=True)
+    assert os.listdir(tmp_path) == ["a"]
+    assert path.read_bytes() == b"old"
+
+
+def test_nothing_stays_when_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_handle: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_file(tmp_path / "a", b"new")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_appears_meanwhile_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    monkeypatch.setattr(os, "fsync", lambda _handle: path.write_bytes(b"theirs"))
+    with pytest.raises(InvalidArgumentError, match="exists"):
+        write_file(path, b"ours")
+    assert os.listdir(tmp_path) == ["a"]
+    assert path.read_bytes() == b"theirs"
+
+
+def test_check_output_writes_nothing(tmp_path: Path) -> None:
+    check_output(tmp_path / "a")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_unwritable_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(InvalidArgumentError, match="not writable"):
+            check_output(tmp_path / "a")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_reading_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="no such file"):
+        read_file(tmp_path / "a")
+    with pytest.raises(InvalidArgumentError, match="directory"):
+        read_file(tmp_path)
+    with pytest.raises(InvalidArgumentError, match="null"):
+        read_file("a\0b")

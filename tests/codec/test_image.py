@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `load_image` makes of every kind of picture people have."""
+
+import contextlib
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+
+from glc.errors import InvalidArgumentError
+from glc.image import load_image, png_bytes, save_png
+
+ORIENTATION = 0x0112
+
+
+def ramp(height: int = 6, width: int = 9) -> np.ndarray:
+    """A picture in which no pixel equals another."""
+    grid = np.arange(height * width, dtype=np.uint8).reshape(height, width)
+    return np.stack([grid, 255 - grid, grid * 3], axis=-1)
+
+
+def save(picture: Image.Image, path: Path, **options: object) -> Path:
+    picture.save(path, **options)
+    return path
+
+
+def test_png_comes_back_as_it_is(tmp_path: Path) -> None:
+    x = ramp()
+    path = save(Image.fromarray(x), tmp_path / "a.png")
+    for image in (path, str(path), Image.open(path), x):
+        loaded = load_image(image)
+        assert loaded.dtype == np.uint8
+        assert loaded.flags.c_contiguous
+        np.testing.assert_array_equal(loaded, x)
+
+
+def test_result_never_shares_memory_with_the_input() -> None:
+    x = ramp()
+    loaded = load_image(x)
+    loaded[0, 0, 0] ^= 255
+    np.testing.assert_array_equal(x, ramp())
+
+
+def test_non_contiguous_array() -> None:
+    x = ramp()[::-1, ::2]
+    np.testing.assert_array_equal(load_image(x), x)
+
+
+def test_float_tensor_is_rounded() -> None:
+    x = ramp()
+    tensor = torch.from_numpy(x).permute(2, 0, 1).float() / 255
+    np.testing.assert_array_equal(load_image(tensor), x)
+    np.testing.assert_array_equal(load_image(tensor.double().requires_grad_()), x)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_baked_in(tmp_path: Path, orientation: int) -> None:
+    upright = ramp()
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),  # a viewer must turn it clockwise
+        7: upright.transpose(1, 0, 2)[::-1, ::-1],
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    path = save(Image.fromarray(np.ascontiguousarray(stored)), tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(load_image(path), upright)
+
+
+def test_grey_16_bit_is_rounded(tmp_path: Path) -> None:
+    samples = np.array([[0, 127, 128, 129], [385, 386, 65406, 65535]], dtype=np.uint16)
+    path = save(Image.fromarray(samples), tmp_path / "a.png")
+    expected = np.rint(samples / 257).astype(np.uint8)
+    np.testing.assert_array_equal(load_image(path), np.repeat(expected[..., None], 3, axis=2))
+
+
+def test_grey_16_bit_pgm(tmp_path: Path) -> None:
+    samples = np.array([[0, 257, 65535]], dtype=">u2")
+    path = tmp_path / "a.pgm"
+    path.write_bytes(b"P5 3 1 65535\n" + samples.tobytes())
+    np.testing.assert_array_equal(load_image(path)[0, :, 0], [0, 1, 255])
+
+
+def test_colour_16_bit_png(tmp_path: Path) -> None:
+    rows = b"\0" + struct.pack(">6H", 0, 0x8000, 0xFFFF, 0x0100, 0x7F00, 0xFE00)
+    path = tmp_path / "a.png"
+    path.write_bytes(raw_png(2, 1, depth=16, colour=2, rows=rows))
+    expected = [[[0, 128, 255], [1, 127, 254]]]
+    np.testing.assert_allclose(load_image(path).astype(int), expected, atol=1)
+
+
+@pytest.mark.parametrize(("mode", "grey"), [("L", [0, 128, 255]), ("1", [0, 255, 255])])
+def test_grey(tmp_path: Path, mode: str, grey: list[int]) -> None:
+    picture = Image.fromarray(np.array([[0, 128, 255]], dtype=np.uint8)).convert(
+        mode, dither=Image.Dither.NONE
+    )
+    loaded = load_image(save(picture, tmp_path / "a.png"))
+    np.testing.assert_array_equal(loaded, np.repeat(np.array(grey)[None, :, None], 3, axis=2))
+
+
+def test_palette(tmp_path: Path) -> None:
+    picture = Image.new("P", (2, 1))
+    picture.putpalette([10, 20, 30, 200, 100, 50])
+    picture.putpixel((1, 0), 1)
+    loaded = load_image(save(picture, tmp_path / "a.png"))
+    np.testing.assert_array_equal(loaded, [[[10, 20, 30], [200, 100, 50]]])
+
+
+def test_palette_with_transparency_goes_over_white(tmp_path: Path) -> None:
+    picture = Image.new("P", (2, 1))
+    picture.putpalette([10, 20, 30, 200, 100, 50])
+    picture.putpixel((1, 0), 1)
+    path = save(picture, tmp_path / "a.png", transparency=bytes([0, 255]))
+    np.testing.assert_array_equal(load_image(path), [[[255, 255, 255], [200, 100, 50]]])
+
+
+@pytest.mark.parametrize("alpha", [0, 1, 127, 128, 254, 255])
+def test_alpha_goes_over_white(tmp_path: Path, alpha: int) -> None:
+    colour = np.array([200, 100, 0])
+    picture = Image.new("RGBA", (3, 2), (*colour.tolist(), alpha))
+    loaded = load_image(save(picture, tmp_path / "a.png"))
+    expected = (colour * alpha + 255 * (255 - alpha)) / 255
+    np.testing.assert_allclose(loaded[1, 2], expected, atol=0.51)
+
+
+def test_grey_alpha_goes_over_white(tmp_path: Path) -> None:
+    loaded = load_image(save(Image.new("LA", (1, 1), (100, 51)), tmp_path / "a.png"))
+    np.testing.assert_allclose(loaded, 224, atol=1)
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    picture = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    loaded = load_image(save(picture, tmp_path / "a.tif"))
+    np.testing.assert_array_equal(loaded[0, 0], [255, 0, 0])
+    jpeg = load_image(save(picture, tmp_path / "a.jpg", quality=95))
+    np.testing.assert_allclose(jpeg[4, 4].astype(int), [255, 0, 0], atol=4)
+
+
+def test_lab(tmp_path: Path) -> None:
+    to_lab = ImageCms.buildTransform(
+        ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
+    )
+    x = np.array([[[200, 100, 50], [60, 80, 140]]], dtype=np.uint8)
+    lab = ImageCms.applyTransform(Image.fromarray(x), to_lab)
+    assert lab is not None
+    loaded = load_image(save(lab, tmp_path / "a.tif"))
+    np.testing.assert_allclose(loaded.astype(int), x, atol=4)  # 8-bit Lab is coarse
+
+
+def swapped_profile() -> bytes:
+    """An sRGB profile whose red and green primaries have changed places."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, green = data.index(b"rXYZ"), data.index(b"gXYZ")  # both in the tag table
+    data[red : red + 4], data[green : green + 4] = b"gXYZ", b"rXYZ"
+    return bytes(data)
+
+
+def test_icc_profile_is_converted_to_srgb(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (4, 4), (220, 40, 90))
+    path = save(picture, tmp_path / "a.png", icc_profile=swapped_profile())
+    np.testing.assert_allclose(load_image(path)[0, 0].astype(int), [40, 220, 90], atol=2)
+
+
+def test_icc_profile_and_alpha(tmp_path: Path) -> None:
+    picture = Image.new("RGBA", (4, 4), (220, 40, 90, 255))
+    picture.putpixel((0, 0), (220, 40, 90, 0))
+    path = save(picture, tmp_path / "a.png", icc_profile=swapped_profile())
+    loaded = load_image(path).astype(int)
+    np.testing.assert_array_equal(loaded[0, 0], [255, 255, 255])
+    np.testing.assert_allclose(loaded[1, 1], [40, 220, 90], atol=2)
+
+
+def test_useless_icc_profile_is_ignored_aloud(tmp_path: Path) -> None:
+    path = save(Image.fromarray(ramp()), tmp_path / "a.png", icc_profile=b"not a profile")
+    with pytest.warns(UserWarning, match="colour profile"):
+        loaded = load_image(path)
+    np.testing.assert_array_equal(loaded, ramp())
+
+
+def test_first_frame_of_an_animation(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (3, 2), colour) for colour in ("red", "blue")]
+    path = tmp_path / "a.webp"
+    frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
+    np.testing.assert_array_equal(load_image(path)[0, 0], [255, 0, 0])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4000), (4000, 1)])
+def test_extreme_shapes(tmp_path: Path, shape: tuple[int, int]) -> None:
+    x = np.full((*shape, 3), 7, dtype=np.uint8)
+    np.testing.assert_array_equal(load_image(save(Image.fromarray(x), tmp_path / "a.png")), x)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4), np.uint8), r"uint8 array \[h, w, 3\]"),
+        (np.zeros((4, 4, 4), np.uint8), r"uint8 array \[h, w, 3\]"),
+        (np.zeros((4, 4, 3), np.float32), "float32"),
+        (np.zeros((0, 4, 3), np.uint8), "no pixels"),
+        (torch.zeros(3, 4, 4, dtype=torch.uint8), "float tensor"),
+        (torch.zeros(4, 4, 3), "float tensor"),
+        (torch.full((3, 2, 2), 1.01), r"\[0, 1\]"),
+        (torch.full((3, 2, 2), float("nan")), r"\[0, 1\]"),
+        (torch.zeros(3, 0, 2), "no pixels"),
+        (Image.new("RGB", (0, 0)), "no pixels"),
+        (Image.new("F", (2, 2)), "floating point"),
+        (7, "expected a path"),
+        (None, "expected a path"),
+    ],
+)
+def test_what_is_no_picture_is_refused(image: object, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message) as caught:
+        load_image(image)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.png", b"", "empty"),
+        ("text.png", b"hello, world\n" * 50, "unknown format"),
+        ("zeros.jpg", bytes(5000), "unknown format"),
+        ("signature.png", b"\x89PNG\r\n\x1a\n", "load_image"),
+    ],
+)
+def test_files_that_are_no_pictures(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InvalidArgumentError, match=message) as caught:
+        load_image(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="no such file"):
+        load_image(tmp_path / "absent.png")
+    with pytest.raises(InvalidArgumentError, match="directory"):
+        load_image(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "tif", "bmp"])
+def test_truncation_anywhere_is_refused(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(1)
+    stream = io.BytesIO()
+    formats = {"jpg": "jpeg", "tif": "tiff"}
+    picture = Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8))
+    picture.save(stream, format=formats.get(kind, kind))
+    whole = stream.getvalue()
+    path = tmp_path / f"a.{kind}"
+    for size in {*range(0, len(whole) // 2, 97), len(whole) // 2}:
+        path.write_bytes(whole[:size])
+        with pytest.raises(InvalidArgumentError) as caught:
+            load_image(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_flipped_bytes_give_a_picture_or_our_error(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(ramp(20, 20)).save(stream, format="png")
+    whole = stream.getvalue()
+    path = tmp_path / "a.png"
+    for at in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[at] ^= 0x55
+        path.write_bytes(damaged)
+        with contextlib.suppress(InvalidArgumentError):
+            assert load_image(path).ndim == 3
+
+
+def raw_png(width: int, height: int, *, depth: int, colour: int, rows: bytes) -> bytes:
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_too_many_pixels_are_refused_before_decoding(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(raw_png(20000, 10000, depth=8, colour=2, rows=b"\0" * 100))
+    with pytest.raises(InvalidArgumentError, match="pixels"):
+        load_image(path)
+    path.write_bytes(raw_png(2_000_000, 1_000_000, depth=8, colour=2, rows=b"\0" * 100))
+    with pytest.raises(InvalidArgumentError, match="pixels"):
+        load_image(path)
+    with pytest.raises(InvalidArgumentError, match="at most 53 pixels"):
+        load_image(ramp(), max_pixels=53)
+    assert load_image(ramp(), max_pixels=54).shape == (6, 9, 3)
+
+
+def test_a_large_picture_within_the_bound_draws_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    path = save(Image.fromarray(ramp()), tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
+    load_image(path)
+    assert not recwarn.list
+
+
+def test_save_png_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    save_png(path, ramp())
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), ramp())
+    assert path.read_bytes() == png_bytes(ramp())
+    with pytest.raises(InvalidArgumentError, match="overwrite"):
+        save_png(path, ramp())
+    with pytest.raises(InvalidArgumentError, match=r"\.png"):
+        save_png(tmp_path / "a.jpg", ramp())
