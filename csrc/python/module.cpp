@@ -84,5 +84,6 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = std::string(glc::kVersion);
   py::register_local_exception_translator(&translate);
   m.def("build_info", &build_info, "Compiler, CPU features and backends of this build.");
+  bind_rans(m);
   bind_bitstream(m);
 }

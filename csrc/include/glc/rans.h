@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// rANS entropy coder with static tables: one table row per symbol, 1..32 interleaved lanes,
+// escapes for symbols outside a row. The stream is specified in docs/format.md.
+//
+//   auto tables = glc::rans::TableSet::from_freqs(freqs, n_bins, offsets, 14, true);
+//   glc::rans::Encoder encoder;
+//   encoder.push(symbols, rows, tables);
+//   std::vector<std::uint8_t> stream = encoder.finish();
+//
+//   glc::rans::Decoder decoder(stream);
+//   decoder.pull(rows, tables, symbols_out);
+//   decoder.finish();
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace glc::rans {
+
+inline constexpr int kMinBits = 8;
+inline constexpr int kMaxBits = 16;
+inline constexpr int kMaxLanes = 32;
+inline constexpr std::size_t kMaxRows = 65536;
+/// Bins in all rows of one TableSet together; bounds its memory.
+inline constexpr std::size_t kMaxBins = std::size_t{1} << 24;
+
+/// Descriptor byte: bits 0-2 log2(lanes), bit 3 an escape section follows, bits 4-7 zero.
+inline constexpr std::uint8_t kDescriptorLanesMask = 0x07;
+inline constexpr std::uint8_t kDescriptorEscape = 0x08;
+
+/// Borrowed table rows of a run of symbols: one row per symbol, or one row for all.
+class Rows {
+ public:
+  enum class Type : std::uint8_t { kScalar, kUint8, kUint16, kInt32 };
+
+  // Conversions are implicit so that a span or a number can be passed where rows are wanted.
+  Rows(std::int32_t row) : scalar_(row) {}
+  Rows(std::span<const std::uint8_t> rows)
+      : type_(Type::kUint8), data_(rows.data()), size_(rows.size()) {}
+  Rows(std::span<const std::uint16_t> rows)
+      : type_(Type::kUint16), data_(rows.data()), size_(rows.size()) {}
+  Rows(std::span<const std::int32_t> rows)
+      : type_(Type::kInt32), data_(rows.data()), size_(rows.size()) {}
+
+  [[nodiscard]] Type type() const { return type_; }
+  [[nodiscard]] bool is_scalar() const { return type_ == Type::kScalar; }
+  /// The row of every symbol; only meaningful when is_scalar().
+  [[nodiscard]] std::int32_t scalar() const { return scalar_; }
+  /// Number of rows; only meaningful when not is_scalar().
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] const void* data() const { return data_; }
+
+ private:
+  Type type_ = Type::kScalar;
+  const void* data_ = nullptr;
+  std::size_t size_ = 0;
+  std::int32_t scalar_ = 0;
+};
+
+struct TableData;
+
+/// Immutable set of integer cdfs, validated once. Copies share the same memory.
+class TableSet {
+ public:
+  /// Rows of frequencies, concatenated: row r has n_bins[r] entries of freqs that sum to
+  /// 1 << bits, and codes the symbols offsets[r] + 0 .. offsets[r] + n_bins[r] - 1.
+  /// With escape, the last bin of each row is the escape bin (any other int32 goes there), every
+  /// frequency must be >= 1, and no symbol of a row may be INT32_MIN.
+  /// Without it a frequency may be 0; such a symbol cannot be encoded.
+  /// Throws InvalidArgument.
+  static TableSet from_freqs(std::span<const std::uint32_t> freqs,
+                             std::span<const std::int32_t> n_bins,
+                             std::span<const std::int32_t> offsets,
+                             int bits,
+                             bool escape);
+
+  /// CompressAI's layout: cdfs [rows, width], of which row r uses sizes[r] entries from 0 to
+  /// 1 << bits, strictly increasing; its last bin is the escape bin.
+  /// Throws InvalidArgument.
+  static TableSet from_cdfs(std::span<const std::int32_t> cdfs,
+                            std::size_t width,
+                            std::span<const std::int32_t> sizes,
+                            std::span<const std::int32_t> offsets,
+                            int bits);
+
+  [[nodiscard]] std::size_t rows() const;
+  [[nodiscard]] int bits() const;
+  [[nodiscard]] bool escape() const;
+  /// Memory of the coding tables, in bytes.
+  [[nodiscard]] std::size_t nbytes() const;
+
+  /// The frequencies as from_freqs takes them.
+  [[nodiscard]] std::vector<std::uint32_t> freqs() const;
+  [[nodiscard]] std::span<const std::int32_t> n_bins() const;
+  [[nodiscard]] std::span<const std::int32_t> offsets() const;
+
+  /// Sum of the fixed-point costs of the symbols, escape bits included, in units of 2^-16 bit.
+  /// Integer arithmetic only, so equal on every machine. Throws InvalidArgument like push().
+  [[nodiscard]] std::uint64_t cost(std::span<const std::int32_t> symbols, Rows rows) const;
+
+  /// For the back ends.
+  [[nodiscard]] const TableData& data() const { return *data_; }
+
+ private:
+  explicit TableSet(std::shared_ptr<const TableData> data) : data_(std::move(data)) {}
+  std::shared_ptr<const TableData> data_;
+};
+
+/// Fixed-point cost of a symbol, -log2(freq / 2^bits), in units of 2^-16 bit. freq >= 1.
+[[nodiscard]] std::uint32_t symbol_cost(std::uint32_t freq, int bits);
+
+/// The lane rule: the largest power of two L <= 32 with 640 * L <= cost in whole bytes, else 1.
+[[nodiscard]] int lanes_for_cost(std::uint64_t cost);
+
+/// Buffers pushes and codes them at finish(), last push first. One thread at a time.
+class Encoder {
+ public:
+  /// lanes: 1, 2, 4, 8, 16 or 32; none lets lanes_for_cost() decide at finish().
+  explicit Encoder(std::optional<int> lanes = std::nullopt);
+  ~Encoder();
+  Encoder(Encoder&&) noexcept;
+  Encoder& operator=(Encoder&&) noexcept;
+  Encoder(const Encoder&) = delete;
+  Encoder& operator=(const Encoder&) = delete;
+
+  /// Appends symbols [n]; rows is [n] or one number. Borrows its arguments for the call only.
+  /// Throws InvalidArgument, and then leaves the encoder as it was: a row outside the tables; a
+  /// symbol of frequency 0, or outside its row when the tables have no escape; after finish().
+  void push(std::span<const std::int32_t> symbols, Rows rows, const TableSet& tables);
+
+  /// Upper bound of the stream's size for what has been pushed so far.
+  [[nodiscard]] std::size_t encoded_bound() const;
+
+  /// Writes the stream to out and returns its size. The encoder cannot be used afterwards.
+  /// Throws InvalidArgument when out is smaller than encoded_bound(), or when called twice.
+  std::size_t finish(std::span<std::uint8_t> out);
+  /// The same, allocating.
+  [[nodiscard]] std::vector<std::uint8_t> finish();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Reads a stream; pull() must follow the pushes, with the same rows and tables. Any bytes give
+/// symbols or a BitstreamError naming the byte offset. One thread at a time.
+class Decoder {
+ public:
+  /// Borrows data, which must outlive the decoder. Throws BitstreamError on a bad head.
+  explicit Decoder(std::span<const std::uint8_t> data);
+  /// The same for a stream whose descriptor byte is kept elsewhere.
+  Decoder(std::uint8_t descriptor, std::span<const std::uint8_t> data);
+  ~Decoder();
+  Decoder(Decoder&&) noexcept;
+  Decoder& operator=(Decoder&&) noexcept;
+  Decoder(const Decoder&) = delete;
+  Decoder& operator=(const Decoder&) = delete;
+
+  /// Writes out.size() symbols; rows is that many or one number.
+  /// A stream cut after the last word these symbols need still gives them.
+  /// Throws InvalidArgument (a row outside the tables, sizes that differ) or BitstreamError; after
+  /// a BitstreamError out is unspecified and the decoder refuses further pulls.
+  void pull(Rows rows, const TableSet& tables, std::span<std::int32_t> out);
+
+  /// Verifies that every lane is back at its start and every word and escape bit was used.
+  /// Throws BitstreamError.
+  void finish();
+
+  [[nodiscard]] int lanes() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Order-0 coding of bytes, self-describing: method, size, frequencies, rANS stream; stored when
+/// that is shorter.
+[[nodiscard]] std::vector<std::uint8_t> encode_bytes(std::span<const std::uint8_t> data);
+
+/// Size of what encode_bytes() coded. Throws BitstreamError on a bad head or above max_size.
+[[nodiscard]] std::size_t decoded_bytes_size(std::span<const std::uint8_t> data,
+                                             std::size_t max_size);
+
+/// Inverse of encode_bytes(); out.size() must be decoded_bytes_size().
+/// Throws BitstreamError, or InvalidArgument when out has another size.
+void decode_bytes(std::span<const std::uint8_t> data, std::span<std::uint8_t> out);
+
+}  // namespace glc::rans

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The pieces of the stream around the words; docs/format.md is the specification.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+
+#include "core/byte_reader.h"
+#include "glc/rans.h"
+#include "rans/rans_state.h"
+
+namespace glc::rans {
+
+[[nodiscard]] inline std::uint8_t descriptor_of(int lanes, bool escape) {
+  const auto log2_lanes = static_cast<unsigned>(std::countr_zero(static_cast<unsigned>(lanes)));
+  return static_cast<std::uint8_t>(log2_lanes | (escape ? kDescriptorEscape : 0U));
+}
+
+/// Number of an escaped v = symbol - offset: above the row even, below it odd.
+[[nodiscard]] constexpr std::uint64_t escape_raw(std::int64_t v, std::uint32_t n_direct) {
+  return v >= 0 ? 2 * static_cast<std::uint64_t>(v - std::int64_t{n_direct})
+                : 2 * static_cast<std::uint64_t>(-v) - 1;
+}
+
+/// Inverse of escape_raw.
+[[nodiscard]] constexpr std::int64_t escape_value(std::uint64_t raw, std::uint32_t n_direct) {
+  return raw % 2 == 0 ? static_cast<std::int64_t>(raw / 2) + n_direct
+                      : -static_cast<std::int64_t>(raw / 2) - 1;
+}
+
+/// raw + 1 of any int32 symbol and offset fits in this many bits.
+inline constexpr int kMaxEscapeWidth = 34;
+
+/// Stores the final states in front of the words: per lane high word, low word.
+inline std::uint16_t* store_states(const std::uint32_t* states, int lanes, std::uint16_t* words) {
+  for (int lane = lanes; lane-- > 0;) {
+    *--words = static_cast<std::uint16_t>(states[lane]);
+    *--words = static_cast<std::uint16_t>(states[lane] >> kWordBits);
+  }
+  return words;
+}
+
+/// Reads what store_states wrote. Throws BitstreamError when cut, or on a state below 2^16.
+inline void load_states(ByteReader& reader, int lanes, std::uint32_t* states) {
+  for (int lane = 0; lane < lanes; ++lane) {
+    const std::size_t at = reader.position();
+    const std::uint32_t high = reader.u16("state");
+    const std::uint32_t low = reader.u16("state");
+    if (high == 0) reader.fail("state", "expected at least 65536, got " + std::to_string(low), at);
+    states[lane] = high << kWordBits | low;
+  }
+}
+
+inline void store_words(const std::uint16_t* words, std::size_t n, std::uint8_t* out) {
+  if constexpr (std::endian::native == std::endian::little) {
+    std::memcpy(out, words, 2 * n);
+  } else {
+    for (std::size_t i = 0; i < n; ++i) {
+      out[2 * i] = static_cast<std::uint8_t>(words[i]);
+      out[2 * i + 1] = static_cast<std::uint8_t>(words[i] >> 8);
+    }
+  }
+}
+
+}  // namespace glc::rans

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Integer cdf tables: from counts, from probabilities, and the canonical set. Needs numpy only."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from glc import _core
+from glc.errors import InvalidArgumentError
+from glc.rans import TableSet
+
+__all__ = [
+    "TableSet",
+    "canonical",
+    "gaussian_rows",
+    "histogram",
+    "index_tables",
+    "normalise",
+    "uniform_index_tables",
+]
+
+LOW_BITS = 7
+"""A codebook index is coded as index >> LOW_BITS, then its low bits."""
+
+
+def normalise(weights: Any, bits: int = 14) -> npt.NDArray[np.uint32]:
+    """Scale counts or probabilities to integer frequencies.
+
+    freq ~ weight * 2^bits / sum, exact in total; a positive weight gives at least 1, zero gives 0.
+    What rounding leaves over goes, one by one, where the coded size changes least for the worse.
+
+    Args:
+        weights: [n] integers >= 0 of sum at most 2^46, or floats >= 0, finite. 1 to `1 << bits`
+            of them positive.
+        bits: Precision, 8..16.
+
+    Returns:
+        [n] uint32 summing to `1 << bits`. Identical on every machine for identical weights.
+
+    Raises:
+        InvalidArgumentError: weights or bits outside these limits.
+    """
+    array = np.asarray(weights)
+    if array.ndim != 1:
+        raise InvalidArgumentError(f"cdf: weights: expected one dimension, got {array.shape}")
+    freqs = np.empty(array.shape, np.uint32)
+    if array.dtype.kind == "f":
+        pmf = np.ascontiguousarray(array, np.float64)
+        _core.cdf_normalise_pmf(pmf, bits, freqs)
+    elif array.dtype.kind in "iu":
+        if array.size and int(array.min()) < 0:
+            raise InvalidArgumentError(f"cdf: weights: expected >= 0, got {array.min()}")
+        counts = np.ascontiguousarray(array, np.uint64)
+        _core.cdf_normalise_counts(counts, bits, freqs)
+    else:
+        raise InvalidArgumentError(f"cdf: weights: expected numbers, got dtype {array.dtype}")
+    return freqs
+
+
+def histogram(values: Any, n_bins: int) -> npt.NDArray[np.uint64]:
+    """Count the values 0 .. n_bins - 1.
+
+    Args:
+        values: integers, any shape.
+        n_bins: at least 1.
+
+    Returns:
+        [n_bins] uint64.
+
+    Raises:
+        InvalidArgumentError: a value outside 0 .. n_bins - 1.
+    """
+    if n_bins < 1:
+        raise InvalidArgumentError(f"cdf: n_bins: expected at least 1, got {n_bins}")
+    counts = np.empty(n_bins, np.uint64)
+    array = np.asarray(values)
+    if array.size and array.dtype.kind not in "iu":
+        raise InvalidArgumentError(f"cdf: values: expected integers, got dtype {array.dtype}")
+    if array.size and not 0 <= int(array.min()) <= int(array.max()) < n_bins:
+        raise InvalidArgumentError(
+            f"cdf: values: expected 0..{n_bins - 1}, got {array.min()}..{array.max()}"
+        )
+    _core.cdf_histogram(np.ascontiguousarray(array, np.int32), counts)
+    return counts
+
+
+def gaussian_rows(
+    scale: Any, bounds: npt.NDArray[np.float32]
+) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+    """Pick the table row for each Gaussian scale.
+
+    row = number of bounds strictly below scale; NaN or scale <= 0 gives row 0.
+
+    Args:
+        scale: float32, any shape, latent units.
+        bounds: [rows - 1] float32, strictly increasing.
+
+    Returns:
+        Rows shaped like scale; uint8 up to 256 rows, else uint16.
+
+    Raises:
+        InvalidArgumentError: bounds not increasing.
+    """
+    bounds = np.asarray(bounds, np.float32)
+    if bounds.ndim != 1 or not bool(np.all(bounds[1:] > bounds[:-1])):
+        raise InvalidArgumentError("cdf: bounds: expected one increasing dimension")
+    values = np.asarray(scale, np.float32)
+    rows = np.where(values > 0, np.searchsorted(bounds, values, side="left"), 0)
+    return rows.astype(np.uint8) if bounds.size < 256 else rows.astype(np.uint16)
+
+
+def index_tables(counts: Any) -> TableSet:
+    """Make tables for codebook indices from how often each occurs.
+
+    An index is two symbols: high = index >> 7 with row 0, then low = index & 127 with row
+    1 + high. Compared with one table of k entries this costs next to nothing in size.
+
+    Args:
+        counts: [k] integers >= 0, k in 1 .. 2^20; a zero counts as one, so that every index can be
+            coded.
+
+    Returns:
+        Tables without escape, 16 bits, 1 + ceil(k / 128) rows.
+
+    Raises:
+        InvalidArgumentError: another shape, dtype or k.
+    """
+    array = np.asarray(counts)
+    if array.ndim != 1 or not 1 <= array.size <= 1 << 20 or array.dtype.kind not in "iu":
+        raise InvalidArgumentError("cdf: counts: expected [k] integers, k in 1..2^20")
+    if int(array.min()) < 0:
+        raise InvalidArgumentError(f"cdf: counts: expected >= 0, got {array.min()}")
+    raised = np.maximum(array, 1).astype(np.uint64)
+    lows = [raised[i : i + (1 << LOW_BITS)] for i in range(0, raised.size, 1 << LOW_BITS)]
+    highs = np.array([low.sum() for low in lows], np.uint64)
+    return TableSet.from_freqs([highs, *lows], bits=16)
+
+
+@cache
+def uniform_index_tables(k: int) -> TableSet:
+    """Make tables for codebook indices that are all alike.
+
+    Args:
+        k: codebook size, 1 .. 2^20.
+
+    Returns:
+        Tables as index_tables makes them; exactly log2(k) bits an index when k is a power of two
+        (of at least 128).
+
+    Raises:
+        InvalidArgumentError: k out of range.
+    """
+    if not 1 <= k <= 1 << 20:
+        raise InvalidArgumentError(f"cdf: k: expected 1..2^20, got {k}")
+    return index_tables(np.ones(k, np.uint64))
+
+
+@cache
+def canonical() -> tuple[TableSet, npt.NDArray[np.float32]]:
+    """Load the canonical Gaussian tables, which every model without its own uses.
+
+    Row r stands for one scale: four single-symbol rows from 0.03, then 64 from 0.11 to 64, evenly
+    spaced in the logarithm. They are data, computed once in high precision by
+    tools/make_tables.py, never from a float function at load.
+
+    Returns:
+        Tables of 68 rows at 14 bits, with escape; and bounds [67] float32, read-only, for
+        gaussian_rows.
+    """
+    with resources.files("glc.tables").joinpath("canonical.npz").open("rb") as file:
+        data = np.load(file, allow_pickle=False)
+        tables = TableSet.from_exact_freqs(
+            data["freqs"], data["n_bins"], data["offsets"], bits=14, escape=True
+        )
+        bounds = np.ascontiguousarray(data["bounds"], np.float32)
+    bounds.flags.writeable = False
+    return tables, bounds

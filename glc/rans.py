@@ -1,0 +1,426 @@
+# SPDX-License-Identifier: Apache-2.0
+"""rANS entropy coding with static tables, one table row per symbol. Needs numpy only.
+
+>>> import numpy as np
+>>> from glc import rans
+>>> tables = rans.TableSet.from_gaussian([0.5, 2.0, 8.0])
+>>> symbols = np.array([0, -1, 5, 100_000], np.int32)
+>>> rows = np.array([0, 1, 2, 0], np.uint8)
+>>> stream = rans.encode(symbols, rows, tables)
+>>> rans.decode(stream, rows, tables).tolist()
+[0, -1, 5, 100000]
+
+Arrays may be anything numpy can see without a copy: numpy arrays, CPU tensors, buffers, objects
+with DLPack. The stream is specified in docs/format.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+import struct
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from glc import _core
+from glc.errors import InvalidArgumentError
+
+__all__ = [
+    "Decoder",
+    "Encoder",
+    "TableSet",
+    "decode",
+    "decode_bytes",
+    "encode",
+    "encode_bytes",
+]
+
+Int32Array: TypeAlias = npt.NDArray[np.int32]
+"""Any shape; flat order is row-major."""
+
+_ROW_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.int32))
+
+
+def _array(values: Any, name: str) -> npt.NDArray[Any]:
+    """Borrow values as a contiguous integer array."""
+    if not hasattr(values, "__array__") and hasattr(values, "__dlpack__"):
+        values = np.from_dlpack(values)
+    array = np.asarray(values)
+    if array.size == 0 and not isinstance(values, np.ndarray):
+        array = array.astype(np.int32)
+    if array.dtype.kind not in "iu":
+        raise InvalidArgumentError(f"rans: {name}: expected integers, got dtype {array.dtype}")
+    return np.ascontiguousarray(array) if array.ndim else array
+
+
+def _as_int32(values: Any, name: str) -> Int32Array:
+    array = _array(values, name)
+    if array.dtype == np.int32:
+        return array
+    info = np.iinfo(np.int32)
+    if array.size and not np.can_cast(array.dtype, np.int32):
+        low, high = int(array.min()), int(array.max())
+        if low < info.min or high > info.max:
+            raise InvalidArgumentError(
+                f"rans: {name}: expected values in the int32 range, got {low}..{high}"
+            )
+    return array.astype(np.int32)
+
+
+def _as_rows(rows: Any) -> int | npt.NDArray[Any]:
+    """Rows as the native coder takes them: a number, or uint8, uint16 or int32."""
+    try:
+        row = operator.index(rows)
+    except TypeError:
+        array = _array(rows, "rows")
+        return array if array.dtype in _ROW_DTYPES else _as_int32(array, "rows")
+    if not -(2**31) <= row < 2**31:
+        raise InvalidArgumentError(f"rans: rows: expected a table row, got {row}")
+    return row
+
+
+class TableSet:
+    """Immutable set of integer cdfs; row r codes the symbols from its offset on.
+
+    Attributes:
+        rows: Number of cdfs.
+        bits: Each row's frequencies sum to `1 << bits`; 8..16.
+        escape: Whether the last bin of a row takes every symbol that the row does not hold.
+        nbytes: Memory of the coding tables.
+    """
+
+    def __init__(self, native: _core.RansTableSet) -> None:
+        self._native = native
+        self.rows: int = native.rows
+        self.bits: int = native.bits
+        self.escape: bool = native.escape
+        self.nbytes: int = native.nbytes
+
+    @classmethod
+    def from_cdfs(cls, cdfs: Any, sizes: Any, offsets: Any, bits: int = 16) -> TableSet:
+        """Take CompressAI's tables as they are.
+
+        Args:
+            cdfs: [rows, width] integers; row r uses its first sizes[r] entries, strictly
+                increasing from 0 to `1 << bits`. The last bin of each row is its escape.
+            sizes: [rows] integers, bins + 1, in 2..width.
+            offsets: [rows] integers, the symbol of each row's first bin.
+            bits: Precision, 8..16.
+
+        Raises:
+            InvalidArgumentError: anything else.
+        """
+        table = _as_int32(cdfs, "cdfs")
+        if table.ndim != 2:
+            raise InvalidArgumentError(f"rans: cdfs: expected [rows, width], got {table.shape}")
+        return cls(
+            _core.RansTableSet.from_cdfs(
+                table,
+                table.shape[1],
+                _as_int32(sizes, "sizes"),
+                _as_int32(offsets, "offsets"),
+                bits,
+            )
+        )
+
+    @classmethod
+    def from_freqs(
+        cls,
+        freqs: Any,
+        offsets: Any = 0,
+        bits: int = 14,
+        escape: bool = False,
+    ) -> TableSet:
+        """Make tables from counts or frequencies, scaled to `1 << bits` where they are not yet.
+
+        Args:
+            freqs: [bins] or [rows, bins] integers >= 0, or a sequence of such rows of different
+                lengths. Scaling keeps every positive entry positive (`glc.cdf.normalise`).
+            offsets: Symbol of the first bin, one number or [rows].
+            bits: Precision, 8..16.
+            escape: The last bin of each row is its escape, and any int32 symbol can be coded.
+                Every bin then has a frequency of at least 1, given or not.
+
+        Raises:
+            InvalidArgumentError: a row without a positive entry, or with over `1 << bits`; a
+                symbol outside int32.
+        """
+        from glc.cdf import normalise
+
+        arrays = _freq_rows(freqs)
+        rows = []
+        for array in arrays:
+            counts = np.maximum(array, 1) if escape else array
+            rows.append(normalise(counts, bits))
+        n_bins = np.array([row.size for row in rows], np.int32)
+        first = np.broadcast_to(_as_int32(offsets, "offsets"), n_bins.shape)
+        return cls.from_exact_freqs(np.concatenate(rows), n_bins, first, bits, escape)
+
+    @classmethod
+    def from_exact_freqs(
+        cls, freqs: Any, n_bins: Any, offsets: Any, bits: int, escape: bool
+    ) -> TableSet:
+        """Make tables from concatenated rows of frequencies that sum to `1 << bits` each.
+
+        Args:
+            freqs: [sum of n_bins] integers >= 0 (>= 1 with escape).
+            n_bins: [rows] integers, bins of each row, the escape bin included.
+            offsets: [rows] integers, symbol of each row's first bin.
+            bits: Precision, 8..16.
+            escape: The last bin of each row is its escape.
+
+        Raises:
+            InvalidArgumentError: sizes or sums that do not fit.
+        """
+        flat = _array(freqs, "freqs")
+        if flat.size and not 0 <= int(flat.min()) <= int(flat.max()) < 2**32:
+            raise InvalidArgumentError("rans: freqs: expected values in 0..2^32 - 1")
+        return cls(
+            _core.RansTableSet.from_freqs(
+                flat.astype(np.uint32, copy=False),
+                _as_int32(n_bins, "n_bins"),
+                np.ascontiguousarray(_as_int32(offsets, "offsets")),
+                bits,
+                escape,
+            )
+        )
+
+    @classmethod
+    def from_gaussian(cls, scales: Any, bits: int = 14) -> TableSet:
+        """Make one row with escape per zero-mean Gaussian, binned at half-integers.
+
+        A row holds the symbols -n..n whose probability reaches 2^-(bits + 1). The arithmetic uses
+        only + - * /, so that the same scales give the same tables on every machine; for files that
+        must last, ship the tables (`glc.cdf.canonical`).
+
+        Args:
+            scales: [rows] numbers in (0, 1024], units of the symbol.
+            bits: Precision, 8..16.
+
+        Raises:
+            InvalidArgumentError: scales or bits outside their range.
+        """
+        array = np.ascontiguousarray(scales, dtype=np.float64).reshape(-1)
+        return cls(_core.RansTableSet.from_gaussian(array, bits))
+
+    def arrays(self) -> tuple[npt.NDArray[np.uint32], Int32Array, Int32Array]:
+        """Return what from_exact_freqs takes: freqs [all bins], n_bins and offsets [rows]."""
+        freqs, n_bins, offsets = self._native.arrays()
+        return (
+            np.frombuffer(freqs, np.uint32),
+            np.frombuffer(n_bins, np.int32),
+            np.frombuffer(offsets, np.int32),
+        )
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of the tables' content: equal exactly when all streams would be equal.
+
+        Over, little-endian: bits u8, escape u8, rows u32, then n_bins i32 [rows], offsets i32
+        [rows], freqs u32 [bins].
+        """
+        freqs, n_bins, offsets = self.arrays()
+        sha = hashlib.sha256(struct.pack("<BBI", self.bits, self.escape, self.rows))
+        sha.update(n_bins.astype("<i4").tobytes())
+        sha.update(offsets.astype("<i4").tobytes())
+        sha.update(freqs.astype("<u4").tobytes())
+        return sha.digest()
+
+    def cost_bits(self, symbols: Any, rows: Any) -> float:
+        """Sum the cost of symbols, -log2(freq / 2^bits) each, escape bits included.
+
+        A multiple of 2^-16, from integer arithmetic: equal on every machine. What the stream adds
+        to it is about 4 bytes per lane and 1 byte of descriptor.
+
+        Args:
+            symbols: integers, any shape.
+            rows: integers of the same shape, or one number.
+
+        Raises:
+            InvalidArgumentError: a symbol or row that the tables cannot code.
+        """
+        return self._native.cost(_as_int32(symbols, "symbols"), _as_rows(rows)) / 65536
+
+
+def _freq_rows(freqs: Any) -> list[npt.NDArray[Any]]:
+    """Split freqs, one row or many, even or ragged, into one array per row."""
+    ragged = isinstance(freqs, Sequence) and len(freqs) > 0 and not np.isscalar(freqs[0])
+    if ragged:
+        return [_array(row, "freqs") for row in freqs]
+    array = _array(freqs, "freqs")
+    if array.ndim not in (1, 2) or array.size == 0:
+        raise InvalidArgumentError(
+            f"rans: freqs: expected [bins] or [rows, bins], got {array.shape}"
+        )
+    return list(array.reshape(-1, array.shape[-1]))
+
+
+class Encoder:
+    """Collects pushes and codes them at finish, last push first.
+
+    A decoder pulls in the order of the pushes, so that later rows may depend on earlier symbols.
+    """
+
+    def __init__(self, lanes: int | None = None) -> None:
+        """Choose the lanes.
+
+        Args:
+            lanes: 1, 2, 4, 8, 16 or 32 interleaved states. None decides at finish by the rule of
+                the format: the largest that has 640 bytes of payload for each lane.
+
+        Raises:
+            InvalidArgumentError: another number.
+        """
+        self._native = _core.RansEncoder(lanes)
+
+    def push(self, symbols: Any, rows: Any, tables: TableSet) -> None:
+        """Append symbols to the stream.
+
+        Args:
+            symbols: integers in the int32 range, any shape.
+            rows: integers of the same size, row of each symbol; uint8, uint16 and int32 are taken
+                without a copy. Or one number for all.
+            tables: any tables; the decoder must pull with equal ones.
+
+        Raises:
+            InvalidArgumentError: a row outside the tables; a symbol that its row cannot code; after
+                finish. The encoder is then as it was before the call.
+        """
+        self._native.push(_as_int32(symbols, "symbols"), _as_rows(rows), tables._native)
+
+    def finish(self) -> bytes:
+        """Return the stream. The encoder cannot be used afterwards.
+
+        Raises:
+            InvalidArgumentError: when called twice.
+        """
+        return self._native.finish()
+
+
+class Decoder:
+    """Pulls symbols from a stream in the order in which they were pushed.
+
+    Any bytes give symbols or a BitstreamError; finish() tells whether they were the right ones.
+    """
+
+    def __init__(self, data: Any, *, descriptor: int | None = None) -> None:
+        """Read the head of a stream.
+
+        Args:
+            data: bytes-like, borrowed until the decoder is gone.
+            descriptor: first byte of the stream, 0..255, where data does not begin with it because
+                a container keeps it elsewhere.
+
+        Raises:
+            BitstreamError: a head that is malformed or cut; names the byte offset in data.
+        """
+        if descriptor is not None and not 0 <= descriptor <= 255:
+            raise InvalidArgumentError(f"rans: descriptor: expected 0..255, got {descriptor}")
+        self._native = _core.RansDecoder(data, descriptor)
+
+    @property
+    def lanes(self) -> int:
+        """Number of interleaved states, 1..32."""
+        return self._native.lanes
+
+    def pull(
+        self,
+        rows: Any,
+        tables: TableSet,
+        out: Int32Array | None = None,
+        *,
+        count: int | None = None,
+    ) -> Int32Array:
+        """Decode the next symbols.
+
+        Args:
+            rows: integers, row of each symbol, as pushed; or one number for all, and then out or
+                count says how many.
+            tables: equal to those of the push.
+            out: contiguous, writable int32 array for the symbols; new memory by default.
+            count: number of symbols.
+
+        Returns:
+            int32 symbols: out if given, else shaped like rows.
+
+        Raises:
+            InvalidArgumentError: sizes that disagree, a row outside the tables.
+            BitstreamError: the stream ends too early, or an escape in it is malformed. The content
+                of out is then unspecified, and the decoder refuses further pulls.
+        """
+        native_rows = _as_rows(rows)
+        if out is None:
+            shape: tuple[int, ...]
+            if not isinstance(native_rows, int):
+                shape = native_rows.shape
+            elif count is not None:
+                shape = (count,)
+            else:
+                raise InvalidArgumentError("rans: pull: expected out or count with a single row")
+            if count is not None and int(np.prod(shape, dtype=np.int64)) != count:
+                raise InvalidArgumentError(f"rans: rows: expected {count} rows, got {shape}")
+            if count is not None and count < 0:
+                raise InvalidArgumentError(f"rans: count: expected at least 0, got {count}")
+            out = np.empty(shape, np.int32)
+        elif count is not None and out.size != count:
+            raise InvalidArgumentError(f"rans: out: expected {count} symbols, got {out.size}")
+        elif out.dtype != np.int32 or not out.flags.c_contiguous or not out.flags.writeable:
+            raise InvalidArgumentError("rans: out: expected a contiguous, writable int32 array")
+        self._native.pull(native_rows, tables._native, out)
+        return out
+
+    def finish(self) -> None:
+        """Verify that the stream was consumed exactly and every lane is back at its start.
+
+        Raises:
+            BitstreamError: otherwise; wrong rows or tables, or damage, almost always show here.
+        """
+        self._native.finish()
+
+
+def encode(symbols: Any, rows: Any, tables: TableSet, lanes: int | None = None) -> bytes:
+    """Code symbols as one stream; arguments as for Encoder and Encoder.push."""
+    encoder = Encoder(lanes)
+    encoder.push(symbols, rows, tables)
+    return encoder.finish()
+
+
+def decode(
+    data: Any,
+    rows: Any,
+    tables: TableSet,
+    out: Int32Array | None = None,
+    *,
+    count: int | None = None,
+) -> Int32Array:
+    """Decode and verify one stream; arguments as for Decoder and Decoder.pull."""
+    decoder = Decoder(data)
+    symbols = decoder.pull(rows, tables, out, count=count)
+    decoder.finish()
+    return symbols
+
+
+def encode_bytes(data: Any) -> bytes:
+    """Compress bytes by their order-0 statistics; self-describing, never longer than data + 11.
+
+    Args:
+        data: bytes-like, or a contiguous uint8 array.
+    """
+    return _core.rans_encode_bytes(data)
+
+
+def decode_bytes(data: Any, max_size: int = 1 << 30) -> bytes:
+    """Restore what encode_bytes was given.
+
+    Args:
+        data: bytes-like.
+        max_size: Largest result accepted, in bytes. A short input may claim a long result.
+
+    Raises:
+        BitstreamError: malformed, cut, damaged, or larger than max_size.
+    """
+    return _core.rans_decode_bytes(data, max_size)
