@@ -24,6 +24,7 @@ endif
 
 NATIVE_SOURCES := CMakeLists.txt setup.py $(shell find csrc cmake -type f 2>/dev/null)
 BOOTSTRAP ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo ok),$(p))))
+PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check
 SAMPLE := examples/images/kodim23.png
 CPP_BUILD ?= build/native
 
@@ -38,22 +39,22 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed-torch: requirements/cpu.txt | $(VENV)/bin/python
 	@echo "== installing the pinned CPU build of torch (the largest download, about 200 MB)"
-	$(VENV)/bin/python -m pip install --disable-pip-version-check -r requirements/cpu.txt
+	$(PIP) -r requirements/cpu.txt
 	@touch $@
 
 $(VENV)/.installed-runtime: pyproject.toml $(NATIVE_SOURCES) $(VENV)/.installed-torch
 	@echo "== building and installing glc"
-	$(VENV)/bin/python -m pip install --disable-pip-version-check -c requirements/cpu.txt -e .
+	$(PIP) -c requirements/cpu.txt -e .
 	@touch $@
 
-$(VENV)/.installed-test: pyproject.toml $(VENV)/.installed-runtime
+$(VENV)/.installed-test: requirements/test.txt $(VENV)/.installed-runtime
 	@echo "== installing the test tools"
-	$(VENV)/bin/python -m pip install --disable-pip-version-check -c requirements/cpu.txt -e '.[test]'
+	$(PIP) -r requirements/test.txt
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed-test
+$(VENV)/.installed-dev: requirements/dev.txt $(VENV)/.installed-test
 	@echo "== installing the development tools"
-	$(VENV)/bin/python -m pip install --disable-pip-version-check -c requirements/cpu.txt -e '.[dev]'
+	$(PIP) -r requirements/dev.txt
 	@touch $@
 
 .PHONY: native
