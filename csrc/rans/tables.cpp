@@ -98,7 +98,7 @@ void append_row(TableData& data, std::span<const std::uint32_t> freqs, std::int3
 
 std::uint32_t symbol_cost(std::uint32_t freq, int bits) {
   // log2 by repeated squaring of the mantissa, 16 fractional bits, truncated.
-  const int exponent = std::bit_width(freq) - 1;
+  const int exponent = static_cast<int>(std::bit_width(freq)) - 1;
   std::uint64_t mantissa = std::uint64_t{freq} << (31 - exponent);  // [2^31, 2^32)
   std::uint32_t log2 = static_cast<std::uint32_t>(exponent);
   for (int i = 0; i < 16; ++i) {
