@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Feature distances on pretrained networks whose weights the user supplies.
+
+Only LPIPS on its own published backbones may be called LPIPS; every distance here is named
+after the network it uses.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from glc.errors import InvalidArgumentError
+
+FEATURE_EPS = 1e-10
+
+
+class _Fire(nn.Module):
+    def __init__(self, channels: int, squeeze: int, expand: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, squeeze, 1)
+        self.expand1x1 = nn.Conv2d(squeeze, expand, 1)
+        self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.squeeze(x))
+        return torch.cat((F.relu(self.expand1x1(x)), F.relu(self.expand3x3(x))), dim=1)
+
+
+class SqueezeNetFeatures(nn.Module):
+    """SqueezeNet 1.1 feature layers in the torchvision key layout (Iandola et al. 2016).
+
+    Args:
+        taps: layer numbers whose outputs are returned, ascending.
+    """
+
+    MEAN = (122.679, 116.669, 104.006)  # of RGB in 0..255, the Caffe weights' convention
+
+    def __init__(self, taps: Sequence[int] = (1, 4, 7)) -> None:
+        super().__init__()
+        pool = {2, 5, 8}
+        fire = {
+            3: (64, 16, 64),
+            4: (128, 16, 64),
+            6: (128, 32, 128),
+            7: (256, 32, 128),
+            9: (256, 48, 192),
+            10: (384, 48, 192),
+            11: (384, 64, 256),
+            12: (512, 64, 256),
+        }
+        layers: list[nn.Module] = [nn.Conv2d(3, 64, 3, stride=2), nn.ReLU()]
+        layers += [
+            nn.MaxPool2d(3, 2, ceil_mode=True) if i in pool else _Fire(*fire[i])
+            for i in range(2, 13)
+        ]
+        self.features = nn.Sequential(*layers)
+        self.taps = tuple(taps)
+        self.register_buffer("mean", torch.tensor(self.MEAN).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """[n, 3, h, w] float in [-1, 1] -> one feature map per tap."""
+        x = (x + 1) * 127.5 - self.mean
+        maps = []
+        for number, layer in enumerate(self.features[: self.taps[-1] + 1]):
+            x = layer(x)
+            if number in self.taps:
+                maps.append(x)
+        return maps
+
+
+class TinyDarknetFeatures(nn.Module):
+    """Tiny Darknet's convolutions (Redmon, public domain); taps before each pool and at the end."""
+
+    CONVS = (
+        (3, 16, 3), None, (16, 32, 3), None, (32, 16, 1), (16, 128, 3), (128, 16, 1),
+        (16, 128, 3), None, (128, 32, 1), (32, 256, 3), (256, 32, 1), (32, 256, 3), None,
+        (256, 64, 1), (64, 512, 3), (512, 64, 1), (64, 512, 3), (512, 128, 1),
+    )  # (in, out, kernel); None pools  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        convs = [c for c in self.CONVS if c is not None]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, k, padding=k // 2, bias=False) for a, b, k in convs
+        )
+        self.bns = nn.ModuleList(nn.BatchNorm2d(b, eps=1e-3) for _, b, _ in convs)
+        self.head = nn.Conv2d(128, 1000, 1)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """[n, 3, h, w] float in [-1, 1] -> five feature maps."""
+        x = (x + 1) / 2
+        maps = []
+        layers = zip(self.convs, self.bns, strict=True)
+        for conv in self.CONVS:
+            if conv is None:
+                maps.append(x)
+                x = F.max_pool2d(x, 2, 2, ceil_mode=True)
+            else:
+                convolution, norm = next(layers)
+                x = F.leaky_relu(norm(convolution(x)), 0.1)
+        return [*maps, x]
+
+
+class FeatureDistance(nn.Module):
+    """Squared distance of channel-normalised features, averaged over positions and taps.
+
+    d(x, x_hat) = mean over taps and positions of |f/|f| - g/|g||^2, f and g the features of
+    x and x_hat; the form of LPIPS (Zhang et al. 2018) without its learned linear heads.
+
+    Args:
+        network: maps [n, 3, h, w] in [-1, 1] to a list of feature maps; frozen here.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> FeatureDistance:
+        """Stay in evaluation mode: the network's statistics are fixed."""
+        return super().train(False)
+
+    def forward(self, x: Tensor, x_hat: Tensor) -> Tensor:
+        """Distance per sample.
+
+        Args:
+            x: [n, 3, h, w] float in [-1, 1], the original; no gradient flows to it.
+            x_hat: [n, 3, h, w] float, the reconstruction.
+
+        Returns:
+            [n] float32, >= 0.
+        """
+        with torch.no_grad():
+            originals = self.network(x)
+        taps = [
+            (_normalize(f) - _normalize(g)).square().sum(1).mean((1, 2))
+            for f, g in zip(originals, self.network(x_hat), strict=True)
+        ]
+        return torch.stack(taps).mean(0)
+
+
+def squeezenet_distance(weights: str | os.PathLike[str]) -> FeatureDistance:
+    """Feature distance on SqueezeNet 1.1 layers 1, 4 and 7 (a stand-in, not LPIPS).
+
+    Args:
+        weights: a state dict in the torchvision layout, read with `weights_only=True`.
+
+    Raises:
+        InvalidArgumentError: the file is missing or does not hold this network.
+    """
+    return FeatureDistance(_load(SqueezeNetFeatures(), weights))
+
+
+def tinydarknet_distance(weights: str | os.PathLike[str]) -> FeatureDistance:
+    """Feature distance on Tiny Darknet (a stand-in, not LPIPS).
+
+    Args and errors are those of `squeezenet_distance`.
+    """
+    return FeatureDistance(_load(TinyDarknetFeatures(), weights))
+
+
+def _load(network: nn.Module, weights: str | os.PathLike[str]) -> nn.Module:
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        network.load_state_dict(state, strict=True)
+    except (OSError, RuntimeError, TypeError, AttributeError) as error:
+        first = str(error).splitlines()[0]
+        raise InvalidArgumentError(
+            f"perceptual: weights: expected a {type(network).__name__} state dict at "
+            f"{os.fspath(weights)}, got: {first}"
+        ) from error
+    return network
+
+
+def _normalize(features: Tensor) -> Tensor:
+    return cast(
+        Tensor, features * torch.rsqrt(features.square().sum(1, keepdim=True) + FEATURE_EPS)
+    )

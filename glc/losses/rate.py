@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rate-distortion weights of the levels, steered towards the rates asked for."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SMOOTHING = 0.98  # of the measured rates, per step
+RANGE = math.log(100.0)  # how far a lambda may move from where it started
+
+
+class LambdaController:
+    """Per-level lambdas that move slowly until every level has the rate asked for.
+
+    log lambda += gain (log target - log measured), the measured rate being a moving average
+    of the rounded bits of training crops. A larger lambda buys quality with bits.
+
+    Args:
+        lambdas: initial weight per level.
+        targets: bits per pixel per level, or empty to leave the lambdas where they are.
+        gain: change per step per unit of error.
+    """
+
+    def __init__(self, lambdas: tuple[float, ...], targets: tuple[float, ...], gain: float) -> None:
+        self.initial = torch.tensor(lambdas).log()
+        self.log_lambda = self.initial.clone()
+        self.log_targets = torch.tensor(targets).log()
+        self.gain = gain
+        self.measured = torch.zeros(len(lambdas))
+        self.weight = torch.zeros(len(lambdas))
+
+    def weights(self, level: Tensor) -> Tensor:
+        """Lambda of every sample: level [b] int64 -> [b] float32."""
+        return self.log_lambda.exp()[level]
+
+    @torch.no_grad()
+    def observe(self, level: Tensor, bpp: Tensor, *, steer: bool) -> None:
+        """Take the rates of a step, and move the lambdas when `steer` is set.
+
+        Args:
+            level: [b] int64.
+            bpp: [b] float32, bits per pixel from rounded symbols.
+            steer: whether to move the lambdas.
+        """
+        count = torch.bincount(level, minlength=len(self.measured)).float()
+        total = torch.zeros_like(self.measured).index_add_(0, level, bpp.detach().float())
+        seen = count > 0
+        keep = torch.where(seen, SMOOTHING, 1.0)
+        self.measured = self.measured * keep + (1 - keep) * total / count.clamp_min(1)
+        self.weight = self.weight * keep + (1 - keep)
+        if steer and len(self.log_targets):
+            rate = (self.measured / self.weight.clamp_min(1e-9)).clamp_min(1e-6)
+            moved = self.log_lambda + self.gain * (self.log_targets - rate.log())
+            self.log_lambda = moved.clamp(self.initial - RANGE, self.initial + RANGE)
+
+    def rates(self) -> list[float]:
+        """Moving average of the bits per pixel, per level."""
+        return (self.measured / self.weight.clamp_min(1e-9)).tolist()  # type: ignore[no-any-return]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What resuming needs."""
+        return {
+            "log_lambda": self.log_lambda,
+            "measured": self.measured,
+            "weight": self.weight,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.log_lambda = state["log_lambda"]
+        self.measured = state["measured"]
+        self.weight = state["weight"]

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The GLC model family: configurations, networks, and loaders."""

@@ -1,0 +1,450 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole model, assembled: l = E(x), y = g_a(l), z = h_a(y), and back (facts A)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from glc.cdf import canonical
+from glc.errors import InvalidArgumentError
+from glc.models.config import GLCConfig
+from glc.models.context import PARTS, STEP_MIN, ContextModel, part_mask
+from glc.models.hyper import HyperAnalysis, HyperSynthesis
+from glc.models.transforms import RateTransform
+from glc.models.vqvae import build_autoencoder
+from glc.ops.gaussian import Rounding, gaussian_bits, lower_bound, round_ste
+from glc.ops.vq import Quantized, VectorQuantizer
+
+TRAINING_SCALE_MIN = 0.03  # the smallest scale the coding tables tell from zero
+MODEL_FILES = ("config.json", "model.safetensors")
+ARITHMETIC_PROFILE = 0  # torch layers, one thread: not yet portable
+CODED_MODULES = ("hyper_vq.", "h_s.", "context.", "g_s.")
+CODED_CONFIG = {
+    *("latent_channels", "l_channels", "transform_blocks", "gated_transforms", "levels"),
+    *("hyper_codebook_size", "hyper_channels", "fusion_widths"),
+    *("prior_channels", "prior_depth", "adaptor_blocks"),
+}
+
+
+@dataclass(frozen=True)
+class FourPart:
+    """One pass of the context model over y (facts D), all [b, N, h, w] float32.
+
+    Attributes:
+        y_q: integer residual symbols of the scaled y.
+        y_hat: dequantised y, multiplied by the step.
+        scale: raw scale of every symbol; may be <= 0.
+        mean: mean of every symbol in the scaled domain.
+        y_scaled: y divided by the step.
+    """
+
+    y_q: Tensor
+    y_hat: Tensor
+    scale: Tensor
+    mean: Tensor
+    y_scaled: Tensor
+
+
+@dataclass(frozen=True)
+class LatentOutput:
+    """What transform coding of l gives, differentiable (Stage II's view of the model).
+
+    Attributes:
+        l_hat: [b, l_channels, h, w] float32.
+        y: [b, N, h, w] float32.
+        z: [b, d, h/4, w/4] float32.
+        hyper: quantised z, with its index, losses and usage.
+        four_part: the context model's pass.
+        bits_y: [b] float32, estimated bits of y per sample.
+        bits_z: bits of z per sample, uniform: positions x log2(K).
+    """
+
+    l_hat: Tensor
+    y: Tensor
+    z: Tensor
+    hyper: Quantized
+    four_part: FourPart
+    bits_y: Tensor
+    bits_z: float
+
+
+@dataclass(frozen=True)
+class Output:
+    """What `GLC.forward` gives: the reconstruction and everything the losses read.
+
+    Attributes:
+        x_hat: [b, 3, h, w] float32, about [-1, 1], not clamped.
+        l: [b, l_channels, h/16, w/16] float32.
+        latent: transform coding of l.
+    """
+
+    x_hat: Tensor
+    l: Tensor
+    latent: LatentOutput
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One evaluation pass laid open; see `GLC.inspect`.
+
+    Attributes:
+        l: [b, l_channels, h/16, w/16] float32.
+        y: [b, N, h/16, w/16] float32.
+        z: [b, d, h/64, w/64] float32.
+        z_index: [b, h/64, w/64] int64.
+        params: [b, 3N, h/16, w/16] float32, (step, scale, mean) before any clamp.
+        y_q: [b, N, h/16, w/16] int32 symbols.
+        scale: [b, N, h/16, w/16] float32, before clamping.
+        y_hat: [b, N, h/16, w/16] float32, multiplied by the step.
+        l_hat: [b, l_channels, h/16, w/16] float32.
+        x_hat: [b, 3, h, w] float32 on the [0, 1] scale, not clamped.
+        bits_y: estimated bits of y, summed over the batch.
+        bits_z: bits of z at uniform cost, summed over the batch.
+    """
+
+    l: Tensor
+    y: Tensor
+    z: Tensor
+    z_index: Tensor
+    params: Tensor
+    y_q: Tensor
+    scale: Tensor
+    y_hat: Tensor
+    l_hat: Tensor
+    x_hat: Tensor
+    bits_y: float
+    bits_z: float
+
+
+class GLC(nn.Module, PyTorchModelHubMixin):
+    """Generative latent codec (GLC, CVPR 2024), any preset.
+
+    Tensors inside are float32, NCHW, images in [-1, 1] with sides that are multiples of
+    `pad_multiple`. `quality` is a rate level in [0, levels - 1], 0 the lowest rate; a number,
+    or a [b] tensor with one level per sample.
+
+    Args:
+        config: the layout; see `glc.models.config`.
+    """
+
+    def __init__(self, config: GLCConfig) -> None:
+        super().__init__()
+        self.config = config
+        self._half = False
+        ema = config.codebook_ema
+        self.latent_encoder, self.latent_decoder = build_autoencoder(
+            config.autoencoder, config.l_channels, config.residual_gain
+        )
+        self.image_vq = VectorQuantizer(config.codebook_size, config.l_channels, ema_decay=ema)
+        self.g_a = RateTransform(config, analysis=True)
+        self.h_a = HyperAnalysis(config)
+        self.hyper_vq = VectorQuantizer(
+            config.hyper_codebook_size, config.hyper_channels, ema_decay=ema
+        )
+        self.h_s = HyperSynthesis(config)
+        self.context = ContextModel(config)
+        self.g_s = RateTransform(config, analysis=False)
+
+    @property
+    def pad_multiple(self) -> int:
+        """Image sides must be multiples of this (facts B6)."""
+        return self.config.pad_multiple
+
+    def latents(self, x: Tensor) -> Tensor:
+        """E: [b, 3, h, w] float32 in [-1, 1] -> l [b, l_channels, h/16, w/16]."""
+        return cast(Tensor, self.latent_encoder(x))
+
+    def analysis(self, l: Tensor, quality: float | Tensor) -> Tensor:
+        """g_a: l -> y [b, N, h, w]. Raises InvalidArgumentError on a quality out of range."""
+        return cast(Tensor, self.g_a(l, quality))
+
+    def hyper_index(self, y: Tensor) -> Tensor:
+        """Nearest hyper code of h_a(y): [b, N, h, w] -> int64 [b, h/4, w/4]."""
+        return self.hyper_vq.nearest(self.h_a(y))
+
+    def entropy_params(self, z_index: Tensor) -> Tensor:
+        """Prior parameters of y: int64 [b, h/4, w/4] -> (step, scale, mean) [b, 3N, h, w]."""
+        return self.context.params(self.h_s(self.hyper_vq.lookup(z_index)))
+
+    def split_params(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantisation step (clamped to >= 0.5) and context, each [b, N, h, w].
+
+        The clamp passes gradients that pull the step back up (facts D).
+        """
+        step, context = self.context.split_params(params)
+        return lower_bound(step, STEP_MIN), context
+
+    def part_params(
+        self, part: int, params: Tensor, context: Tensor, y_hat: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(scale, mean) for one part; see `ContextModel.part_params`."""
+        return self.context.part_params(part, params, context, y_hat)
+
+    def synthesis(self, y_hat: Tensor, quality: float | Tensor) -> Tensor:
+        """g_s: y_hat (multiplied by the step) -> l_hat [b, l_channels, h, w]."""
+        return cast(Tensor, self.g_s(y_hat, quality))
+
+    def reconstruct(self, l_hat: Tensor) -> Tensor:
+        """D: l_hat -> x_hat [b, 3, 16h, 16w], about [-1, 1], not clamped."""
+        return cast(Tensor, self.latent_decoder(l_hat))
+
+    def four_part(self, y: Tensor, params: Tensor) -> FourPart:
+        """Quantise y part by part; rounding passes gradients straight through (facts D).
+
+        Args:
+            y: [b, N, h, w] float32.
+            params: [b, 3N, h, w] float32, from `entropy_params`.
+        """
+        step, context = self.split_params(params)
+        y_scaled = y * (1 / step)
+        y_hat = torch.zeros_like(y)
+        y_q, scale, mean = torch.zeros_like(y), torch.zeros_like(y), torch.zeros_like(y)
+        for part in range(PARTS):
+            part_scale, part_mean = self.part_params(part, params, context, y_hat)
+            mask = part_mask(y.shape[1], y.shape[2], y.shape[3], part, y)
+            symbols = round_ste(y_scaled - part_mean) * mask
+            y_q = y_q + symbols
+            scale = scale + part_scale * mask
+            mean = mean + part_mean * mask
+            y_hat = y_hat + symbols + part_mean * mask
+        return FourPart(y_q, y_hat * step, scale, mean, y_scaled)
+
+    def code_latent(
+        self,
+        l: Tensor,
+        quality: float | Tensor,
+        *,
+        rounding: Rounding = "ste",
+        quantize_z: bool = True,
+    ) -> LatentOutput:
+        """Transform-code l with gradients (Stage II's forward pass).
+
+        Args:
+            l: [b, l_channels, h, w] float32, h and w multiples of 4.
+            quality: rate level, one number or [b].
+            rounding: how the symbols of the rate term are made; see `gaussian_bits`.
+            quantize_z: False lets z pass unquantised, while its encoder is still finding
+                a scale.
+
+        Returns:
+            See `LatentOutput`.
+        """
+        y = self.analysis(l, quality)
+        z = self.h_a(y)
+        hyper = self.hyper_vq(z)
+        params = self.context.params(self.h_s(hyper.z_hat if quantize_z else z))
+        four = self.four_part(y, params)
+        scale = lower_bound(four.scale, TRAINING_SCALE_MIN)
+        bits_y = gaussian_bits(four.y_scaled, four.mean, scale, rounding=rounding).sum((1, 2, 3))
+        bits_z = math.log2(self.config.hyper_codebook_size) * hyper.index[0].numel()
+        l_hat = self.synthesis(four.y_hat, quality)
+        return LatentOutput(l_hat, y, z, hyper, four, bits_y, bits_z)
+
+    def forward(self, x: Tensor, quality: float | Tensor, *, rounding: Rounding = "ste") -> Output:
+        """Code an image and reconstruct it, differentiably.
+
+        Args:
+            x: [b, 3, h, w] float32 in [-1, 1], sides multiples of `pad_multiple`.
+            quality: rate level, one number or [b].
+            rounding: as in `code_latent`.
+
+        Returns:
+            See `Output`.
+        """
+        l = self.latents(x)
+        latent = self.code_latent(l, quality, rounding=rounding)
+        return Output(self.reconstruct(latent.l_hat), l, latent)
+
+    @torch.no_grad()
+    def inspect(self, x: Tensor, quality: float = 0.0) -> Inspection:
+        """Run one evaluation pass and return every intermediate (bits are estimates).
+
+        bits = sum max(0, -log2(P + 1e-5)) with scale clamped to [1e-5, 1e10]   (facts D8)
+
+        Args:
+            x: [b, 3, h, w] float32 in [0, 1], sides multiples of `pad_multiple`.
+            quality: rate level.
+
+        Returns:
+            See `Inspection`. Evaluation-mode attention is used whatever the module's mode.
+
+        Raises:
+            InvalidArgumentError: sides that are not multiples of `pad_multiple`.
+        """
+        if x.dim() != 4 or x.shape[-2] % self.pad_multiple or x.shape[-1] % self.pad_multiple:
+            raise InvalidArgumentError(
+                f"inspect: x: expected [b, 3, h, w] with h and w multiples of "
+                f"{self.pad_multiple}, got {tuple(x.shape)}; pad with glc.models.padding"
+            )
+        was_training = self.training
+        self.eval()
+        try:
+            l = self.latents((x - 0.5) * 2)
+            y = self.analysis(l, quality)
+            z = self.h_a(y)
+            z_index = self.hyper_vq.nearest(z)
+            params = self.entropy_params(z_index)
+            four = self.four_part(y, params)
+            bits_y = gaussian_bits(four.y_scaled, four.mean, four.scale, rounding="round")
+            l_hat = self.synthesis(four.y_hat, quality)
+            x_hat = self.reconstruct(l_hat)
+        finally:
+            self.train(was_training)
+        return Inspection(
+            l=l,
+            y=y,
+            z=z,
+            z_index=z_index,
+            params=params,
+            y_q=four.y_q.to(torch.int32),
+            scale=four.scale,
+            y_hat=four.y_hat,
+            l_hat=l_hat,
+            x_hat=x_hat / 2 + 0.5,
+            bits_y=float(bits_y.double().sum()),
+            bits_z=math.log2(self.config.hyper_codebook_size) * z_index.numel(),
+        )
+
+    def fingerprint(self) -> bytes:
+        """SHA-256 over everything a file's symbols and y_hat depend on: 32 bytes.
+
+        Covered: the layout of the coded path, the hyper codebook, h_s, the context model, g_s,
+        the canonical coding tables and the arithmetic profile. Not covered: E, g_a, h_a and D,
+        so other encoders and decoders of the same latents stay compatible.
+        """
+        digest = hashlib.sha256()
+        coded = {k: v for k, v in self.config.to_dict().items() if k in CODED_CONFIG}
+        digest.update(json.dumps(coded, sort_keys=True).encode())
+        digest.update(f"profile {ARITHMETIC_PROFILE}".encode())
+        digest.update(canonical()[0].digest)
+        for name, tensor in sorted(self.state_dict().items()):
+            if name.startswith(CODED_MODULES):
+                array = tensor.detach().to("cpu", torch.float32).contiguous().numpy()
+                digest.update(f"{name} {array.shape}".encode())
+                digest.update(array.astype("<f4", copy=False).tobytes())
+        return digest.digest()
+
+    def save_pretrained(  # type: ignore[override]  # fewer options, all named
+        self,
+        save_directory: str | Path,
+        *,
+        half: bool = False,
+        repo_id: str | None = None,
+        push_to_hub: bool = False,
+    ) -> None:
+        """Write config.json and model.safetensors, and offer them to a hub if asked.
+
+        Args:
+            save_directory: created if missing.
+            half: store float16. The rounded values then *are* the model: loading widens them
+                exactly, so a model meant for coding should be reloaded before it codes.
+            repo_id: hub repository, "owner/name".
+            push_to_hub: upload to `repo_id`.
+        """
+        self._half = half
+        super().save_pretrained(
+            save_directory, config=self.config.to_dict(), repo_id=repo_id, push_to_hub=push_to_hub
+        )
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        state = {
+            k: (v.half() if self._half else v).contiguous() for k, v in self.state_dict().items()
+        }
+        temporary = save_directory / "model.safetensors.tmp"
+        save_file(state, temporary)
+        os.replace(temporary, save_directory / "model.safetensors")
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]  # no free keyword arguments
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        force_download: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        revision: str | None = None,
+    ) -> GLC:
+        """Load a model in evaluation mode, float32, on the CPU.
+
+        Args:
+            pretrained_model_name_or_path: a bundled model ("glc-image-small"), a folder
+                written by `save_pretrained`, or a hub repository "owner/name".
+            force_download: of a hub repository, as are the options below.
+            token: access token.
+            cache_dir: folder for downloads.
+            local_files_only: never ask the network.
+            revision: branch, tag or commit.
+
+        Raises:
+            InvalidArgumentError: no such model, or files that do not hold one.
+        """
+        name = os.fspath(pretrained_model_name_or_path)
+        for folder in (bundled_folder() / name, Path(name)):
+            if folder.is_dir():
+                return cls._from_folder(folder)
+        try:
+            if name.count("/") != 1:
+                raise FileNotFoundError("no such folder, and not a hub repository's name")
+            files = [
+                hf_hub_download(
+                    name,
+                    filename,
+                    revision=revision,
+                    cache_dir=cache_dir,
+                    force_download=force_download,
+                    token=token,
+                    local_files_only=local_files_only,
+                )
+                for filename in MODEL_FILES
+            ]
+        except (OSError, ValueError, HfHubHTTPError) as error:
+            raise InvalidArgumentError(
+                f"from_pretrained: expected one of {bundled_models()}, a folder with "
+                f"{' and '.join(MODEL_FILES)}, or a hub repository owner/name, got {name!r}: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+        return cls._from_folder(Path(files[0]).parent)
+
+    @classmethod
+    def _from_folder(cls, folder: Path) -> GLC:
+        config_file, weights_file = (folder / name for name in MODEL_FILES)
+        try:
+            config = GLCConfig.from_dict(json.loads(config_file.read_text(encoding="utf-8")))
+            model = cls(config)
+            state = {k: v.float() for k, v in load_file(weights_file).items()}
+            model.load_state_dict(state, strict=True)
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            raise InvalidArgumentError(
+                f"from_pretrained: {folder}: expected {' and '.join(MODEL_FILES)} of one model, "
+                f"got: {' '.join(str(error).split())[:200]}"
+            ) from error
+        return model.eval()
+
+    def inference_parameters(self) -> int:
+        """Number of floats that coding needs: everything but the image codebook."""
+        state = self.state_dict()
+        return sum(t.numel() for name, t in state.items() if not name.startswith("image_vq."))
+
+
+def bundled_folder() -> Path:
+    """Folder of the models that ship with the package, one sub-folder each."""
+    return Path(__file__).parent.parent / "pretrained"
+
+
+def bundled_models() -> list[str]:
+    """Names of the models that ship with the package."""
+    return sorted(path.parent.name for path in bundled_folder().glob("*/config.json"))

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Analysis and synthesis inside the latent space, with the rate scaling in their middle."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from glc.errors import InvalidArgumentError
+from glc.models.blocks import DepthConvBlock, scale_init
+from glc.models.config import GLCConfig
+
+
+class RateTransform(nn.Module):
+    """blocks, multiply by the level's per-channel vector, blocks (facts B5, E).
+
+    g_a maps l to y, g_s maps y_hat to l_hat; both keep the spatial size. A 1x1 convolution
+    in front (g_a) or behind (g_s) changes the channels where l and y differ.
+    """
+
+    def __init__(self, config: GLCConfig, *, analysis: bool) -> None:
+        super().__init__()
+        n = config.latent_channels
+        self.levels = config.levels
+        self.q = nn.Parameter(torch.ones(config.levels, n, 1, 1))
+        differ = config.l_channels != n
+        self.entry = nn.Conv2d(config.l_channels, n, 1) if analysis and differ else None
+        self.first = _blocks(config)
+        self.second = _blocks(config)
+        self.exit = nn.Conv2d(n, config.l_channels, 1) if differ and not analysis else None
+        if self.exit is not None:
+            scale_init(self.exit, config.residual_gain)
+
+    def forward(self, x: Tensor, quality: float | Tensor) -> Tensor:
+        """Transform one map at a rate level.
+
+        Args:
+            x: [n, channels, h, w] float32, l or y_hat.
+            quality: rate level in [0, levels - 1]: one number, or [n] float, one per sample.
+                Between two learned levels their vectors are interpolated linearly.
+
+        Returns:
+            [n, channels', h, w] float32, y or l_hat.
+
+        Raises:
+            InvalidArgumentError: a quality outside the range.
+        """
+        if self.entry is not None:
+            x = self.entry(x)
+        x = self.second(self.first(x) * self.rate_scale(quality))
+        return x if self.exit is None else self.exit(x)
+
+    def rate_scale(self, quality: float | Tensor) -> Tensor:
+        """Per-channel scale at a level: [1 or n, N, 1, 1] float32; exact at whole levels."""
+        level = torch.as_tensor(quality, dtype=torch.float32, device=self.q.device).reshape(-1)
+        top = self.levels - 1
+        if not bool(((level >= 0) & (level <= top)).all()):
+            raise InvalidArgumentError(f"quality: expected within [0, {top}], got {quality}")
+        below = level.floor().long().clamp(max=max(top - 1, 0))
+        above = (below + 1).clamp(max=top)
+        part = (level - below).reshape(-1, 1, 1, 1)
+        q = self.q
+        return cast(Tensor, q[below] * (1 - part) + q[above] * part)
+
+
+def _blocks(config: GLCConfig) -> nn.Sequential:
+    n = config.latent_channels
+    return nn.Sequential(
+        *(
+            DepthConvBlock(n, n, product=config.gated_transforms, gain=config.residual_gain)
+            for _ in range(config.transform_blocks)
+        )
+    )

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training in three stages; each stage is one file that reads from top to bottom."""

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The adversarial half-step that Stages I and III share (facts G)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from glc.losses.adversarial import adaptive_weight, discriminator_loss, generator_loss
+from glc.training.loop import Run
+
+
+class Adversary:
+    """A discriminator in training, if the run has one.
+
+    Args:
+        run: the run whose "discriminator" helper and optimiser are used.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.config = run.config.adversarial
+        self.discriminator = run.helpers.get("discriminator")
+        self.weight = 0.0
+        self.loss = 0.0
+
+    def term(
+        self, step: int, x_hat: Tensor, reconstruction: Tensor, weight: Tensor | None = None
+    ) -> Tensor:
+        """lambda_adv * adaptive weight * L_adv, a scalar; zero until its start.
+
+        Args:
+            step: of the run.
+            x_hat: [b, 3, h, w] float32.
+            reconstruction: scalar loss whose gradient size the adversarial one may reach.
+            weight: [b] float32 factor per sample; None counts all alike.
+        """
+        if self.discriminator is None or step < self.config.start:
+            return torch.zeros(())
+        self.discriminator.requires_grad_(False)
+        per_sample = generator_loss(self.discriminator(x_hat))
+        loss = per_sample.mean() if weight is None else (per_sample * weight).mean()
+        last = self.run.model.latent_decoder.last_layer
+        adaptive = adaptive_weight(reconstruction, loss, last)
+        self.weight = adaptive.item()
+        return self.config.weight * adaptive * loss
+
+    def learn(self, step: int, x: Tensor, x_hat: Tensor) -> None:
+        """One step of the discriminator on [b, 3, h, w] originals and reconstructions."""
+        optimizer = self.run.discriminator_optimizer
+        if self.discriminator is None or optimizer is None:
+            return
+        if step < self.config.discriminator_start:
+            return
+        self.discriminator.requires_grad_(True).train()
+        loss = discriminator_loss(self.discriminator(x), self.discriminator(x_hat.detach()))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        self.loss = loss.item()
+
+    def metrics(self) -> dict[str, float]:
+        """Values for the log; empty without a discriminator."""
+        if self.discriminator is None:
+            return {}
+        return {"adversarial_weight": self.weight, "discriminator": self.loss}

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps a codebook alive: born from real vectors, dead codes moved to where vectors are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glc.ops.vq import VectorQuantizer
+from glc.training.config import CodebookConfig
+
+
+class CodebookKeeper:
+    """Watches the vectors of one quantiser and cares for its codebook.
+
+    Args:
+        quantizer: the quantiser to care for.
+        config: when to start, how often to re-seed.
+        steps: length of the run.
+    """
+
+    def __init__(self, quantizer: VectorQuantizer, config: CodebookConfig, steps: int) -> None:
+        self.quantizer = quantizer
+        self.config = config
+        self.last = int(config.reseed_until * steps)
+        self.reservoir = torch.empty(0, quantizer.codebook.shape[1])
+
+    def active(self, step: int) -> bool:
+        """Whether vectors are quantised yet."""
+        return step >= self.config.start
+
+    @torch.no_grad()
+    def observe(self, z: Tensor, step: int) -> None:
+        """Take the vectors of a step [b, d, h, w], and act when the step asks for it."""
+        if step > self.last:
+            return
+        vectors = z.detach().float().permute(0, 2, 3, 1).flatten(0, 2).cpu()
+        self.reservoir = torch.cat((self.reservoir, vectors))[-self.config.reservoir :]
+        if step == self.config.start:
+            pick = torch.randint(len(self.reservoir), (self.quantizer.codebook.shape[0],))
+            self.quantizer.codebook.copy_(self.reservoir[pick])
+        elif step > self.config.start and step % self.config.reseed_every == 0:
+            self.quantizer.reseed(self.config.dead_fraction, self.reservoir)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What resuming needs."""
+        return {"reservoir": self.reservoir, "usage": self.quantizer.training_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.reservoir = state["reservoir"]
+        self.quantizer.load_training_state(state["usage"])

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Validation on held-out crops: estimated rates and distances, on the averaged weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from glc.losses.perceptual import FeatureDistance
+from glc.models.glc import GLC
+
+CHUNK = 8  # crops per forward pass
+
+
+@torch.no_grad()
+def validate_autoencoder(
+    model: GLC, x: Tensor, features: FeatureDistance | None
+) -> dict[str, float]:
+    """Quality of D(E(x)) and of D(quantised E(x)), and the codes in use.
+
+    Args:
+        model: in evaluation mode.
+        x: [n, 3, h, w] float32 in [-1, 1].
+        features: the perceptual distance, or None.
+    """
+    l = torch.cat([model.latents(chunk) for chunk in x.split(CHUNK)])
+    index = model.image_vq.nearest(l)
+    result: dict[str, float] = {"codes": float(index.unique().numel())}
+    for name, latent in (("", l), ("_quantized", model.image_vq.lookup(index))):
+        x_hat = torch.cat([model.reconstruct(chunk) for chunk in latent.split(CHUNK)])
+        result["psnr" + name] = _psnr(x, x_hat)
+        if features is not None:
+            result["features" + name] = _distance(features, x, x_hat)
+    return result
+
+
+@torch.no_grad()
+def validate_codec(model: GLC, x: Tensor, features: FeatureDistance | None) -> dict[str, float]:
+    """Estimated bits per pixel, PSNR and distance of every rate level.
+
+    Args:
+        model: in evaluation mode.
+        x: [n, 3, h, w] float32 in [-1, 1].
+        features: the perceptual distance, or None.
+    """
+    result: dict[str, float] = {}
+    for level in range(model.config.levels):
+        runs = [model.inspect(chunk / 2 + 0.5, quality=level) for chunk in x.split(CHUNK)]
+        x_hat = torch.cat([run.x_hat for run in runs]) * 2 - 1
+        pixels = x.shape[0] * x.shape[2] * x.shape[3]
+        result[f"bpp{level}"] = sum(run.bits_y + run.bits_z for run in runs) / pixels
+        result[f"psnr{level}"] = _psnr(x, x_hat)
+        if features is not None:
+            result[f"features{level}"] = _distance(features, x, x_hat)
+        index = torch.cat([run.z_index for run in runs])
+        result[f"codes{level}"] = float(index.unique().numel())
+    return result
+
+
+def _psnr(x: Tensor, x_hat: Tensor) -> float:
+    square = ((x - x_hat.clamp(-1, 1)) / 2).square().mean((1, 2, 3))
+    return float((-10 * square.log10()).mean())
+
+
+def _distance(features: FeatureDistance, x: Tensor, x_hat: Tensor) -> float:
+    chunks = zip(x.split(CHUNK), x_hat.split(CHUNK), strict=True)
+    return float(torch.cat([features(a, b) for a, b in chunks]).mean())
