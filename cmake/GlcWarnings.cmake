@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Compile settings shared by every target of ours. Never fast-math, never contraction: what the
-# decoder recomputes has to be the same bits on every machine.
+# decoder recomputes has to be the same bits on every machine. Nobody reads exception flags or
+# errno; saying so changes no value and lets loops with a comparison become vectors.
 function(glc_target_defaults target)
   set_target_properties(${target} PROPERTIES
     CXX_EXTENSIONS OFF
@@ -9,7 +10,7 @@ function(glc_target_defaults target)
     VISIBILITY_INLINES_HIDDEN ON)
   if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
     target_compile_options(${target} PRIVATE
-      -ffp-contract=off -Wall -Wextra -Wpedantic -Wconversion -Wshadow
+      -ffp-contract=off -fno-trapping-math -fno-math-errno -Wall -Wextra -Wpedantic -Wconversion -Wshadow
       $<$<BOOL:${GLC_WERROR}>:-Werror>)
     if(GLC_FUZZ)
       target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 # Typed stubs of the native module. One section per binding file, in the order of module.cpp.
 
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy.typing as npt
 from typing_extensions import Buffer
 
 # numpy's stubs declare the buffer protocol from Python 3.12 on only.
 _Array: TypeAlias = Buffer | npt.NDArray[Any]
+
+class _Tensor(Protocol):
+    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 # ---- module.cpp
 __version__: str
@@ -73,3 +76,22 @@ def rans_decode_bytes(data: _Array, max_size: int) -> bytes: ...
 def cdf_normalise_counts(weights: _Array, bits: int, out: _Array) -> None: ...
 def cdf_normalise_pmf(weights: _Array, bits: int, out: _Array) -> None: ...
 def cdf_histogram(values: _Array, out: _Array) -> None: ...
+
+# ---- bind_entropy.cpp (tensors: anything with __dlpack__, contiguous, on the CPU)
+def gaussian_rows(scale: _Tensor, bounds: _Tensor, rows: _Tensor) -> None: ...
+def gaussian_symbols(
+    y: _Tensor,
+    mean: _Tensor,
+    scale: _Tensor,
+    bounds: _Tensor,
+    symbols: _Tensor,
+    rows: _Tensor,
+) -> None: ...
+def gaussian_bits(
+    symbol: _Tensor,
+    scale: _Tensor,
+    bits: _Tensor,
+    by_symbol: _Tensor,
+    by_scale: _Tensor,
+) -> None: ...
+def categorical_cdf(logits: _Tensor, bits: int, cdf: _Tensor) -> None: ...

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <pybind11/pybind11.h>
-
 #include <exception>
 #include <string>
+
+#include <pybind11/pybind11.h>
 
 #include "core/cpu_features.h"
 #include "glc/error.h"
@@ -85,5 +85,6 @@ PYBIND11_MODULE(_core, m) {
   py::register_local_exception_translator(&translate);
   m.def("build_info", &build_info, "Compiler, CPU features and backends of this build.");
   bind_rans(m);
+  bind_entropy(m);
   bind_bitstream(m);
 }

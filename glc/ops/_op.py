@@ -7,6 +7,10 @@ import functools
 from collections.abc import Callable
 from typing import Generic, ParamSpec, TypeVar
 
+from torch import Tensor
+
+from glc.errors import InvalidArgumentError
+
 _Params = ParamSpec("_Params")
 _Result = TypeVar("_Result")
 
@@ -38,3 +42,22 @@ class Op(Generic[_Params, _Result]):
 
     def __call__(self, *args: _Params.args, **kwargs: _Params.kwargs) -> _Result:
         return self._call(*args, **kwargs)
+
+
+def require_same_shape(op: str, **tensors: Tensor) -> None:
+    """Refuse tensors whose shapes differ from the first one's.
+
+    Args:
+        op: name for the message.
+        tensors: argument names and values.
+
+    Raises:
+        InvalidArgumentError: naming the first argument of another shape.
+    """
+    (first, reference), *others = tensors.items()
+    for name, tensor in others:
+        if tensor.shape != reference.shape:
+            raise InvalidArgumentError(
+                f"{op}: {name}: expected the shape of {first}, {tuple(reference.shape)}, "
+                f"got {tuple(tensor.shape)}"
+            )

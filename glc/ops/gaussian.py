@@ -9,13 +9,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from glc import _core
 from glc.errors import InvalidArgumentError
+from glc.ops._op import Op, require_same_shape
 
 Rounding = Literal["noise", "ste", "round"]
 
 SCALE_MIN = 1e-5
 SCALE_MAX = 1e10
 PROBABILITY_FLOOR = 1e-5  # added to every probability, so no symbol costs more than 16.61 bit
+
+_LN2 = math.log(2.0)
 
 
 class _LowerBound(torch.autograd.Function):
@@ -29,8 +33,8 @@ class _LowerBound(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
         (grad,) = grads
-        passes = (x >= ctx.bound) | (grad < 0)
-        return grad * passes, None
+        blocked = (x < ctx.bound) & (grad >= 0)
+        return grad.masked_fill(blocked, 0.0), None
 
 
 class _RoundSte(torch.autograd.Function):
@@ -74,7 +78,9 @@ def round_ste(x: Tensor) -> Tensor:
 def _symbols(y: Tensor, mean: Tensor, rounding: Rounding) -> Tensor:
     residual = y - mean
     if rounding == "noise":
-        return residual + (torch.rand_like(residual) - 0.5)
+        # drawn in float32 whatever y is, so that the reference can repeat the op's noise
+        noise = torch.rand_like(residual, dtype=torch.float32) - 0.5
+        return residual + noise.to(residual.dtype)
     if rounding == "ste":
         return round_ste(residual)
     if rounding == "round":
@@ -84,16 +90,61 @@ def _symbols(y: Tensor, mean: Tensor, rounding: Rounding) -> Tensor:
     )
 
 
-def _symbol_bits(symbol: Tensor, scale: Tensor) -> Tensor:
+# ---------------------------------------------------------------- bits of a symbol, both slopes
+
+
+def _unbounded_bits_reference(symbol: Tensor, scale: Tensor) -> Tensor:
+    """Compute -log2(P + 1e-5) from the upper tails, which do not cancel, in the inputs' dtype."""
     inverse = 1.0 / (scale.clamp(SCALE_MIN, SCALE_MAX) * math.sqrt(2.0))
-    upper = torch.erf((symbol + 0.5) * inverse)
-    lower = torch.erf((symbol - 0.5) * inverse)
-    probability = 0.5 * (upper - lower)
-    bits = torch.log(probability + PROBABILITY_FLOOR) * (-1.0 / math.log(2.0))
-    return lower_bound(bits, 0.0)
+    magnitude = symbol.abs()
+    near = torch.erfc((magnitude - 0.5) * inverse)
+    far = torch.erfc((magnitude + 0.5) * inverse)
+    return -torch.log2(0.5 * (near - far) + PROBABILITY_FLOOR)
 
 
-def gaussian_bits(
+def _slopes_by_autograd(symbol: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    with torch.enable_grad():
+        symbol = symbol.detach().requires_grad_()
+        scale = scale.detach().requires_grad_()
+        bits = _unbounded_bits_reference(symbol, scale)
+        by_symbol, by_scale = torch.autograd.grad(bits.sum(), (symbol, scale))
+    return bits.detach(), by_symbol, by_scale
+
+
+@torch.library.custom_op("glc::gaussian_symbol_bits", mutates_args=())
+def _symbol_bits_op(symbol: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    if symbol.device.type != "cpu":
+        return _slopes_by_autograd(symbol, scale)
+    symbol, scale = symbol.detach().contiguous(), scale.detach().contiguous()
+    bits, by_symbol, by_scale = (torch.empty_like(symbol) for _ in range(3))
+    _core.gaussian_bits(symbol, scale, bits, by_symbol, by_scale)
+    return bits, by_symbol, by_scale
+
+
+@_symbol_bits_op.register_fake
+def _(symbol: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    like = symbol.new_empty(symbol.shape)
+    return like, torch.empty_like(like), torch.empty_like(like)
+
+
+def _save_slopes(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, ...]) -> None:
+    _, by_symbol, by_scale = output
+    ctx.mark_non_differentiable(by_symbol, by_scale)
+    ctx.save_for_backward(by_symbol, by_scale)
+
+
+def _apply_slopes(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
+    by_symbol, by_scale = ctx.saved_tensors
+    return grad * by_symbol, grad * by_scale
+
+
+_symbol_bits_op.register_autograd(_apply_slopes, setup_context=_save_slopes)
+
+
+# ---------------------------------------------------------------- gaussian_bits
+
+
+def _gaussian_bits(
     y: Tensor, mean: Tensor, scale: Tensor, *, rounding: Rounding = "noise"
 ) -> Tensor:
     """Estimate the bits each quantised latent costs under its Gaussian.
@@ -101,25 +152,192 @@ def gaussian_bits(
     s = symbol(y - mean);  P = Phi((s + .5) / scale) - Phi((s - .5) / scale)
     bits = max(0, -log2(P + 1e-5)), scale clamped to [1e-5, 1e10]     (Jia et al. 2024)
 
-    The bound at 0 lets gradients through as `lower_bound` does.
+    The bound at 0 lets gradients through as `lower_bound` does. Second derivatives are not
+    defined.
 
     Args:
-        y: [...] float32, latent units.
-        mean: [...] float32, same shape as y.
-        scale: [...] float32, same shape as y; may be zero or negative, then it counts as 1e-5.
+        y: [...] floating point, latent units; computed in float32, also under autocast.
+        mean: [...] like y.
+        scale: [...] like y; may be zero or negative, then it counts as 1e-5.
         rounding: how the symbol is made. "noise" adds U(-.5, .5), for training; "ste" rounds half
             to even and passes the gradient straight through; "round" rounds and passes none.
 
     Returns:
-        [...] float32, bits per symbol, in [0, 16.61]; differentiable in y, mean and scale.
+        [...] float32, bits per symbol, in [0, 16.61]; differentiable in y, mean and scale. NaN
+        where an input is NaN. Not bit-exact between machines.
 
     Raises:
         InvalidArgumentError: unknown rounding, or shapes that disagree.
     """
-    if y.shape != mean.shape or y.shape != scale.shape:
-        raise InvalidArgumentError(
-            f"gaussian_bits: mean and scale: expected the shape of y {tuple(y.shape)}, "
-            f"got {tuple(mean.shape)} and {tuple(scale.shape)}"
-        )
+    require_same_shape("gaussian_bits", y=y, mean=mean, scale=scale)
     symbol = _symbols(y.float(), mean.float(), rounding)
-    return _symbol_bits(symbol, scale.float())
+    bits, _, _ = _symbol_bits_op(symbol, scale.float())
+    return lower_bound(bits, 0.0)
+
+
+@torch.no_grad()
+def _gaussian_bits_plain(
+    y: Tensor, mean: Tensor, scale: Tensor, *, rounding: Rounding = "noise"
+) -> Tensor:
+    require_same_shape("gaussian_bits", y=y, mean=mean, scale=scale)
+    symbol = _symbols(y.float(), mean.float(), rounding).contiguous()
+    scale = scale.float().contiguous()
+    if symbol.device.type != "cpu":
+        return _unbounded_bits_reference(symbol, scale).clamp_min_(0.0)
+    bits, empty = torch.empty_like(symbol), symbol.new_empty(0)
+    _core.gaussian_bits(symbol, scale, bits, empty, empty)
+    return bits.clamp_min_(0.0)
+
+
+def _gaussian_bits_reference(
+    y: Tensor, mean: Tensor, scale: Tensor, *, rounding: Rounding = "noise"
+) -> Tensor:
+    # The residual is defined in the inputs' own precision: rounding it decides the symbol.
+    symbol = _symbols(y, mean, rounding).double()
+    return lower_bound(_unbounded_bits_reference(symbol, scale.double()), 0.0)
+
+
+gaussian_bits = Op(_gaussian_bits, reference=_gaussian_bits_reference, plain=_gaussian_bits_plain)
+
+
+# ---------------------------------------------------------------- gaussian_rows
+
+
+def _rows_by_torch(scale: Tensor, bounds: Tensor) -> Tensor:
+    rows = torch.bucketize(scale, bounds)  # number of bounds strictly below
+    return torch.where(scale > 0, rows, 0).to(torch.uint8)
+
+
+def _gaussian_rows_plain(scale: Tensor, bounds: Tensor) -> Tensor:
+    if scale.device.type != "cpu":
+        return _rows_by_torch(scale, bounds)
+    rows = torch.empty(scale.shape, dtype=torch.uint8)
+    _core.gaussian_rows(scale.detach().contiguous(), bounds.detach().contiguous(), rows)
+    return rows
+
+
+@torch.library.custom_op("glc::gaussian_rows", mutates_args=())
+def _gaussian_rows_op(scale: Tensor, bounds: Tensor) -> Tensor:
+    return _gaussian_rows_plain(scale, bounds)
+
+
+@_gaussian_rows_op.register_fake
+def _(scale: Tensor, bounds: Tensor) -> Tensor:
+    return scale.new_empty(scale.shape, dtype=torch.uint8)
+
+
+def _gaussian_rows(scale: Tensor, bounds: Tensor) -> Tensor:
+    """Pick the cdf table row for each Gaussian scale.
+
+    row = number of bounds strictly below scale; 0 where scale is NaN or <= 0
+    (Balle et al. 2018, scale table)
+
+    Args:
+        scale: [...] float32, latent units.
+        bounds: [rows - 1] float32, finite, > 0, strictly increasing, same device, at most 255.
+
+    Returns:
+        [...] uint8, in [0, rows). Identical on every backend.
+
+    Raises:
+        InvalidArgumentError: bounds not as above, or another dtype.
+    """
+    rows: Tensor = _gaussian_rows_op(scale, bounds)
+    return rows
+
+
+def _gaussian_rows_reference(scale: Tensor, bounds: Tensor) -> Tensor:
+    below = bounds.double() < scale.double().unsqueeze(-1)  # [..., rows - 1]; false for NaN
+    return below.sum(-1).to(torch.uint8)
+
+
+gaussian_rows = Op(_gaussian_rows, reference=_gaussian_rows_reference, plain=_gaussian_rows_plain)
+
+
+# ---------------------------------------------------------------- gaussian_symbols
+
+
+def _require_finite(**tensors: Tensor) -> None:
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise InvalidArgumentError(
+                f"gaussian_symbols: {name}: expected finite values, got some that are not"
+            )
+
+
+def _symbols_by_torch(
+    y: Tensor, mean: Tensor, scale: Tensor, bounds: Tensor
+) -> tuple[Tensor, Tensor]:
+    _require_finite(y=y, mean=mean, scale=scale)
+    residual = (y - mean).round()
+    if not bool(((residual >= -(2.0**31)) & (residual < 2.0**31)).all()):
+        raise InvalidArgumentError("gaussian_symbols: y: expected residuals that fit 32 bits")
+    return residual.to(torch.int32), _rows_by_torch(scale, bounds)
+
+
+def _gaussian_symbols_plain(
+    y: Tensor, mean: Tensor, scale: Tensor, bounds: Tensor
+) -> tuple[Tensor, Tensor]:
+    require_same_shape("gaussian_symbols", y=y, mean=mean, scale=scale)
+    if y.device.type != "cpu":
+        return _symbols_by_torch(y, mean, scale, bounds)
+    symbols = torch.empty(y.shape, dtype=torch.int32)
+    rows = torch.empty(y.shape, dtype=torch.uint8)
+    _core.gaussian_symbols(
+        y.detach().contiguous(),
+        mean.detach().contiguous(),
+        scale.detach().contiguous(),
+        bounds.detach().contiguous(),
+        symbols,
+        rows,
+    )
+    return symbols, rows
+
+
+@torch.library.custom_op("glc::gaussian_symbols", mutates_args=())
+def _gaussian_symbols_op(
+    y: Tensor, mean: Tensor, scale: Tensor, bounds: Tensor
+) -> tuple[Tensor, Tensor]:
+    return _gaussian_symbols_plain(y, mean, scale, bounds)
+
+
+@_gaussian_symbols_op.register_fake
+def _(y: Tensor, mean: Tensor, scale: Tensor, bounds: Tensor) -> tuple[Tensor, Tensor]:
+    return y.new_empty(y.shape, dtype=torch.int32), y.new_empty(y.shape, dtype=torch.uint8)
+
+
+def _gaussian_symbols(
+    y: Tensor, mean: Tensor, scale: Tensor, bounds: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Turn latents into the symbols that are coded and the table row of each.
+
+    symbol = y - mean rounded half to even; rows as in `gaussian_rows`
+
+    Args:
+        y: [...] float32, latent units, finite.
+        mean: [...] float32, finite.
+        scale: [...] float32, finite; may be zero or negative.
+        bounds: [rows - 1] float32, as in `gaussian_rows`.
+
+    Returns:
+        symbols [...] int32 and rows [...] uint8. Identical on every backend.
+
+    Raises:
+        InvalidArgumentError: a value that is not finite, a symbol that does not fit 32 bits, bounds
+            that are not increasing, shapes that disagree, or another dtype.
+    """
+    symbols, rows = _gaussian_symbols_op(y, mean, scale, bounds)
+    return symbols, rows
+
+
+def _gaussian_symbols_reference(
+    y: Tensor, mean: Tensor, scale: Tensor, bounds: Tensor
+) -> tuple[Tensor, Tensor]:
+    # The residual is defined in float32: float64 would round other values half to even.
+    residual = (y.float() - mean.float()).double()
+    return residual.round().to(torch.int32), _gaussian_rows_reference(scale, bounds)
+
+
+gaussian_symbols = Op(
+    _gaussian_symbols, reference=_gaussian_symbols_reference, plain=_gaussian_symbols_plain
+)

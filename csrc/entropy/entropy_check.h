@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+#include "core/check.h"
+
+namespace glc::entropy {
+
+inline void check_size(std::string_view op,
+                       std::string_view argument,
+                       std::size_t expected,
+                       std::size_t got) {
+  if (got != expected) {
+    fail_argument(op, argument, std::to_string(expected) + " elements", got);
+  }
+}
+
+/// At most 255 finite, positive, strictly increasing bounds. The negated comparison catches NaN.
+inline void check_bounds(std::string_view op, std::span<const float> bounds) {
+  constexpr std::size_t kMaxBounds = 255;
+  if (bounds.size() > kMaxBounds) {
+    fail_argument(op, "bounds", "at most 255 values", bounds.size());
+  }
+  float previous = 0.0F;
+  for (const float bound : bounds) {
+    if (!(bound > previous) || bound - bound != 0.0F) {
+      fail_argument(op, "bounds", "finite, positive, strictly increasing values", bound);
+    }
+    previous = bound;
+  }
+}
+
+}  // namespace glc::entropy

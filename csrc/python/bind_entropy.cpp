@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdint>
+
+#include <pybind11/pybind11.h>
+
+#include "glc/entropy.h"
+#include "python/bindings.h"
+#include "python/dlpack.h"
+
+namespace py = pybind11;
+
+// Outputs are made by the caller and passed in: this layer allocates nothing.
+
+namespace glc::python {
+namespace {
+
+void gaussian_rows(const py::object& scale, const py::object& bounds, const py::object& rows) {
+  constexpr const char* kOp = "gaussian_rows";
+  const Dlpack scale_in(scale, kOp, "scale");
+  const Dlpack bounds_in(bounds, kOp, "bounds");
+  const Dlpack rows_out(rows, kOp, "rows");
+  const auto s = scale_in.span<const float>();
+  const auto b = bounds_in.span<const float>();
+  const auto r = rows_out.span<std::uint8_t>();
+  const py::gil_scoped_release release;
+  entropy::gaussian_rows(s, b, r);
+}
+
+void gaussian_symbols(const py::object& y,
+                      const py::object& mean,
+                      const py::object& scale,
+                      const py::object& bounds,
+                      const py::object& symbols,
+                      const py::object& rows) {
+  constexpr const char* kOp = "gaussian_symbols";
+  const Dlpack y_in(y, kOp, "y");
+  const Dlpack mean_in(mean, kOp, "mean");
+  const Dlpack scale_in(scale, kOp, "scale");
+  const Dlpack bounds_in(bounds, kOp, "bounds");
+  const Dlpack symbols_out(symbols, kOp, "symbols");
+  const Dlpack rows_out(rows, kOp, "rows");
+  const auto a = y_in.span<const float>();
+  const auto m = mean_in.span<const float>();
+  const auto s = scale_in.span<const float>();
+  const auto b = bounds_in.span<const float>();
+  const auto q = symbols_out.span<std::int32_t>();
+  const auto r = rows_out.span<std::uint8_t>();
+  const py::gil_scoped_release release;
+  entropy::gaussian_symbols(a, m, s, b, q, r);
+}
+
+void gaussian_bits(const py::object& symbol,
+                   const py::object& scale,
+                   const py::object& bits,
+                   const py::object& by_symbol,
+                   const py::object& by_scale) {
+  constexpr const char* kOp = "gaussian_bits";
+  const Dlpack symbol_in(symbol, kOp, "symbol");
+  const Dlpack scale_in(scale, kOp, "scale");
+  const Dlpack bits_out(bits, kOp, "bits");
+  const Dlpack by_symbol_out(by_symbol, kOp, "by_symbol");
+  const Dlpack by_scale_out(by_scale, kOp, "by_scale");
+  const auto v = symbol_in.span<const float>();
+  const auto s = scale_in.span<const float>();
+  const auto b = bits_out.span<float>();
+  const auto dv = by_symbol_out.span<float>();
+  const auto ds = by_scale_out.span<float>();
+  const py::gil_scoped_release release;
+  entropy::gaussian_bits(v, s, b, dv, ds);
+}
+
+void categorical_cdf(const py::object& logits, std::int32_t bits, const py::object& cdf) {
+  constexpr const char* kOp = "categorical_cdf";
+  const Dlpack logits_in(logits, kOp, "logits");
+  const Dlpack cdf_out(cdf, kOp, "cdf");
+  const auto in = logits_in.matrix<const float>();
+  const auto out = cdf_out.matrix<std::int32_t>();
+  const py::gil_scoped_release release;
+  entropy::categorical_cdf(in, bits, out);
+}
+
+}  // namespace
+
+void bind_entropy(py::module_& m) {
+  m.def("gaussian_rows", &gaussian_rows, py::arg("scale"), py::arg("bounds"), py::arg("rows"));
+  m.def("gaussian_symbols",
+        &gaussian_symbols,
+        py::arg("y"),
+        py::arg("mean"),
+        py::arg("scale"),
+        py::arg("bounds"),
+        py::arg("symbols"),
+        py::arg("rows"));
+  m.def("gaussian_bits",
+        &gaussian_bits,
+        py::arg("symbol"),
+        py::arg("scale"),
+        py::arg("bits"),
+        py::arg("by_symbol"),
+        py::arg("by_scale"));
+  m.def("categorical_cdf", &categorical_cdf, py::arg("logits"), py::arg("bits"), py::arg("cdf"));
+}
+
+}  // namespace glc::python

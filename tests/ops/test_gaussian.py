@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from glc.errors import InvalidArgumentError
+from glc.ops import gaussian_bits, gaussian_rows, gaussian_symbols, lower_bound, round_ste
+from glc.ops.gaussian import _gaussian_rows_op, _gaussian_symbols_op, _symbol_bits_op
+
+SIZES = [(0,), (1,), (7,), (8,), (9,), (17,), (1009,), (2, 3, 5, 7)]
+BOUNDS = torch.logspace(math.log10(0.04), math.log10(60.0), 67)
+BITS_ATOL = 5e-5  # 1 - (two tails) is good to 1e-7; a bin of scale 64 holds 0.006
+SLOPE_RTOL = 2e-4  # the slope divides by the same probability
+MAX_BITS = math.log2(1e5)
+ROUNDINGS = ["noise", "ste", "round"]
+
+
+def inputs(shape: tuple[int, ...], seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Make y, mean and scale, with a few scales at or below zero."""
+    generator = torch.Generator().manual_seed(seed)
+    y = 3 * torch.randn(shape, generator=generator)
+    mean = torch.randn(shape, generator=generator)
+    scale = torch.exp(2 * torch.randn(shape, generator=generator) - 0.5).clamp_max(64)
+    scale.view(-1)[::11] *= -1
+    scale.view(-1)[5::13] = 0
+    return y, mean, scale
+
+
+# ---------------------------------------------------------------- bits
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_bits_match_the_reference(shape, rounding):
+    args = inputs(shape)
+    torch.manual_seed(1)
+    bits = gaussian_bits(*args, rounding=rounding)
+    torch.manual_seed(1)
+    expected = gaussian_bits.reference(*args, rounding=rounding)
+    torch.manual_seed(1)
+    plain = gaussian_bits.plain(*args, rounding=rounding)
+    assert bits.dtype == torch.float32
+    assert bits.shape == torch.Size(shape)
+    torch.testing.assert_close(bits.double(), expected, rtol=1e-6, atol=BITS_ATOL)
+    torch.testing.assert_close(plain, bits, rtol=0, atol=BITS_ATOL)
+
+
+def test_total_bits_are_accurate():
+    args = inputs((400_000,), seed=3)
+    bits = gaussian_bits(*args, rounding="round").double().sum()
+    expected = gaussian_bits.reference(*args, rounding="round").sum()
+    assert abs(bits / expected - 1) < 1e-6
+
+
+@pytest.mark.parametrize("rounding", ["noise", "ste"])
+def test_gradients_match_the_reference(rounding):
+    def grads(op):
+        leaves = [t.clone().requires_grad_() for t in inputs((5, 203), seed=2)]
+        torch.manual_seed(4)
+        bits = op(*leaves, rounding=rounding)
+        weight = torch.linspace(-1, 2, bits.numel(), dtype=bits.dtype).view_as(bits)
+        # at a cost of zero the gradient jumps, and rounding decides on which side one is
+        weight = weight.clamp_max(0).where(bits < 1e-5, weight)
+        (bits * weight).sum().backward()
+        return [leaf.grad for leaf in leaves]
+
+    for got, expected in zip(grads(gaussian_bits), grads(gaussian_bits.reference), strict=True):
+        torch.testing.assert_close(got, expected, rtol=SLOPE_RTOL, atol=2e-4)
+
+
+def test_reference_gradcheck():
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randn(3, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    mean = torch.randn(3, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    scale = torch.rand(3, 4, generator=generator, dtype=torch.float64) + 0.2
+    scale.requires_grad_()
+
+    def with_fixed_noise(*args):
+        torch.manual_seed(7)
+        return gaussian_bits.reference(*args, rounding="noise")
+
+    assert torch.autograd.gradcheck(with_fixed_noise, (y, mean, scale), atol=1e-5)
+
+
+def test_bits_of_known_symbols():
+    # scale 1: P(0) = 0.382924922548, P(+-1) = 0.241730337457
+    y = torch.tensor([0.0, 1.0, -1.0])
+    bits = gaussian_bits(y, torch.zeros(3), torch.ones(3), rounding="round")
+    expected = [-math.log2(p + 1e-5) for p in (0.382924922548, 0.241730337457, 0.241730337457)]
+    torch.testing.assert_close(bits, torch.tensor(expected), rtol=1e-6, atol=1e-6)
+
+
+def test_bits_stay_in_range():
+    y = torch.tensor([0.0, 0.0, 5.0, 1e30, -1e30, 3.0])
+    scale = torch.tensor([-1.0, 1e-20, 1e-3, 1.0, 0.0, 1e30])
+    bits = gaussian_bits(y, torch.zeros(6), scale, rounding="round")
+    assert (bits >= 0).all()
+    assert (bits <= MAX_BITS + 1e-5).all()
+    torch.testing.assert_close(bits[:2], torch.zeros(2))
+    torch.testing.assert_close(bits[2:], torch.full((4,), MAX_BITS))
+
+
+def test_scale_outside_the_clamp_gets_no_gradient():
+    scale = torch.tensor([-1.0, 0.0, 1e11], requires_grad=True)
+    gaussian_bits(torch.zeros(3), torch.zeros(3), scale, rounding="ste").sum().backward()
+    assert (scale.grad == 0).all()
+
+
+@pytest.mark.parametrize("argument", [0, 1, 2])
+def test_nan_shows(argument):
+    args = [t.clone() for t in inputs((20,))]
+    args[argument][6] = math.nan
+    args = [t.requires_grad_() for t in args]
+    bits = gaussian_bits(*args, rounding="ste")
+    bits.sum().backward()
+    assert torch.isnan(bits[6])
+    assert torch.isfinite(bits[torch.arange(20) != 6]).all()
+    assert torch.isnan(args[2].grad[6])
+
+
+def test_noise_is_uniform_and_reproducible():
+    zeros, scale = torch.zeros(50_000), torch.full((50_000,), 4.0)
+    torch.manual_seed(5)
+    first = gaussian_bits(zeros, zeros, scale)
+    torch.manual_seed(5)
+    assert torch.equal(first, gaussian_bits(zeros, zeros, scale))
+    assert first.unique().numel() > 1000
+
+
+def test_strided_half_and_autocast_inputs():
+    y, mean, scale = inputs((8, 16))
+    expected = gaussian_bits(y.t(), mean.t(), scale.t(), rounding="round")
+    torch.testing.assert_close(gaussian_bits(y, mean, scale, rounding="round").t(), expected)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert gaussian_bits(y.bfloat16(), mean.bfloat16(), scale).dtype == torch.float32
+
+
+def test_bits_refuse_bad_arguments():
+    y, mean, scale = inputs((4,))
+    with pytest.raises(InvalidArgumentError, match="rounding: expected 'noise'"):
+        gaussian_bits(y, mean, scale, rounding="floor")
+    with pytest.raises(InvalidArgumentError, match=r"scale: expected the shape of y, \(4,\)"):
+        gaussian_bits(y, mean, scale[:3])
+
+
+def test_symbol_bits_opcheck():
+    symbol, _, scale = inputs((3, 5))
+    torch.library.opcheck(_symbol_bits_op, (symbol, scale))
+    leaves = (symbol.clone().requires_grad_(), scale.clone().requires_grad_())
+    torch.library.opcheck(_symbol_bits_op, leaves)
+
+
+def test_lower_bound_lets_recovery_through():
+    x = torch.tensor([-1.0, -1.0, 1.0, 1.0], requires_grad=True)
+    y = lower_bound(x, 0.5)
+    y.backward(torch.tensor([-2.0, 2.0, -2.0, 2.0]))
+    assert y.tolist() == [0.5, 0.5, 1.0, 1.0]
+    assert x.grad.tolist() == [-2.0, 0.0, -2.0, 2.0]
+
+
+def test_round_ste_is_half_to_even_with_unit_slope():
+    x = torch.tensor([-1.5, -0.5, 0.5, 1.5, 2.4], requires_grad=True)
+    y = round_ste(x)
+    y.backward(torch.arange(5.0))
+    assert y.tolist() == [-2.0, 0.0, 0.0, 2.0, 2.0]
+    assert x.grad.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+# ---------------------------------------------------------------- rows and symbols
+
+
+@pytest.mark.parametrize("shape", SIZES)
+def test_rows_and_symbols_match_the_reference(shape):
+    y, mean, scale = inputs(shape)
+    rows = gaussian_rows(scale, BOUNDS)
+    symbols, symbol_rows = gaussian_symbols(y, mean, scale, BOUNDS)
+    expected_symbols, expected_rows = gaussian_symbols.reference(y, mean, scale, BOUNDS)
+    assert rows.dtype == torch.uint8
+    assert symbols.dtype == torch.int32
+    assert torch.equal(rows, gaussian_rows.reference(scale, BOUNDS))
+    assert torch.equal(rows, expected_rows)
+    assert torch.equal(symbol_rows, expected_rows)
+    assert torch.equal(symbols, expected_symbols)
+    assert torch.equal(gaussian_symbols.plain(y, mean, scale, BOUNDS)[0], symbols)
+
+
+def test_rows_at_the_very_bounds():
+    below = torch.nextafter(BOUNDS, torch.tensor(0.0))
+    above = torch.nextafter(BOUNDS, torch.tensor(math.inf))
+    number = torch.arange(67, dtype=torch.uint8)
+    assert torch.equal(gaussian_rows(below, BOUNDS), number)
+    assert torch.equal(gaussian_rows(BOUNDS, BOUNDS), number)
+    assert torch.equal(gaussian_rows(above, BOUNDS), number + 1)
+
+
+def test_rows_of_odd_scales():
+    scale = torch.tensor([math.nan, -math.nan, -1.0, -0.0, 0.0, -math.inf, 1e-45, math.inf, 1e38])
+    assert gaussian_rows(scale, BOUNDS).tolist() == [0, 0, 0, 0, 0, 0, 0, 67, 67]
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        torch.empty(0),
+        torch.tensor([1.0]),
+        torch.tensor([1e-45, 3e-45, 1e-40, 3e38]),
+        1.0 + torch.arange(1, 256) * 2.0**-23,  # all inside one interval of the lookup
+        torch.logspace(-30, 30, 255),
+    ],
+)
+def test_rows_of_unusual_bounds(bounds):
+    scale = torch.cat([bounds, bounds * 1.0000001, torch.tensor([0.5, 1.0, 1.00001, 2.0])])
+    assert torch.equal(gaussian_rows(scale, bounds), gaussian_rows.reference(scale, bounds))
+
+
+def test_symbols_round_half_to_even_up_to_32_bits():
+    y = torch.tensor([0.5, 1.5, -0.5, -1.5, 2.5, 8388607.5, 8388609.0, -(2.0**31), 2.0**31 - 128])
+    zero, one = torch.zeros(9), torch.ones(9)
+    symbols, _ = gaussian_symbols(y, zero, one, BOUNDS)
+    expected = [0, 2, 0, -2, 2, 8388608, 8388609, -(2**31), 2**31 - 128]
+    assert symbols.tolist() == expected
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("argument", ["y", "mean", "scale"])
+def test_symbols_refuse_what_is_not_finite(argument, bad):
+    args = dict(zip(("y", "mean", "scale"), inputs((1500,)), strict=True))
+    args[argument][1234] = bad
+    with pytest.raises(InvalidArgumentError, match=f"{argument}: expected finite.* element 1234"):
+        gaussian_symbols(**args, bounds=BOUNDS)
+
+
+def test_symbols_refuse_what_does_not_fit():
+    zero, one = torch.zeros(1), torch.ones(1)
+    for value in (2.0**31, -(2.0**31) - 256, 3e38):
+        with pytest.raises(InvalidArgumentError, match="residuals that fit 32 bits"):
+            gaussian_symbols(torch.tensor([value]), zero, one, BOUNDS)
+
+
+@pytest.mark.parametrize(
+    "bounds", [[1.0, 1.0], [2.0, 1.0], [0.0, 1.0], [-1.0, 1.0], [1.0, math.nan], [1.0, math.inf]]
+)
+def test_bad_bounds_are_refused(bounds):
+    with pytest.raises(InvalidArgumentError, match="bounds: expected finite, positive, strictly"):
+        gaussian_rows(torch.ones(3), torch.tensor(bounds))
+
+
+def test_other_bad_arguments_are_refused():
+    one = torch.ones(3)
+    with pytest.raises(InvalidArgumentError, match="scale: expected dtype float32"):
+        gaussian_rows(one.double(), BOUNDS)
+    with pytest.raises(InvalidArgumentError, match="at most 255 values, got 256"):
+        gaussian_rows(one, torch.arange(1.0, 257.0))
+    with pytest.raises(InvalidArgumentError, match="mean: expected the shape of y"):
+        gaussian_symbols(one, one[:2], one, BOUNDS)
+
+
+def test_rows_and_symbols_opcheck():
+    y, mean, scale = inputs((3, 5))
+    torch.library.opcheck(_gaussian_rows_op, (scale, BOUNDS))
+    torch.library.opcheck(_gaussian_symbols_op, (y, mean, scale, BOUNDS))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_agrees():
+    args = inputs((2, 3, 5, 7))
+    on_gpu = [t.cuda() for t in args]
+    symbols, rows = gaussian_symbols(*on_gpu, BOUNDS.cuda())
+    expected = gaussian_symbols(*args, BOUNDS)
+    assert torch.equal(symbols.cpu(), expected[0])
+    assert torch.equal(rows.cpu(), expected[1])
+    bits = gaussian_bits(*on_gpu, rounding="round")
+    torch.testing.assert_close(
+        bits.cpu(), gaussian_bits(*args, rounding="round"), rtol=1e-6, atol=BITS_ATOL
+    )
