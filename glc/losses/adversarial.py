@@ -78,4 +78,5 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Ten
     """
     (wanted,) = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)
     (got,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)
-    return (wanted.norm() / (got.norm() + ADAPTIVE_EPS)).clamp(0, ADAPTIVE_MAX).detach()
+    ratio: Tensor = wanted.norm() / (got.norm() + ADAPTIVE_EPS)
+    return ratio.clamp(0, ADAPTIVE_MAX).detach()

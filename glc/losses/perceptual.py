@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +40,8 @@ class SqueezeNetFeatures(nn.Module):
 
     MEAN = (122.679, 116.669, 104.006)  # of RGB in 0..255, the Caffe weights' convention
 
+    mean: Tensor
+
     def __init__(self, taps: Sequence[int] = (1, 4, 7)) -> None:
         super().__init__()
         pool = {2, 5, 8}
@@ -67,8 +68,8 @@ class SqueezeNetFeatures(nn.Module):
         """[n, 3, h, w] float in [-1, 1] -> one feature map per tap."""
         x = (x + 1) * 127.5 - self.mean
         maps = []
-        for number, layer in enumerate(self.features[: self.taps[-1] + 1]):
-            x = layer(x)
+        for number in range(self.taps[-1] + 1):
+            x = self.features[number](x)
             if number in self.taps:
                 maps.append(x)
         return maps
@@ -178,6 +179,4 @@ def _load(network: nn.Module, weights: str | os.PathLike[str]) -> nn.Module:
 
 
 def _normalize(features: Tensor) -> Tensor:
-    return cast(
-        Tensor, features * torch.rsqrt(features.square().sum(1, keepdim=True) + FEATURE_EPS)
-    )
+    return features * torch.rsqrt(features.square().sum(1, keepdim=True) + FEATURE_EPS)

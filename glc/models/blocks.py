@@ -25,7 +25,7 @@ class DepthConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, a, h, w] float -> [n, b, h, w]."""
-        out = self.conv2(self.depth_conv(self.conv1(x)))
+        out: Tensor = self.conv2(self.depth_conv(self.conv1(x)))
         return out + (x if self.adaptor is None else self.adaptor(x))
 
 
@@ -45,7 +45,7 @@ class ProductConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, a, h, w] float -> [n, b, h, w]."""
-        out = self.out_conv(self.conv1(x) * self.conv2(x))
+        out: Tensor = self.out_conv(self.conv1(x) * self.conv2(x))
         return out + (x if self.adaptor is None else self.adaptor(x))
 
 
@@ -94,7 +94,8 @@ class ResidualBlockUpsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[n, a, h, w] float -> [n, b, 2h, 2w]."""
         out = F.leaky_relu(self.subpel_conv(x), DEPTH_SLOPE)
-        return F.leaky_relu(self.conv(out), FFN_SLOPE) + self.upsample(x)
+        skip: Tensor = self.upsample(x)
+        return F.leaky_relu(self.conv(out), FFN_SLOPE) + skip
 
 
 def subpixel(channels: int, out_channels: int, factor: int) -> nn.Sequential:

@@ -137,7 +137,7 @@ class GLCConfig:
             raise InvalidArgumentError(
                 f"GLCConfig: autoencoder.type: expected one of {sorted(kinds)}, got {kind!r}"
             )
-        return _build(
+        config: GLCConfig = _build(
             cls,
             plain
             | {
@@ -145,6 +145,7 @@ class GLCConfig:
                 "predictor": _build(PredictorConfig, plain.get("predictor", {})),
             },
         )
+        return config
 
 
 def _build(cls: type, plain: dict[str, Any]) -> Any:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
@@ -62,7 +60,7 @@ class RateTransform(nn.Module):
         above = (below + 1).clamp(max=top)
         part = (level - below).reshape(-1, 1, 1, 1)
         q = self.q
-        return cast(Tensor, q[below] * (1 - part) + q[above] * part)
+        return q[below] * (1 - part) + q[above] * part
 
 
 def _blocks(config: GLCConfig) -> nn.Sequential:

@@ -29,7 +29,7 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, a, h, w] float -> [n, b, h, w]."""
-        out = self.conv1(F.silu(self.norm1(x)))
+        out: Tensor = self.conv1(F.silu(self.norm1(x)))
         out = self.conv2(F.silu(self.norm2(out)))
         return out + (x if self.conv_out is None else self.conv_out(x))
 
@@ -152,7 +152,7 @@ class VQGANDecoder(nn.Module):
         self.post_quant_conv = nn.Conv2d(l_channels, l_channels, 1) if config.quant_conv else None
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """Weight of the last convolution, where Stage I balances the adversarial gradient."""
         return cast(nn.Conv2d, self.blocks[-1]).weight
 
@@ -218,7 +218,7 @@ class LightDecoder(nn.Module):
         )
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """Weight of the last convolution, where Stage I balances the adversarial gradient."""
         return cast(nn.Conv2d, self.blocks[-1]).weight
 
@@ -247,5 +247,5 @@ def _middle(width: int, window: int) -> list[nn.Module]:
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(q . k / sqrt(c)) v over the positions of [n, c, h, w] maps."""
     n, c, h, w = q.shape
-    rows = (t.reshape(n, 1, c, h * w).transpose(2, 3) for t in (q, k, v))
-    return F.scaled_dot_product_attention(*rows).transpose(2, 3).reshape(n, c, h, w)
+    q, k, v = (t.reshape(n, 1, c, h * w).transpose(2, 3) for t in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(n, c, h, w)

@@ -209,7 +209,8 @@ def load_config(path: Path, overrides: list[str]) -> StageConfig:
 
 def dump_config(config: StageConfig) -> str:
     """YAML text of a resolved configuration; `load_config` reads it back."""
-    return yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
+    text: str = yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
+    return text
 
 
 _Config = TypeVar("_Config")

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+
+import pytest
+import torch
+
+from glc.errors import InvalidArgumentError
+from glc.losses.adversarial import (
+    PatchDiscriminator,
+    adaptive_weight,
+    discriminator_loss,
+    generator_loss,
+)
+from glc.losses.code_prediction import CodePredictor, code_distortion
+from glc.losses.perceptual import squeezenet_distance, tinydarknet_distance
+from glc.losses.rate import LambdaController
+from glc.models.config import PredictorConfig
+
+
+def test_discriminator_has_the_authors_layout(shared_data):
+    manifest = shared_data.parent / "docs" / "vqgan_discriminator_manifest.json"
+    if not manifest.exists():
+        pytest.skip("no manifest of the authors' discriminator beside the shared data")
+    layout = {k: list(t.shape) for k, t in PatchDiscriminator().state_dict().items()}
+    assert layout == json.loads(manifest.read_text())
+
+
+def test_discriminator_size_is_the_published_one():
+    assert sum(p.numel() for p in PatchDiscriminator().parameters()) == 6_960_961
+
+
+def test_hinge_losses():
+    real, fake = torch.full((2, 1, 3, 3), 0.25), torch.full((2, 1, 3, 3), -2.0)
+    assert discriminator_loss(real, fake).item() == pytest.approx(0.5 * 0.75)
+    assert generator_loss(fake).tolist() == [2.0, 2.0]
+
+
+def test_adaptive_weight_is_the_ratio_of_gradients():
+    weight = torch.tensor([1.0, 2.0], requires_grad=True)
+    wanted, got = 0.3 * weight.sum(), 0.6 * weight.sum()
+    assert adaptive_weight(wanted, got, weight).item() == pytest.approx(0.5, abs=1e-3)
+    assert adaptive_weight(got, wanted, weight).item() == 1.0  # clamped
+
+
+def test_code_distortion_by_hand():
+    l, l_hat = torch.zeros(1, 2, 1, 2), torch.ones(1, 2, 1, 2)
+    logits = torch.zeros(1, 2, 4)
+    got = code_distortion(l, l_hat, torch.zeros(1, 1, 2, dtype=torch.int64), logits)
+    assert got.item() == pytest.approx(0.5 * torch.log(torch.tensor(4.0)).item() + 1.0)
+
+
+def test_predictor_learns_and_refuses_other_sizes():
+    torch.manual_seed(0)
+    config = PredictorConfig(positions=16, width=16, heads=2, layers=1, ffn_width=16)
+    predictor = CodePredictor(config, 8, 5)
+    l_hat, index = torch.randn(2, 8, 4, 4), torch.randint(5, (2, 4, 4))
+    optimizer = torch.optim.Adam(predictor.parameters(), 1e-2)
+    losses = []
+    for _ in range(60):
+        loss = code_distortion(l_hat, l_hat, index, predictor(l_hat)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+    with pytest.raises(InvalidArgumentError, match="16 positions, got 4"):
+        predictor(l_hat[..., :2, :2])
+
+
+def test_controller_finds_the_targets():
+    """Against a world where rate = 0.1 lambda^0.35 (measured on a real run, see the docs)."""
+    controller = LambdaController((0.1, 0.1), (0.03, 0.09), gain=0.02)
+    level = torch.tensor([0, 1])
+    for _ in range(3000):
+        bpp = 0.1 * controller.weights(level) ** 0.35
+        controller.observe(level, bpp, steer=True)
+    assert controller.rates() == pytest.approx([0.03, 0.09], rel=0.02)
+    again = LambdaController((0.1, 0.1), (0.03, 0.09), gain=0.02)
+    again.load_state_dict(controller.state_dict())
+    assert again.weights(level).tolist() == controller.weights(level).tolist()
+
+
+def test_controller_stands_still_without_targets():
+    controller = LambdaController((0.1, 0.2), (), gain=0.02)
+    controller.observe(torch.tensor([1]), torch.tensor([0.5]), steer=True)
+    assert controller.weights(torch.tensor([0, 1])).tolist() == pytest.approx([0.1, 0.2])
+    assert controller.rates()[1] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("build", "file"),
+    [
+        (squeezenet_distance, "squeezenet1_1_caffe_features_rgb.pth"),
+        (tinydarknet_distance, "tinydarknet_imagenet.pth"),
+    ],
+)
+def test_feature_distance(shared_data, build, file):
+    distance = build(shared_data / "weights" / file)
+    torch.manual_seed(0)
+    x = torch.rand(2, 3, 64, 64) * 2 - 1
+    noisy = (x + 0.3 * torch.randn_like(x)).requires_grad_()
+    assert distance(x, x).abs().max() < 1e-6
+    far = distance(x, noisy)
+    assert far.shape == (2,)
+    assert (far > distance(x, x + 0.01)).all()
+    far.sum().backward()
+    assert noisy.grad is not None
+    assert not any(p.requires_grad for p in distance.parameters())
+    assert not distance.train().training
+
+
+def test_feature_distance_refuses_other_files(tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
+    for path in (tmp_path / "other.pth", tmp_path / "missing.pth"):
+        with pytest.raises(InvalidArgumentError, match="SqueezeNetFeatures"):
+            squeezenet_distance(path)

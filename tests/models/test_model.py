@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from glc.errors import InvalidArgumentError
+from glc.models import GLC, GLCConfig, preset
+from glc.models.context import part_index
+from glc.models.padding import pad_to_multiple
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return GLC(preset("glc-tiny")).eval()
+
+
+# ---------------------------------------------------------------- configuration
+@pytest.mark.parametrize("name", ["glc-image", "glc-image-small", "glc-tiny"])
+def test_config_round_trips_through_a_dictionary(name):
+    config = preset(name)
+    assert GLCConfig.from_dict(config.to_dict()) == config
+
+
+def test_config_names_what_is_wrong():
+    plain = preset("glc-tiny").to_dict()
+    with pytest.raises(InvalidArgumentError, match="wheels"):
+        GLCConfig.from_dict(plain | {"wheels": 4})
+    with pytest.raises(InvalidArgumentError, match="multiple of 4"):
+        GLCConfig.from_dict(plain | {"latent_channels": 18})
+    with pytest.raises(InvalidArgumentError, match=r"autoencoder\.type"):
+        GLCConfig.from_dict(plain | {"autoencoder": {"type": "steam"}})
+    with pytest.raises(InvalidArgumentError, match="glc-image-small"):
+        preset("glc-huge")
+
+
+def test_small_preset_keeps_its_promise():
+    small = GLC(preset("glc-image-small"))
+    assert small.inference_parameters() <= 6_000_000
+    norms = (torch.nn.GroupNorm, torch.nn.BatchNorm2d, torch.nn.LayerNorm)
+    assert not any(isinstance(m, norms) for m in small.modules())
+
+
+# ---------------------------------------------------------------- parts
+@pytest.mark.parametrize("height, width", [(4, 4), (8, 12), (3, 5), (1, 1), (2, 7)])
+def test_parts_tile_the_map(height, width):
+    parts = [part_index(8, height, width, part) for part in range(4)]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(8 * height * width))
+    assert all((np.diff(p) > 0).all() for p in parts)
+
+
+def test_parts_are_the_published_ones():
+    # part -> pixel phase (row, column) of channel groups g0..g3, as the facts sheet lists them
+    published = {
+        0: [(0, 0), (0, 1), (1, 0), (1, 1)],
+        1: [(1, 1), (1, 0), (0, 1), (0, 0)],
+        2: [(1, 0), (1, 1), (0, 0), (0, 1)],
+        3: [(0, 1), (0, 0), (1, 1), (1, 0)],
+    }
+    for part, phases in published.items():
+        expected = [group * 4 + 2 * row + column for group, (row, column) in enumerate(phases)]
+        assert part_index(4, 2, 2, part).tolist() == expected
+
+
+# ---------------------------------------------------------------- model
+def test_parts_see_only_earlier_parts(model):
+    """What the decoder does part by part gives exactly what the one-pass model computed."""
+    torch.manual_seed(1)
+    y = torch.randn(1, 16, 8, 12) * 3
+    with torch.no_grad():
+        params = model.entropy_params(model.hyper_index(y))
+        whole = model.four_part(y, params)
+        step, context = model.split_params(params)
+        decoded = torch.zeros_like(y)
+        for part in range(4):
+            scale, mean = model.part_params(part, params, context, decoded)
+            at = torch.from_numpy(part_index(16, 8, 12, part).copy())
+            torch.testing.assert_close(
+                scale.flatten()[at], whole.scale.flatten()[at], rtol=0, atol=0
+            )
+            decoded.view(-1)[at] = whole.y_q.flatten()[at] + mean.flatten()[at]
+    torch.testing.assert_close(decoded * step, whole.y_hat, rtol=0, atol=1e-6)
+    assert whole.y_q.abs().max() > 0
+
+
+def test_rounding_error_is_half_a_step(model):
+    torch.manual_seed(2)
+    y = torch.randn(2, 16, 4, 4)
+    with torch.no_grad():
+        params = model.entropy_params(model.hyper_index(y))
+        four = model.four_part(y, params)
+        step, _ = model.split_params(params)
+    assert ((y - four.y_hat).abs() <= 0.5 * step + 1e-5).all()
+    assert (step >= 0.5).all()
+
+
+def test_levels_interpolate(model):
+    with torch.no_grad():
+        model.g_a.q.copy_(torch.arange(1.0, 5.0).reshape(4, 1, 1, 1).expand_as(model.g_a.q))
+    scale = model.g_a.rate_scale(torch.tensor([0.0, 1.5, 3.0]))
+    assert scale[:, 0, 0, 0].tolist() == [1.0, 2.5, 4.0]
+    assert model.g_a.rate_scale(2.0).unique().tolist() == [3.0]
+    for quality in (-0.1, 3.01, float("nan")):
+        with pytest.raises(InvalidArgumentError, match="quality"):
+            model.g_a.rate_scale(quality)
+    with torch.no_grad():
+        model.g_a.q.fill_(1.0)
+
+
+def test_forward_trains_every_parameter():
+    torch.manual_seed(0)
+    model = GLC(dataclasses.replace(preset("glc-tiny"), codebook_ema=None)).train()
+    x = torch.rand(2, 3, 64, 64) * 2 - 1
+    out = model(x, torch.tensor([0.0, 3.0]))
+    assert out.x_hat.shape == x.shape
+    loss = out.x_hat.abs().mean() + out.latent.bits_y.mean() / 100 + out.latent.hyper.loss
+    loss.backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None]
+    assert without == ["image_vq.codebook"]  # Stage I alone uses it
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_inspect_agrees_with_forward(model):
+    x = torch.rand(1, 3, 64, 128, generator=torch.Generator().manual_seed(3))
+    run = model.inspect(x, quality=1)
+    with torch.no_grad():
+        out = model((x - 0.5) * 2, 1.0, rounding="round")
+    torch.testing.assert_close(run.y_hat, out.latent.four_part.y_hat)
+    torch.testing.assert_close(run.x_hat, out.x_hat / 2 + 0.5)
+    assert run.y_q.dtype == torch.int32
+    assert run.bits_z == 2 * 5  # two hyper positions, 32 codes
+    with pytest.raises(InvalidArgumentError, match="multiples of 64"):
+        model.inspect(x[..., :100])
+
+
+def test_padding_repeats_the_edge():
+    x = torch.arange(6.0).reshape(1, 1, 2, 3)
+    padded = pad_to_multiple(x, 4)
+    assert padded.shape == (1, 1, 4, 4)
+    assert padded[0, 0, 3].tolist() == [3.0, 4.0, 5.0, 5.0]
+    assert pad_to_multiple(padded, 4) is padded
+
+
+# ---------------------------------------------------------------- files
+def test_half_precision_file_is_the_model(tmp_path, model):
+    model.save_pretrained(tmp_path / "half", half=True)
+    loaded = GLC.from_pretrained(tmp_path / "half")
+    loaded.save_pretrained(tmp_path / "again", half=True)
+    again = GLC.from_pretrained(tmp_path / "again")
+    assert loaded.fingerprint() == again.fingerprint() != model.fingerprint()
+    assert not loaded.training
+    assert loaded.config == model.config
+
+
+def test_fingerprint_covers_the_coded_path_only(model):
+    before = model.fingerprint()
+    assert len(before) == 32
+    for name, parameter in model.named_parameters():
+        coded = name.startswith(("h_s.", "context.", "g_s."))
+        with torch.no_grad():
+            kept = parameter.clone()
+            parameter.view(-1)[0] += 1
+            assert (model.fingerprint() != before) == coded, name
+            parameter.copy_(kept)
+    assert model.fingerprint() == before
+
+
+@pytest.mark.parametrize("fault", ["no folder", "no config", "cut", "other weights"])
+def test_from_pretrained_names_what_is_wrong(tmp_path, model, fault):
+    folder = tmp_path / "model"
+    if fault != "no folder":
+        model.save_pretrained(folder)
+    if fault == "no config":
+        (folder / "config.json").unlink()
+    elif fault == "cut":
+        data = (folder / "model.safetensors").read_bytes()
+        (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+    elif fault == "other weights":
+        wider = GLC(dataclasses.replace(model.config, hyper_channels=12))
+        wider.save_pretrained(tmp_path / "wider")
+        (tmp_path / "wider" / "model.safetensors").replace(folder / "model.safetensors")
+    with pytest.raises(InvalidArgumentError, match="from_pretrained"):
+        GLC.from_pretrained(folder)

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every stage takes steps, learns, stops and resumes; on a tiny model and drawn photos."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from glc.errors import InvalidArgumentError
+from glc.models import GLC
+from glc.training.cli import run
+from glc.training.config import load_config
+from glc.training.data import Photos
+
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Eight smooth pictures, 96 x 112."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        coarse = rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((112, 96), Image.Resampling.BICUBIC).save(
+            folder / f"{number}.png"
+        )
+    return folder
+
+
+def write_config(folder: Path, photos: Path, stage: str, **changes) -> Path:
+    lines = [
+        f"out: {folder / stage}",
+        f"data: {{root: {photos}, holdout: 2, crop: 64, validation_crop: 64}}",
+        "model: glc-tiny",
+        f"steps: {STEPS}",
+        "batch: 4",
+        "warmup: 2",
+        "threads: 1",
+        "adversarial: {weight: 0.0}",
+        "checkpoint_every: 3",
+        "validate_every: 6",
+        "codebook: {start: 2, reseed_every: 2}",
+        *(f"{key}: {value}" for key, value in changes.items()),  # a later key wins
+    ]
+    path = folder / f"{stage}.yaml"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(photos, tmp_path_factory):
+    """All three stages in a row, with a discriminator in the first and the last."""
+    folder = tmp_path_factory.mktemp("runs")
+    adversarial = "{weight: 0.8, start: 2, discriminator_start: 1, width: 8, layers: 2}"
+    run("stage1", write_config(folder, photos, "stage1", adversarial=adversarial), [], False)
+    first = folder / "stage1" / "checkpoint.pt"
+    run("stage2", write_config(folder, photos, "stage2", init=first), [], False)
+    second = folder / "stage2" / "checkpoint.pt"
+    third = write_config(
+        folder,
+        photos,
+        "stage3",
+        init=second,
+        adversarial=adversarial,
+        levels_per_image=2,
+        rate="{lambdas: [0.1, 0.2, 0.3, 0.4], targets: [0.1, 0.2, 0.3, 0.4]}",
+    )
+    run("stage3", third, [], False)
+    return folder
+
+
+def records(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("stage", ["stage1", "stage2", "stage3"])
+def test_a_stage_ends_in_a_model(trained, stage):
+    model = GLC.from_pretrained(trained / stage / "model")
+    assert all(t.isfinite().all() for t in model.state_dict().values())
+    validation = records(trained / stage)[-1]["validation"]
+    assert all(np.isfinite(v) for v in validation.values())
+    assert load_config(trained / stage / "config.yaml", []).steps == STEPS
+
+
+def test_stages_train_what_they_should(trained):
+    first, second, third = (
+        GLC.from_pretrained(trained / f"stage{n}" / "model").state_dict() for n in (1, 2, 3)
+    )
+
+    def moved(before, after, prefix):
+        return any(not torch.equal(before[k], after[k]) for k in before if k.startswith(prefix))
+
+    for part in ("latent_encoder.", "latent_decoder.", "image_vq."):
+        assert not moved(first, second, part), part
+    for part in ("g_a.", "h_a.", "h_s.", "hyper_vq.", "context.", "g_s."):
+        assert moved(first, second, part), part
+        assert moved(second, third, part), part
+    assert moved(second, third, "latent_encoder.")
+    assert moved(second, third, "latent_decoder.")
+    assert not moved(second, third, "image_vq.")
+
+
+@pytest.mark.parametrize("stage", ["stage1", "stage2", "stage3"])
+def test_resuming_equals_never_having_stopped(trained, photos, tmp_path, stage):
+    config = load_config(trained / stage / "config.yaml", [])
+    path = trained / f"{stage}.yaml"
+    out = tmp_path / "again"
+
+    class Stopped(Exception):
+        pass
+
+    def stop_after_checkpoint(self):
+        save(self)
+        raise Stopped
+
+    from glc.training.loop import Run
+
+    save = Run.save
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "save", stop_after_checkpoint)
+        with pytest.raises(Stopped):
+            run(stage, path, [f"out={out}"], False)
+    assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == config.checkpoint_every
+    run(stage, path, [f"out={out}"], True)
+    whole = GLC.from_pretrained(trained / stage / "model").state_dict()
+    resumed = GLC.from_pretrained(out / "model").state_dict()
+    for name, tensor in whole.items():
+        torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=0, msg=name)
+
+
+def test_stage1_learns_to_reconstruct(photos, tmp_path):
+    """After 200 steps the tiny model beats the best flat picture by a wide margin."""
+    path = write_config(tmp_path, photos, "stage1", steps=200, learning_rate=5e-3)
+    run("stage1", path, ["validate_every=1000"], False)
+    x = Photos(load_config(path, []).data, seed=0).validation_batch()
+    flat = ((x - x.mean((2, 3), keepdim=True)) / 2).square().mean((1, 2, 3))
+    reached = records(tmp_path / "stage1")[-1]["validation"]["psnr"]
+    assert reached > float((-10 * flat.log10()).mean()) + 3
+
+
+def test_wrong_stage_order_is_refused(trained, photos, tmp_path):
+    path = write_config(tmp_path, photos, "stage3", init=trained / "stage1" / "checkpoint.pt")
+    with pytest.raises(InvalidArgumentError, match="expected a checkpoint of stage2"):
+        run("stage3", path, [], False)
+    with pytest.raises(InvalidArgumentError, match="init"):
+        run("stage2", write_config(tmp_path, photos, "stage2"), [], False)
+    with pytest.raises(InvalidArgumentError, match="checkpoint"):
+        run("stage1", write_config(tmp_path, photos, "stage1"), [], True)
+    with pytest.raises(InvalidArgumentError, match="stage4"):
+        run("stage4", path, [], False)
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("steps=many", "steps"),
+        ("speed=3", "speed"),
+        ("data.crop=1.5", "data.crop"),
+        ("rate.lambdas=[1, two]", "rate.lambdas"),
+        ("steps", "key=value"),
+    ],
+)
+def test_config_errors_name_the_field(photos, tmp_path, override, named):
+    path = write_config(tmp_path, photos, "stage1")
+    with pytest.raises(InvalidArgumentError, match=named):
+        load_config(path, [override])
+
+
+def test_photos_are_repeatable_and_tolerant(photos, tmp_path):
+    config = load_config(write_config(tmp_path, photos, "stage1"), []).data
+    one, two = Photos(config, seed=3), Photos(config, seed=3)
+    assert torch.equal(one.batch(7, 3), two.batch(7, 3))
+    assert not torch.equal(one.batch(7, 3), one.batch(8, 3))
+    assert len(one.validation) == 2
+    assert len(one.training) == 6
+    assert one.batch(0, 3).abs().max() <= 1
+    (photos / "broken.png").write_bytes(b"not a picture")
+    try:
+        assert Photos(config, seed=3).unreadable == 1
+    finally:
+        (photos / "broken.png").unlink()
+
+
+def test_empty_folder_is_refused(tmp_path):
+    config = load_config(write_config(tmp_path, tmp_path, "stage1"), []).data
+    with pytest.raises(InvalidArgumentError, match="more than holdout=2 photos"):
+        Photos(config, seed=0)
