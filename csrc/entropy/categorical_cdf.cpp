@@ -86,6 +86,7 @@ void categorical_cdf(MatrixView<const float> logits,
     for (const float logit : in) {
       sum += weight(logit - largest);
     }
+    GLC_DCHECK(sum > 0);      // the largest logit alone weighs 2^30
     std::uint64_t below = 0;  // spare * below < 2^62: at most 2^16 weights of 2^30, spare < 2^16
     for (std::size_t j = 0; j < in.size(); ++j) {
       out[j] = static_cast<std::int32_t>(j + spare * below / sum);

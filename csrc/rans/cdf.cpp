@@ -93,9 +93,10 @@ void normalise(std::span<const std::uint64_t> counts, int bits, std::span<std::u
   std::uint64_t total = 0;
   std::uint64_t n_present = 0;
   for (const std::uint64_t count : counts) {
-    if (count > kMaxTotal || (total += count) > kMaxTotal) {
+    if (count > kMaxTotal - total) {
       throw InvalidArgument("cdf: counts: expected a sum of at most 2^46");
     }
+    total += count;
     n_present += count != 0 ? 1 : 0;
   }
   if (n_present == 0 || n_present > target) {

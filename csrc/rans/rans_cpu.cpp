@@ -128,7 +128,7 @@ std::size_t decode_lanes(Lookup lookup,
   while (n - i >= kBlock && static_cast<std::size_t>(source.end - words) >= 2 * kBlock) {
     for (int step = 0; step < kSteps; ++step) {
       for (int lane = 0; lane < kLanes; ++lane, ++i) {
-        std::uint32_t state = lookup(x[lane], i, out[i]);
+        const std::uint32_t state = lookup(x[lane], i, out[i]);
         const std::uint32_t refilled = state << kWordBits | load_word(words);
         const bool renorm = state < kStateLow;
         x[lane] = renorm ? refilled : state;
