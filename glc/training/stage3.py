@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from glc.losses.adversarial import PatchDiscriminator
 from glc.losses.code_prediction import CodePredictor, code_distortion
@@ -26,6 +27,8 @@ from glc.training.config import load_config
 from glc.training.data import Photos
 from glc.training.loop import Run, Stateful, initial_model, prepare, spread_levels
 from glc.training.validation import validate_codec
+
+LOWPASS = 8  # pixels averaged per side in the optional low-pass term
 
 
 def main(config_path: Path, overrides: list[str], resume: bool) -> None:
@@ -90,6 +93,7 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
         weight = boost * controller.weights(level)
 
         distortion = (x - x_hat).abs().mean((1, 2, 3))
+        lowpass = F.avg_pool2d(x - x_hat, LOWPASS).abs().mean((1, 2, 3))
         pick = torch.randperm(len(x))[: max(1, round(config.features.share * len(x)))]
         perceptual, code = torch.zeros(1), torch.zeros(1)
         if features is not None:
@@ -97,7 +101,7 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
                 perceptual = features(x[pick], x_hat[pick]).float()
         if predictor is not None:
             code = pixel_code_distortion(x[pick], x_hat[pick])
-        reconstruction = (weight * distortion).mean() + (
+        reconstruction = (weight * (distortion + config.lowpass_weight * lowpass)).mean() + (
             weight[pick] * (config.features.weight * perceptual + config.code_weight * code)
         ).mean()
         adversarial = adversary.term(step, x_hat, reconstruction, weight)

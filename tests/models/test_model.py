@@ -44,7 +44,7 @@ def test_small_preset_keeps_its_promise():
 
 
 # ---------------------------------------------------------------- parts
-@pytest.mark.parametrize("height, width", [(4, 4), (8, 12), (3, 5), (1, 1), (2, 7)])
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (8, 12), (3, 5), (1, 1), (2, 7)])
 def test_parts_tile_the_map(height, width):
     parts = [part_index(8, height, width, part) for part in range(4)]
     assert sorted(np.concatenate(parts).tolist()) == list(range(8 * height * width))

@@ -110,19 +110,19 @@ def test_resuming_equals_never_having_stopped(trained, photos, tmp_path, stage):
     path = trained / f"{stage}.yaml"
     out = tmp_path / "again"
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop_after_checkpoint(self):
         save(self)
-        raise Stopped
+        raise StoppedError
 
     from glc.training.loop import Run
 
     save = Run.save
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Run, "save", stop_after_checkpoint)
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             run(stage, path, [f"out={out}"], False)
     assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == config.checkpoint_every
     run(stage, path, [f"out={out}"], True)
