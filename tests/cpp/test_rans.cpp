@@ -296,15 +296,9 @@ void failures_leave_the_encoder_alone() {
   check_throws<InvalidArgument>([&] { encoder.push(Symbols{0, 2}, 1, strict); }, "no such row");
   check_throws<InvalidArgument>([&] { encoder.push(Symbols{0, 2}, -1, strict); }, "negative row");
   check_throws<InvalidArgument>(
-      [&] {
-        encoder.push(Symbols{500, 500}, rows_of(RowVector{0, 9}), loose);
-      },
-      "late bad row");
-  check_throws<InvalidArgument>(
-      [&] {
-        encoder.push(Symbols{0, 2}, rows_of(RowVector{0}), strict);
-      },
-      "row count");
+      [&] { encoder.push(Symbols{500, 500}, rows_of(RowVector{0, 9}), loose); }, "late bad row");
+  check_throws<InvalidArgument>([&] { encoder.push(Symbols{0, 2}, rows_of(RowVector{0}), strict); },
+                                "row count");
   encoder.push(Symbols{2, 0}, 0, strict);
   const Bytes stream = encoder.finish();
   Decoder decoder(stream);

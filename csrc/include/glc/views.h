@@ -40,7 +40,9 @@ struct MatrixView {
   [[nodiscard]] constexpr bool contiguous() const { return row_stride == cols || rows <= 1; }
 
   /// A view of mutable data is also a view of constant data.
-  constexpr operator MatrixView<const T>() const requires(!std::is_const_v<T>) {
+  constexpr operator MatrixView<const T>() const
+    requires(!std::is_const_v<T>)
+  {
     return {data, rows, cols, row_stride};
   }
 };
