@@ -85,6 +85,7 @@ PYBIND11_MODULE(_core, m) {
   py::register_local_exception_translator(&translate);
   m.def("build_info", &build_info, "Compiler, CPU features and backends of this build.");
   bind_rans(m);
+  bind_vq(m);
   bind_entropy(m);
   bind_bitstream(m);
 }

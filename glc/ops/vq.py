@@ -8,24 +8,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from glc import _core
 from glc.errors import InvalidArgumentError
+from glc.ops._op import Op
 
 _CHUNK_SCORES = 1 << 22  # scores held at once: 16 MiB instead of a full [n, k] matrix
 
 
-def vq_nearest(latents: Tensor, codebook: Tensor) -> Tensor:
-    """Find the nearest codebook row of each latent.
+def _nearest_by_matmul(latents: Tensor, codebook: Tensor) -> Tensor:
+    """Search in chunks on any device; near-ties may fall differently than natively."""
+    half_norms = -0.5 * codebook.square().sum(1)
+    step = max(1, _CHUNK_SCORES // codebook.shape[0])
+    chunks = [
+        torch.addmm(half_norms, part, codebook.t()).argmax(1) for part in torch.split(latents, step)
+    ]
+    return torch.cat(chunks).to(torch.int32)
 
-    Args:
-        latents: [n, d] float32.
-        codebook: [k, d] float32, k >= 1.
 
-    Returns:
-        [n] int32, in [0, k); the lowest row wins a tie.
-
-    Raises:
-        InvalidArgumentError: shapes disagree, or the codebook is empty.
-    """
+def _require_matrices(latents: Tensor, codebook: Tensor) -> None:
     if latents.dim() != 2 or codebook.dim() != 2 or latents.shape[1] != codebook.shape[1]:
         raise InvalidArgumentError(
             "vq_nearest: latents and codebook: expected [n, d] and [k, d], "
@@ -33,15 +33,57 @@ def vq_nearest(latents: Tensor, codebook: Tensor) -> Tensor:
         )
     if codebook.shape[0] == 0:
         raise InvalidArgumentError("vq_nearest: codebook: expected at least one row, got none")
-    with torch.no_grad():
-        offset = -0.5 * codebook.square().sum(1)
-        rows = codebook.t().contiguous()
-        step = max(1, _CHUNK_SCORES // codebook.shape[0])
-        index = torch.empty(latents.shape[0], dtype=torch.int32, device=latents.device)
-        for start in range(0, latents.shape[0], step):
-            scores = torch.addmm(offset, latents[start : start + step], rows)
-            index[start : start + step] = scores.argmax(1).to(torch.int32)
-        return index
+
+
+@torch.no_grad()
+def _vq_nearest_plain(latents: Tensor, codebook: Tensor) -> Tensor:
+    _require_matrices(latents, codebook)
+    if latents.device.type != "cpu":
+        return _nearest_by_matmul(latents, codebook)
+    index = torch.empty(latents.shape[0], dtype=torch.int32)
+    _core.vq_nearest(latents.detach().contiguous(), codebook.detach().contiguous(), index)
+    return index
+
+
+@torch.library.custom_op("glc::vq_nearest", mutates_args=())
+def _vq_nearest_op(latents: Tensor, codebook: Tensor) -> Tensor:
+    return _vq_nearest_plain(latents, codebook)
+
+
+@_vq_nearest_op.register_fake
+def _(latents: Tensor, codebook: Tensor) -> Tensor:
+    return latents.new_empty(latents.shape[0], dtype=torch.int32)
+
+
+def _vq_nearest(latents: Tensor, codebook: Tensor) -> Tensor:
+    """Find the nearest codebook row of each latent.
+
+    index = argmax_j (l . c_j - |c_j|^2 / 2), which is argmin_j |l - c_j|^2
+
+    On the CPU the score is one chain of fused multiply-adds per pair, dimensions ascending, so the
+    index is the same on every machine; see `csrc/include/glc/vq.h`. No [n, k] matrix is kept.
+
+    Args:
+        latents: [n, d] float32.
+        codebook: [k, d] float32, k >= 1, same device.
+
+    Returns:
+        [n] int32, in [0, k); the lowest row wins a tie. No gradient.
+
+    Raises:
+        InvalidArgumentError: shapes disagree, the codebook is empty, or another dtype.
+    """
+    index: Tensor = _vq_nearest_op(latents, codebook)
+    return index
+
+
+def _vq_nearest_reference(latents: Tensor, codebook: Tensor) -> Tensor:
+    distance = (latents.double()[:, None, :] - codebook.double()[None, :, :]).square().sum(-1)
+    smallest = distance.min(1, keepdim=True).values
+    return (distance == smallest).to(torch.uint8).argmax(1).to(torch.int32)  # first of equals
+
+
+vq_nearest = Op(_vq_nearest, reference=_vq_nearest_reference, plain=_vq_nearest_plain)
 
 
 @dataclass(frozen=True)
@@ -136,7 +178,7 @@ class VectorQuantizer(nn.Module):
             )
         b, d, h, w = z.shape
         latents = z.detach().float().permute(0, 2, 3, 1).reshape(-1, d)
-        return vq_nearest(latents, self.codebook.detach()).long().view(b, h, w)
+        return vq_nearest(latents, self.codebook).long().view(b, h, w)
 
     def lookup(self, index: Tensor) -> Tensor:
         """Gather the rows of an index map.
