@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What holds for the package as a whole, each checked in a fresh interpreter."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import glc
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run_python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **env},
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    "modules", ["glc", "glc.rans", "glc.cdf", "glc.bitstream", "glc.errors", "glc.rans, glc.cdf"]
+)
+def test_import_leaves_torch_out(modules):
+    done = run_python(f"import {modules}, sys; assert 'torch' not in sys.modules")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_coder_works_with_torch_uninstalled():
+    code = """
+import sys
+sys.modules["torch"] = None  # any import of it raises
+import numpy as np
+from glc import rans
+tables = rans.TableSet.from_freqs(np.array([[128, 64, 64], [200, 50, 6]]), bits=8)
+symbols = np.array([0, 1, 2, 0, 0, 1], np.int32)
+rows = np.array([0, 0, 0, 1, 1, 1], np.uint8)
+data = rans.encode(symbols, rows, tables)
+assert np.array_equal(rans.decode(data, rows, tables), symbols)
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_public_names_resolve_lazily():
+    code = """
+import sys, glc
+assert "glc.models" not in sys.modules and "glc.codec" not in sys.modules
+for name in glc.__all__:
+    assert getattr(glc, name) is not None, name
+assert "torch" in sys.modules
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        glc.nonsense  # noqa: B018
+
+
+def test_dir_lists_every_public_name():
+    assert set(glc.__all__) <= set(dir(glc))
+
+
+def test_version_is_the_headers():
+    header = (ROOT / "csrc/include/glc/version.h").read_text(encoding="utf-8")
+    assert f'kVersion = "{glc.__version__}"' in header
+
+
+def test_build_info_names_what_runs():
+    info = glc.build_info()
+    assert info["version"] == glc.__version__
+    assert re.match(r"(gcc|clang) \d", str(info["compiler"]))
+    assert info["simd"] in {"scalar", *info["cpu_features"]}
+    assert isinstance(info["cuda"], bool)
+
+
+def test_simd_can_be_forced():
+    done = run_python("import glc; print(glc.build_info()['simd'])", GLC_SIMD="scalar")
+    assert done.stdout.strip() == "scalar", done.stderr
+
+
+def test_an_unknown_simd_is_refused_by_name():
+    done = run_python("import glc; glc.build_info()", GLC_SIMD="mmx")
+    assert done.returncode != 0
+    assert "glc.errors.UnsupportedError: simd: GLC_SIMD: expected" in done.stderr
+
+
+def test_errors_are_also_the_builtin_kind():
+    from glc import errors
+
+    assert issubclass(errors.InvalidArgumentError, ValueError)
+    assert issubclass(errors.BitstreamError, ValueError)
+    assert issubclass(errors.UnsupportedError, NotImplementedError)
+    assert issubclass(errors.CudaError, RuntimeError)
+    for name in errors.__all__:
+        assert issubclass(getattr(errors, name), errors.GlcError)
+
+
+def test_types_are_shipped():
+    package = Path(glc.__file__).parent
+    assert (package / "py.typed").is_file()
+    stub = (package / "_core.pyi").read_text(encoding="utf-8")
+    from glc import _core
+
+    public = [name for name in dir(_core) if not name.startswith("_")]
+    missing = [n for n in public if not re.search(rf"\b(def|class) {n}\b|^{n}:", stub, re.M)]
+    assert not missing, f"glc/_core.pyi lacks {missing}"
+
+
+def test_cmakedir_names_the_package_or_says_why_not():
+    done = subprocess.run(
+        [sys.executable, "-m", "glc", "--cmakedir"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        timeout=60,
+    )
+    if done.returncode == 0:
+        assert (Path(done.stdout.strip()) / "glcConfig.cmake").is_file()
+    else:
+        assert done.returncode == 2
+        assert done.stderr.startswith("glc: cmakedir: ")
+        assert done.stderr.count("\n") == 1
