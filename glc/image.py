@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from glc.errors import InvalidArgumentError
 from glc.files import check_output, read_file, write_file
@@ -110,13 +110,13 @@ def _load_path(path: Path, max_pixels: int) -> NDArray[np.uint8]:
         raise InvalidArgumentError(f"load_image: {path}: the file is empty")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels decides
+            warnings.simplefilter("ignore")  # of its pixel bound: max_pixels decides
             picture = Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         raise InvalidArgumentError(
             f"load_image: {path}: expected at most {max_pixels} pixels, got far more"
         ) from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise InvalidArgumentError(
             f"load_image: {path}: expected a picture Pillow can read, got an unknown format"
         ) from error
@@ -174,9 +174,7 @@ def _to_srgb(picture: Image.Image, profile: bytes | None, name: str) -> Image.Im
     if alpha is not None:
         colour = picture.convert("L" if picture.mode == "LA" else "RGB")
     if colour.mode == "LAB":
-        colour = ImageCms.profileToProfile(
-            colour, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
+        colour = _convert(colour, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
     elif profile:
         colour = _apply_profile(colour, profile, name)
     if colour.mode != "RGB":
@@ -197,9 +195,7 @@ def _apply_profile(colour: Image.Image, profile: bytes, name: str) -> Image.Imag
             colour = colour.convert("L")
         elif space == "RGB" and colour.mode == "L":
             colour = colour.convert("RGB")
-        converted = ImageCms.profileToProfile(
-            colour, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
+        return _convert(colour, source)
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         warnings.warn(
             f"load_image: {name}: the colour profile cannot be used and is ignored "
@@ -207,6 +203,12 @@ def _apply_profile(colour: Image.Image, profile: bytes, name: str) -> Image.Imag
             stacklevel=2,
         )
         return colour
+
+
+def _convert(colour: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
+    target = ImageCms.createProfile("sRGB")
+    transform = ImageCms.buildTransform(source, target, colour.mode, "RGB")
+    converted = ImageCms.applyTransform(colour, transform)
     return colour if converted is None else converted
 
 

@@ -58,7 +58,7 @@ def test_devices_folders_and_missing_folders_are_refused(tmp_path: Path) -> None
         (tmp_path, "folder"),
         (tmp_path / "absent" / "a", "does not exist"),
         (tmp_path / ("n" * 300), "too long"),
-        (Path("/proc/glc-output"), ""),
+        (Path("/proc/glc-output"), "output"),
     ):
         with pytest.raises(InvalidArgumentError, match=message) as caught:
             write_file(path, b"x", overwrite=True)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Assemble the verbs, and turn the caller's mistakes into one line and exit code 2."""
+
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, TextIO
+
+import typer
+from typer.core import TyperGroup
+
+from glc.cli import bench, decode, demo, doctor, encode, eval_, info, train, verify
+from glc.errors import GlcError
+
+__all__ = ["EXIT_BAD_INPUT", "app", "main"]
+
+EXIT_BAD_INPUT = 2
+# typer carries its own copy of click in some releases and imports click in others.
+_UsageError: Any = typer.BadParameter.__base__
+
+_EXIT_INTERRUPTED = 130
+_EXIT_TERMINATED = 143
+
+
+class OneLineErrors(TyperGroup):
+    """A command group that reports a mistake as one line on stderr.
+
+    Only a bug shows a traceback: `GlcError` and usage errors exit with code 2, Ctrl-C with
+    130.
+    """
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command line and exit; see the class for the exit codes."""
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _print_warning
+                code = super().main(
+                    args, prog_name, complete_var, False, windows_expand_args, **extra
+                )
+        except GlcError as error:
+            code = _complain(str(error))
+        except _UsageError as error:
+            code = _complain(error.format_message())
+        except typer.Abort:
+            code = _EXIT_INTERRUPTED
+        code = code if isinstance(code, int) else 0
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+
+def main() -> None:
+    """Entry point of the `glc` script and of `python -m glc`."""
+    signal.signal(signal.SIGTERM, _terminate)
+    app()
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(_EXIT_TERMINATED)  # unwinds the stack, so temporary files are removed
+
+
+def _complain(text: str) -> int:
+    typer.echo(f"glc: {' '.join(text.split())}", err=True)
+    return EXIT_BAD_INPUT
+
+
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    typer.echo(f"glc: warning: {message}", err=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import glc
+
+        typer.echo(f"glc {glc.__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    name="glc",
+    cls=OneLineErrors,
+    help="Compress pictures to about a kilobyte, and restore them.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+app.command("encode")(encode.run)
+app.command("decode")(decode.run)
+app.command("info")(info.run)
+app.command("verify")(verify.run)
+app.command("eval")(eval_.run)
+app.command("train")(train.run)
+app.command("bench")(bench.run)
+app.command("doctor")(doctor.run)
+app.command("demo")(demo.run)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`glc eval DIR`: rate, distortion and time on a folder of pictures."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glc.cli.options import DEFAULT_MODEL, Device, Json, Model, Overwrite
+from glc.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from glc.evaluation import Evaluation
+
+__all__ = ["run"]
+
+
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of pictures.")],
+    model: Model = DEFAULT_MODEL,
+    quality: Annotated[
+        str, typer.Option("--quality", help="Qualities to measure, separated by commas.")
+    ] = "0,1,2,3",
+    json_path: Json = None,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", help="Leave the coded files in this new folder.")
+    ] = None,
+    device: Device = "cpu",
+    overwrite: Overwrite = False,
+) -> None:
+    """Code every picture, decode it again, and report real sizes and distances."""
+    from glc.files import check_output, write_file
+
+    qualities = _parse_qualities(quality)
+    if json_path is not None:
+        check_output(json_path, overwrite=overwrite)
+    with progress_bar("eval") as progress:
+        progress("loading the model", 0.0)
+        from glc.evaluation import evaluate
+
+        result = evaluate(folder, model, qualities, device=device, keep=keep, progress=progress)
+    if json_path is not None:
+        text = json.dumps(result.to_dict(), indent=1, allow_nan=False) + "\n"
+        write_file(json_path, text.encode(), overwrite=overwrite)
+    _print(result)
+
+
+def _parse_qualities(text: str) -> list[float]:
+    from glc.errors import InvalidArgumentError
+
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise InvalidArgumentError(
+            f"eval: quality: expected numbers separated by commas, got {text!r}"
+        ) from error
+
+
+def _print(result: "Evaluation") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=f"{result.model}, {result.levels[0].images} pictures, {result.device}, "
+        f"{result.threads} threads",
+        box=None,
+    )
+    columns = ("quality", "bytes", "bpp", "estimate", "real/est.", "PSNR dB", "MS-SSIM")
+    for name in (*columns, "encode ms", "decode ms"):
+        table.add_column(name, justify="right")
+    for level in result.levels:
+        table.add_row(
+            f"{level.quality:g}",
+            str(level.file_bytes),
+            f"{level.bpp:.4f}",
+            f"{level.estimated_bpp:.4f}",
+            f"{level.excess:+.2%}",
+            "n/a" if level.psnr_db is None else f"{level.psnr_db:.2f}",
+            "n/a" if level.ms_ssim is None else f"{level.ms_ssim:.4f}",
+            f"{level.encode_ms:.0f}",
+            f"{level.decode_ms:.0f}",
+        )
+    Console(width=100).print(table)

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`glc info FILE`: say where every bit of a file goes."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from glc.cli.options import OptionalModel
+from glc.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from glc.report import Analysis
+
+__all__ = ["run"]
+
+
+def run(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="The .glc file.")],
+    model: OptionalModel = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Account for every bit of a .glc file."""
+    from glc.bitstream import parse
+    from glc.files import read_file
+
+    data = read_file(source)
+    parse(data)  # what is no .glc file is refused before torch is loaded
+    with progress_bar("info") as progress:
+        progress("loading the model", 0.0)
+        from glc.codec import codec_for
+
+        codec = codec_for(data, model)
+        progress("symbols", 0.5)
+        analysis = codec.analyze(data)
+    if as_json:
+        typer.echo(json.dumps(_as_dict(source, analysis), indent=2))
+    else:
+        _print(source, analysis)
+
+
+def _as_dict(source: Path, analysis: "Analysis") -> dict[str, Any]:
+    header = analysis.header
+    return {
+        "file": str(source),
+        "file_bytes": analysis.file_bytes,
+        "width": header.width,
+        "height": header.height,
+        "quality": header.quality,
+        "level": header.level,
+        "model_id": header.model_id.hex(),
+        "version": header.version,
+        "portable": header.portable,
+        "lanes": header.n_lanes,
+        "bits": analysis.bits(),
+        "estimated_bits": analysis.estimated_bits,
+        "z_symbols": analysis.z_symbols,
+        "parts": [
+            dataclasses.asdict(part) | {"skip_share": part.skip_share} for part in analysis.parts
+        ],
+    }
+
+
+def _print(source: Path, analysis: "Analysis") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    header = analysis.header
+    pixels = header.width * header.height
+    bits = 8 * analysis.file_bytes
+    typer.echo(
+        f"{source}: {header.width}x{header.height}, {analysis.file_bytes} bytes, "
+        f"{bits / pixels:.4f} bpp, quality {header.quality:.2f} (level {header.level}), "
+        f"model {header.model_id.hex()}, {header.n_lanes} lane{'s' * (header.n_lanes > 1)}"
+    )
+    if not header.portable:
+        typer.echo(
+            f"format version {header.version}: not yet portable; decode where it was encoded"
+        )
+    table = Table(box=None)
+    for name in ("field", "bits", "share", "symbols", "coded", "nonzero", "skipped"):
+        table.add_column(name, justify="left" if name == "field" else "right")
+    for name, value in analysis.bits().items():
+        cells = [name, f"{value:.1f}", f"{100 * value / bits:.1f} %"]
+        if name == "z":
+            cells += [str(analysis.z_symbols)]
+        elif name.startswith("part_"):
+            part = analysis.parts[int(name[-1])]
+            counts = (part.symbols, part.coded, part.nonzero)
+            cells += [*map(str, counts), f"{100 * part.skip_share:.2f} %"]
+        table.add_row(*cells)
+    table.add_row("file", f"{sum(analysis.bits().values()):.1f}", "100.0 %", style="bold")
+    Console(width=100).print(table)
+    typer.echo(
+        f"the model's estimate for z and y: {analysis.estimated_bits:.1f} bits; "
+        f"the file has {bits / analysis.estimated_bits - 1:+.2%}"
+    )

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several verbs share, so that they read the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["DEFAULT_MODEL", "Device", "Json", "Model", "OptionalModel", "Overwrite"]
+
+DEFAULT_MODEL = "glc-image-small"
+
+Model = Annotated[
+    str, typer.Option("--model", help="A bundled model's name or a folder holding a model.")
+]
+OptionalModel = Annotated[
+    str | None,
+    typer.Option("--model", help="Model that wrote the file; by default the bundled ones."),
+]
+Device = Annotated[
+    str, typer.Option("--device", help="Where the networks run, such as cpu or cuda.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output file.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]

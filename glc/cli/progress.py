@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A progress bar on stderr, shown only to a person at a terminal."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["progress_bar"]
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[str, float], None]]:
+    """Show a bar while the block runs; it disappears afterwards.
+
+    Args:
+        title: what is being done, shown in front of the bar.
+
+    Yields:
+        A function of (step name, fraction done in [0, 1]) that moves the bar.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(title, total=1.0)
+
+        def update(step: str, fraction: float) -> None:
+            bar.update(task, description=f"{title}: {step}", completed=fraction)
+
+        yield update

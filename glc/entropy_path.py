@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The entropy path: from hyper indices to y_hat, the same on both sides of a file.
+
+What trips people first: the networks that predict the symbols' distributions run again in the
+decoder and must give the same bits there. Everything between z_index and y_hat is therefore one
+function, `walk_parts`, which encoder and decoder both run, on contiguous tensors and one CPU
+thread. While files carry arithmetic profile 0 that is promised for one machine only ("not yet
+portable").
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from glc.errors import InvalidArgumentError
+from glc.models.context import PARTS, part_index
+from glc.models.glc import GLC
+from glc.ops import gaussian_rows
+
+__all__ = ["Part", "Quantizer", "SymbolSource", "Symbols", "one_thread", "walk_parts"]
+
+_MAX_SYMBOL = 2.0**30  # beyond this a residual is a broken network, not a picture
+_ONE_THREAD = threading.RLock()  # torch's thread count belongs to the whole process
+
+
+@dataclass(frozen=True)
+class Part:
+    """The symbols of one context part, in ascending flat order of the part's positions.
+
+    Attributes:
+        symbols: [n] int32.
+        rows: [n] uint8, table row of each symbol.
+        scale: [n] float32, raw network output; may be <= 0.
+        threshold: symbols of rows below this are zero and not coded.
+    """
+
+    symbols: NDArray[np.int32]
+    rows: NDArray[np.uint8]
+    scale: Tensor
+    threshold: int
+
+    @property
+    def coded(self) -> NDArray[np.bool_]:
+        """Which symbols are coded, [n]."""
+        return self.rows >= self.threshold
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """Everything a file says about its picture.
+
+    Attributes:
+        z_index: [1, h/4, w/4] int64.
+        parts: the four parts of y.
+        y_hat: [1, N, h, w] float32, in the scaled domain.
+        step: [1, N, h, w] float32, >= 0.5.
+    """
+
+    z_index: Tensor
+    parts: tuple[Part, ...]
+    y_hat: Tensor
+    step: Tensor
+
+
+class SymbolSource(Protocol):
+    """Where `walk_parts` gets its symbols: the latent (encoder) or the stream (decoder)."""
+
+    def symbols(
+        self, part: int, index: Tensor, rows: NDArray[np.uint8], mean: Tensor, step: Tensor
+    ) -> tuple[NDArray[np.int32], int]:
+        """Give the part's symbols and its skip threshold.
+
+        Args:
+            part: 0..3.
+            index: [n] int64, flat positions of the part.
+            rows: [n] uint8, table rows at these positions.
+            mean: [n] float32, at these positions.
+            step: [1, N, h, w] float32.
+
+        Returns:
+            [n] int32 symbols, and the threshold.
+        """
+        ...
+
+    def require_finite(self, name: str, value: Tensor) -> None:
+        """Raise this side's error unless all values are finite."""
+        ...
+
+
+class Quantizer:
+    """The encoder's source of symbols: the latent itself, quantised.
+
+    r = y / step - mean;  symbol = r rounded half to even     (facts D3, D6)
+    """
+
+    def __init__(self, y: Tensor, n_rows: int) -> None:
+        """Quantise a latent.
+
+        Args:
+            y: [1, N, h, w] float32, CPU.
+            n_rows: rows of the table set, the threshold of a part that is all zero.
+        """
+        self._y = y.contiguous()
+        self._n_rows = n_rows
+        self._scaled: Tensor | None = None
+
+    def symbols(
+        self, part: int, index: Tensor, rows: NDArray[np.uint8], mean: Tensor, step: Tensor
+    ) -> tuple[NDArray[np.int32], int]:
+        """Quantise one part; see `SymbolSource`.
+
+        Raises:
+            InvalidArgumentError: a residual is not finite or absurdly large.
+        """
+        if self._scaled is None:
+            self._scaled = (self._y * (1.0 / step)).flatten()
+        rounded = torch.round(self._scaled[index] - mean)
+        if not bool((rounded.abs() < _MAX_SYMBOL).all()):  # so written, NaN is refused too
+            raise InvalidArgumentError(
+                f"encode: symbols of part {part}: expected below 2^30, got {rounded.abs().max():g}"
+            )
+        symbols = rounded.to(torch.int32).numpy()
+        nonzero_rows = rows[symbols != 0]
+        return symbols, int(nonzero_rows.min()) if nonzero_rows.size else self._n_rows
+
+    def require_finite(self, name: str, value: Tensor) -> None:
+        """Raise InvalidArgumentError unless all values are finite."""
+        if not bool(torch.isfinite(value).all()):
+            raise InvalidArgumentError(f"encode: {name}: expected finite values from the model")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run the block on one torch thread, and give the process its threads back afterwards.
+
+    Sums that are split between threads depend on the number of threads. Blocks of several Python
+    threads run one after the other, because the setting belongs to the whole process.
+    """
+    with _ONE_THREAD:
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(n_threads)
+
+
+def walk_parts(model: GLC, bounds: Tensor, z_index: Tensor, source: SymbolSource) -> Symbols:
+    """Go from hyper indices to y_hat, part by part; encoder and decoder both run this.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        bounds: [rows - 1] float32, between the scales of the table rows.
+        z_index: [1, h/4, w/4] int64, on the CPU.
+        source: where the symbols of each part come from.
+
+    Returns:
+        All symbols, with y_hat and step as the decoder sees them.
+
+    Raises:
+        GlcError: the source's own error, for symbols it cannot give or values that are not finite.
+    """
+    with torch.inference_mode(), one_thread():
+        params = model.entropy_params(z_index.contiguous())
+        step, context = model.split_params(params)
+        source.require_finite("step", step)
+        y_hat = torch.zeros_like(step, memory_format=torch.contiguous_format)
+        parts = []
+        for part in range(PARTS):
+            index = torch.from_numpy(part_index(*step.shape[1:], part).copy())
+            scale_map, mean_map = model.part_params(part, params, context, y_hat)
+            scale, mean = scale_map.flatten()[index], mean_map.flatten()[index]
+            source.require_finite(f"scale of part {part}", scale)
+            source.require_finite(f"mean of part {part}", mean)
+            rows = gaussian_rows(scale, bounds).numpy()
+            symbols, threshold = source.symbols(part, index, rows, mean, step)
+            y_hat.view(-1)[index] = torch.from_numpy(symbols).float() + mean
+            parts.append(Part(symbols, rows, scale, threshold))
+    return Symbols(z_index, tuple(parts), y_hat, step)

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rate, distortion and time of a codec on a folder of images.
+
+Nothing is estimated: every picture is written to a file, the file's size is the rate, and the
+reconstruction is decoded from what is read back. The model's own estimate stands beside it so that
+the two can be compared.
+"""
+
+import dataclasses
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from glc.codec import Codec, level_of
+from glc.errors import InvalidArgumentError
+from glc.evaluation.metrics import ms_ssim, psnr
+from glc.files import read_file, write_file
+from glc.image import load_image, save_png
+
+__all__ = ["Evaluation", "ImageResult", "LevelResult", "evaluate", "find_images"]
+
+SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageResult:
+    """One picture at one quality.
+
+    Attributes:
+        image: path relative to the folder.
+        quality: as asked for.
+        width: pixels.
+        height: pixels.
+        file_bytes: size of the `.glc` file.
+        bpp: 8 * file_bytes / (width * height).
+        estimated_bpp: bits the model estimates for z and y, per pixel.
+        psnr_db: see `psnr`; None for equal images.
+        ms_ssim: see `ms_ssim`; None where it is not defined.
+        encode_ms: from pixels to bytes, the model being loaded.
+        decode_ms: from bytes to pixels, the model being loaded.
+        skip_shares: share of symbols that were not coded, per part.
+    """
+
+    image: str
+    quality: float
+    width: int
+    height: int
+    file_bytes: int
+    bpp: float
+    estimated_bpp: float
+    psnr_db: float | None
+    ms_ssim: float | None
+    encode_ms: float
+    decode_ms: float
+    skip_shares: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelResult:
+    """Means over the pictures at one quality; a mean over none is None.
+
+    Attributes:
+        quality: as asked for.
+        images: number of pictures.
+        file_bytes: their total size.
+        bpp: mean of the pictures' bpp.
+        estimated_bpp: mean of the pictures' estimates.
+        excess: real bits over estimated bits, minus 1, header included.
+        psnr_db: mean over the pictures where it is finite.
+        ms_ssim: mean over the pictures where it is defined.
+        encode_ms: mean.
+        decode_ms: mean.
+    """
+
+    quality: float
+    images: int
+    file_bytes: int
+    bpp: float
+    estimated_bpp: float
+    excess: float
+    psnr_db: float | None
+    ms_ssim: float | None
+    encode_ms: float
+    decode_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Everything measured.
+
+    Attributes:
+        model: name or folder of the model.
+        fingerprint: the model's, hexadecimal.
+        device: where the networks ran.
+        threads: torch threads.
+        torch_version: version of torch.
+        levels: means per quality.
+        images: every picture at every quality.
+    """
+
+    model: str
+    fingerprint: str
+    device: str
+    threads: int
+    torch_version: str
+    levels: tuple[LevelResult, ...]
+    images: tuple[ImageResult, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary, ready for JSON."""
+        return dataclasses.asdict(self)
+
+
+def find_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """List the pictures of a folder, sub-folders included, in sorted order.
+
+    Raises:
+        InvalidArgumentError: not a folder, or it holds no picture.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise InvalidArgumentError(f"evaluate: folder: expected a folder of pictures, got {folder}")
+    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not found:
+        raise InvalidArgumentError(f"evaluate: folder: {folder} holds no pictures")
+    return found
+
+
+def evaluate(
+    folder: str | os.PathLike[str],
+    model: str = "glc-image-small",
+    qualities: Sequence[float] = (0.0, 1.0, 2.0, 3.0),
+    *,
+    device: str = "cpu",
+    keep: str | os.PathLike[str] | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> Evaluation:
+    """Code every picture of a folder at every quality, really.
+
+    Args:
+        folder: where the pictures are.
+        model: a bundled model's name or a folder holding a model.
+        qualities: rate levels, each 0 .. 3.
+        device: where the networks run.
+        keep: a folder in which to leave `NAME-qQUALITY.glc` and the decoded `.png`; it must be
+            empty or absent. By default the files are temporary.
+        progress: called with (picture name, fraction done).
+
+    Returns:
+        Rate, distortion and time per picture, and their means per quality.
+
+    Raises:
+        InvalidArgumentError: no such folder or model, no pictures, a picture that cannot be read,
+            a quality out of range or given twice.
+    """
+    levels = [level_of(quality) for quality in qualities]
+    if not levels or len(set(levels)) != len(levels):
+        raise InvalidArgumentError(
+            f"evaluate: qualities: expected different levels, got {list(qualities)}"
+        )
+    paths = find_images(folder)
+    codec = Codec(model, device)
+    results: list[ImageResult] = []
+    with tempfile.TemporaryDirectory(prefix="glc-eval-") as scratch:
+        output = Path(scratch) if keep is None else _new_folder(keep)
+        _warm_up(codec, paths[0], qualities[0])
+        for n, path in enumerate(paths):
+            name = str(path.relative_to(folder))
+            for k, quality in enumerate(qualities):
+                if progress:
+                    progress(name, (n + k / len(qualities)) / len(paths))
+                results.append(_measure(codec, path, name, quality, output, keep is not None))
+    return Evaluation(
+        model=str(model),
+        fingerprint=codec.fingerprint.hex(),
+        device=device,
+        threads=torch.get_num_threads(),
+        torch_version=str(torch.__version__),
+        levels=tuple(_summarise([r for r in results if r.quality == q]) for q in qualities),
+        images=tuple(results),
+    )
+
+
+def _measure(
+    codec: Codec, path: Path, name: str, quality: float, output: Path, keep_png: bool
+) -> ImageResult:
+    pixels = load_image(path)
+    height, width = pixels.shape[:2]
+    stem = f"{name.replace(os.sep, '_')}-q{quality:g}"
+    start = time.perf_counter()
+    encoded = codec.encode(pixels, quality=quality)
+    encode_ms = 1000.0 * (time.perf_counter() - start)
+    write_file(output / f"{stem}.glc", encoded, overwrite=True)
+    file_bytes = os.path.getsize(output / f"{stem}.glc")
+    data = read_file(output / f"{stem}.glc")
+    start = time.perf_counter()
+    decoded = codec.decode(data)
+    decode_ms = 1000.0 * (time.perf_counter() - start)
+    if keep_png:
+        save_png(output / f"{stem}.png", decoded)
+    analysis = codec.analyze(data)
+    quality_db = psnr(pixels, decoded)
+    return ImageResult(
+        image=name,
+        quality=quality,
+        width=width,
+        height=height,
+        file_bytes=file_bytes,
+        bpp=8.0 * file_bytes / (width * height),
+        estimated_bpp=analysis.estimated_bits / (width * height),
+        psnr_db=quality_db if math.isfinite(quality_db) else None,
+        ms_ssim=ms_ssim(pixels, decoded),
+        encode_ms=encode_ms,
+        decode_ms=decode_ms,
+        skip_shares=tuple(part.skip_share for part in analysis.parts),
+    )
+
+
+def _summarise(results: Sequence[ImageResult]) -> LevelResult:
+    real = sum(8 * r.file_bytes for r in results)
+    estimated = sum(r.estimated_bpp * r.width * r.height for r in results)
+    return LevelResult(
+        quality=results[0].quality,
+        images=len(results),
+        file_bytes=sum(r.file_bytes for r in results),
+        bpp=_mean([r.bpp for r in results]),
+        estimated_bpp=_mean([r.estimated_bpp for r in results]),
+        excess=real / estimated - 1.0,
+        psnr_db=_mean_known([r.psnr_db for r in results]),
+        ms_ssim=_mean_known([r.ms_ssim for r in results]),
+        encode_ms=_mean([r.encode_ms for r in results]),
+        decode_ms=_mean([r.decode_ms for r in results]),
+    )
+
+
+def _warm_up(codec: Codec, path: Path, quality: float) -> None:
+    """Let torch make its first-call allocations outside the timed calls."""
+    codec.decode(codec.encode(path, quality=quality))
+
+
+def _new_folder(path: str | os.PathLike[str]) -> Path:
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        occupied = any(folder.iterdir())
+    except OSError as error:
+        raise InvalidArgumentError(f"evaluate: keep: {path}: {error.strerror}") from error
+    if occupied:
+        raise InvalidArgumentError(f"evaluate: keep: expected an empty folder, got {path}")
+    return folder
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _mean_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return _mean(known) if known else None

@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `glc` command: right result, or one clear line on stderr, exit code 2 and nothing written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from glc.cli import app
+from glc.image import load_image
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tiny_folder: Path) -> Run:
+    """Run the command in this process with the tiny model."""
+
+    def call(verb: str, *arguments: object, model: Path | None = tiny_folder) -> Result:
+        extra = ["--model", str(model)] if model else []
+        return CliRunner().invoke(app, [verb, *map(str, arguments), *extra])
+
+    return call
+
+
+@pytest.fixture
+def picture(tmp_path: Path, photo: np.ndarray) -> Path:
+    path = tmp_path / "photo.png"
+    Image.fromarray(photo[:70, :90]).save(path)
+    return path
+
+
+@pytest.fixture
+def coded(run: Run, picture: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "photo.glc"
+    assert run("encode", picture, path).exit_code == 0
+    return path
+
+
+def assert_refused(result: Result, *words: str) -> None:
+    """Exit code 2, and exactly one line, on stderr."""
+    assert result.exit_code == 2, (result.output, result.exception)
+    assert result.stdout == ""
+    assert result.stderr.startswith("glc: ")
+    assert result.stderr.count("\n") == 1
+    for word in words:
+        assert word in result.stderr
+
+
+def test_encode_decode(run: Run, picture: Path, tmp_path: Path) -> None:
+    glc_file, png = tmp_path / "a.glc", tmp_path / "a.png"
+    result = run("encode", picture, glc_file, "--quality", 1)
+    assert result.exit_code == 0, result.output
+    assert f"{glc_file.stat().st_size} bytes" in result.stdout
+    assert "90x70" in result.stdout
+    assert "quality 1.00" in result.stdout
+    result = run("decode", glc_file, png)
+    assert result.exit_code == 0, result.output
+    with Image.open(png) as restored:
+        assert restored.size == (90, 70)
+        assert restored.mode == "RGB"
+    assert sorted(os.listdir(tmp_path)) == ["a.glc", "a.png", "photo.png"]
+
+
+def test_target_size(run: Run, picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.glc"
+    size = len_of(run, picture, tmp_path / "q1.glc", quality=1)
+    assert run("encode", picture, out, "--target-bytes", size).exit_code == 0
+    assert out.stat().st_size <= size
+    bpp = 8 * size / (90 * 70) + 1e-9
+    assert run("encode", picture, out, "--target-bpp", bpp, "--overwrite").exit_code == 0
+    assert out.stat().st_size <= size
+
+
+def len_of(run: Run, picture: Path, out: Path, quality: float) -> int:
+    assert run("encode", picture, out, "--quality", quality).exit_code == 0
+    return out.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--quality", "3.5"], "quality"),
+        (["--quality", "-1"], "quality"),
+        (["--quality", "nan"], "quality"),
+        (["--quality", "high"], "quality"),
+        (["--target-bytes", "10"], "target_bytes"),
+        (["--target-bpp", "0"], "target_bpp"),
+        (["--target-bpp", "nan"], "target_bpp"),
+        (["--quality", "1", "--target-bytes", "5000"], "one of"),
+        (["--device", "abacus"], "device"),
+        (["--no-such-option"], "--no-such-option"),
+    ],
+)
+def test_bad_requests(
+    run: Run, picture: Path, tmp_path: Path, options: list[str], word: str
+) -> None:
+    assert_refused(run("encode", picture, tmp_path / "a.glc", *options), word)
+    assert os.listdir(tmp_path) == ["photo.png"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0" * 3000, b"no picture at all\n" * 9, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"GLC"],
+)
+def test_what_is_no_picture(run: Run, tmp_path: Path, content: bytes) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(content)
+    assert_refused(run("encode", bad, tmp_path / "a.glc"), "bad.png")
+    assert os.listdir(tmp_path) == ["bad.png"]
+
+
+def test_truncated_picture(run: Run, picture: Path, tmp_path: Path) -> None:
+    picture.write_bytes(picture.read_bytes()[:-4000])
+    assert_refused(run("encode", picture, tmp_path / "a.glc"), "photo.png")
+    assert os.listdir(tmp_path) == ["photo.png"]
+
+
+def test_picture_of_200_megapixels(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    Image.new("1", (20000, 10000)).save(path)
+    assert_refused(run("encode", path, tmp_path / "a.glc"), "pixels")
+    assert os.listdir(tmp_path) == ["large.png"]
+
+
+def test_missing_input(run: Run, tmp_path: Path) -> None:
+    assert_refused(run("encode", tmp_path / "a.png", tmp_path / "a.glc"), "no such file")
+    assert_refused(run("encode", tmp_path, tmp_path / "a.glc"), "directory")
+    for verb in ("info", "verify"):
+        assert_refused(run(verb, tmp_path / "a.glc"), "no such file")
+    assert_refused(run("decode", tmp_path / "a.glc", tmp_path / "a.png"), "no such file")
+
+
+def test_output_that_cannot_be_written(run: Run, picture: Path, coded: Path) -> None:
+    folder = picture.parent
+    for out in (folder / "absent" / "a.glc", folder, Path("/proc/a.glc")):
+        assert_refused(run("encode", picture, out))
+    for out in (folder / "absent" / "a.png", Path("/proc/a.png")):
+        assert_refused(run("decode", coded, out))
+    assert_refused(run("decode", coded, folder / "a.jpg"), ".png")
+    assert sorted(os.listdir(folder)) == ["photo.glc", "photo.png"]
+
+
+def test_existing_output(run: Run, picture: Path, coded: Path) -> None:
+    before = coded.read_bytes()
+    assert_refused(run("encode", picture, coded, "--quality", 0), "--overwrite")
+    assert coded.read_bytes() == before
+    assert run("encode", picture, coded, "--quality", 0, "--overwrite").exit_code == 0
+    assert coded.read_bytes() != before
+    original = picture.read_bytes()
+    assert_refused(run("decode", coded, picture), "--overwrite")
+    assert picture.read_bytes() == original
+
+
+@pytest.mark.parametrize("verb", ["decode", "info", "verify"])
+def test_damaged_files(run: Run, coded: Path, verb: str) -> None:
+    whole = coded.read_bytes()
+    damaged = coded.parent / "damaged.glc"
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for content in (b"", whole[:5], whole[:-1], whole + b"x", bytes(flipped), b"PNG" + whole[3:]):
+        damaged.write_bytes(content)
+        out = [coded.parent / "a.png"] if verb == "decode" else []
+        assert_refused(run(verb, damaged, *out))
+        assert not (coded.parent / "a.png").exists()
+
+
+@pytest.mark.parametrize("verb", ["decode", "info", "verify"])
+def test_wrong_model(run: Run, coded: Path, other_tiny_folder: Path, verb: str) -> None:
+    out = [coded.parent / "a.png"] if verb == "decode" else []
+    assert_refused(run(verb, coded, *out, model=other_tiny_folder), "model")
+    assert not (coded.parent / "a.png").exists()
+
+
+def test_unknown_model(run: Run, picture: Path, tmp_path: Path) -> None:
+    assert_refused(run("encode", picture, tmp_path / "a.glc", model=Path("nothing")), "nothing")
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [("RGB", {}), ("L", {}), ("1", {}), ("P", {}), ("RGBA", {}), ("LA", {}), ("I;16", {})],
+)
+def test_every_kind_of_png(run: Run, tmp_path: Path, mode: str, options: dict) -> None:
+    path = tmp_path / "in.png"
+    picture = Image.new(mode, (33, 17)) if mode == "I;16" else Image.new("RGB", (33, 17))
+    (picture if picture.mode == mode else picture.convert(mode)).save(path, **options)
+    assert run("encode", path, tmp_path / "a.glc").exit_code == 0
+    assert run("decode", tmp_path / "a.glc", tmp_path / "a.png").exit_code == 0
+    assert load_image(tmp_path / "a.png").shape == (17, 33, 3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4000, 1), (1, 4000)])
+def test_extreme_shapes(run: Run, tmp_path: Path, size: tuple[int, int]) -> None:
+    path = tmp_path / "in.png"
+    Image.new("RGB", size, (9, 80, 7)).save(path)
+    assert run("encode", path, tmp_path / "a.glc").exit_code == 0
+    assert run("decode", tmp_path / "a.glc", tmp_path / "a.png").exit_code == 0
+    assert load_image(tmp_path / "a.png").shape == (size[1], size[0], 3)
+
+
+def test_rotated_cmyk_photograph(run: Run, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("CMYK", (40, 20)).save(tmp_path / "in.jpg", exif=exif)
+    assert run("encode", tmp_path / "in.jpg", tmp_path / "a.glc").exit_code == 0
+    assert "20x40" in run("info", tmp_path / "a.glc").stdout
+
+
+def test_info_adds_up(run: Run, coded: Path) -> None:
+    result = run("info", coded, "--json")
+    assert result.exit_code == 0, result.output
+    info = json.loads(result.stdout)
+    assert sum(info["bits"].values()) == 8 * coded.stat().st_size == 8 * info["file_bytes"]
+    assert [part["skip_share"] for part in info["parts"]]
+    assert info["portable"] is False
+    text = run("info", coded).stdout
+    assert f"{coded.stat().st_size} bytes" in text
+    assert "not yet portable" in text
+    for word in ("thresholds", "part_3", "coder_overhead", "skipped"):
+        assert word in text
+
+
+def test_verify(run: Run, coded: Path) -> None:
+    result = run("verify", coded)
+    assert result.exit_code == 0
+    assert "sound" in result.stdout
+
+
+def test_demo(run: Run, picture: Path, tmp_path: Path) -> None:
+    for _ in range(2):  # its own files may be replaced
+        result = run("demo", picture, "--output", tmp_path / "out")
+        assert result.exit_code == 0, result.output
+    size = (tmp_path / "out" / "photo.glc").stat().st_size
+    assert f"{size} bytes" in result.stdout
+    for word in ("bpp", "PSNR", "encode", "decode", "photo.png"):
+        assert word in result.stdout
+    assert load_image(tmp_path / "out" / "photo.png").shape == (70, 90, 3)
+
+
+def test_train_without_a_config() -> None:
+    assert_refused(CliRunner().invoke(app, ["train", "stage1", "/nonexistent.yaml"]), "config")
+    assert_refused(CliRunner().invoke(app, ["train", "stage9", "/nonexistent.yaml"]), "stage9")
+
+
+def test_bench_unknown_name() -> None:
+    assert_refused(CliRunner().invoke(app, ["bench", "nothing"]), "bench")
+
+
+def test_doctor() -> None:
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 0, result.output
+    assert "coder round trip   good" in result.stdout
+
+
+def test_usage() -> None:
+    assert_refused(CliRunner().invoke(app, ["frobnicate"]), "frobnicate")
+    assert_refused(CliRunner().invoke(app, ["encode"]), "IN")
+    for arguments in ([], ["--help"], ["encode", "--help"]):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0
+        assert "Usage" in result.stdout
+    assert CliRunner().invoke(app, ["--version"]).stdout.startswith("glc ")
+
+
+def test_a_bug_shows_a_traceback(run: Run, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(_path: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("glc.image.load_image", bug)
+    assert isinstance(run("encode", picture, picture.parent / "a.glc").exception, ZeroDivisionError)
+
+
+# In processes of their own: what CliRunner cannot show.
+
+
+def glc(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "glc", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def test_real_process_round_trip(picture: Path, tmp_path: Path, tiny_folder: Path) -> None:
+    out, png = tmp_path / "a.glc", tmp_path / "a.png"
+    for arguments in (
+        ("encode", picture, out),
+        ("verify", out),
+        ("info", out),
+        ("decode", out, png),
+    ):
+        done = glc(*arguments, "--model", tiny_folder)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == "", "no progress bar, no warning, when nobody watches"
+    assert load_image(png).shape == (70, 90, 3)
+
+
+def test_real_process_one_line_and_no_traceback(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.glc"
+    bad.write_bytes(b"rubbish")
+    done = glc("decode", bad, tmp_path / "a.png")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert os.listdir(tmp_path) == ["bad.glc"]
+
+
+def test_help_needs_neither_torch_nor_numpy() -> None:
+    code = "import glc.cli, sys; sys.exit(bool({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_nothing_stays_when_killed_while_writing(
+    picture: Path, tmp_path: Path, tiny_folder: Path, how: signal.Signals
+) -> None:
+    """The disk hangs in the middle of the output, and somebody loses patience."""
+    script = (
+        "import os, sys, time\n"
+        "def hang(_handle):\n"
+        "    print('writing', flush=True)\n"
+        "    time.sleep(60)\n"
+        "os.fsync = hang\n"
+        "from glc.cli import main\n"
+        "main()\n"
+    )
+    folder = tmp_path / "out"
+    folder.mkdir()
+    arguments = ["encode", str(picture), str(folder / "a.glc"), "--model", str(tiny_folder)]
+    with subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        process.send_signal(how)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode in {130, 143}
+    assert "Traceback" not in errors
+    assert os.listdir(folder) == []

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An evaluation reports the sizes of real files and the distances of real pictures."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from glc.cli import app
+from glc.codec import Codec
+from glc.errors import InvalidArgumentError
+from glc.evaluation import evaluate, find_images, psnr
+from glc.image import load_image
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photo: np.ndarray) -> Path:
+    root = tmp_path / "pictures"
+    (root / "more").mkdir(parents=True)
+    Image.fromarray(photo[:70, :90]).save(root / "b.png")
+    Image.fromarray(photo[:64, :33]).save(root / "a.png")
+    Image.fromarray(photo[:20, :20]).save(root / "more" / "c.webp", lossless=True)
+    (root / "notes.txt").write_text("no picture")
+    return root
+
+
+def test_json_tells_the_file_sizes(folder: Path, tmp_path: Path, tiny_folder: Path) -> None:
+    kept, report = tmp_path / "kept", tmp_path / "eval.json"
+    arguments = ["--model", tiny_folder, "--quality", "0,1.5,3", "--keep", kept, "--json", report]
+    result = CliRunner().invoke(app, ["eval", str(folder), *map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    for word in ("bpp", "PSNR", "MS-SSIM", "n/a", "real/est."):
+        assert word in result.stdout
+
+    measured = json.loads(report.read_text())
+    assert [level["quality"] for level in measured["levels"]] == [0.0, 1.5, 3.0]
+    assert len(measured["images"]) == 9
+    for one in measured["images"]:
+        stem = f"{one['image'].replace('/', '_')}-q{one['quality']:g}"
+        assert one["file_bytes"] == os.path.getsize(kept / f"{stem}.glc")
+        assert one["bpp"] == 8 * one["file_bytes"] / (one["width"] * one["height"])
+        original, restored = load_image(folder / one["image"]), load_image(kept / f"{stem}.png")
+        assert one["psnr_db"] == pytest.approx(psnr(original, restored))
+        assert one["ms_ssim"] is None
+        assert one["encode_ms"] > 0
+        assert one["decode_ms"] > 0
+        np.testing.assert_array_equal(
+            Codec(tiny_folder).decode((kept / f"{stem}.glc").read_bytes()), restored
+        )
+    for level in measured["levels"]:
+        images = [one for one in measured["images"] if one["quality"] == level["quality"]]
+        assert level["images"] == 3
+        assert level["file_bytes"] == sum(one["file_bytes"] for one in images)
+        assert level["bpp"] == pytest.approx(np.mean([one["bpp"] for one in images]))
+        assert level["psnr_db"] == pytest.approx(np.mean([one["psnr_db"] for one in images]))
+        assert level["ms_ssim"] is None
+
+
+def test_find_images(folder: Path) -> None:
+    names = [path.name for path in find_images(folder)]
+    assert names == ["a.png", "b.png", "c.webp"]
+
+
+def test_nothing_stays(folder: Path, tiny_folder: Path) -> None:
+    before = sorted(folder.rglob("*"))
+    evaluate(folder, str(tiny_folder), [1.0])
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("qualities", [[], [1.0, 1.0], [1.0, 1.01], [4.0]])
+def test_bad_qualities(folder: Path, tiny_folder: Path, qualities: list[float]) -> None:
+    with pytest.raises(InvalidArgumentError):
+        evaluate(folder, str(tiny_folder), qualities)
+
+
+def test_bad_folders(tmp_path: Path, folder: Path, tiny_folder: Path) -> None:
+    for bad in (tmp_path / "absent", folder / "notes.txt", tiny_folder):
+        with pytest.raises(InvalidArgumentError, match="folder"):
+            evaluate(bad, str(tiny_folder), [1.0])
+    with pytest.raises(InvalidArgumentError, match="empty folder"):
+        evaluate(folder, str(tiny_folder), [1.0], keep=folder)
+
+
+def test_bad_requests_on_the_command_line(folder: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text("{}")
+    for arguments in (
+        [folder, "--quality", "0,x"],
+        [folder, "--quality", "9"],
+        [folder, "--json", tmp_path / "old.json"],
+        [tmp_path / "absent"],
+    ):
+        result = CliRunner().invoke(
+            app, ["eval", *map(str, arguments), "--model", str(tiny_folder)]
+        )
+        assert result.exit_code == 2
+        assert result.stderr.count("\n") == 1
+    assert (tmp_path / "old.json").read_text() == "{}"
