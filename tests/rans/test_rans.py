@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glc import cdf, rans, rans_reference
+from glc.errors import BitstreamError, InvalidArgumentError
+
+LANES = (1, 2, 4, 8, 16, 32)
+INT32 = st.integers(-(2**31), 2**31 - 1)
+
+# Lane states are 4 bytes and the descriptor 1; an escape section adds its length.
+LANE_BYTES, HEAD_BYTES = 4, 1
+
+
+def gaussian_message(n: int, seed: int, low: float = 0.11, high: float = 64.0):
+    """Symbols drawn from the canonical rows themselves."""
+    rng = np.random.default_rng(seed)
+    tables, bounds = cdf.canonical()
+    scales = np.exp(rng.uniform(np.log(low), np.log(high), n)).astype(np.float32)
+    symbols = np.rint(rng.normal(size=n) * scales).astype(np.int32)
+    return symbols, cdf.gaussian_rows(scales, bounds), tables
+
+
+def reference_rows(tables: rans.TableSet) -> list[rans_reference.Row]:
+    freqs, n_bins, offsets = tables.arrays()
+    parts = np.split(freqs, np.cumsum(n_bins)[:-1])
+    return [
+        rans_reference.Row(part.tolist(), int(offset), tables.bits, tables.escape)
+        for part, offset in zip(parts, offsets, strict=True)
+    ]
+
+
+@st.composite
+def table_sets(draw: st.DrawFn) -> rans.TableSet:
+    bits = draw(st.integers(8, 16))
+    escape = draw(st.booleans())
+    counts = st.lists(st.integers(0, 5000), min_size=1, max_size=40).filter(any)
+    rows = draw(st.lists(counts, min_size=1, max_size=5))
+    offsets = [draw(st.integers(-50, 50)) for _ in rows]
+    return rans.TableSet.from_freqs([np.array(r) for r in rows], offsets, bits, escape)
+
+
+@st.composite
+def pushes(draw: st.DrawFn, tables: rans.TableSet) -> tuple[np.ndarray, np.ndarray]:
+    n = draw(st.integers(0, 70))
+    rows = np.array(draw(st.lists(st.integers(0, tables.rows - 1), min_size=n, max_size=n)), int)
+    reference = reference_rows(tables)
+    symbols = []
+    for row in rows:
+        info = reference[row]
+        present = [i for i in range(info.n_direct) if info.freqs[i]]
+        if tables.escape and (not present or draw(st.integers(0, 9)) == 0):
+            symbols.append(draw(INT32))
+        else:
+            symbols.append(info.offset + draw(st.sampled_from(present)))
+    return np.array(symbols, np.int64), rows
+
+
+@given(st.data(), st.sampled_from(LANES))
+@settings(max_examples=150, deadline=None)
+def test_streams_equal_the_reference(data: st.DataObject, lanes: int) -> None:
+    sets = data.draw(st.lists(table_sets(), min_size=1, max_size=3))
+    messages = [data.draw(pushes(tables)) for tables in sets]
+    encoder = rans.Encoder(lanes)
+    for (symbols, rows), tables in zip(messages, sets, strict=True):
+        encoder.push(symbols, rows, tables)
+    stream = encoder.finish()
+
+    plain = []
+    for (symbols, rows), tables in zip(messages, sets, strict=True):
+        reference = reference_rows(tables)
+        plain.append((symbols.tolist(), [reference[row] for row in rows]))
+    assert stream == rans_reference.encode(plain, lanes)
+    assert rans_reference.decode(stream, [rows for _, rows in plain]) == [s for s, _ in plain]
+
+    decoder = rans.Decoder(stream)
+    assert decoder.lanes == lanes
+    for (symbols, rows), tables in zip(messages, sets, strict=True):
+        np.testing.assert_array_equal(decoder.pull(rows, tables), symbols)
+    decoder.finish()
+
+
+@given(st.binary(max_size=80), st.integers(0, 2**32 - 1))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_read_as_the_reference_reads_them(data: bytes, seed: int) -> None:
+    tables = rans.TableSet.from_freqs([[9, 3, 1, 1], [200, 30, 20, 6]], [-1, 5], 8, escape=True)
+    rows = np.random.default_rng(seed).integers(0, 2, 9)
+    reference = reference_rows(tables)
+    try:
+        expected = rans_reference.decode(data, [[reference[row] for row in rows]])[0]
+    except BitstreamError:
+        with pytest.raises(BitstreamError):
+            rans.decode(data, rows, tables)
+    else:
+        assert rans.decode(data, rows, tables).tolist() == expected
+
+
+@given(st.lists(INT32, max_size=30), st.sampled_from(LANES), st.integers(0, 67))
+@settings(max_examples=100, deadline=None)
+def test_any_int32_round_trips(values: list[int], lanes: int, row: int) -> None:
+    tables, _ = cdf.canonical()
+    stream = rans.encode(values, row, tables, lanes)
+    assert rans.decode(stream, row, tables, count=len(values)).tolist() == values
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 8, 9, 31, 32, 33, 1009, 8192])
+def test_awkward_sizes(n: int, lanes: int) -> None:
+    symbols, rows, tables = gaussian_message(n, seed=n)
+    stream = rans.encode(symbols, rows, tables, lanes)
+    np.testing.assert_array_equal(rans.decode(stream, rows, tables), symbols)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.03, 0.5), (0.11, 4.0), (0.5, 64.0)])
+@pytest.mark.parametrize("n", [512, 8192, 400_000])
+def test_size_is_near_the_cross_entropy(n: int, low: float, high: float) -> None:
+    symbols, rows, tables = gaussian_message(n, 1, low, high)
+    stream = rans.encode(symbols, rows, tables)
+    entropy_bytes = tables.cost_bits(symbols, rows) / 8
+    lanes = rans.Decoder(stream).lanes
+    assert lanes == max([k for k in LANES if 640 * k <= entropy_bytes], default=1)
+    escape_head = 5  # length and last partial byte of the escape section
+    overhead = LANE_BYTES * lanes + HEAD_BYTES + escape_head
+    assert entropy_bytes - 2 <= len(stream) <= 1.01 * entropy_bytes + overhead
+
+
+def test_cost_is_the_sum_of_logarithms() -> None:
+    symbols, rows, tables = gaussian_message(5000, 2)
+    reference = reference_rows(tables)
+    bits = 0.0
+    for symbol, row in zip(symbols.tolist(), rows.tolist(), strict=True):
+        info = reference[row]
+        v = symbol - info.offset
+        inside = 0 <= v < info.n_direct
+        bits += info.bits - np.log2(info.freqs[v if inside else info.n_direct])
+        if not inside:
+            raw = 2 * (v - info.n_direct) if v >= 0 else -2 * v - 1
+            bits += 2 * int(np.log2(raw + 1)) + 1
+    assert tables.cost_bits(symbols, rows) == pytest.approx(bits, abs=5000 * 2**-16)
+    assert tables.cost_bits([], 0) == 0
+
+
+def test_rows_and_symbols_of_any_integer_kind() -> None:
+    symbols, rows, tables = gaussian_message(100, 3)
+    stream = rans.encode(symbols, rows, tables)
+    for dtype in (np.uint8, np.uint16, np.int32, np.int64, np.uint32):
+        assert rans.encode(symbols.astype(np.int64), rows.astype(dtype), tables) == stream
+        np.testing.assert_array_equal(rans.decode(stream, rows.astype(dtype), tables), symbols)
+    assert rans.encode(symbols.tolist(), rows.tolist(), tables) == stream
+    assert rans.encode(np.stack([symbols] * 2)[:, ::2][0], rows[::2], tables) == rans.encode(
+        symbols[::2].copy(), rows[::2].copy(), tables
+    )
+    shaped = rans.decode(stream, rows.reshape(4, 25), tables)
+    assert shaped.shape == (4, 25)
+    out = np.empty(100, np.int32)
+    assert rans.decode(bytearray(stream), rows, tables, out) is out
+    np.testing.assert_array_equal(out, symbols)
+    row = np.uint8(7)
+    assert rans.decode(rans.encode([1, 2], row, tables), row, tables, count=2).tolist() == [1, 2]
+
+
+def test_dlpack_objects() -> None:
+    class OnlyDlpack:
+        def __init__(self, array: np.ndarray) -> None:
+            self.array = array
+
+        def __dlpack__(self, **kwargs: object) -> object:
+            return self.array.__dlpack__(**kwargs)
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return self.array.__dlpack_device__()
+
+    symbols, rows, tables = gaussian_message(50, 4)
+    stream = rans.encode(OnlyDlpack(symbols), OnlyDlpack(rows), tables)
+    assert stream == rans.encode(symbols, rows, tables)
+
+
+def test_torch_tensors() -> None:
+    torch = pytest.importorskip("torch")
+    symbols, rows, tables = gaussian_message(50, 5)
+    stream = rans.encode(torch.from_numpy(symbols), torch.from_numpy(rows), tables)
+    np.testing.assert_array_equal(rans.decode(stream, torch.from_numpy(rows), tables), symbols)
+
+
+def test_wrong_arguments() -> None:
+    symbols, rows, tables = gaussian_message(10, 6)
+    stream = rans.encode(symbols, rows, tables)
+    strict = rans.TableSet.from_freqs([3, 0, 1])
+    bad = InvalidArgumentError
+    with pytest.raises(bad, match="expected integers"):
+        rans.encode(symbols.astype(float), rows, tables)
+    with pytest.raises(bad, match="int32 range"):
+        rans.encode([2**31], 0, tables)
+    with pytest.raises(bad, match=r"expected 0\.\.67, got 68 for symbol 3"):
+        rans.encode([0] * 4, [0, 0, 0, 68], tables)
+    with pytest.raises(bad, match="got -1"):
+        rans.encode([0], -1, tables)
+    with pytest.raises(bad, match="rows, one per symbol"):
+        rans.encode(symbols, rows[:-1], tables)
+    with pytest.raises(bad, match=r"expected 0\.\.2 in row 0"):
+        rans.encode([3], 0, strict)
+    with pytest.raises(bad, match="frequency"):
+        rans.encode([1], 0, strict)
+    with pytest.raises(bad, match="lanes"):
+        rans.Encoder(3)
+    with pytest.raises(bad, match="out or count"):
+        rans.decode(stream, 0, tables)
+    with pytest.raises(bad, match="count"):
+        rans.decode(stream, 0, tables, count=-1)
+    with pytest.raises(bad, match="rows"):
+        rans.decode(stream, rows, tables, count=9)
+    with pytest.raises(bad, match="rows"):
+        rans.decode(stream, rows, tables, np.empty(9, np.int32))
+    with pytest.raises(bad, match="out"):
+        rans.decode(stream, rows, tables, np.empty(10, np.int64))
+    with pytest.raises(bad, match="out"):
+        rans.decode(stream, rows, tables, np.empty(20, np.int32)[::2])
+    encoder = rans.Encoder()
+    encoder.finish()
+    with pytest.raises(bad, match="finished"):
+        encoder.finish()
+    with pytest.raises(bad, match="finished"):
+        encoder.push([0], 0, tables)
+
+
+def test_a_failed_push_changes_nothing() -> None:
+    tables, _ = cdf.canonical()
+    encoder = rans.Encoder(1)
+    encoder.push([1, 2], 30, tables)
+    with pytest.raises(InvalidArgumentError):
+        encoder.push([1000, 5, 5], [3, 4, 99], tables)
+    assert encoder.finish() == rans.encode([1, 2], 30, tables, 1)
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 32])
+def test_every_cut_is_an_error_that_names_its_place(lanes: int) -> None:
+    symbols, rows, tables = gaussian_message(300, 7, 0.11, 8)
+    symbols[::60] = 10_000  # escapes
+    stream = rans.encode(symbols, rows, tables, lanes)
+    for n in range(len(stream)):
+        with pytest.raises(BitstreamError, match=r"\(at byte \d+\)"):
+            rans.decode(stream[:n], rows, tables)
+    for extra in (b"\0", b"\0\0", stream):
+        with pytest.raises(BitstreamError, match="bytes too many"):
+            rans.decode(stream + extra, rows, tables)
+
+
+@pytest.mark.parametrize("lanes", [1, 8])
+def test_every_flipped_bit_is_noticed(lanes: int) -> None:
+    symbols, rows, tables = gaussian_message(300, 8, 0.3, 8)
+    symbols = np.clip(symbols, -1, 1)  # no escapes: those hold free values, which no check covers
+    stream = rans.encode(symbols, rows, tables, lanes)
+    for bit in range(8 * len(stream)):
+        damaged = bytearray(stream)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(BitstreamError):
+            rans.decode(damaged, rows, tables)
+
+
+def test_wrong_rows_are_noticed() -> None:
+    symbols, rows, tables = gaussian_message(1000, 9)
+    stream = rans.encode(symbols, rows, tables)
+    wrong = rows.copy()
+    wrong[500] ^= 1
+    with pytest.raises(BitstreamError):
+        rans.decode(stream, wrong, tables)
+
+
+def test_a_descriptor_kept_elsewhere() -> None:
+    symbols, rows, tables = gaussian_message(100, 10)
+    stream = rans.encode(symbols, rows, tables, 4)
+    decoder = rans.Decoder(memoryview(stream)[1:], descriptor=stream[0])
+    np.testing.assert_array_equal(decoder.pull(rows, tables), symbols)
+    decoder.finish()
+    with pytest.raises(InvalidArgumentError):
+        rans.Decoder(stream[1:], descriptor=256)
+    with pytest.raises(BitstreamError, match="reserved"):
+        rans.Decoder(stream[1:], descriptor=0x22)
+
+
+def test_threads_take_turns() -> None:
+    symbols, rows, tables = gaussian_message(20_000, 11)
+    encoder = rans.Encoder(8)
+    threads = [
+        threading.Thread(target=encoder.push, args=(symbols, rows, tables)) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    decoder = rans.Decoder(encoder.finish())
+    for _ in threads:
+        np.testing.assert_array_equal(decoder.pull(rows, tables), symbols)
+    decoder.finish()
+
+
+@given(st.binary(max_size=3000) | st.binary(min_size=1, max_size=4).map(lambda b: b * 700))
+@settings(max_examples=150, deadline=None)
+def test_bytes_round_trip(data: bytes) -> None:
+    coded = rans.encode_bytes(data)
+    assert len(coded) <= len(data) + 11
+    assert rans.decode_bytes(coded, max_size=len(data)) == data
+    if data:
+        with pytest.raises(BitstreamError):
+            rans.decode_bytes(coded, max_size=len(data) - 1)
+        with pytest.raises(BitstreamError):
+            rans.decode_bytes(coded[:-1])
+
+
+@given(st.binary(max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_are_bytes_or_an_error(data: bytes) -> None:
+    try:
+        out = rans.decode_bytes(data, max_size=10_000)
+    except BitstreamError:
+        return
+    assert len(out) <= 10_000
+
+
+def test_bytes_come_near_their_entropy() -> None:
+    rng = np.random.default_rng(12)
+    data = np.clip(np.rint(rng.normal(128, 2.7, 1 << 20)), 0, 255).astype(np.uint8)
+    counts = np.bincount(data)
+    share = counts[counts > 0] / data.size
+    entropy_bytes = -np.sum(share * np.log2(share)) * data.size / 8
+    coded = rans.encode_bytes(data)
+    assert entropy_bytes < len(coded) < 1.001 * entropy_bytes + 300
+    assert rans.decode_bytes(coded) == data.tobytes()
+
+
+def test_bytes_made_to_expand_are_refused_before_memory_is_taken() -> None:
+    giant = bytes([1]) + b"\xff\xff\xff\xff\xff\xff\xff\x7f" + bytes(8)
+    with pytest.raises(BitstreamError, match="expected at most"):
+        rans.decode_bytes(giant)
+
+
+def test_importing_the_coder_leaves_torch_out() -> None:
+    code = "import glc.rans, glc.cdf, sys; glc.cdf.canonical(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_documented_example_runs() -> None:
+    assert doctest.testmod(rans).failed == 0
