@@ -6,6 +6,7 @@
 -include local.mk
 
 VENV ?= .venv
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -27,6 +28,8 @@ BOOTSTRAP ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check
 SAMPLE := examples/images/kodim23.png
 CPP_BUILD ?= build/native
+# the system's CMake, or the environment's where there is none
+CMAKE := $(or $(shell command -v cmake),$(abspath $(dir $(PYTHON)))/cmake)
 
 .PHONY: help
 help:  ## this list
@@ -76,10 +79,10 @@ test: $(TESTING)  ## set up, then run the tests
 	@$(PYTHON) -m pytest
 
 .PHONY: test-cpp
-test-cpp:  ## native tests under the address and undefined-behaviour sanitizers
-	cmake -S . -B $(CPP_BUILD) -DCMAKE_BUILD_TYPE=Debug -DGLC_SANITIZE=address,undefined -DGLC_CUDA=OFF
-	cmake --build $(CPP_BUILD) --parallel
-	ctest --test-dir $(CPP_BUILD) --output-on-failure
+test-cpp: $(if $(shell command -v cmake),,$(TOOLS))  ## native tests under the address and undefined-behaviour sanitizers
+	$(CMAKE) -S . -B $(CPP_BUILD) -DCMAKE_BUILD_TYPE=Debug -DGLC_SANITIZE=address,undefined -DGLC_CUDA=OFF
+	$(CMAKE) --build $(CPP_BUILD)
+	cd $(CPP_BUILD) && $(dir $(CMAKE))ctest --output-on-failure
 
 .PHONY: test-gpu
 test-gpu: $(TESTING)  ## the tests that need a CUDA device
