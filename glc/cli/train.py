@@ -30,11 +30,10 @@ def run(
     ] = False,
 ) -> None:
     """Train one stage of a model."""
-    import importlib
-
     from glc.errors import InvalidArgumentError
 
     if not config.is_file():
         raise InvalidArgumentError(f"train: config: expected a YAML file, got {config}")
-    module = importlib.import_module(f"glc.training.{stage.value}")
-    module.main(config, overrides or [], resume=resume)
+    from glc.training.cli import run as run_stage
+
+    run_stage(stage.value, config, overrides or [], resume)

@@ -250,6 +250,23 @@ def test_train_without_a_config() -> None:
     assert_refused(CliRunner().invoke(app, ["train", "stage9", "/nonexistent.yaml"]), "stage9")
 
 
+def test_train_passes_everything_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "a.yaml"
+    config.write_text("steps: 1\n")
+    calls = []
+    monkeypatch.setattr("glc.training.cli.run", lambda *arguments: calls.append(arguments))
+    options = ["--set", "a.b=1", "--set", "c=[1, 2]", "--resume"]
+    result = CliRunner().invoke(app, ["train", "stage2", str(config), *options])
+    assert result.exit_code == 0, result.output
+    assert calls == [("stage2", config, ["a.b=1", "c=[1, 2]"], True)]
+
+
+def test_train_with_a_wrong_setting(tmp_path: Path) -> None:
+    config = tmp_path / "a.yaml"
+    config.write_text("no_such_setting: 1\n")
+    assert_refused(CliRunner().invoke(app, ["train", "stage1", str(config)]), "no_such_setting")
+
+
 def test_bench_unknown_name() -> None:
     assert_refused(CliRunner().invoke(app, ["bench", "nothing"]), "bench")
 

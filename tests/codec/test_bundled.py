@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the bundled model promises about its files, on a photograph."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import glc
+from glc.bitstream import parse
+from glc.codec import BUNDLED_MODELS, Codec, codec_for
+from glc.errors import InvalidArgumentError
+from glc.evaluation import ms_ssim, psnr
+from glc.image import load_image
+
+HEADER_BYTES = 16
+THRESHOLD_BYTES = 4
+CODER_EXCESS = 0.01  # of the estimate: table precision, lane states, rounding to words
+QUALITIES = (0.0, 1.0, 2.0, 3.0)
+KODAK = Path(__file__).resolve().parents[3] / "shared" / "data" / "eval" / "kodak"
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    try:
+        return Codec(BUNDLED_MODELS[0])
+    except InvalidArgumentError as error:
+        pytest.skip(f"the bundled weights are absent: {error}")
+
+
+@pytest.fixture(scope="module")
+def sample(sample_path: Path) -> np.ndarray:
+    return load_image(sample_path)
+
+
+@pytest.fixture(scope="module")
+def files(codec: Codec, sample: np.ndarray) -> list[bytes]:
+    return [codec.encode(sample, quality=quality) for quality in QUALITIES]
+
+
+def assert_size_is_near_the_estimate(codec: Codec, data: bytes) -> None:
+    estimate = codec.analyze(data).estimated_bits / 8
+    assert len(data) <= estimate * (1 + CODER_EXCESS) + HEADER_BYTES + THRESHOLD_BYTES
+
+
+def test_real_size_is_near_the_estimate(codec: Codec, files: list[bytes]) -> None:
+    for data in files:
+        assert_size_is_near_the_estimate(codec, data)
+
+
+@pytest.mark.slow
+def test_real_size_is_near_the_estimate_on_kodak(codec: Codec) -> None:
+    paths = sorted(KODAK.glob("*.png"))
+    if not paths:
+        pytest.skip("the Kodak images are not beside this checkout")
+    for path in paths:
+        for quality in QUALITIES:
+            assert_size_is_near_the_estimate(codec, codec.encode(path, quality=quality))
+
+
+def test_header_of_a_photograph_takes_16_bytes(files: list[bytes]) -> None:
+    for data in files:
+        _, payload = parse(data)
+        assert len(data) - len(payload) == HEADER_BYTES
+
+
+def test_quality_buys_bytes_and_likeness(
+    codec: Codec, files: list[bytes], sample: np.ndarray
+) -> None:
+    sizes = [len(data) for data in files]
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] >= 2 * sizes[0], "levels spread over at least a factor of two"
+    decoded = [codec.decode(data) for data in files]
+    likeness = [psnr(sample, pixels) for pixels in decoded]
+    assert likeness[-1] > likeness[0] > 20.0
+    similarity = ms_ssim(sample, decoded[-1])
+    assert similarity is not None
+    assert similarity > 0.8
+
+
+def test_most_symbols_of_a_photograph_are_skipped_or_zero(codec: Codec, files: list[bytes]) -> None:
+    parts = codec.analyze(files[0]).parts
+    assert sum(part.nonzero for part in parts) < 0.2 * sum(part.symbols for part in parts)
+
+
+def test_decode_finds_the_bundled_model(codec: Codec, files: list[bytes]) -> None:
+    assert codec_for(files[0]).fingerprint == codec.fingerprint
+    np.testing.assert_array_equal(glc.decode(files[0]), codec.decode(files[0]))
+
+
+def test_screen_text_and_noise_survive(codec: Codec) -> None:
+    """Pictures unlike any photograph may look poor, but they must come back."""
+    rng = np.random.default_rng(7)
+    noise = rng.integers(0, 256, (130, 70, 3), dtype=np.uint8)
+    stripes = np.zeros((96, 64, 3), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    for pixels in (noise, stripes, np.full((64, 64, 3), 255, np.uint8)):
+        for quality in (0.0, 3.0):
+            data = codec.encode(pixels, quality=quality)
+            assert codec.decode(data).shape == pixels.shape
