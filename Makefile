@@ -97,6 +97,10 @@ gpu-check: $(TESTING)  ## CUDA tests and benchmarks; writes benchmarks/results/
 bench: $(TESTING)  ## every benchmark, each beside its peers
 	@$(PYTHON) -m pytest benchmarks --benchmark-only
 
+.PHONY: golden
+golden: $(RUNTIME)  ## write the golden streams of a new format version (never over old ones)
+	@PYTHONPATH=. $(PYTHON) tools/make_golden.py
+
 .PHONY: fmt
 fmt: $(TOOLS)  ## format Python and C++
 	@$(PYTHON) -m ruff check --fix-only --quiet . ; $(PYTHON) -m ruff format .

@@ -5,6 +5,7 @@ import doctest
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -345,7 +346,8 @@ def test_bytes_made_to_expand_are_refused_before_memory_is_taken() -> None:
 
 def test_importing_the_coder_leaves_torch_out() -> None:
     code = "import glc.rans, glc.cdf, sys; glc.cdf.canonical(); assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    root = Path(rans.__file__).parents[1]
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=root)
 
 
 def test_the_documented_example_runs() -> None:
