@@ -55,7 +55,7 @@ class Adversary:
         self.discriminator.requires_grad_(True).train()
         loss = discriminator_loss(self.discriminator(x), self.discriminator(x_hat.detach()))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         self.loss = loss.item()
 

@@ -107,7 +107,7 @@ class Run:
             InvalidArgumentError: too many non-finite steps in a row.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         if not math.isfinite(float(norm)):
             self.skipped += 1
