@@ -157,8 +157,17 @@ def pack(header: Header, payload: Buffer, fingerprint: bytes) -> bytes:
             raise InvalidArgumentError(
                 f"pack: {name}: expected 0 .. {limit - 1}, got {getattr(header, name)}"
             )
-    values = [getattr(header, name) for name in fields]
-    return _core.pack_container(*values, model_id, payload, _checked_fingerprint(fingerprint))
+    return _core.pack_container(
+        header.width,
+        header.height,
+        header.level,
+        header.coder,
+        header.version,
+        header.profile,
+        model_id,
+        payload,
+        _checked_fingerprint(fingerprint),
+    )
 
 
 def parse(data: Buffer, max_pixels: int = MAX_PIXELS) -> tuple[Header, memoryview]:
