@@ -21,7 +21,7 @@ def run(
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", help="Folder for the two files, which are replaced.")
-    ] = Path("demo"),
+    ] = Path("runs/demo"),
     quality: Annotated[float, typer.Option("--quality", help="0 (smallest file) to 3.")] = 2.0,
     model: Model = DEFAULT_MODEL,
     device: Device = "cpu",

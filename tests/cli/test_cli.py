@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -293,6 +294,19 @@ def test_a_bug_shows_a_traceback(run: Run, picture: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("glc.image.load_image", bug)
     assert isinstance(run("encode", picture, picture.parent / "a.glc").exception, ZeroDivisionError)
+
+
+def test_documented_commands_exist() -> None:
+    """Every `glc ...` line of the manual names a verb and options that the command has."""
+    manual = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text()
+    lines = [line.split() for line in manual.splitlines() if line.startswith("glc ")]
+    assert len(lines) >= 8
+    for _, verb, *words in lines:
+        usage = CliRunner().invoke(app, [verb, "--help"]).stdout
+        for option in (word for word in words if word.startswith("--")):
+            assert option in usage, f"{verb} {option}"
+    for verb in re.findall(r"^\| `glc (\w+)", manual, re.M):
+        assert CliRunner().invoke(app, [verb, "--help"]).exit_code == 0
 
 
 # In processes of their own: what CliRunner cannot show.
