@@ -35,32 +35,49 @@ auto with_lanes(int lanes, F&& f) {
   }
 }
 
+/// How renormalisation chooses. Bytes of a few bits each renormalise at random, and a branch would
+/// be mispredicted every few symbols; symbols of learned codecs mostly cost well below a bit, and a
+/// branch that is rarely taken is the shorter path from state to state.
+enum class Renorm { kBranch, kSelect };
+
+/// condition ? a : b without a branch, which compilers make of ?: here.
+std::uint32_t select(bool condition, std::uint32_t a, std::uint32_t b) {
+  return b ^ ((a ^ b) & (0U - static_cast<std::uint32_t>(condition)));
+}
+
 // ------------------------------------------------------------------------------------ encoder
 
-inline void encode_one(std::uint32_t& state, EncodeEntry entry, int bits, std::uint16_t*& words) {
+template <Renorm kRenorm>
+void encode_one(std::uint32_t& state, EncodeEntry entry, int bits, std::uint16_t*& words) {
   std::uint32_t x = state;
-  // Store always, keep sometimes: at two bits a symbol a branch would often be mispredicted.
-  words[-1] = static_cast<std::uint16_t>(x);
   const bool renorm = encode_needs_renorm(x, entry.freq_minus_1, bits);
-  words -= renorm ? 1 : 0;
-  x = renorm ? x >> kWordBits : x;
+  if constexpr (kRenorm == Renorm::kBranch) {
+    if (renorm) {
+      *--words = static_cast<std::uint16_t>(x);
+      x >>= kWordBits;
+    }
+  } else {
+    words[-1] = static_cast<std::uint16_t>(x);  // store always, keep sometimes
+    words -= static_cast<std::ptrdiff_t>(renorm);
+    x = select(renorm, x >> kWordBits, x);
+  }
   state = encode_advance(x, entry, bits);
 }
 
-template <int kLanes, class EntryAt>
+template <int kLanes, Renorm kRenorm, class EntryAt>
 std::uint16_t* encode_lanes(
     EntryAt entry_at, std::size_t n, int bits, std::uint32_t* states, std::uint16_t* words) {
   std::size_t i = n;
   while (i % kLanes != 0) {  // the partial last step
     --i;
-    encode_one(states[i % kLanes], entry_at(i), bits, words);
+    encode_one<kRenorm>(states[i % kLanes], entry_at(i), bits, words);
   }
   std::uint32_t x[kLanes];
   std::copy_n(states, kLanes, x);
   while (i != 0) {
     i -= kLanes;
     for (int lane = kLanes; lane-- > 0;) {
-      encode_one(x[lane], entry_at(i + static_cast<std::size_t>(lane)), bits, words);
+      encode_one<kRenorm>(x[lane], entry_at(i + static_cast<std::size_t>(lane)), bits, words);
     }
   }
   std::copy_n(x, kLanes, states);
@@ -73,6 +90,7 @@ std::uint16_t* encode_lanes(
 template <class RowAt>
 struct TableLookup {
   using Value = std::int32_t;
+  static constexpr Renorm kRenorm = Renorm::kBranch;
 
   TableLookup(const TableData& tables, RowAt rows)
       : entries(tables.decode.data()),
@@ -103,6 +121,7 @@ struct TableLookup {
 
 struct ByteLookup {
   using Value = std::uint8_t;
+  static constexpr Renorm kRenorm = Renorm::kSelect;
 
   std::uint32_t operator()(std::uint32_t x, std::size_t, Value& value) const {
     const std::uint32_t entry = slots[slot_of(x, kByteBits)];
@@ -128,11 +147,18 @@ std::size_t decode_lanes(Lookup lookup,
   while (n - i >= kBlock && static_cast<std::size_t>(source.end - words) >= 2 * kBlock) {
     for (int step = 0; step < kSteps; ++step) {
       for (int lane = 0; lane < kLanes; ++lane, ++i) {
-        const std::uint32_t state = lookup(x[lane], i, out[i]);
-        const std::uint32_t refilled = state << kWordBits | load_word(words);
+        std::uint32_t state = lookup(x[lane], i, out[i]);
         const bool renorm = state < kStateLow;
-        x[lane] = renorm ? refilled : state;
-        words += renorm ? 2 : 0;
+        if constexpr (Lookup::kRenorm == Renorm::kBranch) {
+          if (renorm) {
+            state = state << kWordBits | load_word(words);
+            words += 2;
+          }
+        } else {
+          state = select(renorm, state << kWordBits | load_word(words), state);
+          words += 2 * static_cast<std::ptrdiff_t>(renorm);
+        }
+        x[lane] = state;
       }
     }
   }
@@ -159,7 +185,7 @@ std::uint16_t* encode_run(const EncodeEntry* entries,
                           std::uint32_t* states,
                           std::uint16_t* words_end) {
   return with_lanes(lanes, [&]<int kLanes>() {
-    return encode_lanes<kLanes>(
+    return encode_lanes<kLanes, Renorm::kBranch>(
         [entries](std::size_t i) { return entries[i]; }, n, bits, states, words_end);
   });
 }
@@ -172,7 +198,7 @@ std::uint16_t* encode_run_bytes(const EncodeEntry* entries,
                                 std::uint32_t* states,
                                 std::uint16_t* words_end) {
   return with_lanes(lanes, [&]<int kLanes>() {
-    return encode_lanes<kLanes>(
+    return encode_lanes<kLanes, Renorm::kSelect>(
         [=](std::size_t i) { return entries[data[i]]; }, n, bits, states, words_end);
   });
 }
