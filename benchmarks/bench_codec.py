@@ -16,7 +16,8 @@ import pytest
 from PIL import Image, features
 
 from benchmarks.harness import Race
-from glc.codec import BUNDLED_MODELS, Codec
+from glc.codec import Codec
+from glc.defaults import DEFAULT_MODEL
 from glc.errors import InvalidArgumentError
 from glc.evaluation.metrics import psnr
 from glc.image import load_image
@@ -65,7 +66,7 @@ def peers(picture: Image.Image, n_bytes: int) -> dict[str, Peer]:
 @pytest.fixture(scope="module")
 def codec() -> Codec:
     try:
-        return Codec(BUNDLED_MODELS[0])
+        return Codec(DEFAULT_MODEL)
     except InvalidArgumentError as error:
         pytest.skip(f"no bundled weights: {error}")
 

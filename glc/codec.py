@@ -14,20 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glc.bitstream import Header, accounting, check, pack, parse
+from glc.defaults import DEFAULT_MODEL, DEFAULT_QUALITY
 from glc.entropy_path import Part, Quantizer, Symbols, walk_parts
-from glc.errors import GlcError, InvalidArgumentError
+from glc.errors import InvalidArgumentError
 from glc.image import MAX_PIXELS, load_image
-from glc.models.glc import GLC
+from glc.models.glc import GLC, bundled_models
 from glc.models.padding import pad_to_multiple
 from glc.ops import gaussian_bits
 from glc.payload import PayloadReader, PayloadTables, write_payload
 from glc.report import Analysis, PartAnalysis, Report
 
-__all__ = ["BUNDLED_MODELS", "DEFAULT_QUALITY", "MAX_LEVEL", "Codec", "codec_for", "decode"]
-__all__ += ["encode", "level_of", "verify"]
+__all__ = ["MAX_LEVEL", "Codec", "codec_for", "decode", "encode", "level_of", "verify"]
 
-BUNDLED_MODELS = ("glc-image-small",)
-DEFAULT_QUALITY = 2.0
 MAX_LEVEL = 63
 LEVELS_PER_QUALITY = 21
 
@@ -44,12 +42,13 @@ class Codec:
     """
 
     def __init__(
-        self, model: "str | os.PathLike[str] | GLC" = BUNDLED_MODELS[0], device: str = "cpu"
+        self, model: "str | os.PathLike[str] | GLC" = DEFAULT_MODEL, device: str = "cpu"
     ) -> None:
         """Load the model and the tables.
 
         Args:
-            model: a bundled model's name, a folder made by `save_pretrained`, or a model.
+            model: a bundled model's name, a folder made by `save_pretrained`, or a model, which is
+                put in evaluation mode and moved to `device`.
             device: where the networks run. The entropy path always runs on the CPU.
 
         Raises:
@@ -90,12 +89,12 @@ class Codec:
             InvalidArgumentError: not a picture, quality out of range, both limits given, or even
                 the lowest quality does not fit `target_bytes`.
         """
-        if quality is not None and target_bytes is not None:
+        if None not in (quality, target_bytes):
             raise InvalidArgumentError("encode: expected a quality or target_bytes, got both")
         level = level_of(DEFAULT_QUALITY if quality is None else quality)
         pixels = load_image(image)
         height, width = pixels.shape[:2]
-        report = progress or _silent
+        report = progress or (lambda _step, _fraction: None)
         with torch.inference_mode():
             report("latents", 0.0)
             l = self.model.latents(self._to_tensor(pixels))
@@ -121,7 +120,7 @@ class Codec:
             BitstreamError: damaged, truncated, made by another model, or too many pixels.
             UnsupportedError: written by a newer version.
         """
-        report = progress or _silent
+        report = progress or (lambda _step, _fraction: None)
         with torch.inference_mode():
             report("symbols", 0.0)
             header, coded = self._read(data, max_pixels)
@@ -251,7 +250,7 @@ class Codec:
 
 def encode(
     image: Any,
-    model: "str | os.PathLike[str] | GLC" = BUNDLED_MODELS[0],
+    model: "str | os.PathLike[str] | GLC" = DEFAULT_MODEL,
     quality: float | None = None,
     target_bytes: int | None = None,
 ) -> bytes:
@@ -342,7 +341,8 @@ def codec_for(
     header, _ = parse(_checked_bytes(data), max_pixels=max_pixels)
     if model is not None:
         return _codec(model, device)
-    codecs = [_codec(name, device) for name in BUNDLED_MODELS]
+    names = bundled_models() or [DEFAULT_MODEL]
+    codecs = [_codec(name, device) for name in names]
     return next((c for c in codecs if c.fingerprint[:2] == header.model_id), codecs[0])
 
 
@@ -364,7 +364,7 @@ def level_of(quality: float) -> int:
 
 
 def _codec(model: "str | os.PathLike[str] | GLC", device: str = "cpu") -> Codec:
-    if isinstance(model, str) and model in BUNDLED_MODELS:
+    if isinstance(model, str) and model in bundled_models():
         return _bundled(model, device)
     return Codec(model, device)
 
@@ -375,17 +375,12 @@ def _bundled(name: str, device: str) -> Codec:
 
 
 def _load_model(name: str) -> GLC:
-    if name not in BUNDLED_MODELS and not Path(name).is_dir():
+    """Load from disk only: coding must not wait for a network because of a misspelt folder."""
+    if name not in bundled_models() and not Path(name).is_dir():
         raise InvalidArgumentError(
-            f"codec: model: expected a folder or one of {', '.join(BUNDLED_MODELS)}, got {name!r}"
+            f"codec: model: expected a folder or one of {bundled_models()}, got {name!r}"
         )
-    try:
-        return GLC.from_pretrained(name)
-    except GlcError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InvalidArgumentError(f"codec: model: {name} holds no GLC model ({reason})") from error
+    return GLC.from_pretrained(name)
 
 
 def _checked_device(name: str) -> torch.device:
@@ -403,7 +398,3 @@ def _checked_bytes(data: bytes) -> bytes:
     if not isinstance(data, bytes | bytearray | memoryview):
         raise InvalidArgumentError(f"decode: data: expected bytes, got {type(data).__name__}")
     return bytes(data)
-
-
-def _silent(_step: str, _fraction: float) -> None:
-    pass

@@ -9,6 +9,7 @@ import typer
 
 from glc.cli.options import DEFAULT_MODEL, Device, Model
 from glc.cli.progress import progress_bar
+from glc.defaults import DEFAULT_QUALITY
 
 __all__ = ["run"]
 
@@ -22,7 +23,9 @@ def run(
     output: Annotated[
         Path, typer.Option("--output", help="Folder for the two files, which are replaced.")
     ] = Path("runs/demo"),
-    quality: Annotated[float, typer.Option("--quality", help="0 (smallest file) to 3.")] = 2.0,
+    quality: Annotated[
+        float, typer.Option("--quality", help="0 (smallest file) to 3.")
+    ] = DEFAULT_QUALITY,
     model: Model = DEFAULT_MODEL,
     device: Device = "cpu",
 ) -> None:

@@ -52,10 +52,12 @@ def _check_coder() -> None:
 
 
 def _check_models() -> None:
-    from glc.codec import BUNDLED_MODELS, Codec
+    from glc.codec import Codec
+    from glc.defaults import DEFAULT_MODEL
     from glc.errors import GlcError
+    from glc.models.glc import bundled_models
 
-    for name in BUNDLED_MODELS:
+    for name in bundled_models() or [DEFAULT_MODEL]:
         try:
             codec = Codec(name)
         except GlcError as error:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["DEFAULT_MODEL", "Device", "Json", "Model", "OptionalModel", "Overwrite"]
+from glc.defaults import DEFAULT_MODEL
 
-DEFAULT_MODEL = "glc-image-small"
+__all__ = ["DEFAULT_MODEL", "Device", "Json", "Model", "OptionalModel", "Overwrite"]
 
 Model = Annotated[
     str, typer.Option("--model", help="A bundled model's name or a folder holding a model.")

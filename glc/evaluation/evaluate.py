@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from glc.codec import Codec, level_of
+from glc.defaults import DEFAULT_MODEL
 from glc.errors import InvalidArgumentError
 from glc.evaluation.metrics import ms_ssim, psnr
 from glc.files import read_file, write_file
@@ -137,7 +138,7 @@ def find_images(folder: str | os.PathLike[str]) -> list[Path]:
 
 def evaluate(
     folder: str | os.PathLike[str],
-    model: str = "glc-image-small",
+    model: str = DEFAULT_MODEL,
     qualities: Sequence[float] = (0.0, 1.0, 2.0, 3.0),
     *,
     device: str = "cpu",

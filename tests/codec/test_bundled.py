@@ -8,7 +8,8 @@ import pytest
 
 import glc
 from glc.bitstream import parse
-from glc.codec import BUNDLED_MODELS, Codec, codec_for
+from glc.codec import Codec, codec_for
+from glc.defaults import DEFAULT_MODEL
 from glc.errors import InvalidArgumentError
 from glc.evaluation import ms_ssim, psnr
 from glc.image import load_image
@@ -23,7 +24,7 @@ KODAK = Path(__file__).resolve().parents[3] / "shared" / "data" / "eval" / "koda
 @pytest.fixture(scope="module")
 def codec() -> Codec:
     try:
-        return Codec(BUNDLED_MODELS[0])
+        return Codec(DEFAULT_MODEL)
     except InvalidArgumentError as error:
         pytest.skip(f"the bundled weights are absent: {error}")
 

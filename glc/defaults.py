@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is taken when the caller does not choose; the library and the command line agree on it."""
+
+__all__ = ["DEFAULT_MODEL", "DEFAULT_QUALITY"]
+
+DEFAULT_MODEL = "glc-image-small"
+DEFAULT_QUALITY = 2.0  # on the scale 0 (smallest file) to 3
