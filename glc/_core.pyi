@@ -91,10 +91,21 @@ def gaussian_symbols(
     rows: _Tensor,
 ) -> None: ...
 def gaussian_bits(
-    symbol: _Tensor,
+    y: _Tensor,
+    mean: _Tensor,
     scale: _Tensor,
+    noise: _Tensor,
     bits: _Tensor,
     by_symbol: _Tensor,
     by_scale: _Tensor,
+) -> None: ...
+def gaussian_bits_backward(
+    grad: _Tensor,
+    bits: _Tensor,
+    by_symbol: _Tensor,
+    by_scale: _Tensor,
+    grad_y: _Tensor,
+    grad_mean: _Tensor,
+    grad_scale: _Tensor,
 ) -> None: ...
 def categorical_cdf(logits: _Tensor, bits: int, cdf: _Tensor) -> None: ...

@@ -11,12 +11,9 @@ struct Avx2 {
 
 }  // namespace
 
-void gaussian_bits_avx2(const GaussianBitsParams& params) {
-  if (params.by_symbol != nullptr) {
-    GaussianBitsKernel<Avx2>::run<true>(params);
-  } else {
-    GaussianBitsKernel<Avx2>::run<false>(params);
-  }
+GaussianBitsBackend gaussian_bits_avx2() {
+  using Kernel = GaussianBitsKernel<Avx2>;
+  return {.forward = &Kernel::forward, .backward = &Kernel::backward};
 }
 
 }  // namespace glc::entropy

@@ -14,11 +14,24 @@
 namespace glc::entropy {
 
 struct GaussianBitsParams {
-  const float* symbol;
+  const float* y;
+  const float* mean;
   const float* scale;
+  const float* noise;  // in [0, 1), or null: round
   float* bits;
   float* by_symbol;  // both slopes or neither
   float* by_scale;
+  std::int64_t n;
+};
+
+struct GaussianBitsBackwardParams {
+  const float* grad;
+  const float* bits;
+  const float* by_symbol;
+  const float* by_scale;
+  float* grad_y;
+  float* grad_mean;
+  float* grad_scale;
   std::int64_t n;
 };
 
@@ -88,20 +101,36 @@ struct GaussianBitsKernel {
     return gauss * t * g;
   }
 
+  /// Half to even: from 2^23 on every float is an integer, and adding 2^23 rounds the others.
+  static float round(float x) {
+    constexpr float kAllIntegers = 8388608.0F;
+    const float rounder = __builtin_copysignf(kAllIntegers, x);
+    return __builtin_fabsf(x) < kAllIntegers ? (x + rounder) - rounder : x;
+  }
+
   // Every comparison below is false for NaN and then keeps it, so that training sees it.
-  template <bool kSlopes>
-  static void run(const GaussianBitsParams& p) {
-    const float* __restrict symbols = p.symbol;
+  template <bool kNoise, bool kSlopes>
+  static void forward(const GaussianBitsParams& p) {
+    const float* __restrict y = p.y;
+    const float* __restrict mean = p.mean;
     const float* __restrict scales = p.scale;
-    float* __restrict out = p.bits;
+    const float* __restrict noise = p.noise;
+    float* __restrict bits = p.bits;
     float* __restrict by_symbol = p.by_symbol;
     float* __restrict by_scale = p.by_scale;
     for (std::int64_t i = 0; i < p.n; ++i) {
+      const float residual = y[i] - mean[i];
+      float symbol;
+      if constexpr (kNoise) {
+        symbol = residual + (noise[i] - 0.5F);
+      } else {
+        symbol = round(residual);
+      }
       const float raw_scale = scales[i];
       float scale = raw_scale < kScaleMin ? kScaleMin : raw_scale;
       scale = scale > kScaleMax ? kScaleMax : scale;
       const float inverse = 1.0F / scale;
-      const float magnitude = __builtin_fabsf(symbols[i]);
+      const float magnitude = __builtin_fabsf(symbol);
       float far = (magnitude + 0.5F) * inverse;  // > 0
       float near = (magnitude - 0.5F) * inverse;
       far = far > kFar ? kFar : far;
@@ -112,18 +141,52 @@ struct GaussianBitsKernel {
       const float tail_near = upper_tail(__builtin_fabsf(near), gauss_near);
       const float above_near = near < 0.0F ? 1.0F - tail_near : tail_near;
       const float probability = above_near - upper_tail(far, gauss_far) + kFloor;
-      out[i] = (probability - probability) - log2(probability);  // log2 alone would lose a NaN
+      const float raw = (probability - probability) - log2(probability);  // log2 would lose a NaN
+      bits[i] = raw < 0.0F ? -0.0F : raw;
       if constexpr (kSlopes) {
         const float factor = kInvLn2 * kInvSqrtTwoPi * inverse / probability;
         const float slope = factor * (gauss_near - gauss_far);
-        by_symbol[i] = __builtin_copysignf(1.0F, symbols[i]) * slope;
+        by_symbol[i] = __builtin_copysignf(1.0F, symbol) * slope;
         const float by_clamped = factor * (far * gauss_far - near * gauss_near);
         by_scale[i] = by_clamped * (scale == raw_scale ? 1.0F : 0.0F);
       }
     }
   }
+
+  static void forward(const GaussianBitsParams& p) {
+    const bool slopes = p.by_symbol != nullptr;
+    if (p.noise != nullptr) {
+      slopes ? forward<true, true>(p) : forward<true, false>(p);
+    } else {
+      slopes ? forward<false, true>(p) : forward<false, false>(p);
+    }
+  }
+
+  static void backward(const GaussianBitsBackwardParams& p) {
+    const float* __restrict grad = p.grad;
+    const float* __restrict bits = p.bits;
+    const float* __restrict by_symbol = p.by_symbol;
+    const float* __restrict by_scale = p.by_scale;
+    float* __restrict grad_y = p.grad_y;
+    float* __restrict grad_mean = p.grad_mean;
+    float* __restrict grad_scale = p.grad_scale;
+    for (std::int64_t i = 0; i < p.n; ++i) {
+      const bool bounded = __builtin_bit_cast(std::uint32_t, bits[i]) == 0x80000000U;  // -0.0
+      const float passed = bounded & (grad[i] >= 0.0F) ? 0.0F : grad[i];
+      const float by_y = passed * by_symbol[i];
+      grad_y[i] = by_y;
+      grad_mean[i] = -by_y;
+      grad_scale[i] = passed * by_scale[i];
+    }
+  }
 };
 
-void gaussian_bits_avx2(const GaussianBitsParams& params);
+/// One instruction set's kernels.
+struct GaussianBitsBackend {
+  void (*forward)(const GaussianBitsParams&);
+  void (*backward)(const GaussianBitsBackwardParams&);
+};
+
+GaussianBitsBackend gaussian_bits_avx2();
 
 }  // namespace glc::entropy

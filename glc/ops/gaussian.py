@@ -19,8 +19,6 @@ SCALE_MIN = 1e-5
 SCALE_MAX = 1e10
 PROBABILITY_FLOOR = 1e-5  # added to every probability, so no symbol costs more than 16.61 bit
 
-_LN2 = math.log(2.0)
-
 
 class _LowerBound(torch.autograd.Function):
     @staticmethod
@@ -75,25 +73,10 @@ def round_ste(x: Tensor) -> Tensor:
     return _RoundSte.apply(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def _symbols(y: Tensor, mean: Tensor, rounding: Rounding) -> Tensor:
-    residual = y - mean
-    if rounding == "noise":
-        # drawn in float32 whatever y is, so that the reference can repeat the op's noise
-        noise = torch.rand_like(residual, dtype=torch.float32) - 0.5
-        return residual + noise.to(residual.dtype)
-    if rounding == "ste":
-        return round_ste(residual)
-    if rounding == "round":
-        return residual.round()
-    raise InvalidArgumentError(
-        f"gaussian_bits: rounding: expected 'noise', 'ste' or 'round', got {rounding!r}"
-    )
+# ---------------------------------------------------------------- gaussian_bits
 
 
-# ---------------------------------------------------------------- bits of a symbol, both slopes
-
-
-def _unbounded_bits_reference(symbol: Tensor, scale: Tensor) -> Tensor:
+def _unbounded_bits(symbol: Tensor, scale: Tensor) -> Tensor:
     """Compute -log2(P + 1e-5) from the upper tails, which do not cancel, in the inputs' dtype."""
     inverse = 1.0 / (scale.clamp(SCALE_MIN, SCALE_MAX) * math.sqrt(2.0))
     magnitude = symbol.abs()
@@ -102,46 +85,103 @@ def _unbounded_bits_reference(symbol: Tensor, scale: Tensor) -> Tensor:
     return -torch.log2(0.5 * (near - far) + PROBABILITY_FLOOR)
 
 
-def _slopes_by_autograd(symbol: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _empty_like(x: Tensor, n: int) -> tuple[Tensor, ...]:
+    return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(n))
+
+
+def _bits_by_torch(
+    y: Tensor, mean: Tensor, scale: Tensor, noise: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
     with torch.enable_grad():
-        symbol = symbol.detach().requires_grad_()
+        residual = y.detach() - mean.detach()
+        symbol = residual.round() if noise is None else residual + (noise - 0.5)
+        symbol.requires_grad_()
         scale = scale.detach().requires_grad_()
-        bits = _unbounded_bits_reference(symbol, scale)
+        bits = _unbounded_bits(symbol, scale)
         by_symbol, by_scale = torch.autograd.grad(bits.sum(), (symbol, scale))
-    return bits.detach(), by_symbol, by_scale
+    bits = bits.detach()
+    return bits.masked_fill(bits < 0, -0.0), by_symbol, by_scale
 
 
-@torch.library.custom_op("glc::gaussian_symbol_bits", mutates_args=())
-def _symbol_bits_op(symbol: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    if symbol.device.type != "cpu":
-        return _slopes_by_autograd(symbol, scale)
-    symbol, scale = symbol.detach().contiguous(), scale.detach().contiguous()
-    bits, by_symbol, by_scale = (torch.empty_like(symbol) for _ in range(3))
-    _core.gaussian_bits(symbol, scale, bits, by_symbol, by_scale)
+@torch.library.custom_op("glc::gaussian_bits", mutates_args=())
+def _gaussian_bits_op(
+    y: Tensor, mean: Tensor, scale: Tensor, noise: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Bits, their slope by the symbol and by the scale; as csrc/include/glc/entropy.h says."""
+    if y.device.type != "cpu":
+        return _bits_by_torch(y, mean, scale, noise)
+    bits, by_symbol, by_scale = _empty_like(y, 3)
+    _core.gaussian_bits(
+        y.detach().contiguous(),
+        mean.detach().contiguous(),
+        scale.detach().contiguous(),
+        y.new_empty(0) if noise is None else noise.contiguous(),
+        bits,
+        by_symbol,
+        by_scale,
+    )
     return bits, by_symbol, by_scale
 
 
-@_symbol_bits_op.register_fake
-def _(symbol: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    like = symbol.new_empty(symbol.shape)
-    return like, torch.empty_like(like), torch.empty_like(like)
+@_gaussian_bits_op.register_fake
+def _(
+    y: Tensor, mean: Tensor, scale: Tensor, noise: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    bits, by_symbol, by_scale = _empty_like(y, 3)
+    return bits, by_symbol, by_scale
 
 
-def _save_slopes(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, ...]) -> None:
-    _, by_symbol, by_scale = output
-    ctx.mark_non_differentiable(by_symbol, by_scale)
-    ctx.save_for_backward(by_symbol, by_scale)
+@torch.library.custom_op("glc::gaussian_bits_backward", mutates_args=())
+def _gaussian_bits_backward_op(
+    grad: Tensor, bits: Tensor, by_symbol: Tensor, by_scale: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    if grad.device.type != "cpu":
+        grad = grad.masked_fill((bits == 0) & torch.signbit(bits) & (grad >= 0), 0.0)
+        by_y = grad * by_symbol
+        return by_y, -by_y, grad * by_scale
+    grad_y, grad_mean, grad_scale = _empty_like(grad, 3)
+    _core.gaussian_bits_backward(
+        grad.detach().contiguous(),
+        bits.detach(),
+        by_symbol.detach(),
+        by_scale.detach(),
+        grad_y,
+        grad_mean,
+        grad_scale,
+    )
+    return grad_y, grad_mean, grad_scale
 
 
-def _apply_slopes(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
-    by_symbol, by_scale = ctx.saved_tensors
-    return grad * by_symbol, grad * by_scale
+@_gaussian_bits_backward_op.register_fake
+def _(
+    grad: Tensor, bits: Tensor, by_symbol: Tensor, by_scale: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    grad_y, grad_mean, grad_scale = _empty_like(grad, 3)
+    return grad_y, grad_mean, grad_scale
 
 
-_symbol_bits_op.register_autograd(_apply_slopes, setup_context=_save_slopes)
+def _save_slopes(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.save_for_backward(*output)
 
 
-# ---------------------------------------------------------------- gaussian_bits
+def _apply_slopes(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    by_y, by_mean, by_scale = _gaussian_bits_backward_op(grad, *ctx.saved_tensors)
+    return by_y, by_mean, by_scale, None
+
+
+_gaussian_bits_op.register_autograd(_apply_slopes, setup_context=_save_slopes)
+
+
+def _draw(y: Tensor, rounding: Rounding) -> Tensor | None:
+    """Draw U[0, 1) for "noise", in float32 whatever y is, so that the reference can repeat it."""
+    if rounding == "noise":
+        return torch.rand(y.shape, dtype=torch.float32, device=y.device)
+    if rounding in ("ste", "round"):
+        return None
+    raise InvalidArgumentError(
+        f"gaussian_bits: rounding: expected 'noise', 'ste' or 'round', got {rounding!r}"
+    )
 
 
 def _gaussian_bits(
@@ -170,9 +210,11 @@ def _gaussian_bits(
         InvalidArgumentError: unknown rounding, or shapes that disagree.
     """
     require_same_shape("gaussian_bits", y=y, mean=mean, scale=scale)
-    symbol = _symbols(y.float(), mean.float(), rounding)
-    bits, _, _ = _symbol_bits_op(symbol, scale.float())
-    return lower_bound(bits, 0.0)
+    noise = _draw(y, rounding)
+    if rounding == "round":
+        y, mean = y.detach(), mean.detach()
+    bits: Tensor = _gaussian_bits_op(y.float(), mean.float(), scale.float(), noise)[0]
+    return bits
 
 
 @torch.no_grad()
@@ -180,21 +222,26 @@ def _gaussian_bits_plain(
     y: Tensor, mean: Tensor, scale: Tensor, *, rounding: Rounding = "noise"
 ) -> Tensor:
     require_same_shape("gaussian_bits", y=y, mean=mean, scale=scale)
-    symbol = _symbols(y.float(), mean.float(), rounding).contiguous()
-    scale = scale.float().contiguous()
-    if symbol.device.type != "cpu":
-        return _unbounded_bits_reference(symbol, scale).clamp_min_(0.0)
-    bits, empty = torch.empty_like(symbol), symbol.new_empty(0)
-    _core.gaussian_bits(symbol, scale, bits, empty, empty)
-    return bits.clamp_min_(0.0)
+    noise = _draw(y, rounding)
+    y, mean, scale = (t.detach().float().contiguous() for t in (y, mean, scale))
+    if y.device.type != "cpu":
+        symbol = (y - mean).round() if noise is None else y - mean + (noise - 0.5)
+        return _unbounded_bits(symbol, scale).clamp_min_(0.0)
+    bits, none = torch.empty_like(y), y.new_empty(0)
+    _core.gaussian_bits(y, mean, scale, none if noise is None else noise, bits, none, none)
+    return bits
 
 
 def _gaussian_bits_reference(
     y: Tensor, mean: Tensor, scale: Tensor, *, rounding: Rounding = "noise"
 ) -> Tensor:
-    # The residual is defined in the inputs' own precision: rounding it decides the symbol.
-    symbol = _symbols(y, mean, rounding).double()
-    return lower_bound(_unbounded_bits_reference(symbol, scale.double()), 0.0)
+    noise = _draw(y, rounding)
+    residual = y - mean  # in the inputs' own precision: rounding it decides the symbol
+    if noise is not None:
+        symbol = residual + (noise - 0.5).to(residual.dtype)
+    else:
+        symbol = round_ste(residual) if rounding == "ste" else residual.round()
+    return lower_bound(_unbounded_bits(symbol.double(), scale.double()), 0.0)
 
 
 gaussian_bits = Op(_gaussian_bits, reference=_gaussian_bits_reference, plain=_gaussian_bits_plain)

@@ -118,21 +118,30 @@ void bits_and_slopes() {
   for (const std::size_t n : {std::size_t{0}, std::size_t{1}, std::size_t{7}, std::size_t{1009}}) {
     std::mt19937 random(static_cast<unsigned>(n) + 5);
     std::uniform_real_distribution<float> draw(-4.0F, 4.0F);
-    Floats symbol(n);
+    std::uniform_real_distribution<float> unit(0.0F, 1.0F);
+    Floats y(n);
+    Floats mean(n);
+    Floats noise(n);
     Floats scale(n);
     for (std::size_t i = 0; i < n; ++i) {
-      symbol[i] = draw(random);
+      y[i] = draw(random);
+      mean[i] = draw(random);
+      noise[i] = unit(random);
       scale[i] = std::exp2(draw(random));
     }
     Floats bits(n);
     Floats by_symbol(n);
     Floats by_scale(n);
-    glc::entropy::gaussian_bits(symbol, scale, bits, by_symbol, by_scale);
+    glc::entropy::gaussian_bits(y, mean, scale, noise, bits, by_symbol, by_scale);
     Floats alone(n);
-    glc::entropy::gaussian_bits(symbol, scale, alone, {}, {});
+    glc::entropy::gaussian_bits(y, mean, scale, noise, alone, {}, {});
     for (std::size_t i = 0; i < n; ++i) {
-      const double v = symbol[i];
+      const double v = (y[i] - mean[i]) + (noise[i] - 0.5F);
       const double s = scale[i];
+      if (exact_bits(v, s) < kTolerance) {
+        check(bits[i] < 2 * kTolerance && bits[i] >= 0.0F, "bound");
+        continue;
+      }
       check(std::fabs(bits[i] - exact_bits(v, s)) < kTolerance, "bits");
       check(std::fabs(alone[i] - bits[i]) < kTolerance, "bits without slopes");
       const double dv = (exact_bits(v + kStep, s) - exact_bits(v - kStep, s)) / (2 * kStep);
@@ -144,13 +153,41 @@ void bits_and_slopes() {
 }
 
 void bits_keep_nan() {
-  const Floats symbol = {kNan, 0.0F, 1.0F};
+  const Floats y = {kNan, 0.0F, 1.0F};
+  const Floats mean(3);
   const Floats scale = {1.0F, kNan, 1.0F};
   Floats bits(3);
   Floats by_symbol(3);
   Floats by_scale(3);
-  glc::entropy::gaussian_bits(symbol, scale, bits, by_symbol, by_scale);
+  glc::entropy::gaussian_bits(y, mean, scale, {}, bits, by_symbol, by_scale);
   check(std::isnan(bits[0]) && std::isnan(bits[1]) && !std::isnan(bits[2]), "nan");
+}
+
+void bits_of_rounded_residuals() {
+  const Floats y = {0.5F, 1.5F, -0.5F, 2.4F, -3.6F, 1e9F, 0.0F};
+  const Floats whole = {0.0F, 2.0F, 0.0F, 2.0F, -4.0F, 1e9F, 0.0F};
+  const Floats mean(y.size());
+  const Floats middle(y.size(), 0.5F);  // noise that changes nothing
+  const Floats scale(y.size(), 1.5F);
+  Floats rounded(y.size());
+  Floats given(y.size());
+  glc::entropy::gaussian_bits(y, mean, scale, {}, rounded, {}, {});
+  glc::entropy::gaussian_bits(whole, mean, scale, middle, given, {}, {});
+  check(rounded == given, "rounding");
+}
+
+void backward_passes_the_bound_upwards_only() {
+  const Floats grad = {2.0F, 2.0F, -2.0F, -2.0F, 0.0F};
+  const Floats bits = {1.0F, -0.0F, 1.0F, -0.0F, 0.0F};
+  const Floats by_symbol(5, 3.0F);
+  const Floats by_scale(5, 5.0F);
+  Floats y(5);
+  Floats mean(5);
+  Floats scale(5);
+  glc::entropy::gaussian_bits_backward(grad, bits, by_symbol, by_scale, y, mean, scale);
+  check(y == Floats{6, 0, -6, -6, 0}, "y");
+  check(mean == Floats{-6, 0, 6, 6, 0}, "mean");
+  check(scale == Floats{10, 0, -10, -10, 0}, "scale");
 }
 
 void cdf_is_strict_and_full() {
@@ -197,6 +234,8 @@ int main() {
   symbols_refuse_odd_values();
   bits_and_slopes();
   bits_keep_nan();
+  bits_of_rounded_residuals();
+  backward_passes_the_bound_upwards_only();
   cdf_is_strict_and_full();
   cdf_refuses_bad_arguments();
   return 0;

@@ -7,7 +7,12 @@ from torch import Tensor
 
 from glc.errors import InvalidArgumentError
 from glc.ops import gaussian_bits, gaussian_rows, gaussian_symbols, lower_bound, round_ste
-from glc.ops.gaussian import _gaussian_rows_op, _gaussian_symbols_op, _symbol_bits_op
+from glc.ops.gaussian import (
+    _gaussian_bits_backward_op,
+    _gaussian_bits_op,
+    _gaussian_rows_op,
+    _gaussian_symbols_op,
+)
 
 SIZES = [(0,), (1,), (7,), (8,), (9,), (17,), (1009,), (2, 3, 5, 7)]
 BOUNDS = torch.logspace(math.log10(0.04), math.log10(60.0), 67)
@@ -145,11 +150,44 @@ def test_bits_refuse_bad_arguments():
         gaussian_bits(y, mean, scale[:3])
 
 
-def test_symbol_bits_opcheck():
-    symbol, _, scale = inputs((3, 5))
-    torch.library.opcheck(_symbol_bits_op, (symbol, scale))
-    leaves = (symbol.clone().requires_grad_(), scale.clone().requires_grad_())
-    torch.library.opcheck(_symbol_bits_op, leaves)
+def test_bits_opcheck():
+    tensors = inputs((3, 5))
+    leaves = tuple(t.clone().requires_grad_() for t in tensors)
+    torch.library.opcheck(_gaussian_bits_op, (*leaves, None))
+    torch.library.opcheck(_gaussian_bits_op, (*leaves, torch.rand(3, 5)))
+    slopes = _gaussian_bits_op(*tensors, None)
+    torch.library.opcheck(_gaussian_bits_backward_op, (torch.randn(3, 5), *slopes))
+
+
+def test_only_a_lifting_gradient_passes_the_bound():
+    # scale 0.12 puts more than 1 - 1e-5 on zero, so the bits before the bound are negative
+    def slope(weight):
+        scale = torch.tensor([0.112], requires_grad=True)
+        y = torch.zeros(1, requires_grad=True)
+        bits = gaussian_bits(y, torch.zeros(1), scale, rounding="ste")
+        assert bits.item() == 0.0
+        (weight * bits).sum().backward()
+        return scale.grad.item()
+
+    assert slope(1.0) == 0.0
+    assert slope(-1.0) < 0.0
+
+
+def test_round_passes_no_gradient_to_the_latent():
+    leaves = [t.requires_grad_() for t in inputs((50,))]
+    gaussian_bits(*leaves, rounding="round").sum().backward()
+    assert leaves[0].grad is None
+    assert leaves[1].grad is None
+    assert leaves[2].grad.abs().sum() > 0
+
+
+def test_broadcast_gradient_of_a_sum_arrives():
+    leaves = [t.requires_grad_() for t in inputs((4, 6))]
+    (total,) = torch.autograd.grad(gaussian_bits(*leaves, rounding="ste").sum(), leaves[2])
+    leaf = leaves[2].detach().requires_grad_()
+    bits = gaussian_bits(leaves[0].detach(), leaves[1].detach(), leaf, rounding="ste")
+    bits.backward(torch.ones(4, 6))
+    torch.testing.assert_close(total, leaf.grad)
 
 
 def test_lower_bound_lets_recovery_through():

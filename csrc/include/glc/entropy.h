@@ -32,19 +32,38 @@ void gaussian_symbols(std::span<const float> y,
                       std::span<std::int32_t> symbols,
                       std::span<std::uint8_t> rows);
 
-/// Bits of each symbol under a zero-mean Gaussian, with both slopes, in one pass:
-///   P = Phi((s + .5) / scale) - Phi((s - .5) / scale), scale clamped to [1e-5, 1e10]
-///   bits[i] = -log2(P + 1e-5), not yet bounded at 0
-///   by_symbol[i] = d bits / d symbol · by_scale[i] = d bits / d scale, 0 where scale was clamped
-/// Symbols need not be integers. Accurate to about 1e-6 relative; not bit-exact between machines:
-/// an estimate for training, never for coding.
-///   symbol, scale [n] f32 · bits [n] f32, written · by_symbol, by_scale [n] f32, written, or empty
+/// Bits of each quantised latent under its Gaussian, with both slopes, in one pass:
+///   symbol = y - mean, rounded half to even, or plus noise - .5 when there is noise
+///   P = Phi((symbol + .5) / scale) - Phi((symbol - .5) / scale), scale clamped to [1e-5, 1e10]
+///   bits[i] = max(0, -log2(P + 1e-5)); -0.0 marks a value that the bound at 0 replaced
+///   by_symbol[i] = d bits / d symbol · by_scale[i] = d bits / d scale, 0 where scale was clamped;
+///   both of the bits before the bound
+/// NaN in, NaN out. Accurate to about 1e-6 relative; not bit-exact between machines: an estimate
+/// for training, never for coding.
+///   y, mean, scale [n] f32 · noise [n] f32 in [0, 1), or empty · bits [n] f32, written
+///   by_symbol, by_scale [n] f32, written, or both empty
 /// Throws InvalidArgument when sizes disagree. Never allocates.
-void gaussian_bits(std::span<const float> symbol,
+void gaussian_bits(std::span<const float> y,
+                   std::span<const float> mean,
                    std::span<const float> scale,
+                   std::span<const float> noise,
                    std::span<float> bits,
                    std::span<float> by_symbol,
                    std::span<float> by_scale);
+
+/// Gradients of gaussian_bits, given the gradient of its result and what it wrote:
+///   grad_y = grad * by_symbol · grad_mean = -grad_y · grad_scale = grad * by_scale
+/// all 0 where the bound at 0 replaced the bits and grad >= 0: only a gradient that lifts the bits
+/// again passes the bound.
+///   all [n] f32; the last three are written
+/// Throws InvalidArgument when sizes disagree. Never allocates.
+void gaussian_bits_backward(std::span<const float> grad,
+                            std::span<const float> bits,
+                            std::span<const float> by_symbol,
+                            std::span<const float> by_scale,
+                            std::span<float> grad_y,
+                            std::span<float> grad_mean,
+                            std::span<float> grad_scale);
 
 /// Integer cdf of softmax(logits), row by row. Exact and identical everywhere:
 ///   e_j = exp(logits_j - max) by a fixed polynomial in fused multiply-adds, as a multiple of 2^-30
