@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -49,6 +51,19 @@ class RateTransform(nn.Module):
             x = self.entry(x)
         x = self.second(self.first(x) * self.rate_scale(quality))
         return x if self.exit is None else self.exit(x)
+
+    @torch.no_grad()
+    def spread_levels(self, scales: Sequence[float]) -> None:
+        """Start every channel of level k at `scales[k]`, a wider span of rates than all ones.
+
+        Raises:
+            InvalidArgumentError: another number of scales than levels.
+        """
+        if len(scales) != self.levels:
+            raise InvalidArgumentError(
+                f"spread_levels: scales: expected {self.levels}, got {len(scales)}"
+            )
+        self.q.copy_(torch.tensor(scales).reshape(-1, 1, 1, 1).expand_as(self.q))
 
     def rate_scale(self, quality: float | Tensor) -> Tensor:
         """Per-channel scale at a level: [1 or n, N, 1, 1] float32; exact at whole levels."""

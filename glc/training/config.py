@@ -103,6 +103,8 @@ class RateConfig:
         lambdas: initial weight per level, low rate first.
         targets: bits per pixel asked for per level; empty leaves the lambdas alone.
         gain: log-lambda change per step per unit of log rate error.
+        level_scales: what q_enc starts at per level in Stage II, and q_dec at the inverse;
+            empty starts both at one, as the authors do, and the levels then part slowly.
         boost: factor on every lambda at step 0, falling to 1 at `boost_until`.
         boost_until: share of the run.
         noise_until: share of the run with additive noise in the rate term; rounded
@@ -112,6 +114,7 @@ class RateConfig:
     lambdas: tuple[float, ...] = (0.05, 0.11, 0.25, 0.6)
     targets: tuple[float, ...] = ()
     gain: float = 0.002
+    level_scales: tuple[float, ...] = ()
     boost: float = 1.0
     boost_until: float = 0.33
     noise_until: float = 0.0

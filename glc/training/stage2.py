@@ -34,6 +34,9 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     photos = Photos(config.data, config.seed)
     model = initial_model(config, after="stage1").train()
     layout = model.config
+    if config.rate.level_scales:
+        model.g_a.spread_levels(config.rate.level_scales)
+        model.g_s.spread_levels([1 / scale for scale in config.rate.level_scales])
     predictor = CodePredictor(layout.predictor, layout.l_channels, layout.codebook_size)
     keeper = CodebookKeeper(model.hyper_vq, config.codebook, config.steps)
     rate = config.rate

@@ -58,7 +58,8 @@ def trained(photos, tmp_path_factory):
     adversarial = "{weight: 0.8, start: 2, discriminator_start: 1, width: 8, layers: 2}"
     run("stage1", write_config(folder, photos, "stage1", adversarial=adversarial), [], False)
     first = folder / "stage1" / "checkpoint.pt"
-    run("stage2", write_config(folder, photos, "stage2", init=first), [], False)
+    rate = "{level_scales: [0.5, 1.0, 1.5, 2.0]}"
+    run("stage2", write_config(folder, photos, "stage2", init=first, rate=rate), [], False)
     second = folder / "stage2" / "checkpoint.pt"
     third = write_config(
         folder,
@@ -84,6 +85,15 @@ def test_a_stage_ends_in_a_model(trained, stage):
     validation = records(trained / stage)[-1]["validation"]
     assert all(np.isfinite(v) for v in validation.values())
     assert load_config(trained / stage / "config.yaml", []).steps == STEPS
+
+
+def test_levels_start_where_asked(trained):
+    model = GLC.from_pretrained(trained / "stage2" / "model")
+    started = torch.tensor([0.5, 1.0, 1.5, 2.0])
+    torch.testing.assert_close(model.g_a.q.mean((1, 2, 3)), started, rtol=0, atol=0.05)
+    torch.testing.assert_close(model.g_s.q.mean((1, 2, 3)), 1 / started, rtol=0, atol=0.05)
+    with pytest.raises(InvalidArgumentError, match="expected 4, got 1"):
+        model.g_a.spread_levels([1.0])
 
 
 def test_stages_train_what_they_should(trained):
