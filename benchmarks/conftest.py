@@ -31,7 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def race(benchmark: Any, request: pytest.FixtureRequest) -> Race:
     """Race our function against peers; see `benchmarks.harness.Race`."""
-    return Race(benchmark, request.node.name, request.config.stash[RESULTS])
+    module = request.node.path.stem.removeprefix("bench_")
+    case = request.node.name.removeprefix("bench_")
+    return Race(benchmark, f"{module}.{case}", request.config.stash[RESULTS])
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
