@@ -109,16 +109,17 @@ struct GaussianBitsKernel {
   }
 
   // Every comparison below is false for NaN and then keeps it, so that training sees it.
+  // The pointers are parameters because compilers take `restrict` at its word only there.
   template <bool kNoise, bool kSlopes>
-  static void forward(const GaussianBitsParams& p) {
-    const float* __restrict y = p.y;
-    const float* __restrict mean = p.mean;
-    const float* __restrict scales = p.scale;
-    const float* __restrict noise = p.noise;
-    float* __restrict bits = p.bits;
-    float* __restrict by_symbol = p.by_symbol;
-    float* __restrict by_scale = p.by_scale;
-    for (std::int64_t i = 0; i < p.n; ++i) {
+  static void forward_loop(const float* __restrict y,
+                           const float* __restrict mean,
+                           const float* __restrict scales,
+                           const float* __restrict noise,
+                           float* __restrict bits,
+                           float* __restrict by_symbol,
+                           float* __restrict by_scale,
+                           std::int64_t n) {
+    for (std::int64_t i = 0; i < n; ++i) {
       const float residual = y[i] - mean[i];
       float symbol;
       if constexpr (kNoise) {
@@ -153,24 +154,30 @@ struct GaussianBitsKernel {
     }
   }
 
+  template <bool kNoise, bool kSlopes>
+  static void forward_as(const GaussianBitsParams& p) {
+    forward_loop<kNoise, kSlopes>(
+        p.y, p.mean, p.scale, p.noise, p.bits, p.by_symbol, p.by_scale, p.n);
+  }
+
   static void forward(const GaussianBitsParams& p) {
     const bool slopes = p.by_symbol != nullptr;
     if (p.noise != nullptr) {
-      slopes ? forward<true, true>(p) : forward<true, false>(p);
+      slopes ? forward_as<true, true>(p) : forward_as<true, false>(p);
     } else {
-      slopes ? forward<false, true>(p) : forward<false, false>(p);
+      slopes ? forward_as<false, true>(p) : forward_as<false, false>(p);
     }
   }
 
-  static void backward(const GaussianBitsBackwardParams& p) {
-    const float* __restrict grad = p.grad;
-    const float* __restrict bits = p.bits;
-    const float* __restrict by_symbol = p.by_symbol;
-    const float* __restrict by_scale = p.by_scale;
-    float* __restrict grad_y = p.grad_y;
-    float* __restrict grad_mean = p.grad_mean;
-    float* __restrict grad_scale = p.grad_scale;
-    for (std::int64_t i = 0; i < p.n; ++i) {
+  static void backward_loop(const float* __restrict grad,
+                            const float* __restrict bits,
+                            const float* __restrict by_symbol,
+                            const float* __restrict by_scale,
+                            float* __restrict grad_y,
+                            float* __restrict grad_mean,
+                            float* __restrict grad_scale,
+                            std::int64_t n) {
+    for (std::int64_t i = 0; i < n; ++i) {
       const bool bounded = __builtin_bit_cast(std::uint32_t, bits[i]) == 0x80000000U;  // -0.0
       const float passed = bounded & (grad[i] >= 0.0F) ? 0.0F : grad[i];
       const float by_y = passed * by_symbol[i];
@@ -178,6 +185,11 @@ struct GaussianBitsKernel {
       grad_mean[i] = -by_y;
       grad_scale[i] = passed * by_scale[i];
     }
+  }
+
+  static void backward(const GaussianBitsBackwardParams& p) {
+    backward_loop(
+        p.grad, p.bits, p.by_symbol, p.by_scale, p.grad_y, p.grad_mean, p.grad_scale, p.n);
   }
 };
 
