@@ -312,9 +312,10 @@ def test_documented_commands_exist() -> None:
 # In processes of their own: what CliRunner cannot show.
 
 
-def glc(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+def glc(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "glc", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}  # a busy machine would wait for a second thread
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
 
 
 def test_real_process_round_trip(picture: Path, tmp_path: Path, tiny_folder: Path) -> None:
@@ -369,6 +370,7 @@ def test_nothing_stays_when_killed_while_writing(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "writing\n"

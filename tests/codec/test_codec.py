@@ -290,3 +290,17 @@ def test_folder_without_a_model(tmp_path: Path) -> None:
 def test_unknown_device(tiny_folder: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="device"):
         Codec(tiny_folder, device="abacus")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_files_do_not_depend_on_where_the_networks_run(
+    tiny_folder: Path, codec: Codec, photo: np.ndarray
+) -> None:
+    """The entropy path runs on the CPU, so that each side reads the other's files."""
+    device_codec = Codec(tiny_folder, device="cuda")
+    for writer, reader in ((device_codec, codec), (codec, device_codec)):
+        data = writer.encode(photo, quality=2.0)
+        pixels = reader.decode(data).astype(int)
+        same = writer.decode(data).astype(int)
+        assert np.abs(pixels - same).mean() < 1.0

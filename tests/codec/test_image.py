@@ -325,3 +325,10 @@ def test_save_png_round_trip(tmp_path: Path) -> None:
         save_png(path, ramp())
     with pytest.raises(InvalidArgumentError, match=r"\.png"):
         save_png(tmp_path / "a.jpg", ramp())
+
+
+def test_srgb_profile_changes_next_to_nothing(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    x = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    loaded = load_image(save(Image.fromarray(x), tmp_path / "a.png", icc_profile=profile))
+    assert np.abs(loaded.astype(int) - x).max() <= 1
