@@ -32,7 +32,10 @@ def normalise(weights: Any, bits: int = 14) -> npt.NDArray[np.uint32]:
     """Scale counts or probabilities to integer frequencies.
 
     freq ~ weight * 2^bits / sum, exact in total; a positive weight gives at least 1, zero gives 0.
-    What rounding leaves over goes, one by one, where the coded size changes least for the worse.
+    From max(1, floor(freq)) on, one is added where weight / (2 freq + 1) is largest, or taken where
+    weight / (2 freq - 1) is smallest, until the sum is right; the lower index on a tie. That is
+    where the coded size gains most or suffers least. Floats are first rounded to multiples of
+    2^-40 of their sum.
 
     Args:
         weights: [n] integers >= 0 of sum at most 2^46, or floats >= 0, finite. 1 to `1 << bits`

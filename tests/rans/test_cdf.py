@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 
@@ -38,6 +39,31 @@ def test_normalise_is_exact(counts: list[int], bits: int) -> None:
     assert int(freqs.sum()) == 1 << bits
     assert [bool(f) for f in freqs] == [bool(c) for c in counts]
     np.testing.assert_array_equal(cdf.normalise(freqs, bits), freqs)
+
+
+def normalise_by_the_rule(weights: list[int], bits: int) -> list[int]:
+    """The rule of docs/format.md, in exact fractions."""
+    total = sum(weights)
+    freqs = [max(1, w * 2**bits // total) if w else 0 for w in weights]
+    while sum(freqs) < 2**bits:
+        gains = [Fraction(w, 2 * f + 1) for w, f in zip(weights, freqs, strict=True)]
+        freqs[gains.index(max(gains))] += 1
+    while sum(freqs) > 2**bits:
+        losses = [
+            Fraction(w, 2 * f - 1) if f > 1 else Fraction(total)
+            for w, f in zip(weights, freqs, strict=True)
+        ]
+        freqs[losses.index(min(losses))] -= 1
+    return freqs
+
+
+@given(
+    st.lists(st.integers(0, 9) | st.integers(0, 2**40), min_size=1, max_size=60).filter(any),
+    st.sampled_from([8, 12, 16]),
+)
+@settings(max_examples=100, deadline=None)
+def test_normalise_follows_the_rule(weights: list[int], bits: int) -> None:
+    assert cdf.normalise(weights, bits).tolist() == normalise_by_the_rule(weights, bits)
 
 
 @given(st.lists(st.floats(0, 1e30), min_size=1, max_size=100).filter(any), st.integers(8, 16))
