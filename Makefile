@@ -38,7 +38,7 @@ help:  ## this list
 $(VENV)/bin/python:
 	@test -n "$(BOOTSTRAP)" || { echo "Python 3.11 or newer was not found on the PATH" >&2; exit 1; }
 	@echo "== creating $(VENV) with $(BOOTSTRAP)"
-	@$(BOOTSTRAP) -m venv $(VENV) || { echo "the venv module is missing (Debian: apt install python3-venv)" >&2; exit 1; }
+	@$(BOOTSTRAP) -m venv $(VENV) || { rm -rf $(VENV); echo "the venv module is missing (Debian: apt install python3-venv)" >&2; exit 1; }
 
 $(VENV)/.installed-torch: requirements/cpu.txt | $(VENV)/bin/python
 	@echo "== installing the pinned CPU build of torch (the largest download, about 200 MB)"
