@@ -21,6 +21,7 @@ void raise(const char* name, const std::exception& error) {
   py::set_error(type, error.what());
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): pybind11 fixes the signature
 void translate(std::exception_ptr pointer) {
   try {
     if (pointer) {
