@@ -9,15 +9,9 @@ import torch
 from glc import cdf
 from glc.ops import gaussian_bits, gaussian_rows, gaussian_symbols
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PROBABILITY_FLOOR = 1e-5
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def cases():

@@ -6,15 +6,9 @@ import torch
 
 from glc.ops import vq_nearest
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 AGREEMENT = 0.999  # the peer rounds its sums in another order, so near-ties may fall differently
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def cases():

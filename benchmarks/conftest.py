@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,17 @@ def race(benchmark: Any, request: pytest.FixtureRequest) -> Race:
     module = request.node.path.stem.removeprefix("bench_")
     case = request.node.name.removeprefix("bench_")
     return Race(benchmark, f"{module}.{case}", request.config.stash[RESULTS])
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread, as our scalar kernels and most published figures do."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
