@@ -75,10 +75,11 @@ void categorical_cdf(MatrixView<const float> logits,
     for (const std::int32_t weight : out.first(in.size())) {
       sum += static_cast<std::uint64_t>(weight);
     }
+    const auto total_weight = std::max<std::uint64_t>(sum, 1);  // the largest logit alone has 2^30
     std::uint64_t below = 0;  // spare * below < 2^62: at most 2^16 weights of 2^30, spare < 2^16
     for (std::size_t j = 0; j < in.size(); ++j) {
       const auto weight = static_cast<std::uint64_t>(out[j]);
-      out[j] = static_cast<std::int32_t>(j + spare * below / sum);
+      out[j] = static_cast<std::int32_t>(j + spare * below / total_weight);
       below += weight;
     }
     out[in.size()] = static_cast<std::int32_t>(total);

@@ -179,7 +179,8 @@ struct GaussianBitsKernel {
                             std::int64_t n) {
     for (std::int64_t i = 0; i < n; ++i) {
       const bool bounded = __builtin_bit_cast(std::uint32_t, bits[i]) == 0x80000000U;  // -0.0
-      const float passed = bounded & (grad[i] >= 0.0F) ? 0.0F : grad[i];
+      const bool blocked = bounded && grad[i] >= 0.0F;
+      const float passed = blocked ? 0.0F : grad[i];
       const float by_y = passed * by_symbol[i];
       grad_y[i] = by_y;
       grad_mean[i] = -by_y;

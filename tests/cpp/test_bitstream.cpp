@@ -71,6 +71,17 @@ void round_trip() {
   check_equal(bitstream::header_bytes(photo()), std::size_t{16}, "header of a photo");
 }
 
+bool refused(const Bytes& data) {
+  try {
+    bitstream::check(data, fingerprint());
+  } catch (const BitstreamError&) {
+    return true;
+  } catch (const Unsupported&) {
+    return true;
+  }
+  return false;
+}
+
 void hostile() {
   const Bytes data = file(photo(), payload());
   for (std::size_t n = 0; n < data.size(); ++n) {
@@ -81,12 +92,7 @@ void hostile() {
   for (std::size_t bit = 0; bit < 8 * data.size(); ++bit) {
     Bytes flipped = data;
     flipped[bit / 8] = static_cast<std::uint8_t>(flipped[bit / 8] ^ (1U << (bit % 8)));
-    try {
-      bitstream::check(flipped, fingerprint());
-      check(false, "a flipped bit went unnoticed");
-    } catch (const BitstreamError&) {
-    } catch (const Unsupported&) {
-    }
+    check(refused(flipped), "a flipped bit went unnoticed");
   }
   check_throws<BitstreamError>([&] { bitstream::parse(data, 768 * 512 - 1); }, "max_pixels");
   bitstream::parse(data, 768 * 512);
