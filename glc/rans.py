@@ -17,7 +17,6 @@ with DLPack. The stream is specified in docs/format.md.
 from __future__ import annotations
 
 import hashlib
-import operator
 import struct
 from collections.abc import Sequence
 from functools import cached_property
@@ -73,11 +72,13 @@ def _as_int32(values: Any, name: str) -> Int32Array:
 
 def _as_rows(rows: Any) -> int | npt.NDArray[Any]:
     """Rows as the native coder takes them: a number, or uint8, uint16 or int32."""
-    try:
-        row = operator.index(rows)
-    except TypeError:
+    if not isinstance(rows, int):
+        # Not operator.index: a tensor with one element has it too, and is an array here.
         array = _array(rows, "rows")
-        return array if array.dtype in _ROW_DTYPES else _as_int32(array, "rows")
+        if array.ndim:
+            return array if array.dtype in _ROW_DTYPES else _as_int32(array, "rows")
+        rows = array
+    row = int(rows)
     if not -(2**31) <= row < 2**31:
         raise InvalidArgumentError(f"rans: rows: expected a table row, got {row}")
     return row
@@ -99,6 +100,14 @@ class TableSet:
         self.bits: int = native.bits
         self.escape: bool = native.escape
         self.nbytes: int = native.nbytes
+
+    def __repr__(self) -> str:
+        escape = ", escape" if self.escape else ""
+        return f"TableSet({self.rows} rows, {self.bits} bits{escape})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by content, so that models and workers may hold tables."""
+        return TableSet.from_exact_freqs, (*self.arrays(), self.bits, self.escape)
 
     @classmethod
     def from_cdfs(cls, cdfs: Any, sizes: Any, offsets: Any, bits: int = 16) -> TableSet:

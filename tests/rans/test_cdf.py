@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import copy
 import importlib.util
 import math
+import pickle
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -195,6 +197,15 @@ def test_digest_tells_tables_apart() -> None:
     others.append(make([[1, 3], [1, 3]]))
     assert len({same, *(tables.digest for tables in others)}) == 6
     assert len(same) == 32
+
+
+def test_tables_can_be_copied_and_pickled() -> None:
+    tables = rans.TableSet.from_freqs([[1, 0, 3], [2, 2, 9]], [5, -1], 9)
+    for copied in (copy.deepcopy(tables), pickle.loads(pickle.dumps(tables))):
+        assert copied.digest == tables.digest
+        assert rans.encode([5], 0, copied) == rans.encode([5], 0, tables)
+    assert repr(tables) == "TableSet(2 rows, 9 bits)"
+    assert repr(cdf.canonical()[0]) == "TableSet(68 rows, 14 bits, escape)"
 
 
 @pytest.mark.parametrize("bits", [8, 14, 16])

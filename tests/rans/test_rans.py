@@ -165,8 +165,9 @@ def test_rows_and_symbols_of_any_integer_kind() -> None:
     out = np.empty(100, np.int32)
     assert rans.decode(bytearray(stream), rows, tables, out) is out
     np.testing.assert_array_equal(out, symbols)
-    row = np.uint8(7)
-    assert rans.decode(rans.encode([1, 2], row, tables), row, tables, count=2).tolist() == [1, 2]
+    for row in (np.uint8(7), np.array(7), 7, True):
+        stream = rans.encode([1, 2], row, tables)
+        assert rans.decode(stream, row, tables, count=2).tolist() == [1, 2]
 
 
 def test_dlpack_objects() -> None:
@@ -190,6 +191,8 @@ def test_torch_tensors() -> None:
     symbols, rows, tables = gaussian_message(50, 5)
     stream = rans.encode(torch.from_numpy(symbols), torch.from_numpy(rows), tables)
     np.testing.assert_array_equal(rans.decode(stream, torch.from_numpy(rows), tables), symbols)
+    one = torch.tensor([7])  # an array of one row, not the number 7
+    assert rans.decode(rans.encode([2], one, tables), one, tables).tolist() == [2]
 
 
 def test_wrong_arguments() -> None:
