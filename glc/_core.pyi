@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Typed stubs of the native module. One section per binding file, in the order of module.cpp.
 
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy.typing as npt
 from typing_extensions import Buffer
@@ -9,8 +9,8 @@ from typing_extensions import Buffer
 # numpy's stubs declare the buffer protocol from Python 3.12 on only.
 _Array: TypeAlias = Buffer | npt.NDArray[Any]
 
-class _Tensor(Protocol):
-    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
+# A DLPack capsule, or anything with __dlpack__: contiguous, on the CPU.
+_Tensor: TypeAlias = object
 
 # ---- module.cpp
 __version__: str
@@ -77,10 +77,10 @@ def cdf_normalise_counts(weights: _Array, bits: int, out: _Array) -> None: ...
 def cdf_normalise_pmf(weights: _Array, bits: int, out: _Array) -> None: ...
 def cdf_histogram(values: _Array, out: _Array) -> None: ...
 
-# ---- bind_vq.cpp (tensors: anything with __dlpack__, contiguous, on the CPU)
+# ---- bind_vq.cpp
 def vq_nearest(latents: _Tensor, codebook: _Tensor, indices: _Tensor) -> None: ...
 
-# ---- bind_entropy.cpp (tensors: anything with __dlpack__, contiguous, on the CPU)
+# ---- bind_entropy.cpp
 def gaussian_rows(scale: _Tensor, bounds: _Tensor, rows: _Tensor) -> None: ...
 def gaussian_symbols(
     y: _Tensor,

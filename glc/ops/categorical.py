@@ -10,7 +10,7 @@ from torch import Tensor
 
 from glc import _core
 from glc.errors import InvalidArgumentError
-from glc.ops._op import Op
+from glc.ops._op import Op, borrow
 
 _LN2 = math.log(2.0)
 _MAX_BITS = 16
@@ -93,13 +93,13 @@ categorical_bits = Op(
 
 
 def _categorical_cdf_plain(logits: Tensor, bits: int = _MAX_BITS) -> Tensor:
-    rows = logits.detach().cpu().contiguous()
+    rows = logits.detach().cpu()
     if rows.dim() != 2:
         raise InvalidArgumentError(
             f"categorical_cdf: logits: expected [rows, k], got {tuple(logits.shape)}"
         )
     cdf = torch.empty(rows.shape[0], rows.shape[1] + 1, dtype=torch.int32)
-    _core.categorical_cdf(rows, bits, cdf)
+    _core.categorical_cdf(borrow(rows), bits, borrow(cdf))
     return cdf.to(logits.device)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from glc import _core
 from glc.errors import InvalidArgumentError
-from glc.ops._op import Op, require_same_shape
+from glc.ops._op import Op, borrow, require_same_shape
 
 Rounding = Literal["noise", "ste", "round"]
 
@@ -111,15 +111,8 @@ def _gaussian_bits_op(
     if y.device.type != "cpu":
         return _bits_by_torch(y, mean, scale, noise)
     bits, by_symbol, by_scale = _empty_like(y, 3)
-    _core.gaussian_bits(
-        y.detach().contiguous(),
-        mean.detach().contiguous(),
-        scale.detach().contiguous(),
-        y.new_empty(0) if noise is None else noise.contiguous(),
-        bits,
-        by_symbol,
-        by_scale,
-    )
+    noise = y.new_empty(0) if noise is None else noise
+    _core.gaussian_bits(*(borrow(t) for t in (y, mean, scale, noise, bits, by_symbol, by_scale)))
     return bits, by_symbol, by_scale
 
 
@@ -140,15 +133,8 @@ def _gaussian_bits_backward_op(
         by_y = grad * by_symbol
         return by_y, -by_y, grad * by_scale
     grad_y, grad_mean, grad_scale = _empty_like(grad, 3)
-    _core.gaussian_bits_backward(
-        grad.detach().contiguous(),
-        bits.detach(),
-        by_symbol.detach(),
-        by_scale.detach(),
-        grad_y,
-        grad_mean,
-        grad_scale,
-    )
+    tensors = (grad, bits, by_symbol, by_scale, grad_y, grad_mean, grad_scale)
+    _core.gaussian_bits_backward(*(borrow(t) for t in tensors))
     return grad_y, grad_mean, grad_scale
 
 
@@ -223,12 +209,14 @@ def _gaussian_bits_plain(
 ) -> Tensor:
     require_same_shape("gaussian_bits", y=y, mean=mean, scale=scale)
     noise = _draw(y, rounding)
-    y, mean, scale = (t.detach().float().contiguous() for t in (y, mean, scale))
+    y, mean, scale = y.float(), mean.float(), scale.float()
     if y.device.type != "cpu":
         symbol = (y - mean).round() if noise is None else y - mean + (noise - 0.5)
         return _unbounded_bits(symbol, scale).clamp_min_(0.0)
-    bits, none = torch.empty_like(y), y.new_empty(0)
-    _core.gaussian_bits(y, mean, scale, none if noise is None else noise, bits, none, none)
+    (bits,) = _empty_like(y, 1)
+    none = y.new_empty(0)
+    noise = none if noise is None else noise
+    _core.gaussian_bits(*(borrow(t) for t in (y, mean, scale, noise, bits, none, none)))
     return bits
 
 
@@ -259,7 +247,7 @@ def _gaussian_rows_plain(scale: Tensor, bounds: Tensor) -> Tensor:
     if scale.device.type != "cpu":
         return _rows_by_torch(scale, bounds)
     rows = torch.empty(scale.shape, dtype=torch.uint8)
-    _core.gaussian_rows(scale.detach().contiguous(), bounds.detach().contiguous(), rows)
+    _core.gaussian_rows(borrow(scale), borrow(bounds), borrow(rows))
     return rows
 
 
@@ -330,14 +318,7 @@ def _gaussian_symbols_plain(
         return _symbols_by_torch(y, mean, scale, bounds)
     symbols = torch.empty(y.shape, dtype=torch.int32)
     rows = torch.empty(y.shape, dtype=torch.uint8)
-    _core.gaussian_symbols(
-        y.detach().contiguous(),
-        mean.detach().contiguous(),
-        scale.detach().contiguous(),
-        bounds.detach().contiguous(),
-        symbols,
-        rows,
-    )
+    _core.gaussian_symbols(*(borrow(t) for t in (y, mean, scale, bounds, symbols, rows)))
     return symbols, rows
 
 

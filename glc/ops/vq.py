@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from glc import _core
 from glc.errors import InvalidArgumentError
-from glc.ops._op import Op
+from glc.ops._op import Op, borrow
 
 _CHUNK_SCORES = 1 << 22  # scores held at once: 16 MiB instead of a full [n, k] matrix
 
 
+@torch.no_grad()
 def _nearest_by_matmul(latents: Tensor, codebook: Tensor) -> Tensor:
     """Search in chunks on any device; near-ties may fall differently than natively."""
     half_norms = -0.5 * codebook.square().sum(1)
@@ -35,13 +36,12 @@ def _require_matrices(latents: Tensor, codebook: Tensor) -> None:
         raise InvalidArgumentError("vq_nearest: codebook: expected at least one row, got none")
 
 
-@torch.no_grad()
 def _vq_nearest_plain(latents: Tensor, codebook: Tensor) -> Tensor:
     _require_matrices(latents, codebook)
     if latents.device.type != "cpu":
         return _nearest_by_matmul(latents, codebook)
     index = torch.empty(latents.shape[0], dtype=torch.int32)
-    _core.vq_nearest(latents.detach().contiguous(), codebook.detach().contiguous(), index)
+    _core.vq_nearest(borrow(latents), borrow(codebook), borrow(index))
     return index
 
 
