@@ -283,7 +283,7 @@ void damage_is_reported() {
       const bool unnoticed = survives(flipped, m, tables);
       check(!unnoticed || (bit / 8 > 1 && bit / 8 < first_word), "flipped bit");
     }
-    for (const std::size_t extra : {1, 2, 3}) {
+    for (const std::size_t extra : std::array<std::size_t, 3>{1, 2, 3}) {
       Bytes longer = stream;
       longer.resize(stream.size() + extra);
       check(!survives(longer, m, tables), "bytes too many");

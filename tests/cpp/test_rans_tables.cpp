@@ -127,7 +127,7 @@ void bytes_round_trip() {
           "cut");
     }
   };
-  for (const std::size_t n : {0, 1, 2, 3, 31, 33, 255, 5000, 70000}) {
+  for (const std::size_t n : std::vector<std::size_t>{0, 1, 2, 3, 31, 33, 255, 5000, 70000}) {
     const Bytes flat(n);
     Bytes skewed(n);
     Bytes noise(n);
