@@ -62,11 +62,12 @@ const VqBackend& backend() {
 }
 
 constexpr std::int64_t kBlockBytes = 128 * 1024;  // of the codebook; leaves L2 room for a panel
+constexpr std::int64_t kWholeGroups = 12;         // a multiple of every backend's kCodes
 
 std::int64_t codes_per_block(std::int64_t k, std::int64_t d) {
   const std::int64_t row_bytes = std::max<std::int64_t>(d, 1) * std::int64_t{sizeof(float)};
-  return std::clamp<std::int64_t>(
-      kBlockBytes / row_bytes / 12 * 12, 12, std::max<std::int64_t>(k, 12));
+  const std::int64_t groups = std::max<std::int64_t>(kBlockBytes / row_bytes / kWholeGroups, 1);
+  return std::min(groups * kWholeGroups, k);
 }
 
 std::int64_t padded_rows(std::int64_t n) {
