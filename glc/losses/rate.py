@@ -37,6 +37,10 @@ class LambdaController:
         """Lambda of every sample: level [b] int64 -> [b] float32."""
         return self.log_lambda.exp()[level]
 
+    def balance(self, level: Tensor, power: float) -> Tensor:
+        """(largest lambda / lambda) ** power of every sample: level [b] int64 -> [b] float32."""
+        return ((self.log_lambda.max() - self.log_lambda) * power).exp()[level]
+
     @torch.no_grad()
     def observe(self, level: Tensor, bpp: Tensor, *, steer: bool) -> None:
         """Take the rates of a step, and move the lambdas when `steer` is set.

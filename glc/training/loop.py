@@ -69,6 +69,7 @@ class Run:
         self.step = 0
         self.skipped = 0
         self.skipped_in_a_row = 0
+        self.norm = 0.0  # gradient norm of the latest step, before clipping
         self.out = Path(config.out)
         self.console = Console()
         model.requires_grad_(False)
@@ -108,8 +109,8 @@ class Run:
         """
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
-        if not math.isfinite(float(norm)):
+        self.norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
+        if not math.isfinite(self.norm):
             self.skipped += 1
             self.skipped_in_a_row += 1
             if self.skipped_in_a_row >= MAX_SKIPPED:

@@ -84,6 +84,7 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
             "features": perceptual.item(),
             "codebook": codebook.item(),
             "spread": spread.item(),
+            "norm": run.norm,
             **adversary.metrics(),
         }
 

@@ -75,6 +75,7 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
             "d_code": distortion.mean().item(),
             "accuracy": accuracy.item(),
             "codebook": codebook.item(),
+            "norm": run.norm,
             "spread_y": out.y.std().item(),
         }
 

@@ -90,7 +90,8 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
         bpp = (out.bits_y + out.bits_z) / (x.shape[-1] * x.shape[-2])
         controller.observe(level, bpp, steer=True)
         boost = 1 + (rate.boost - 1) * max(0.0, 1 - done / rate.boost_until)
-        weight = boost * controller.weights(level)
+        balance = controller.balance(level, rate.balance)
+        weight = boost * controller.weights(level) * balance
 
         distortion = (x - x_hat).abs().mean((1, 2, 3))
         lowpass = F.avg_pool2d(x - x_hat, LOWPASS).abs().mean((1, 2, 3))
@@ -106,7 +107,7 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
         ).mean()
         adversarial = adversary.term(step, x_hat, reconstruction, weight)
         codebook = config.codebook.weight * out.hyper.loss
-        run.optimise(bpp.mean() + reconstruction + adversarial + codebook)
+        run.optimise((balance * bpp).mean() + reconstruction + adversarial + codebook)
         adversary.learn(step, x, x_hat)
         rates = {f"bpp{k}": r for k, r in enumerate(controller.rates())}
         lambdas = {f"lambda{k}": v for k, v in enumerate(controller.log_lambda.exp().tolist())}
@@ -114,6 +115,7 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
             "l1": distortion.mean().item(),
             "features": perceptual.mean().item(),
             "d_code": code.mean().item(),
+            "norm": run.norm,
             **rates,
             **lambdas,
             **adversary.metrics(),
