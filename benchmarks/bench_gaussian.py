@@ -37,7 +37,7 @@ def eager_bits(y, mean, scale):
 
 
 def with_gradients(bits, tensors):
-    leaves = [t.clone().requires_grad_() for t in tensors]
+    leaves = [t.detach().requires_grad_() for t in tensors]
     total = bits(*leaves).sum()
     return total.detach(), torch.autograd.grad(total, leaves)
 
