@@ -20,8 +20,9 @@ class Op(Generic[_Params, _Result]):
     """A callable op with its float64 `reference` and its unregistered `plain` form.
 
     Calling the op goes through `torch.library`, so that it survives `torch.compile`, fake tensors
-    and autograd. `plain` computes the same on real tensors without the dispatcher's overhead: it
-    is what the codec's inner loop calls. `reference` is slow, obvious torch code in float64.
+    and autograd. `plain` computes the same on real tensors without the dispatcher's overhead, and
+    without loading torch's compiler, which the first registered call does (two seconds): it is
+    what the codec calls. `reference` is slow, obvious torch code in float64.
 
     Args:
         call: the public, documented function.
