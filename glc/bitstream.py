@@ -1,5 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read and write the `.glc` container; `docs/format.md` is its specification."""
+"""Read and write the `.glc` container; `docs/format.md` is its specification.
+
+>>> fingerprint = bytes(range(32))  # of the model; not in the file, but in its checksum
+>>> header = Header(width=768, height=512, level=42, coder=0, model_id=fingerprint[:2])
+>>> data = pack(header, bytes(4) + b"coder stream", fingerprint)
+>>> len(data) - len(b"coder stream")  # 16 bytes of header, 4 of skip thresholds
+20
+>>> check(data, fingerprint)
+>>> header, payload = parse(data)
+>>> header.quality, bytes(payload[4:])
+(2.0, b'coder stream')
+>>> accounting(data).total == 8 * len(data)
+True
+"""
 
 from __future__ import annotations
 
