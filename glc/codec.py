@@ -237,7 +237,7 @@ class Codec:
 
     def _analyze_part(self, part: Part) -> PartAnalysis:
         symbols = torch.from_numpy(part.symbols).float()
-        estimate = gaussian_bits(symbols, torch.zeros_like(symbols), part.scale, rounding="round")
+        estimate = gaussian_bits.plain(symbols, 0.0 * symbols, part.scale, rounding="round")
         return PartAnalysis(
             threshold=part.threshold,
             symbols=part.symbols.size,

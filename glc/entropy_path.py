@@ -179,7 +179,7 @@ def walk_parts(model: GLC, bounds: Tensor, z_index: Tensor, source: SymbolSource
             scale, mean = scale_map.flatten()[index], mean_map.flatten()[index]
             source.require_finite(f"scale of part {part}", scale)
             source.require_finite(f"mean of part {part}", mean)
-            rows = gaussian_rows(scale, bounds).numpy()
+            rows = gaussian_rows.plain(scale, bounds).numpy()
             symbols, threshold = source.symbols(part, index, rows, mean, step)
             y_hat.view(-1)[index] = torch.from_numpy(symbols).float() + mean
             parts.append(Part(symbols, rows, scale, threshold))

@@ -178,7 +178,10 @@ class VectorQuantizer(nn.Module):
             )
         b, d, h, w = z.shape
         latents = z.detach().float().permute(0, 2, 3, 1).reshape(-1, d)
-        return vq_nearest(latents, self.codebook).long().view(b, h, w)
+        # There is no gradient to register for, and a first call through torch.library imports the
+        # whole of torch's compiler: two seconds that a command-line encoder would wait.
+        search = vq_nearest if torch.compiler.is_compiling() else vq_nearest.plain
+        return search(latents, self.codebook).long().view(b, h, w)
 
     def lookup(self, index: Tensor) -> Tensor:
         """Gather the rows of an index map.

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of the codec: they come back, they add up, and damage is told from soundness."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -304,3 +306,15 @@ def test_files_do_not_depend_on_where_the_networks_run(
         pixels = reader.decode(data).astype(int)
         same = writer.decode(data).astype(int)
         assert np.abs(pixels - same).mean() < 1.0
+
+
+def test_coding_does_not_wait_for_torchs_compiler(tiny_folder: Path, sample_path: Path) -> None:
+    """A first call through torch.library imports torch._dynamo, which takes seconds."""
+    script = (
+        "import sys, glc\n"
+        f"codec = glc.Codec({str(tiny_folder)!r})\n"
+        f"data = codec.encode({str(sample_path)!r})\n"
+        "codec.decode(data), codec.analyze(data), codec.verify(data)\n"
+        "sys.exit('torch._dynamo' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
