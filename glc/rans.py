@@ -46,9 +46,12 @@ _ROW_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.int32))
 
 def _array(values: Any, name: str) -> npt.NDArray[Any]:
     """Borrow values as a contiguous integer array."""
-    if not hasattr(values, "__array__") and hasattr(values, "__dlpack__"):
-        values = np.from_dlpack(values)
-    array = np.asarray(values)
+    try:
+        if not hasattr(values, "__array__") and hasattr(values, "__dlpack__"):
+            values = np.from_dlpack(values)
+        array = np.asarray(values)
+    except (TypeError, ValueError, BufferError) as error:  # ragged lists, tensors of a GPU
+        raise InvalidArgumentError(f"rans: {name}: expected a CPU array: {error}") from error
     if array.size == 0 and not isinstance(values, np.ndarray):
         array = array.astype(np.int32)
     if array.dtype.kind not in "iu":
@@ -166,7 +169,12 @@ class TableSet:
             counts = np.maximum(array, 1) if escape else array
             rows.append(normalise(counts, bits))
         n_bins = np.array([row.size for row in rows], np.int32)
-        first = np.broadcast_to(_as_int32(offsets, "offsets"), n_bins.shape)
+        first = _as_int32(offsets, "offsets")
+        if first.ndim and first.shape != n_bins.shape:
+            raise InvalidArgumentError(
+                f"rans: offsets: expected one number or {n_bins.size}, got {first.shape}"
+            )
+        first = np.broadcast_to(first, n_bins.shape)
         return cls.from_exact_freqs(np.concatenate(rows), n_bins, first, bits, escape)
 
     @classmethod

@@ -182,8 +182,12 @@ def test_tables_refuse() -> None:
         make([1, 1], 2**31 - 1)
     with pytest.raises(InvalidArgumentError, match="int32"):
         make([1, 1], 2**31)
+    with pytest.raises(InvalidArgumentError, match="offsets"):
+        make([[1, 1], [1, 1]], [0, 0, 0])
     with pytest.raises(InvalidArgumentError):
         rans.TableSet.from_cdfs([0, 65536], [2], [0])
+    with pytest.raises(InvalidArgumentError, match="CPU array"):
+        rans.TableSet.from_cdfs([[0, 65536], [0, 1, 65536]], [2, 3], [0, 0])
     for scales in ([0.0], [-1.0], [np.nan], [np.inf], [2000.0]):
         with pytest.raises(InvalidArgumentError):
             rans.TableSet.from_gaussian(scales)
