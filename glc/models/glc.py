@@ -15,7 +15,7 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from glc.cdf import canonical
@@ -364,7 +364,7 @@ class GLC(nn.Module, PyTorchModelHubMixin):
             k: (v.half() if self._half else v).contiguous() for k, v in self.state_dict().items()
         }
         temporary = save_directory / "model.safetensors.tmp"
-        save_file(state, temporary)
+        temporary.write_bytes(save(state))  # save_file would make it readable by its owner only
         os.replace(temporary, save_directory / "model.safetensors")
 
     @classmethod

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draw the README's picture: an original beside what its files decode to.
+
+python tools/make_picture.py examples/images/kodim23.png docs/images/kodim23.png 1 3
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from glc.codec import Codec
+from glc.evaluation.metrics import psnr
+from glc.image import load_image
+
+BAR = 34  # pixels of caption above each panel
+GAP = 8
+
+
+def main() -> None:
+    """Encode, decode, draw, save."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("image", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("quality", type=float, nargs="+")
+    parser.add_argument("--model", default="glc-image-small")
+    parser.add_argument("--scale", type=float, default=0.75, help="of the panels")
+    args = parser.parse_args()
+
+    pixels = load_image(args.image)
+    height, width = pixels.shape[:2]
+    panels = [(pixels, f"original: {args.image.stat().st_size:,} bytes (PNG)")]
+    codec = Codec(args.model)
+    for quality in args.quality:
+        data = codec.encode(pixels, quality=quality)
+        decoded = codec.decode(data)
+        bpp = 8 * len(data) / (height * width)
+        caption = f"glc: {len(data):,} bytes, {bpp:.3f} bpp, {psnr(pixels, decoded):.1f} dB"
+        panels.append((decoded, caption))
+
+    w, h = round(width * args.scale), round(height * args.scale)
+    sheet = Image.new("RGB", (len(panels) * (w + GAP) - GAP, h + BAR), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, (panel, caption) in enumerate(panels):
+        left = number * (w + GAP)
+        resized = Image.fromarray(np.asarray(panel)).resize((w, h), Image.Resampling.LANCZOS)
+        sheet.paste(resized, (left, BAR))
+        draw.text((left + 4, 6), caption, fill="black", font=ImageFont.load_default(18))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(args.out, optimize=True)
+    print(f"{args.out}: {sheet.width} x {sheet.height}")
+
+
+if __name__ == "__main__":
+    main()
