@@ -11,14 +11,13 @@ from glc.bitstream import parse
 from glc.codec import Codec, codec_for
 from glc.defaults import DEFAULT_MODEL
 from glc.errors import InvalidArgumentError
-from glc.evaluation import ms_ssim, psnr
+from glc.evaluation import find_images, ms_ssim, psnr
 from glc.image import load_image
 
 HEADER_BYTES = 16
 THRESHOLD_BYTES = 4
 CODER_EXCESS = 0.01  # of the estimate: table precision, lane states, rounding to words
 QUALITIES = (0.0, 1.0, 2.0, 3.0)
-KODAK = Path(__file__).resolve().parents[3] / "shared" / "data" / "eval" / "kodak"
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +49,8 @@ def test_real_size_is_near_the_estimate(codec: Codec, files: list[bytes]) -> Non
 
 
 @pytest.mark.slow
-def test_real_size_is_near_the_estimate_on_kodak(codec: Codec) -> None:
-    paths = sorted(KODAK.glob("*.png"))
-    if not paths:
-        pytest.skip("the Kodak images are not beside this checkout")
-    for path in paths:
+def test_real_size_is_near_the_estimate_on_kodak(codec: Codec, shared_data: Path) -> None:
+    for path in find_images(shared_data / "eval" / "kodak"):
         for quality in QUALITIES:
             assert_size_is_near_the_estimate(codec, codec.encode(path, quality=quality))
 
