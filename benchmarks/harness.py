@@ -9,6 +9,7 @@ entry (`pytest benchmarks --benchmark-only`) and prints its own table of our sid
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import platform
@@ -197,9 +198,9 @@ def environment() -> dict[str, Any]:
     import glc
 
     versions = {
-        name: getattr(sys.modules[name], "__version__", "?")
-        for name in ("numpy", "torch", "constriction", "compressai", "faiss")
-        if name in sys.modules
+        name: importlib.metadata.version(name)
+        for name in ("numpy", "torch", "constriction", "compressai", "pillow")
+        if ("PIL" if name == "pillow" else name) in sys.modules
     }
     torch = sys.modules.get("torch")
     return {
