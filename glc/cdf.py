@@ -167,18 +167,18 @@ def uniform_index_tables(k: int) -> TableSet:
 def canonical() -> tuple[TableSet, npt.NDArray[np.float32]]:
     """Load the canonical Gaussian tables, which every model without its own uses.
 
-    Row r stands for one scale: four single-symbol rows from 0.03, then 64 from 0.11 to 64, evenly
-    spaced in the logarithm. They are data, computed once in high precision by
+    Row r stands for one scale: four single-symbol rows from 0.03, then 64 from 0.11 to 64, closest
+    where zeros dominate. They are data, computed once in high precision by
     tools/make_tables.py, never from a float function at load.
 
     Returns:
-        Tables of 68 rows at 14 bits, with escape; and bounds [67] float32, read-only, for
+        Tables of 68 rows at 16 bits, with escape; and bounds [67] float32, read-only, for
         gaussian_rows.
     """
     with resources.files("glc.tables").joinpath("canonical.npz").open("rb") as file:
         data = np.load(file, allow_pickle=False)
         tables = TableSet.from_exact_freqs(
-            data["freqs"], data["n_bins"], data["offsets"], bits=14, escape=True
+            data["freqs"], data["n_bins"], data["offsets"], bits=16, escape=True
         )
         bounds = np.ascontiguousarray(data["bounds"], np.float32)
     bounds.flags.writeable = False

@@ -6,18 +6,23 @@
 
 The tables are part of the format: once files of a frozen version exist, this must never change.
 
-Rows: scale 0.11 * (64 / 0.11) ** (i / 63) for i = 0..63; before them four rows that continue
-downwards in even steps of the logarithm from 0.11 to 0.03. All of the four, and the next two,
-have a single symbol besides the escape. Their frequencies are equal; they exist so that a skip
-threshold has finer steps where nearly all symbols are zero. An escape there costs 14 bits and its
-gamma number, less than its ideal cost (a nonzero symbol at scale 0.09 would be worth 23 bits), and
-a zero costs 2^-13.5 bits.
+Rows: 64 scales from 0.11 to 64, even in the warped coordinate
+    w(scale) = -5/12 / scale^2            below scale sqrt(5/24) = 0.456...,
+    w(scale) = 4 ln scale + a constant    above, joined smoothly.
+Where nearly all symbols are zero, the probability of the others goes like exp(-1/(8 scale^2)): even
+steps there keep its error, and so the bits lost, alike in every row. Against steps even in ln scale
+this cuts the loss from 0.6 % to 0.1 % of a photograph's file at the lowest rates.
+Before them four rows go down to 0.03 in even steps of the logarithm. These, and the next few, have a
+single symbol besides the escape. Their frequencies are equal; they exist so that a skip threshold
+has finer steps where nearly all symbols are zero. An escape there costs 16 bits and its gamma
+number, less than its ideal cost (a nonzero symbol at scale 0.09 would be worth 23 bits), and a zero
+costs 2^-15.5 bits.
 
 Bounds: geometric means of neighbouring scales, rounded to float32.
 
 A row: symbols -n..n, probability of each the mass between half-integers, as far as it reaches
-2^-15; what is left goes to the escape bin, the last. Probabilities are rounded to multiples of
-2^-40 of their sum and apportioned to 2^14 as glc.cdf.normalise documents.
+2^-17; what is left goes to the escape bin, the last. Probabilities are rounded to multiples of
+2^-40 of their sum and apportioned to 2^16 as glc.cdf.normalise documents.
 """
 
 from __future__ import annotations
@@ -35,11 +40,12 @@ import numpy as np
 
 getcontext().prec = 60
 
-BITS = 14
+BITS = 16
 N_SINGLE = 4
 N_SCALES = 64
 SMALLEST, LOW, HIGH = Decimal("0.03"), Decimal("0.11"), Decimal(64)
 FLOOR = Decimal(1) / 2 ** (BITS + 1)
+BEND = (Decimal(5) / 24).sqrt()  # where both warps have the same slope
 RESOLUTION = 1 << 40
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
 OUTPUT = Path(__file__).resolve().parent.parent / "glc" / "tables" / "canonical.npz"
@@ -51,9 +57,23 @@ def spaced(low: Decimal, high: Decimal, n: int) -> list[Decimal]:
     return [(low.ln() + ratio * i / (n - 1)).exp() for i in range(n)]
 
 
+def warp(scale: Decimal) -> Decimal:
+    """Map a scale to the coordinate in which rows are even."""
+    if scale <= BEND:
+        return -Decimal(5) / 12 / scale**2
+    return 4 * (scale / BEND).ln() - 2
+
+
+def unwarp(w: Decimal) -> Decimal:
+    """Invert `warp`."""
+    return (-Decimal(5) / 12 / w).sqrt() if w <= -2 else BEND * ((w + 2) / 4).exp()
+
+
 def scales() -> list[Decimal]:
     """Return the scale that each row stands for."""
-    return spaced(SMALLEST, LOW, N_SINGLE + 1)[:-1] + spaced(LOW, HIGH, N_SCALES)
+    first, last = warp(LOW), warp(HIGH)
+    even = [first + (last - first) * i / (N_SCALES - 1) for i in range(N_SCALES)]
+    return spaced(SMALLEST, LOW, N_SINGLE + 1)[:-1] + [unwarp(w) for w in even]
 
 
 def bounds() -> list[Decimal]:
@@ -96,8 +116,8 @@ def apportion(probabilities: list[Decimal]) -> list[int]:
     change = total - sum(freqs)
     sign = 1 if change > 0 else -1
     # Largest gain first when adding, smallest loss first when taking away. Comparing count / odd
-    # in exact integers would need a key class; with 2^54 possible values a scaled integer division
-    # is just as exact, because two fractions below that size differ by more than 2^-56.
+    # in exact integers would need a key class; with 2^56 possible values a scaled integer division
+    # is just as exact, because two fractions below that size differ by more than 2^-58.
     heap = [
         (-sign * (c << 80) // (2 * f + sign), i)
         for i, (c, f) in enumerate(zip(counts, freqs, strict=True))
