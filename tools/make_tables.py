@@ -12,8 +12,8 @@ Rows: 64 scales from 0.11 to 64, even in the warped coordinate
 Where nearly all symbols are zero, the probability of the others goes like exp(-1/(8 scale^2)): even
 steps there keep its error, and so the bits lost, alike in every row. Against steps even in ln scale
 this cuts the loss from 0.6 % to 0.1 % of a photograph's file at the lowest rates.
-Before them four rows go down to 0.03 in even steps of the logarithm. These, and the next few, have a
-single symbol besides the escape. Their frequencies are equal; they exist so that a skip threshold
+Before them four rows go down to 0.03 in even steps of the logarithm. These, and the next few, have
+a single symbol besides the escape. Their frequencies are equal; they exist so that a skip threshold
 has finer steps where nearly all symbols are zero. An escape there costs 16 bits and its gamma
 number, less than its ideal cost (a nonzero symbol at scale 0.09 would be worth 23 bits), and a zero
 costs 2^-15.5 bits.
