@@ -172,13 +172,13 @@ def canonical() -> tuple[TableSet, npt.NDArray[np.float32]]:
     tools/make_tables.py, never from a float function at load.
 
     Returns:
-        Tables of 68 rows at 16 bits, with escape; and bounds [67] float32, read-only, for
+        Tables of 68 rows at 14 bits, with escape; and bounds [67] float32, read-only, for
         gaussian_rows.
     """
     with resources.files("glc.tables").joinpath("canonical.npz").open("rb") as file:
         data = np.load(file, allow_pickle=False)
         tables = TableSet.from_exact_freqs(
-            data["freqs"], data["n_bins"], data["offsets"], bits=16, escape=True
+            data["freqs"], data["n_bins"], data["offsets"], bits=14, escape=True
         )
         bounds = np.ascontiguousarray(data["bounds"], np.float32)
     bounds.flags.writeable = False

@@ -287,7 +287,7 @@ class Encoder:
 
         Args:
             lanes: 1, 2, 4, 8, 16 or 32 interleaved states. None decides at finish by the rule of
-                the format: the largest that has 640 bytes of payload for each lane.
+                the format: the largest that has 1024 bytes of payload for each lane.
 
         Raises:
             InvalidArgumentError: another number.

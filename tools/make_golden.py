@@ -102,7 +102,7 @@ def streams() -> Iterator[tuple[str, int | None, list[tuple[rans.TableSet, list[
 
 
 def blocks() -> Iterator[bytes]:
-    """Yield inputs of encode_bytes: empty, stored, one value, two lanes' worth of text."""
+    """Yield inputs of encode_bytes: empty, stored, one value, skewed bytes."""
     yield b""
     yield bytes(range(16))
     yield b"\xff" * 300

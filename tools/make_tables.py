@@ -14,15 +14,18 @@ steps there keep its error, and so the bits lost, alike in every row. Against st
 this cuts the loss from 0.6 % to 0.1 % of a photograph's file at the lowest rates.
 Before them four rows go down to 0.03 in even steps of the logarithm. These, and the next few, have
 a single symbol besides the escape. Their frequencies are equal; they exist so that a skip threshold
-has finer steps where nearly all symbols are zero. An escape there costs 16 bits and its gamma
+has finer steps where nearly all symbols are zero. An escape there costs 14 bits and its gamma
 number, less than its ideal cost (a nonzero symbol at scale 0.09 would be worth 23 bits), and a zero
-costs 2^-15.5 bits.
+costs 2^-13.5 bits.
+
+Why 14 bits: the coder's own loss grows as a table's total nears the state's lower bound of 2^16, and
+eats what a finer table saves.
 
 Bounds: geometric means of neighbouring scales, rounded to float32.
 
 A row: symbols -n..n, probability of each the mass between half-integers, as far as it reaches
-2^-17; what is left goes to the escape bin, the last. Probabilities are rounded to multiples of
-2^-40 of their sum and apportioned to 2^16 as glc.cdf.normalise documents.
+2^-15; what is left goes to the escape bin, the last. Probabilities are rounded to multiples of
+2^-40 of their sum and apportioned to 2^14 as glc.cdf.normalise documents.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ import numpy as np
 
 getcontext().prec = 60
 
-BITS = 16
+BITS = 14
 N_SINGLE = 4
 N_SCALES = 64
 SMALLEST, LOW, HIGH = Decimal("0.03"), Decimal("0.11"), Decimal(64)
@@ -116,8 +119,8 @@ def apportion(probabilities: list[Decimal]) -> list[int]:
     change = total - sum(freqs)
     sign = 1 if change > 0 else -1
     # Largest gain first when adding, smallest loss first when taking away. Comparing count / odd
-    # in exact integers would need a key class; with 2^56 possible values a scaled integer division
-    # is just as exact, because two fractions below that size differ by more than 2^-58.
+    # in exact integers would need a key class; with 2^54 possible values a scaled integer division
+    # is just as exact, because two fractions below that size differ by more than 2^-56.
     heap = [
         (-sign * (c << 80) // (2 * f + sign), i)
         for i, (c, f) in enumerate(zip(counts, freqs, strict=True))

@@ -113,7 +113,7 @@ std::uint32_t symbol_cost(std::uint32_t freq, int bits) {
 int lanes_for_cost(std::uint64_t cost) {
   const std::uint64_t n_bytes = cost >> (16 + 3);
   int lanes = kMaxLanes;
-  while (lanes > 1 && n_bytes < 640U * static_cast<unsigned>(lanes)) lanes /= 2;
+  while (lanes > 1 && n_bytes < 1024U * static_cast<unsigned>(lanes)) lanes /= 2;
   return lanes;
 }
 

@@ -53,7 +53,7 @@ def canonical_row(number: int) -> Row:
         ends = np.cumsum(file["n_bins"])
         first = int(ends[number] - file["n_bins"][number])
         freqs = [int(f) for f in file["freqs"][first : ends[number]]]
-        return Row(freqs, int(file["offsets"][number]), bits=16, escape=True)
+        return Row(freqs, int(file["offsets"][number]), bits=14, escape=True)
 
 
 def test_words_of_the_document_decode_the_dump(dump):

@@ -128,7 +128,7 @@ def test_size_is_near_the_cross_entropy(n: int, low: float, high: float) -> None
     stream = rans.encode(symbols, rows, tables)
     entropy_bytes = tables.cost_bits(symbols, rows) / 8
     lanes = rans.Decoder(stream).lanes
-    assert lanes == max([k for k in LANES if 640 * k <= entropy_bytes], default=1)
+    assert lanes == max([k for k in LANES if 1024 * k <= entropy_bytes], default=1)
     escape_head = 5  # length and last partial byte of the escape section
     overhead = LANE_BYTES * lanes + HEAD_BYTES + escape_head
     assert entropy_bytes - 2 <= len(stream) <= 1.01 * entropy_bytes + overhead
