@@ -18,8 +18,8 @@ has finer steps where nearly all symbols are zero. An escape there costs 14 bits
 number, less than its ideal cost (a nonzero symbol at scale 0.09 would be worth 23 bits), and a zero
 costs 2^-13.5 bits.
 
-Why 14 bits: the coder's own loss grows as a table's total nears the state's lower bound of 2^16, and
-eats what a finer table saves.
+Why 14 bits: the coder's own loss grows as a table's total nears the state's lower bound of 2^16,
+and eats what a finer table saves.
 
 Bounds: geometric means of neighbouring scales, rounded to float32.
 
