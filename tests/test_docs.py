@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every example in the documentation runs as printed; every link and make target exists."""
+
+import doctest
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from glc.defaults import DEFAULT_MODEL
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+WEIGHTS = ROOT / "glc" / "pretrained" / DEFAULT_MODEL
+DOCTESTED = ("glc.rans", "glc.cdf", "glc.bitstream")
+
+
+def python_blocks(page):
+    text = page.read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+
+
+def blocks(*, benchmarks):
+    return [
+        pytest.param(block, id=f"{page.name}-{number}")
+        for page in PAGES
+        for number, block in enumerate(python_blocks(page), start=1)
+        if ("def bench_" in block) == benchmarks
+    ]
+
+
+def test_the_readme_has_examples():
+    assert len(python_blocks(ROOT / "README.md")) >= 2
+
+
+@pytest.mark.parametrize("block", blocks(benchmarks=False))
+def test_python_block_runs(block, tmp_path, monkeypatch):
+    if "glc.encode" in block and not WEIGHTS.is_dir():
+        pytest.skip("the bundled weights are absent: they are made by training, not by a build")
+    shutil.copy(ROOT / "examples/images/kodim23.png", tmp_path / "photo.png")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "documentation", "exec"), {})
+
+
+@pytest.mark.parametrize("block", blocks(benchmarks=True))
+def test_benchmark_block_runs(block, tmp_path):
+    (tmp_path / "bench_example.py").write_text(block, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "benchmarks.conftest"]
+    command += ["-p", "no:cacheprovider", "-c", ROOT / "pyproject.toml", "--benchmark-only"]
+    done = subprocess.run(
+        [*command, tmp_path / "bench_example.py"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "GLC_BENCH_FAST": "1"},
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "x numpy" in done.stdout  # the race was reported
+
+
+@pytest.mark.parametrize("name", DOCTESTED)
+def test_docstring_examples(name):
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_linked_files_exist(page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text) + re.findall(r'src="([^"]+)"', text)
+    targets = [(page.parent / link).resolve() for link in links]
+    missing = [target for target in targets if not target.exists()]
+    if not WEIGHTS.is_dir():
+        missing = [target for target in missing if WEIGHTS not in target.parents]
+    assert not missing
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = {
+        t
+        for page in PAGES
+        for t in re.findall(r"`?\bmake ([a-z-]+)`?$", page.read_text(encoding="utf-8"), re.M)
+    }
+    assert {"demo", "test"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.M), target
