@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from glc.errors import InvalidArgumentError
-from glc.losses.code_prediction import CodePredictor
 from glc.models.config import GLC_IMAGE
 from glc.models.glc import GLC
+from glc.models.predictor import CodePredictor
 
 WRAPPERS = ("state_dict", "net", "net_g")  # unwrapped in this order, each only if present
 

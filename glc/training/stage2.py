@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from glc.losses.code_prediction import CodePredictor, code_distortion
+from glc.losses.code_prediction import code_distortion
 from glc.losses.rate import LambdaController
 from glc.models.glc import GLC
+from glc.models.predictor import CodePredictor
 from glc.ops.gaussian import Rounding
 from glc.training.codebook import CodebookKeeper
 from glc.training.config import load_config

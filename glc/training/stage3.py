@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glc.losses.adversarial import PatchDiscriminator
-from glc.losses.code_prediction import CodePredictor, code_distortion
+from glc.losses.code_prediction import code_distortion
 from glc.losses.perceptual import squeezenet_distance
 from glc.losses.rate import LambdaController
 from glc.models.glc import GLC
+from glc.models.predictor import CodePredictor
 from glc.training.adversary import Adversary
 from glc.training.codebook import CodebookKeeper
 from glc.training.config import load_config

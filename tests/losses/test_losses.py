@@ -11,10 +11,11 @@ from glc.losses.adversarial import (
     discriminator_loss,
     generator_loss,
 )
-from glc.losses.code_prediction import CodePredictor, code_distortion
+from glc.losses.code_prediction import code_distortion
 from glc.losses.perceptual import squeezenet_distance, tinydarknet_distance
 from glc.losses.rate import LambdaController
 from glc.models.config import PredictorConfig
+from glc.models.predictor import CodePredictor
 
 
 def test_discriminator_has_the_authors_layout(shared_data):
