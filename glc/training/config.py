@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing
 from dataclasses import dataclass, field
@@ -258,6 +259,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         item = typing.get_args(hint)[0]
         return tuple(_convert(item, v, f"{where}[{i}]") for i, v in enumerate(value))
     kinds = typing.get_args(hint) or (hint,)
+    if float in kinds and isinstance(value, str):  # YAML reads 6e-4, without a point, as text
+        with contextlib.suppress(ValueError):
+            return float(value)
     if float in kinds and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):

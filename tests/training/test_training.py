@@ -180,6 +180,15 @@ def test_config_errors_name_the_field(photos, tmp_path, override, named):
         load_config(path, [override])
 
 
+def test_config_reads_numbers_as_people_write_them(photos, tmp_path):
+    path = write_config(tmp_path, photos, "stage1")
+    overrides = ["learning_rate=6e-4", "clip=2", "rate.lambdas=[1, 5e-1, 0.25, 1e-1]"]
+    config = load_config(path, overrides)
+    assert config.learning_rate == 6e-4
+    assert config.clip == 2.0
+    assert config.rate.lambdas == (1.0, 0.5, 0.25, 0.1)
+
+
 def test_photos_are_repeatable_and_tolerant(photos, tmp_path):
     config = load_config(write_config(tmp_path, photos, "stage1"), []).data
     one, two = Photos(config, seed=3), Photos(config, seed=3)
