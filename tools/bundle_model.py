@@ -6,7 +6,8 @@
 
 The manifest has one row per photo with at least the columns filename, licence, source_repo and
 original_path; the list names the photos that were trained on. The model card, README.md, is
-written by hand and kept.
+written by hand and kept. --level-scales moves the rate levels after training: level k's vector is
+multiplied by scales[k] in g_a and divided by it in g_s, so less than 1 means fewer bits.
 """
 
 import argparse
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--list", type=Path, required=True)
+    parser.add_argument("--level-scales", type=float, nargs="+", default=[])
     args = parser.parse_args()
 
     state = read_checkpoint(args.checkpoint)
@@ -35,6 +37,11 @@ def main() -> None:
         parser.error(f"expected a checkpoint of stage3, got {state['stage']}")
     model = GLC(GLCConfig.from_dict(state["model_config"]))
     model.load_state_dict(state["average"])
+    if args.level_scales:
+        scales = torch.tensor(args.level_scales).reshape(-1, 1, 1, 1)
+        with torch.no_grad():
+            model.g_a.q.mul_(scales)
+            model.g_s.q.div_(scales)
     card = args.out / "README.md"
     kept = card.read_text(encoding="utf-8") if card.exists() else None
     model.save_pretrained(args.out, half=True)

@@ -202,11 +202,7 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         return cast(Tensor, self.latent_decoder(l_hat))
 
     def four_part(self, y: Tensor, params: Tensor) -> FourPart:
-        """Quantise y part by part (facts D).
-
-        Rounding passes gradients straight through to y, but not to the mean: with the symbol
-        held, y_hat moves one to one with the mean, and where a symbol is zero, as nearly all
-        are, this is the only gradient the mean ever gets.
+        """Quantise y part by part; rounding passes gradients straight through (facts D).
 
         Args:
             y: [b, N, h, w] float32.
@@ -219,7 +215,7 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         for part in range(PARTS):
             part_scale, part_mean = self.part_params(part, params, context, y_hat)
             mask = part_mask(y.shape[1], y.shape[2], y.shape[3], part, y)
-            symbols = round_ste(y_scaled - part_mean.detach()) * mask
+            symbols = round_ste(y_scaled - part_mean) * mask
             y_q = y_q + symbols
             scale = scale + part_scale * mask
             mean = mean + part_mean * mask

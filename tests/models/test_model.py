@@ -96,21 +96,6 @@ def test_rounding_error_is_half_a_step(model):
     assert (step >= 0.5).all()
 
 
-def test_means_learn_where_symbols_are_zero(model):
-    """Distortion must move the mean of a zero symbol; straight-through rounding alone would not."""
-    y = torch.zeros(1, 16, 4, 4)
-    params = torch.zeros(1, 48, 4, 4)
-    params[:, :16] = 1.0  # step
-    params[:, 32:] = 0.25  # mean: every part-0 symbol is zero, and y_hat is off by 0.25
-    params.requires_grad_()
-    four = model.four_part(y, params)
-    at = torch.from_numpy(part_index(16, 4, 4, 0).copy())
-    assert not four.y_q.flatten()[at].any()
-    four.y_hat.flatten()[at].sum().backward()
-    assert params.grad is not None
-    assert params.grad[0, 32:].flatten()[at].tolist() == [1.0] * len(at)
-
-
 def test_levels_interpolate(model):
     with torch.no_grad():
         model.g_a.q.copy_(torch.arange(1.0, 5.0).reshape(4, 1, 1, 1).expand_as(model.g_a.q))
