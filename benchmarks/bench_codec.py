@@ -18,7 +18,6 @@ from PIL import Image, features
 from benchmarks.harness import Race
 from glc.codec import Codec
 from glc.defaults import DEFAULT_MODEL
-from glc.errors import InvalidArgumentError
 from glc.evaluation.metrics import psnr
 from glc.image import load_image
 
@@ -65,10 +64,7 @@ def peers(picture: Image.Image, n_bytes: int) -> dict[str, Peer]:
 
 @pytest.fixture(scope="module")
 def codec() -> Codec:
-    try:
-        return Codec(DEFAULT_MODEL)
-    except InvalidArgumentError as error:
-        pytest.skip(f"no bundled weights: {error}")
+    return Codec(DEFAULT_MODEL)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import glc
 from glc.bitstream import parse
 from glc.codec import Codec, codec_for
 from glc.defaults import DEFAULT_MODEL
-from glc.errors import InvalidArgumentError
 from glc.evaluation import find_images, ms_ssim, psnr
 from glc.image import load_image
 
@@ -22,10 +21,7 @@ QUALITIES = (0.0, 1.0, 2.0, 3.0)
 
 @pytest.fixture(scope="module")
 def codec() -> Codec:
-    try:
-        return Codec(DEFAULT_MODEL)
-    except InvalidArgumentError as error:
-        pytest.skip(f"the bundled weights are absent: {error}")
+    return Codec(DEFAULT_MODEL)
 
 
 @pytest.fixture(scope="module")
