@@ -1,229 +1,152 @@
 # SPDX-License-Identifier: Apache-2.0
 """The coder beside other coders: a table row per symbol (W2), and plain bytes (W1).
 
-W2: int32 symbols of 64 Gaussian rows, escapes allowed. "mid" is about 2 bits a symbol, "low" about
-0.4, near what a learned codec produces. Peers get the same symbols and their own natural arguments:
-constriction builds its Gaussians as it codes, CompressAI takes 16-bit cdfs through Python lists.
-W1: 16 MiB of bytes at about 3.5 bits. zlib in Huffman-only mode is the order-0 coder at hand.
+Like for like: what a coder prepares once (tables, models, its own types) is prepared before the
+clock runs; what its interface asks for with each call, such as CompressAI's lists, is timed. Ours
+takes numpy arrays and gives bytes, and the other way round, in new memory with each call. Every
+side decodes what it encoded, and that is compared, before anything is timed. All run on one thread,
+except in the cases named `threads`, where our own single thread is among the peers.
 """
 
 from __future__ import annotations
 
-import importlib
-import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cache
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks.harness import FAST, Race
+from benchmarks.memory import peak_bytes
+from benchmarks.rans_cases import (
+    BYTE_CASES,
+    BYTE_SEGMENTS,
+    CASES,
+    N_THREADS,
+    SEGMENT_SYMBOLS,
+    SEGMENTS,
+    Coder,
+    byte_data,
+    entropy_bytes,
+    message,
+    our_bytes,
+    our_symbols,
+)
+from benchmarks.rans_peers import TORCH_ANS_STREAMS, absent, byte_peers, symbol_peers, torch_ans
 from glc import rans
 
-N_BYTES = (1 << 20) if FAST else (1 << 24)
-N_SCALES = 64
-PEERS = ("constriction", "compressai.ans")
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+MEMORY_CASES = ("mid 8M", "3.5 bit")  # a process of its own for each coder: not for every case
+SEVERAL = SEGMENTS and N_THREADS > 1
 
 
-@dataclass(frozen=True)
-class Message:
-    """Symbols with the table row and the scale of each."""
-
-    symbols: np.ndarray  # int32 [n]
-    rows: np.ndarray  # uint8 [n]
-    scales: np.ndarray  # float64 [n], of the row
-    tables: rans.TableSet
-    ideal_bytes: float
-
-    def notes(self, stream: bytes) -> dict[str, Any]:
-        """Say how long the message and the stream are, and which peers are missing."""
-        absent = [name for name in PEERS if module(name) is None]
-        return {
-            "bits/sym": 8 * self.ideal_bytes / self.symbols.size,
-            "size over ideal %": 100 * (len(stream) / self.ideal_bytes - 1),
-            "lanes": rans.Decoder(stream).lanes,
-            **({"skipped, not installed": " ".join(absent)} if absent else {}),
-        }
+@pytest.fixture(params=["encode", "decode"])
+def direction(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
-CASES = {
-    "mid 8K": (8192, 0.2, 4.0),
-    "low 8K": (8192, 0.11, 0.5),
-    "mid 400K": (400_000, 0.2, 4.0),
-    "low 400K": (400_000, 0.11, 0.5),
-}
+@pytest.fixture
+def several_threads(one_thread: None) -> None:
+    import torch
+
+    torch.set_num_threads(N_THREADS)  # one_thread restores what was before
 
 
-@cache
-def module(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
+def run(
+    race: Race,
+    direction: str,
+    sides: Mapping[str, Coder],
+    expected: Any,
+    ideal: float,
+    unit: str,
+    notes: Mapping[str, Any],
+) -> None:
+    """Race "ours" against the other sides, with sizes over the ideal in the notes."""
+    coded = {name: side.encode() for name, side in sides.items()}
+    over = {name: 100 * (side.size(coded[name]) / ideal - 1) for name, side in sides.items()}
+    if direction == "encode":
+        calls = {name: side.encode for name, side in sides.items()}
+    else:
+        calls = {name: functools.partial(s.decode, coded[name]) for name, s in sides.items()}
 
-
-def scale_table() -> np.ndarray:
-    return np.exp(np.linspace(np.log(0.11), np.log(64), N_SCALES))
-
-
-@cache
-def message(case: str) -> Message:
-    n, low, high = CASES[case]
-    rng = np.random.default_rng(0)
-    table = scale_table()
-    wanted = np.exp(rng.uniform(np.log(low), np.log(high), n))
-    rows = np.abs(np.log(wanted)[:, None] - np.log(table)).argmin(1).astype(np.uint8)
-    symbols = np.rint(rng.normal(size=n) * table[rows]).astype(np.int32)
-    tables = rans.TableSet.from_gaussian(table)
-    ideal = tables.cost_bits(symbols, rows) / 8
-    return Message(symbols, rows, table[rows], tables, ideal)
-
-
-@dataclass(frozen=True)
-class Peer:
-    """Another coder: encode() and decode(encoded) -> symbols."""
-
-    encode: Callable[[], Any]
-    decode: Callable[[Any], Any]
-
-
-def constriction(m: Message) -> Peer:
-    stream = module("constriction").stream
-    reach = max(500, int(np.abs(m.symbols).max()))
-    family = stream.model.QuantizedGaussian(-reach, reach)
-    means = np.zeros(m.symbols.size)
-
-    def encode() -> np.ndarray:
-        coder = stream.stack.AnsCoder()
-        coder.encode_reverse(m.symbols, family, means, m.scales)
-        return coder.get_compressed()
-
-    def decode(words: np.ndarray) -> np.ndarray:
-        return stream.stack.AnsCoder(words).decode(family, means, m.scales)
-
-    return Peer(encode, decode)
-
-
-def compressai(m: Message) -> Peer:
-    ans = module("compressai.ans")
-    freqs, n_bins, offsets = rans.TableSet.from_gaussian(scale_table(), bits=16).arrays()
-    rows = np.split(freqs, np.cumsum(n_bins)[:-1])
-    cdfs = [[0, *np.cumsum(row).tolist()] for row in rows]
-    sizes, first = (n_bins + 1).tolist(), offsets.tolist()
-    encoder, decoder = ans.RansEncoder(), ans.RansDecoder()
-
-    # the conversions to lists belong to its Python interface and are timed
-    def encode() -> bytes:
-        return encoder.encode_with_indexes(m.symbols.tolist(), m.rows.tolist(), cdfs, sizes, first)
-
-    def decode(data: bytes) -> np.ndarray:
-        out = decoder.decode_with_indexes(data, m.rows.tolist(), cdfs, sizes, first)
-        return np.array(out, np.int32)
-
-    return Peer(encode, decode)
-
-
-def peers(m: Message) -> dict[str, Peer]:
-    made = {"constriction": constriction, "compressai.ans": compressai}
-    return {name: make(m) for name, make in made.items() if module(name) is not None}
-
-
-@pytest.mark.parametrize("case", CASES)
-def bench_encode(race: Race, case: str) -> None:
-    m = message(case)
-    others = peers(m)
-
-    def check(stream: bytes, results: Mapping[str, Any]) -> None:
-        np.testing.assert_array_equal(rans.decode(stream, m.rows, m.tables), m.symbols)
-        for name, result in results.items():
-            np.testing.assert_array_equal(others[name].decode(result), m.symbols)
+    def check(mine: Any, others: Mapping[str, Any]) -> None:
+        for name, result in {"ours": mine, **others}.items():
+            decoded = sides[name].decode(result) if direction == "encode" else result
+            assert np.array_equal(as_array(decoded), as_array(expected)), f"{name} is wrong"
 
     race(
-        lambda: rans.encode(m.symbols, m.rows, m.tables),
-        {name: peer.encode for name, peer in others.items()},
+        calls.pop("ours"),
+        calls,
         check=check,
-        work=m.symbols.size,
-        unit="sym",
-        notes=m.notes(rans.encode(m.symbols, m.rows, m.tables)),
+        work=as_array(expected).size,
+        unit=unit,
+        notes={
+            "bits/" + unit: 8 * ideal / as_array(expected).size,
+            "size over ideal %": over.pop("ours"),
+            **{f"{name} size %": value for name, value in over.items()},
+            **notes,
+            **({"not installed": absent()} if absent() else {}),
+        },
     )
 
 
+def as_array(values: Any) -> np.ndarray:
+    return np.frombuffer(values, np.uint8) if isinstance(values, bytes) else np.asarray(values)
+
+
+def memory_notes(
+    workload: str, direction: str, case: str, sides: Mapping[str, Coder], n: int
+) -> dict[str, float]:
+    """Peak extra memory of one call, in bytes per symbol, of every side."""
+    if case not in MEMORY_CASES:
+        return {}
+    found = {}
+    for name in ["ours"] if FAST else sides:
+        peak = peak_bytes(workload, direction, case, name)
+        if peak is not None:
+            found[f"{name} memory B/{'B' if workload == 'bytes' else 'sym'}"] = peak / n
+    return found
+
+
 @pytest.mark.parametrize("case", CASES)
-def bench_decode(race: Race, case: str) -> None:
+def bench_symbols(race: Race, direction: str, case: str) -> None:
     m = message(case)
-    stream = rans.encode(m.symbols, m.rows, m.tables)
-    sides = {}
-    for name, peer in peers(m).items():
-        encoded = peer.encode()
-        sides[name] = lambda peer=peer, encoded=encoded: peer.decode(encoded)
-
-    def check(symbols: np.ndarray, results: Mapping[str, Any]) -> None:
-        for result in (symbols, *results.values()):
-            np.testing.assert_array_equal(result, m.symbols)
-
-    race(
-        lambda: rans.decode(stream, m.rows, m.tables),
-        sides,
-        check=check,
-        work=m.symbols.size,
-        unit="sym",
-        notes=m.notes(stream),
-    )
+    sides = {"ours": our_symbols(m), **symbol_peers(m)}
+    notes = {"lanes": rans.Decoder(sides["ours"].encode()).lanes}
+    notes |= memory_notes("symbols", direction, case, sides, m.symbols.size)
+    run(race, direction, sides, m.symbols, m.ideal_bytes, "sym", notes)
 
 
-@cache
-def byte_data() -> bytes:
-    values = np.random.default_rng(1).normal(128, 2.73, N_BYTES)
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8).tobytes()
-
-
-def huffman(data: bytes) -> bytes:
-    coder = zlib.compressobj(1, zlib.DEFLATED, -15, 9, zlib.Z_HUFFMAN_ONLY)
-    return coder.compress(data) + coder.flush()
-
-
-def byte_notes(coded: bytes, data: bytes) -> dict[str, Any]:
-    counts = np.bincount(np.frombuffer(data, np.uint8))
-    share = counts[counts > 0] / len(data)
-    ideal = -np.sum(share * np.log2(share)) * len(data) / 8
-    return {
-        "size over ideal %": 100 * (len(coded) / ideal - 1),
-        "zlib over ideal %": 100 * (len(huffman(data)) / ideal - 1),
+@pytest.mark.usefixtures("several_threads")
+@pytest.mark.parametrize("case", [c for c in CASES if SEVERAL and not c.endswith("8K")])
+def bench_symbols_threads(race: Race, direction: str, case: str) -> None:
+    m = message(case)
+    sides = {
+        "ours": our_symbols(m, SEGMENT_SYMBOLS, N_THREADS),
+        "ours, one thread": our_symbols(m, SEGMENT_SYMBOLS),
+        "torch_ans": torch_ans(m, streams=TORCH_ANS_STREAMS),
     }
+    there = {name: side for name, side in sides.items() if side is not None}
+    run(race, direction, there, m.symbols, m.ideal_bytes, "sym", {"threads": N_THREADS})
 
 
-def bench_encode_bytes(race: Race) -> None:
-    data = byte_data()
-
-    def check(coded: bytes, results: Mapping[str, Any]) -> None:
-        assert rans.decode_bytes(coded) == data
-        assert zlib.decompress(results["zlib huffman"], -15) == data
-
-    race(
-        lambda: rans.encode_bytes(data),
-        {"zlib huffman": lambda: huffman(data)},
-        check=check,
-        work=len(data),
-        unit="B",
-        notes=byte_notes(rans.encode_bytes(data), data),
-    )
+@pytest.mark.parametrize("segment", BYTE_SEGMENTS if SEGMENTS else ["whole"])
+@pytest.mark.parametrize("case", BYTE_CASES)
+def bench_bytes(race: Race, direction: str, case: str, segment: str) -> None:
+    data = byte_data(case)
+    sides = {"ours": our_bytes(data, BYTE_SEGMENTS.get(segment)), **byte_peers(data)}
+    notes = memory_notes("bytes", direction, case, sides, len(data))
+    run(race, direction, sides, data, entropy_bytes(data), "B", notes)
 
 
-def bench_decode_bytes(race: Race) -> None:
-    data = byte_data()
-    coded, peer = rans.encode_bytes(data), huffman(data)
-
-    def check(out: bytes, results: Mapping[str, Any]) -> None:
-        assert out == data
-        assert results["zlib huffman"] == data
-
-    race(
-        lambda: rans.decode_bytes(coded),
-        {"zlib huffman": lambda: zlib.decompress(peer, -15)},
-        check=check,
-        work=len(data),
-        unit="B",
-        notes=byte_notes(coded, data),
-    )
+@pytest.mark.usefixtures("several_threads")
+@pytest.mark.parametrize("case", BYTE_CASES if SEVERAL else [])
+def bench_bytes_threads(race: Race, direction: str, case: str) -> None:
+    data = byte_data(case)
+    sides = {
+        "ours": our_bytes(data, BYTE_SEGMENTS["1M"], N_THREADS),
+        "ours, one thread": our_bytes(data, BYTE_SEGMENTS["1M"]),
+    }
+    run(race, direction, sides, data, entropy_bytes(data), "B", {"threads": N_THREADS})

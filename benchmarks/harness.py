@@ -3,8 +3,9 @@
 
 A single timing on a shared machine says little; a ratio of calls made in turn says a lot. So a race
 checks the result first, warms both sides up, then calls ours and each peer alternately, many rounds
-in a new order each, and reports medians, interquartile ranges and ratios. pytest-benchmark is the
-entry (`pytest benchmarks --benchmark-only`) and prints its own table of our side as well.
+in a new order each, and reports medians, interquartile ranges and ratios. A peer that takes long
+sits out two rounds of three. pytest-benchmark is the entry (`pytest benchmarks --benchmark-only`)
+and prints its own table of our side as well.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Race", "Result", "Timing", "environment"]
+__all__ = ["Race", "Result", "Timing", "environment", "quantity_text", "seconds_text"]
 
 FAST = os.environ.get("GLC_BENCH_FAST", "") not in {"", "0"}
 
@@ -32,6 +33,8 @@ ROUND_SECONDS = 0.0005 if FAST else 0.005
 RACE_SECONDS = 0.05 if FAST else 2.0
 MIN_ROUNDS = 3 if FAST else 9
 MAX_ROUNDS = 5 if FAST else 400
+SLOW_SECONDS = 0.25  # a call longer than this is slow,
+SLOW_EVERY = 3  # and made in one round of three
 COLD_CACHE_BYTES = 64 << 20
 
 
@@ -64,6 +67,7 @@ class Result:
     ours: Timing
     peers: dict[str, Timing]
     ratios: dict[str, float]  # peer median / our median: above 1, ours is faster
+    ratio_quartiles: dict[str, tuple[float, float]]  # of the ratios within one round
     work: float  # units of work per call
     unit: str
     cold_cache: bool
@@ -73,10 +77,12 @@ class Result:
         """One readable line: our time and throughput, then the ratio to each peer."""
         rate = self.work / self.ours.median_s
         spread = (self.ours.quartile3_s - self.ours.quartile1_s) / self.ours.median_s
-        text = f"{self.name}: {_seconds(self.ours.median_s)} +-{50 * spread:.0f} %"
-        text += f", {_quantity(rate)}{self.unit}/s"
+        text = f"{self.name}: {seconds_text(self.ours.median_s)} +-{50 * spread:.0f} %"
+        text += f", {quantity_text(rate)}{self.unit}/s"
         for peer, ratio in self.ratios.items():
-            text += f" | {ratio:.2f}x {peer} ({_seconds(self.peers[peer].median_s)})"
+            low, high = self.ratio_quartiles[peer]
+            text += f" | {ratio:.2f}x {peer} ({low:.2f}-{high:.2f}x"
+            text += f", {seconds_text(self.peers[peer].median_s)})"
         for key, value in self.notes.items():
             text += f" | {key} {value:.4g}" if isinstance(value, float) else f" | {key} {value}"
         return text
@@ -89,9 +95,25 @@ class Race:
         results: every race of this session, in order; shared by all benchmarks.
     """
 
-    def __init__(self, benchmark: Any, name: str, results: list[Result]) -> None:
+    def __init__(
+        self,
+        benchmark: Any,
+        name: str,
+        results: list[Result],
+        on_round: Callable[[float], None] | None = None,
+    ) -> None:
+        """Set up one race.
+
+        Args:
+            benchmark: pytest-benchmark's fixture.
+            name: how the race is called in the report.
+            results: where the result goes.
+            on_round: called between rounds, never while anything is timed, with the share of the
+                race that is done, 0..1.
+        """
         self._benchmark = benchmark
         self._name = name
+        self._on_round = on_round or (lambda _done: None)
         self.results = results
 
     def __call__(
@@ -121,33 +143,22 @@ class Race:
         Returns:
             The medians, quartiles and ratios; also kept for the report and the JSON lines.
         """
-        sides: dict[str, Callable[[], Any]] = {"ours": ours, **peers}
-        outcomes = {name: run() for name, run in sides.items()}
+        sides = {"ours": _Side(ours), **{name: _Side(run) for name, run in peers.items()}}
+        outcomes = {name: side.first_call() for name, side in sides.items()}
         check(outcomes["ours"], {name: outcomes[name] for name in peers})
         del outcomes
+        for side in sides.values():
+            side.calibrate(one_call=cold_cache)
+        self._run_rounds(sides, bytearray(COLD_CACHE_BYTES) if cold_cache else None)
 
-        calls = {name: 1 if cold_cache else _calls_per_round(run) for name, run in sides.items()}
-        evict = bytearray(COLD_CACHE_BYTES) if cold_cache else None
-        seconds: dict[str, list[float]] = {name: [] for name in sides}
-        order = list(sides)
-        shuffle = random.Random(0).shuffle
-        deadline = time.perf_counter() + RACE_SECONDS * len(sides)
-        for n_done in range(MAX_ROUNDS):
-            if n_done >= MIN_ROUNDS and time.perf_counter() > deadline:
-                break
-            shuffle(order)
-            for name in order:
-                if evict is not None:
-                    evict[:] = bytes(len(evict))
-                seconds[name].append(_time(sides[name], calls[name]))
-
-        timings = {name: Timing.of(seconds[name], calls[name]) for name in sides}
+        timings = {name: Timing.of(side.seconds, side.calls) for name, side in sides.items()}
         mine = timings.pop("ours")
         result = Result(
             name=self._name,
             ours=mine,
             peers=timings,
             ratios={name: peer.median_s / mine.median_s for name, peer in timings.items()},
+            ratio_quartiles={name: sides[name].ratio_quartiles(sides["ours"]) for name in peers},
             work=work,
             unit=unit,
             cold_cache=cold_cache,
@@ -155,8 +166,60 @@ class Race:
         )
         self.results.append(result)
         self._benchmark.extra_info.update(asdict(result))
-        self._benchmark.pedantic(ours, rounds=3, iterations=calls["ours"], warmup_rounds=0)
+        self._benchmark.pedantic(ours, rounds=3, iterations=mine.calls_per_round, warmup_rounds=0)
         return result
+
+    def _run_rounds(self, sides: Mapping[str, _Side], evict: bytearray | None) -> None:
+        order = list(sides.values())
+        shuffle = random.Random(0).shuffle
+        began = time.perf_counter()
+        budget = RACE_SECONDS * len(sides)
+        for n_done in range(MAX_ROUNDS):
+            spent = (time.perf_counter() - began) / budget
+            if n_done >= MIN_ROUNDS and spent > 1:
+                break
+            done = max(n_done / MAX_ROUNDS, min(spent, n_done / MIN_ROUNDS))
+            self._on_round(min(done, 1.0))
+            shuffle(order)
+            for side in order:
+                if n_done % side.every == 0:
+                    if evict is not None:
+                        evict[:] = bytes(len(evict))
+                    side.round_of[n_done] = _time(side.run, side.calls)
+
+
+@dataclass
+class _Side:
+    """One contestant: how it is called, and what its rounds took."""
+
+    run: Callable[[], Any]
+    calls: int = 1  # a round
+    every: int = 1  # rounds from one participation to the next
+    first_s: float = 0.0
+    round_of: dict[int, float] = field(default_factory=dict)  # round -> seconds per call
+
+    @property
+    def seconds(self) -> list[float]:
+        return list(self.round_of.values())
+
+    def first_call(self) -> Any:
+        """Make the call whose result is checked; it also tells slow sides from quick ones."""
+        begin = time.perf_counter()
+        outcome = self.run()
+        self.first_s = time.perf_counter() - begin
+        return outcome
+
+    def calibrate(self, *, one_call: bool) -> None:
+        if self.first_s > SLOW_SECONDS:
+            self.every = SLOW_EVERY
+        elif not one_call:
+            self.calls = _calls_per_round(self.run)
+
+    def ratio_quartiles(self, ours: _Side) -> tuple[float, float]:
+        shared = self.round_of.keys() & ours.round_of.keys()  # round 0 is always there
+        ratios = [self.round_of[i] / ours.round_of[i] for i in shared]
+        summary = Timing.of(ratios, 1)
+        return summary.quartile1_s, summary.quartile3_s
 
 
 def _time(run: Callable[[], Any], calls: int) -> float:
@@ -174,18 +237,23 @@ def _calls_per_round(run: Callable[[], Any]) -> int:
     return calls
 
 
-def _seconds(value: float) -> str:
+def seconds_text(value: float) -> str:
+    """Write a time with its unit, e.g. `1.25 ms`."""
     for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
         if value >= scale:
             return f"{value / scale:.3g} {unit}"
     return f"{value * 1e9:.3g} ns"
 
 
-def _quantity(value: float) -> str:
+def quantity_text(value: float) -> str:
+    """Write a number with a prefix for its unit, e.g. `1.25 G`."""
     for scale, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= scale:
             return f"{value / scale:.3g} {prefix}"
     return f"{value:.3g} "
+
+
+_LOADED_AS = {"pillow": "PIL", "compressai": "compressai.ans"}  # package -> a module of it
 
 
 def environment() -> dict[str, Any]:
@@ -199,8 +267,8 @@ def environment() -> dict[str, Any]:
 
     versions = {
         name: importlib.metadata.version(name)
-        for name in ("numpy", "torch", "constriction", "compressai", "pillow")
-        if ("PIL" if name == "pillow" else name) in sys.modules
+        for name in ("numpy", "torch", "constriction", "compressai", "torch_ans", "pillow")
+        if _LOADED_AS.get(name, name) in sys.modules
     }
     torch = sys.modules.get("torch")
     return {
