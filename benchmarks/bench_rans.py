@@ -21,6 +21,7 @@ from benchmarks.harness import FAST, Race
 from benchmarks.memory import peak_bytes
 from benchmarks.rans_cases import (
     BYTE_CASES,
+    BYTE_SEGMENTED,
     BYTE_SEGMENTS,
     CASES,
     N_THREADS,
@@ -61,11 +62,33 @@ def run(
     expected: Any,
     ideal: float,
     unit: str,
-    notes: Mapping[str, Any],
+    *,
+    memory: str | None = None,
+    **notes: Any,
 ) -> None:
-    """Race "ours" against the other sides, with sizes over the ideal in the notes."""
+    """Race "ours" against the other sides.
+
+    Args:
+        race: the fixture.
+        direction: "encode" or "decode".
+        sides: the coders of one message.
+        expected: what they have to decode, symbols or bytes.
+        ideal: bytes that the message is worth.
+        unit: of the symbols, for the report.
+        memory: name of the message, where its peak memory is to be measured as well.
+        notes: for the record.
+    """
     coded = {name: side.encode() for name, side in sides.items()}
-    over = {name: 100 * (side.size(coded[name]) / ideal - 1) for name, side in sides.items()}
+    n = as_array(expected).size
+    figures = {
+        name: {"size over ideal %": 100 * (side.size(coded[name]) / ideal - 1)}
+        for name, side in sides.items()
+    }
+    if memory in MEMORY_CASES:
+        for name in ["ours"] if FAST else sides:
+            peak = peak_bytes(direction, memory, name)
+            if peak is not None:
+                figures[name][f"memory B/{unit}"] = peak / n
     if direction == "encode":
         calls = {name: side.encode for name, side in sides.items()}
     else:
@@ -76,19 +99,16 @@ def run(
             decoded = sides[name].decode(result) if direction == "encode" else result
             assert np.array_equal(as_array(decoded), as_array(expected)), f"{name} is wrong"
 
+    if missing := absent():
+        notes["not installed"] = missing
     race(
         calls.pop("ours"),
         calls,
         check=check,
-        work=as_array(expected).size,
+        work=n,
         unit=unit,
-        notes={
-            "bits/" + unit: 8 * ideal / as_array(expected).size,
-            "size over ideal %": over.pop("ours"),
-            **{f"{name} size %": value for name, value in over.items()},
-            **notes,
-            **({"not installed": absent()} if absent() else {}),
-        },
+        notes={f"bits/{unit}": 8 * ideal / n, **notes},
+        side_notes=figures,
     )
 
 
@@ -96,27 +116,13 @@ def as_array(values: Any) -> np.ndarray:
     return np.frombuffer(values, np.uint8) if isinstance(values, bytes) else np.asarray(values)
 
 
-def memory_notes(
-    workload: str, direction: str, case: str, sides: Mapping[str, Coder], n: int
-) -> dict[str, float]:
-    """Peak extra memory of one call, in bytes per symbol, of every side."""
-    if case not in MEMORY_CASES:
-        return {}
-    found = {}
-    for name in ["ours"] if FAST else sides:
-        peak = peak_bytes(workload, direction, case, name)
-        if peak is not None:
-            found[f"{name} memory B/{'B' if workload == 'bytes' else 'sym'}"] = peak / n
-    return found
-
-
 @pytest.mark.parametrize("case", CASES)
 def bench_symbols(race: Race, direction: str, case: str) -> None:
     m = message(case)
-    sides = {"ours": our_symbols(m), **symbol_peers(m)}
-    notes = {"lanes": rans.Decoder(sides["ours"].encode()).lanes}
-    notes |= memory_notes("symbols", direction, case, sides, m.symbols.size)
-    run(race, direction, sides, m.symbols, m.ideal_bytes, "sym", notes)
+    ours = our_symbols(m)
+    sides = {"ours": ours, **symbol_peers(m)}
+    lanes = rans.Decoder(ours.encode()).lanes
+    run(race, direction, sides, m.symbols, m.ideal_bytes, "sym", memory=case, lanes=lanes)
 
 
 @pytest.mark.usefixtures("several_threads")
@@ -129,24 +135,23 @@ def bench_symbols_threads(race: Race, direction: str, case: str) -> None:
         "torch_ans": torch_ans(m, streams=TORCH_ANS_STREAMS),
     }
     there = {name: side for name, side in sides.items() if side is not None}
-    run(race, direction, there, m.symbols, m.ideal_bytes, "sym", {"threads": N_THREADS})
+    run(race, direction, there, m.symbols, m.ideal_bytes, "sym", threads=N_THREADS)
 
 
-@pytest.mark.parametrize("segment", BYTE_SEGMENTS if SEGMENTS else ["whole"])
+@pytest.mark.parametrize("segment", BYTE_SEGMENTS if BYTE_SEGMENTED else ["whole"])
 @pytest.mark.parametrize("case", BYTE_CASES)
 def bench_bytes(race: Race, direction: str, case: str, segment: str) -> None:
     data = byte_data(case)
     sides = {"ours": our_bytes(data, BYTE_SEGMENTS.get(segment)), **byte_peers(data)}
-    notes = memory_notes("bytes", direction, case, sides, len(data))
-    run(race, direction, sides, data, entropy_bytes(data), "B", notes)
+    run(race, direction, sides, data, entropy_bytes(data), "B", memory=case)
 
 
 @pytest.mark.usefixtures("several_threads")
-@pytest.mark.parametrize("case", BYTE_CASES if SEVERAL else [])
+@pytest.mark.parametrize("case", BYTE_CASES if BYTE_SEGMENTED and SEVERAL else [])
 def bench_bytes_threads(race: Race, direction: str, case: str) -> None:
     data = byte_data(case)
     sides = {
         "ours": our_bytes(data, BYTE_SEGMENTS["1M"], N_THREADS),
         "ours, one thread": our_bytes(data, BYTE_SEGMENTS["1M"]),
     }
-    run(race, direction, sides, data, entropy_bytes(data), "B", {"threads": N_THREADS})
+    run(race, direction, sides, data, entropy_bytes(data), "B", threads=N_THREADS)

@@ -72,6 +72,7 @@ class Result:
     unit: str
     cold_cache: bool
     notes: dict[str, Any]
+    side_notes: dict[str, dict[str, float]]  # "ours" and peers: figures that each side has
 
     def line(self) -> str:
         """One readable line: our time and throughput, then the ratio to each peer."""
@@ -79,12 +80,13 @@ class Result:
         spread = (self.ours.quartile3_s - self.ours.quartile1_s) / self.ours.median_s
         text = f"{self.name}: {seconds_text(self.ours.median_s)} +-{50 * spread:.0f} %"
         text += f", {quantity_text(rate)}{self.unit}/s"
+        text += "".join(f", {note}" for note in _notes(self.side_notes.get("ours", {})))
         for peer, ratio in self.ratios.items():
             low, high = self.ratio_quartiles[peer]
-            text += f" | {ratio:.2f}x {peer} ({low:.2f}-{high:.2f}x"
-            text += f", {seconds_text(self.peers[peer].median_s)})"
-        for key, value in self.notes.items():
-            text += f" | {key} {value:.4g}" if isinstance(value, float) else f" | {key} {value}"
+            figures = [f"{low:.2f}-{high:.2f}x", seconds_text(self.peers[peer].median_s)]
+            figures += _notes(self.side_notes.get(peer, {}))
+            text += f" | {ratio:.2f}x {peer} ({', '.join(figures)})"
+        text += "".join(f" | {note}" for note in _notes(self.notes))
         return text
 
 
@@ -126,6 +128,7 @@ class Race:
         unit: str,
         cold_cache: bool = False,
         notes: Mapping[str, Any] | None = None,
+        side_notes: Mapping[str, Mapping[str, float]] | None = None,
     ) -> Result:
         """Check, then time `ours` and every peer alternately.
 
@@ -138,7 +141,8 @@ class Race:
             work: units of work in one call, for the throughput.
             unit: name of the unit, e.g. `sym` or `B`.
             cold_cache: evict the data caches before every call (one call a round).
-            notes: extra figures for the record, e.g. bits over the entropy.
+            notes: extra figures for the record, e.g. the entropy.
+            side_notes: figures of each side, by "ours" or the peer's name, e.g. its size.
 
         Returns:
             The medians, quartiles and ratios; also kept for the report and the JSON lines.
@@ -163,6 +167,7 @@ class Race:
             unit=unit,
             cold_cache=cold_cache,
             notes=dict(notes or {}),
+            side_notes={name: dict(figures) for name, figures in (side_notes or {}).items()},
         )
         self.results.append(result)
         self._benchmark.extra_info.update(asdict(result))
@@ -235,6 +240,10 @@ def _calls_per_round(run: Callable[[], Any]) -> int:
     while (total := _time(run, calls) * calls) < ROUND_SECONDS and calls < 1 << 20:
         calls = max(2 * calls, min(1 << 20, int(calls * 1.2 * ROUND_SECONDS / max(total, 1e-9))))
     return calls
+
+
+def _notes(notes: Mapping[str, Any]) -> list[str]:
+    return [f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in notes.items()]
 
 
 def seconds_text(value: float) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Peak memory of one call, beyond what the process already held: measured in a child process.
 
-`python -m benchmarks.memory symbols encode "mid 8M" ours` prints the bytes. The output of the call
+`python -m benchmarks.memory encode "mid 8M" ours` prints the bytes. The output of the call
 counts; its inputs and tables, made before, do not.
 """
 
@@ -18,13 +18,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def peak_bytes(workload: str, direction: str, case: str, side: str) -> int | None:
+def peak_bytes(direction: str, case: str, side: str) -> int | None:
     """Run one call of one side in a process of its own.
 
     Args:
-        workload: "symbols" (W2) or "bytes" (W1).
         direction: "encode" or "decode".
-        case: name of the message.
+        case: name of the message, of W1 or W2.
         side: "ours", or the name of a peer.
 
     Returns:
@@ -32,7 +31,7 @@ def peak_bytes(workload: str, direction: str, case: str, side: str) -> int | Non
     """
     if not Path("/proc/self/clear_refs").exists():
         return None
-    command = [sys.executable, "-m", "benchmarks.memory", workload, direction, case, side]
+    command = [sys.executable, "-m", "benchmarks.memory", direction, case, side]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1])
 
@@ -57,23 +56,23 @@ def measure(call: Callable[[], Any]) -> int:
     return peak
 
 
-def _call(workload: str, direction: str, case: str, side: str) -> Callable[[], Any]:
+def _call(direction: str, case: str, side: str) -> Callable[[], Any]:
     """Make the message, make every import by coding a small one, and return the call."""
     from benchmarks import rans_cases, rans_peers
 
-    def side_of(name: str) -> rans_cases.Coder:
-        if workload == "bytes":
+    def coder_of(name: str) -> rans_cases.Coder:
+        if name in rans_cases.BYTE_CASES:
             data = rans_cases.byte_data(name)
-            return (
-                rans_cases.our_bytes(data) if side == "ours" else rans_peers.byte_peers(data)[side]
-            )
-        m = rans_cases.message(name)
-        return rans_cases.our_symbols(m) if side == "ours" else rans_peers.symbol_peers(m)[side]
+            sides = {"ours": rans_cases.our_bytes(data), **rans_peers.byte_peers(data)}
+        else:
+            m = rans_cases.message(name)
+            sides = {"ours": rans_cases.our_symbols(m), **rans_peers.symbol_peers(m)}
+        return sides[side]
 
-    if workload == "symbols":
-        small = side_of(f"{case.split()[0]} 8K")
+    if case in rans_cases.CASES:
+        small = coder_of(rans_cases.CASES[0])
         small.decode(small.encode())
-    coder = side_of(case)
+    coder = coder_of(case)
     if direction == "encode":
         return coder.encode
     coded = coder.encode()
@@ -81,4 +80,4 @@ def _call(workload: str, direction: str, case: str, side: str) -> Callable[[], A
 
 
 if __name__ == "__main__":
-    print(measure(_call(*sys.argv[1:5])))
+    print(measure(_call(*sys.argv[1:4])))

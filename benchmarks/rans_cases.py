@@ -93,6 +93,7 @@ class Coder:
 
 # True once this build can cut a message into segments, and code them on several threads
 SEGMENTS = "segment_symbols" in inspect.signature(rans.Encoder).parameters
+BYTE_SEGMENTED = "segment_symbols" in inspect.signature(rans.encode_bytes).parameters
 
 
 def use_threads(n: int) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`glc bench NAME`: run the committed benchmarks, in a checkout."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,26 @@ def run(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="Such as rans, vq, gaussian or codec; or all.")
     ],
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads of the cases for several; 1 leaves them out. Default: all."),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option("-k", metavar="WORDS", help="Only cases so named, e.g. 'decode and mid'."),
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option(help="Small cases, few rounds: a smoke test, its times mean nothing.")
+    ] = False,
+    chart: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw a PNG or SVG chart (with matplotlib)."),
+    ] = None,
+    jsonl: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Append the figures as JSON lines.")
+    ] = None,
 ) -> None:
-    """Run one benchmark file of a checkout, or all."""
+    """Run one benchmark file of a checkout, or all, each case beside its peers."""
     from glc.errors import InvalidArgumentError, UnsupportedError
 
     folder = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -29,6 +48,21 @@ def run(
         raise InvalidArgumentError(
             f"bench: name: expected one of {', '.join([*names, 'all'])}, got {name!r}"
         )
+    if threads is not None and threads < 1:
+        raise InvalidArgumentError(f"bench: threads: expected at least 1, got {threads}")
+    if chart is not None and chart.suffix not in {".png", ".svg"}:
+        raise InvalidArgumentError(f"bench: chart: expected a .png or .svg file, got {chart}")
     target = folder if name == "all" else folder / f"bench_{name}.py"
     command = [sys.executable, "-m", "pytest", str(target), "--benchmark-only"]
-    raise typer.Exit(subprocess.run(command, cwd=folder.parent, check=False).returncode)
+    command += ["--glc-watch", "--benchmark-quiet", "--capture=no", "-qq", "--disable-warnings"]
+    command += ["-o", "console_output_style=classic", "-p", "no:cacheprovider"]
+    command += ["-k", only] if only else []
+    for option, path in (("--glc-chart", chart), ("--glc-jsonl", jsonl)):
+        command += [option, str(path.absolute())] if path is not None else []
+    environment = dict(os.environ)
+    if threads is not None:
+        environment["GLC_BENCH_THREADS"] = str(threads)
+    if fast:
+        environment["GLC_BENCH_FAST"] = "1"
+    done = subprocess.run(command, cwd=folder.parent, env=environment, check=False)
+    raise typer.Exit(done.returncode)
