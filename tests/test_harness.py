@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark harness: nothing is timed before it is right, and a ratio means what it says."""
 
+import importlib.util
+import io
 import json
+import sys
 import time
 
 import pytest
+from rich.console import Console
 
-from benchmarks import harness
+from benchmarks import harness, memory, progress, report
 from benchmarks.harness import Race, Timing
 
 
@@ -48,6 +52,37 @@ def test_the_ratio_is_peer_over_ours():
 
 
 @pytest.mark.usefixtures("quick")
+def test_quartiles_of_the_ratio_enclose_it():
+    result = race(lambda: 1, {"sleeper": lambda: time.sleep(0.002) or 1}, lambda ours, peers: None)
+    low, high = result.ratio_quartiles["sleeper"]
+    assert 10 < low <= high
+    assert f"{low:.2f}-{high:.2f}x" in result.line()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_slow_peer_sits_rounds_out(monkeypatch):
+    monkeypatch.setattr(harness, "SLOW_SECONDS", 0.001)
+    calls = []
+    slow = lambda: calls.append(time.sleep(0.002))  # noqa: E731
+    result = race(lambda: 1, {"slow": slow, "quick": lambda: 1}, lambda ours, peers: None)
+    assert result.ours.rounds == result.peers["quick"].rounds
+    assert result.peers["slow"].rounds == -(-result.ours.rounds // harness.SLOW_EVERY)
+    assert result.peers["slow"].calls_per_round == 1
+    assert len(calls) == 1 + result.peers["slow"].rounds  # the checked call warmed it up
+
+
+@pytest.mark.usefixtures("quick")
+def test_progress_is_told_between_rounds():
+    shares = []
+    result = Race(FakeBenchmark(), "case", [], on_round=shares.append)(
+        lambda: 1, {}, check=lambda ours, peers: None, work=1, unit="sym"
+    )
+    assert len(shares) == result.ours.rounds
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] <= shares[-1] <= 1
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_wrong_result_is_never_timed():
     bench = FakeBenchmark()
     results = []
@@ -70,6 +105,53 @@ def test_cold_cache_makes_one_call_a_round(monkeypatch):
     assert result.cold_cache
     assert result.ours.calls_per_round == 1
     assert result.peers["peer"].calls_per_round == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_figures_of_each_side_are_reported(tmp_path):
+    notes = {"ours": {"size %": 0.25}, "peer": {"size %": 1.5}}
+    result = race(
+        lambda: 1, {"peer": lambda: 1}, lambda ours, peers: None, side_notes=notes, notes={"n": 7}
+    )
+    assert "size %" in result.line()
+    console = Console(width=200, file=io.StringIO())
+    report.print_table([result], console)
+    report.draw_bars([result], console)
+    text = console.file.getvalue()
+    for piece in ("case", "n 7", "ours", "peer", "0.25", "1.5", "█"):
+        assert piece in text
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_chart_is_drawn_where_matplotlib_is(tmp_path, suffix):
+    result = race(lambda: 1, {"peer": lambda: 1}, lambda ours, peers: None)
+    path = tmp_path / "deep" / f"chart{suffix}"
+    drawn = report.draw_chart([result] * 5, path)
+    assert drawn == (importlib.util.find_spec("matplotlib") is not None)
+    assert path.exists() == drawn
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's peak memory")
+def test_peak_memory_is_that_of_the_call():
+    megabytes = 64
+    kept = bytearray(megabytes << 20)  # held before: does not count
+    peak = memory.measure(lambda: bytearray(b"x") * (megabytes << 20))
+    assert len(kept) <= peak < 1.25 * len(kept)
+
+
+def test_the_bar_counts_cases():
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    bar = progress.Bar(2, console)
+    bar.begin("first")
+    bar.advance(0.5)
+    bar.end()
+    bar.begin("second")
+    bar.end()
+    bar.close()
+    text = console.file.getvalue()
+    for piece in ("0/2", "1/2", "2/2", "first", "second"):
+        assert piece in text
 
 
 def test_quartiles_of_one_and_of_many():

@@ -11,6 +11,8 @@ import typer
 
 __all__ = ["run"]
 
+_NO_CASE = 5  # pytest's exit code when it has selected nothing
+
 
 def run(
     name: Annotated[
@@ -65,4 +67,6 @@ def run(
     if fast:
         environment["GLC_BENCH_FAST"] = "1"
     done = subprocess.run(command, cwd=folder.parent, env=environment, check=False)
+    if done.returncode == _NO_CASE:
+        raise InvalidArgumentError(f"bench: -k: no case of {name} matches {only!r}")
     raise typer.Exit(done.returncode)

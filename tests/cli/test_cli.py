@@ -268,8 +268,39 @@ def test_train_with_a_wrong_setting(tmp_path: Path) -> None:
     assert_refused(CliRunner().invoke(app, ["train", "stage1", str(config)]), "no_such_setting")
 
 
-def test_bench_unknown_name() -> None:
-    assert_refused(CliRunner().invoke(app, ["bench", "nothing"]), "bench")
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["nothing"], "name"),
+        (["rans", "--threads", "0"], "threads"),
+        (["rans", "--chart", "chart.txt"], "chart"),
+    ],
+)
+def test_bench_bad_requests(arguments: list[str], word: str) -> None:
+    assert_refused(CliRunner().invoke(app, ["bench", *arguments]), word)
+
+
+def test_bench(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """One short race: the table and the bars on stdout, the same figures in the file."""
+    figures = tmp_path / "figures.jsonl"
+    options = ["--fast", "--threads", "1", "-k", "symbols and decode-low and 8K"]
+    result = CliRunner().invoke(app, ["bench", "rans", *options, "--jsonl", str(figures)])
+    out, error = capfd.readouterr()
+    assert result.exit_code == 0, out + error
+    environment, race = [json.loads(row) for row in figures.read_text().splitlines()]
+    assert environment["environment"]["fast_mode"]
+    assert race["name"] == "rans.symbols[decode-low 8K]"
+    assert race["side_notes"]["ours"]["size over ideal %"] < 2
+    assert out.count(race["name"]) == 2
+    assert "█" in out
+    for peer in race["ratios"]:
+        assert out.count(peer) >= 2
+    assert "1 passed" not in out  # pytest's own report made way
+
+
+def test_bench_without_a_matching_case() -> None:
+    result = CliRunner().invoke(app, ["bench", "vq", "--fast", "-k", "no_such_case"])
+    assert_refused(result, "no_such_case")
 
 
 def test_doctor() -> None:
