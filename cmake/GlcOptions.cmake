@@ -10,6 +10,7 @@ endif()
 
 option(GLC_PYTHON "Build the Python module glc._core" OFF)
 option(GLC_TESTS "Build the native tests" ${GLC_TOP_LEVEL})
+option(GLC_BENCHMARKS "Build the native benchmarks" OFF)
 option(GLC_FUZZ "Build the fuzz targets and instrument the core for them (clang)" OFF)
 option(GLC_WERROR "Treat warnings in our code as errors" ${GLC_TOP_LEVEL})
 set(GLC_CUDA "AUTO" CACHE STRING "CUDA kernels: AUTO (when a toolkit is found), ON (required), OFF")
