@@ -10,15 +10,9 @@ except in the cases named `threads`, where our own single thread is among the pe
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
 import pytest
 
-from benchmarks.harness import FAST, Race
-from benchmarks.memory import peak_bytes
+from benchmarks.harness import Race
 from benchmarks.rans_cases import (
     BYTE_CASES,
     BYTE_SEGMENTED,
@@ -27,25 +21,22 @@ from benchmarks.rans_cases import (
     N_THREADS,
     SEGMENT_SYMBOLS,
     SEGMENTS,
-    Coder,
     byte_data,
     entropy_bytes,
     message,
     our_bytes,
     our_symbols,
 )
-from benchmarks.rans_peers import TORCH_ANS_STREAMS, absent, byte_peers, symbol_peers, torch_ans
+from benchmarks.rans_peers import TORCH_ANS_STREAMS, byte_peers, symbol_peers, torch_ans
+from benchmarks.rans_race import run
 from glc import rans
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.parametrize("direction", ["encode", "decode"]),
+]
 
-MEMORY_CASES = ("mid 8M", "3.5 bit")  # a process of its own for each coder: not for every case
 SEVERAL = SEGMENTS and N_THREADS > 1
-
-
-@pytest.fixture(params=["encode", "decode"])
-def direction(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 @pytest.fixture
@@ -53,67 +44,6 @@ def several_threads(one_thread: None) -> None:
     import torch
 
     torch.set_num_threads(N_THREADS)  # one_thread restores what was before
-
-
-def run(
-    race: Race,
-    direction: str,
-    sides: Mapping[str, Coder],
-    expected: Any,
-    ideal: float,
-    unit: str,
-    *,
-    memory: str | None = None,
-    **notes: Any,
-) -> None:
-    """Race "ours" against the other sides.
-
-    Args:
-        race: the fixture.
-        direction: "encode" or "decode".
-        sides: the coders of one message.
-        expected: what they have to decode, symbols or bytes.
-        ideal: bytes that the message is worth.
-        unit: of the symbols, for the report.
-        memory: name of the message, where its peak memory is to be measured as well.
-        notes: for the record.
-    """
-    coded = {name: side.encode() for name, side in sides.items()}
-    n = as_array(expected).size
-    figures = {
-        name: {"size over ideal %": 100 * (side.size(coded[name]) / ideal - 1)}
-        for name, side in sides.items()
-    }
-    if memory in MEMORY_CASES:
-        for name in ["ours"] if FAST else sides:
-            peak = peak_bytes(direction, memory, name)
-            if peak is not None:
-                figures[name][f"memory B/{unit}"] = peak / n
-    if direction == "encode":
-        calls = {name: side.encode for name, side in sides.items()}
-    else:
-        calls = {name: functools.partial(s.decode, coded[name]) for name, s in sides.items()}
-
-    def check(mine: Any, others: Mapping[str, Any]) -> None:
-        for name, result in {"ours": mine, **others}.items():
-            decoded = sides[name].decode(result) if direction == "encode" else result
-            assert np.array_equal(as_array(decoded), as_array(expected)), f"{name} is wrong"
-
-    if missing := absent():
-        notes["not installed"] = missing
-    race(
-        calls.pop("ours"),
-        calls,
-        check=check,
-        work=n,
-        unit=unit,
-        notes={f"bits/{unit}": 8 * ideal / n, **notes},
-        side_notes=figures,
-    )
-
-
-def as_array(values: Any) -> np.ndarray:
-    return np.frombuffer(values, np.uint8) if isinstance(values, bytes) else np.asarray(values)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -104,7 +104,14 @@ def _compressai(m: Message) -> Coder | None:
 
 
 def torch_ans(
-    m: Message, *, interleaves: int = 4, inverse_bits: int | None = 8, streams: int = 1
+    m: Message,
+    *,
+    impl: str = "rans64",
+    bits: int = _PEER_BITS,
+    interleaves: int = 4,
+    inverse_bits: int | None = 8,
+    streams: int = 1,
+    device: str = "cpu",
 ) -> Coder | None:
     """Code m with torch_ans, on as many threads as torch has; None where it is not installed.
 
@@ -117,25 +124,24 @@ def torch_ans(
     from torch_ans.utils import TorchANSInterface, build_cdf_with_inverse_table
 
     coder = TorchANSInterface(
-        impl="rans64",
+        impl=impl,
         num_parallel_states=streams,
         num_interleaves=interleaves,
         inverse_cdf_precision=inverse_bits,
-        freq_precision=_PEER_BITS,
+        freq_precision=bits,
+        device=device,
     )
-    rows, n_bins, offsets = _rows()
+    rows, n_bins, offsets = _rows(bits)
     cdfs = [torch.from_numpy(row) for row in rows]
     if inverse_bits is not None:  # a row's lookup table follows that row
-        cdfs = [
-            build_cdf_with_inverse_table(cdf[None], _PEER_BITS, inverse_bits)[0] for cdf in cdfs
-        ]
+        cdfs = [build_cdf_with_inverse_table(cdf[None], bits, inverse_bits)[0] for cdf in cdfs]
     padded = torch.nn.utils.rnn.pad_sequence(cdfs, batch_first=True)
     coder.set_cdfs(padded, torch.from_numpy(n_bins + 1), torch.from_numpy(offsets.copy()))
-    symbols = torch.from_numpy(m.symbols)
-    indexes = torch.from_numpy(m.rows.astype(np.int32))  # int32 is its only type
+    symbols = torch.from_numpy(m.symbols).to(device)
+    indexes = torch.from_numpy(m.rows.astype(np.int32)).to(device)  # int32 is its only type
     return Coder(
         lambda: coder.encode_with_indexes(symbols, indexes),
-        lambda data: coder.decode_with_indexes(data, indexes).numpy(),
+        lambda data: coder.decode_with_indexes(data, indexes),
     )
 
 
@@ -159,9 +165,9 @@ def _constriction(m: Message) -> Coder | None:
 
 
 @functools.cache
-def _rows() -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """Cdf of each row at 16 bits, int32 [n_bins + 1]; n_bins and offsets, int32 [rows]."""
-    made = rans.TableSet.from_gaussian(scale_table(), bits=_PEER_BITS)
+def _rows(bits: int = _PEER_BITS) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Cdf of each row, int32 [n_bins + 1]; n_bins and offsets, int32 [rows]."""
+    made = rans.TableSet.from_gaussian(scale_table(), bits=bits)
     freqs, n_bins, offsets = made.arrays()
     split = np.split(freqs, np.cumsum(n_bins)[:-1])
     return [np.append(0, np.cumsum(row)).astype(np.int32) for row in split], n_bins, offsets
