@@ -283,13 +283,13 @@ def test_bench_bad_requests(arguments: list[str], word: str) -> None:
 def test_bench(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """One short race: the table and the bars on stdout, the same figures in the file."""
     figures = tmp_path / "figures.jsonl"
-    options = ["--fast", "--threads", "1", "-k", "symbols and decode-low and 8K"]
+    options = ["--fast", "--threads", "1", "-k", "symbols and low and 8K and decode"]
     result = CliRunner().invoke(app, ["bench", "rans", *options, "--jsonl", str(figures)])
     out, error = capfd.readouterr()
     assert result.exit_code == 0, out + error
     environment, race = [json.loads(row) for row in figures.read_text().splitlines()]
     assert environment["environment"]["fast_mode"]
-    assert race["name"] == "rans.symbols[decode-low 8K]"
+    assert race["name"] == "rans.symbols[low 8K-decode]"
     assert race["side_notes"]["ours"]["size over ideal %"] < 2
     assert out.count(race["name"]) == 2
     assert "█" in out
