@@ -67,10 +67,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def pytest_report_teststatus(
     report: pytest.TestReport, config: pytest.Config
 ) -> tuple[str, str, str] | None:
-    """Print no dots into the bar; failures are reported in full at the end."""
-    if not config.getoption("--glc-watch"):
+    """Print no letters into the bar; failures are reported in full at the end."""
+    if not config.getoption("--glc-watch") or report.failed:
         return None
-    return ("passed" if report.when == "call" else "", "", "") if report.passed else None
+    return report.outcome if report.skipped or report.when == "call" else "", "", ""
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -3,7 +3,8 @@
 
 A single timing on a shared machine says little; a ratio of calls made in turn says a lot. So a race
 checks the result first, warms both sides up, then calls ours and each peer alternately, many rounds
-in a new order each, and reports medians, interquartile ranges and ratios. A peer that takes long
+in a new order each, and reports medians and interquartile ranges of the times, and of the ratios
+within a round, which a busy neighbour disturbs less. A peer that takes long
 sits out two rounds of three. pytest-benchmark is the entry (`pytest benchmarks --benchmark-only`)
 and prints its own table of our side as well.
 """
@@ -66,8 +67,8 @@ class Result:
     name: str
     ours: Timing
     peers: dict[str, Timing]
-    ratios: dict[str, float]  # peer median / our median: above 1, ours is faster
-    ratio_quartiles: dict[str, tuple[float, float]]  # of the ratios within one round
+    ratios: dict[str, float]  # peer / ours within a round, median: above 1, ours is faster
+    ratio_quartiles: dict[str, tuple[float, float]]
     work: float  # units of work per call
     unit: str
     cold_cache: bool
@@ -157,12 +158,13 @@ class Race:
 
         timings = {name: Timing.of(side.seconds, side.calls) for name, side in sides.items()}
         mine = timings.pop("ours")
+        ratios = {name: Timing.of(sides[name].ratios(sides["ours"]), 1) for name in peers}
         result = Result(
             name=self._name,
             ours=mine,
             peers=timings,
-            ratios={name: peer.median_s / mine.median_s for name, peer in timings.items()},
-            ratio_quartiles={name: sides[name].ratio_quartiles(sides["ours"]) for name in peers},
+            ratios={name: ratio.median_s for name, ratio in ratios.items()},
+            ratio_quartiles={name: (r.quartile1_s, r.quartile3_s) for name, r in ratios.items()},
             work=work,
             unit=unit,
             cold_cache=cold_cache,
@@ -220,11 +222,10 @@ class _Side:
         elif not one_call:
             self.calls = _calls_per_round(self.run)
 
-    def ratio_quartiles(self, ours: _Side) -> tuple[float, float]:
-        shared = self.round_of.keys() & ours.round_of.keys()  # round 0 is always there
-        ratios = [self.round_of[i] / ours.round_of[i] for i in shared]
-        summary = Timing.of(ratios, 1)
-        return summary.quartile1_s, summary.quartile3_s
+    def ratios(self, ours: _Side) -> list[float]:
+        """Our speed over this side's, of every round that both took part in; round 0 is one."""
+        shared = self.round_of.keys() & ours.round_of.keys()
+        return [self.round_of[i] / ours.round_of[i] for i in sorted(shared)]
 
 
 def _time(run: Callable[[], Any], calls: int) -> float:

@@ -22,8 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.rans_cases import Coder, Message, scale_table
-from glc import rans
+from benchmarks.rans_cases import Coder, Message, tables
 
 __all__ = ["TORCH_ANS_STREAMS", "absent", "byte_peers", "symbol_peers", "torch_ans"]
 
@@ -167,8 +166,7 @@ def _constriction(m: Message) -> Coder | None:
 @functools.cache
 def _rows(bits: int = _PEER_BITS) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Cdf of each row, int32 [n_bins + 1]; n_bins and offsets, int32 [rows]."""
-    made = rans.TableSet.from_gaussian(scale_table(), bits=bits)
-    freqs, n_bins, offsets = made.arrays()
+    freqs, n_bins, offsets = tables(bits).arrays()
     split = np.split(freqs, np.cumsum(n_bins)[:-1])
     return [np.append(0, np.cumsum(row)).astype(np.int32) for row in split], n_bins, offsets
 

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of a session for people: a table, and a chart of the throughputs.
 
+`python -m benchmarks.report figures.jsonl` prints what `--glc-jsonl` or `glc bench --jsonl` kept as
+Markdown, for docs/performance.md.
+
 The chart is drawn into a PNG or SVG file by matplotlib where that is installed and a file is asked
 for, else as bars in the terminal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import sys
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -15,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.harness import Result, quantity_text, seconds_text
+from benchmarks.harness import Result, Timing, quantity_text, seconds_text
 
 __all__ = ["draw_bars", "draw_chart", "print_table"]
 
@@ -57,7 +62,7 @@ def _side_cells(result: Result, name: str, columns: Sequence[str]) -> list[str]:
         low, high = result.ratio_quartiles[name]
         cells += [f"{result.ratios[name]:.2f}x", f"{low:.2f}-{high:.2f}x"]
     figures = result.side_notes.get(name, {})
-    return cells + [f"{figures[key]:.3g}" if key in figures else "" for key in columns]
+    return cells + [f"{figures[key]:.3f}" if key in figures else "" for key in columns]
 
 
 def throughputs(result: Result) -> dict[str, float]:
@@ -118,3 +123,40 @@ def _scale(value: float) -> tuple[float, str]:
         if value >= scale:
             return scale, prefix
     return 1.0, ""
+
+
+def markdown(results: Sequence[Result]) -> Iterator[str]:
+    """Write a table row per race, with every peer's ratio and quartiles."""
+    yield "| case | time | throughput | against the peers (quartiles) | size over ideal |"
+    yield "|---|--:|--:|---|--:|"
+    for result in results:
+        peers = "; ".join(
+            f"**{ratio:.2f}x** {name} ({low:.2f}-{high:.2f})"
+            for name, ratio in result.ratios.items()
+            for low, high in [result.ratio_quartiles[name]]
+        )
+        over = result.side_notes.get("ours", {}).get("size over ideal %")
+        cells = [
+            f"`{result.name}`",
+            seconds_text(result.ours.median_s),
+            f"{quantity_text(result.work / result.ours.median_s)}{result.unit}/s",
+            peers,
+            "" if over is None else f"{over:+.3f} %",
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def read_json_lines(path: Path) -> list[Result]:
+    """Read what `harness.write_json_lines` wrote; lines about the machine are left out."""
+    results = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        fields = json.loads(line)
+        if "environment" not in fields:
+            fields["ours"] = Timing(**fields["ours"])
+            fields["peers"] = {name: Timing(**timing) for name, timing in fields["peers"].items()}
+            results.append(Result(**fields))
+    return results
+
+
+if __name__ == "__main__":
+    print(*markdown(read_json_lines(Path(sys.argv[1]))), sep="\n")

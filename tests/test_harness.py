@@ -118,6 +118,12 @@ def test_figures_of_each_side_are_reported(tmp_path):
     report.print_table([result], console)
     report.draw_bars([result], console)
     text = console.file.getvalue()
+    path = tmp_path / "out.jsonl"
+    harness.write_json_lines(path, [result])
+    assert report.read_json_lines(path)[0].line() == result.line()
+    head, _, row = report.markdown(report.read_json_lines(path))
+    assert head.count("|") == row.count("|")
+    assert f"**{result.ratios['peer']:.2f}x** peer" in row
     for piece in ("case", "n 7", "ours", "peer", "0.25", "1.5", "█"):
         assert piece in text
 
