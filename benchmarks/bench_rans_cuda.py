@@ -18,7 +18,7 @@ import torch
 from benchmarks.harness import FAST, Race
 from benchmarks.rans_cases import (
     BYTE_CASES,
-    SEGMENT_SYMBOLS,
+    N_THREADS,
     Coder,
     Message,
     byte_data,
@@ -38,7 +38,8 @@ pytestmark = [
 
 COPIES = 1 if FAST else 8  # of a CPU message: 64 M symbols, 128 MiB
 TORCH_ANS_STREAMS = 4096
-SMALL_SEGMENTS = 8192  # symbols: enough segments for every warp
+SEGMENT_SYMBOLS = 8192  # enough segments for every warp
+SEGMENT_BYTES = 1 << 16
 
 
 def waiting(coder: Coder) -> Coder:
@@ -79,10 +80,10 @@ def bench_symbols(race: Race, direction: str, level: str) -> None:
     symbols, rows = torch.from_numpy(m.symbols).cuda(), torch.from_numpy(m.rows).cuda()
     sides = {
         "ours": Coder(
-            lambda: coder.encode(symbols, rows, m.tables, segment_symbols=SMALL_SEGMENTS),
+            lambda: coder.encode(symbols, rows, m.tables, segment_symbols=SEGMENT_SYMBOLS),
             lambda data: coder.decode(data, rows, m.tables),
         ),
-        "ours, CPU": our_symbols(m, SEGMENT_SYMBOLS),
+        "ours, CPU": our_symbols(m, N_THREADS),
         "torch_ans": torch_ans(
             m,
             impl="rans32_16",
@@ -104,10 +105,10 @@ def bench_bytes(race: Race, direction: str, case: str) -> None:
     tensor = torch.frombuffer(bytearray(data), dtype=torch.uint8).cuda()
     sides = {
         "ours": Coder(
-            lambda: coder.encode_bytes(tensor, segment_symbols=SEGMENT_SYMBOLS),
+            lambda: coder.encode_bytes(tensor, SEGMENT_BYTES),
             lambda coded: coder.decode_bytes(coded),
         ),
-        "ours, CPU": our_bytes(data, SEGMENT_SYMBOLS),
+        "ours, CPU": our_bytes(data, threads=N_THREADS),
         "nvcomp ANS": nvcomp_ans(tensor),
     }
     there = {name: waiting(side) for name, side in sides.items() if side is not None}

@@ -26,7 +26,6 @@ from glc import rans
 N_SCALES = 64
 N_THREADS = int(os.environ.get("GLC_BENCH_THREADS") or os.cpu_count() or 1)
 OUR_BITS = 14  # precision of our tables, the default
-SEGMENT_SYMBOLS = 1 << 16  # where a message is cut for several threads
 
 # scales are log-uniform between these
 _SCALES = {"low": (0.11, 0.5), "mid": (0.2, 4.0), "high": (2.0, 30.0)}
@@ -92,28 +91,24 @@ class Coder:
     size: Callable[[Any], int] = len  # bytes of what encode() returned
 
 
-# True once this build can cut a message into segments, and code them on several threads
-SEGMENTS = "segment_symbols" in inspect.signature(rans.Encoder).parameters
-BYTE_SEGMENTED = "segment_symbols" in inspect.signature(rans.encode_bytes).parameters
+# what encode_bytes calls its option, once this build cuts into segments and has threads for them
+_SEGMENTS = next((n for n in inspect.signature(rans.encode_bytes).parameters if "segment" in n), "")
+SEGMENTS = _SEGMENTS != ""
 
 
 def use_threads(n: int) -> None:
     """Let our coder use n threads, where this build can use more than one."""
-    for owner, name in ((rans, "set_threads"), (glc, "set_num_threads")):
-        if (setter := getattr(owner, name, None)) is not None:
-            setter(n)
-            return
+    setter = getattr(glc, "set_threads", None) or getattr(rans, "set_threads", None)
+    if setter is not None:
+        setter(n)
 
 
-def our_symbols(m: Message, segment_symbols: int | None = None, threads: int = 1) -> Coder:
+def our_symbols(m: Message, threads: int = 1) -> Coder:
     """Our side of W2."""
-    options: dict[str, Any] = {"segment_symbols": segment_symbols} if segment_symbols else {}
 
     def encode() -> bytes:
         use_threads(threads)
-        encoder = rans.Encoder(**options)
-        encoder.push(m.symbols, m.rows, m.tables)
-        return encoder.finish()
+        return rans.encode(m.symbols, m.rows, m.tables)
 
     def decode(stream: bytes) -> np.ndarray:
         use_threads(threads)
@@ -122,9 +117,9 @@ def our_symbols(m: Message, segment_symbols: int | None = None, threads: int = 1
     return Coder(encode, decode)
 
 
-def our_bytes(data: bytes, segment_symbols: int | None = None, threads: int = 1) -> Coder:
+def our_bytes(data: bytes, segment_bytes: int | None = None, threads: int = 1) -> Coder:
     """Our side of W1."""
-    options: dict[str, Any] = {"segment_symbols": segment_symbols} if segment_symbols else {}
+    options: dict[str, Any] = {_SEGMENTS: segment_bytes} if segment_bytes else {}
 
     def encode() -> bytes:
         use_threads(threads)
