@@ -28,6 +28,9 @@ from typing import Any
 __all__ = ["Race", "Result", "Timing", "environment", "quantity_text", "seconds_text"]
 
 FAST = os.environ.get("GLC_BENCH_FAST", "") not in {"", "0"}
+# On a machine that is busy with other work the CPU time of this process, all threads together, says
+# more than the clock on the wall: GLC_BENCH_CLOCK=cpu. Races of several threads keep the latter.
+CPU_CLOCK = os.environ.get("GLC_BENCH_CLOCK", "wall") == "cpu"
 
 # A round has to last long enough for the clock, and a race for its quartiles to mean something.
 ROUND_SECONDS = 0.0005 if FAST else 0.005
@@ -72,6 +75,7 @@ class Result:
     work: float  # units of work per call
     unit: str
     cold_cache: bool
+    clock: str  # wall or cpu
     notes: dict[str, Any]
     side_notes: dict[str, dict[str, float]]  # "ours" and peers: figures that each side has
 
@@ -128,6 +132,7 @@ class Race:
         work: float,
         unit: str,
         cold_cache: bool = False,
+        threads: bool = False,
         notes: Mapping[str, Any] | None = None,
         side_notes: Mapping[str, Mapping[str, float]] | None = None,
     ) -> Result:
@@ -142,13 +147,15 @@ class Race:
             work: units of work in one call, for the throughput.
             unit: name of the unit, e.g. `sym` or `B`.
             cold_cache: evict the data caches before every call (one call a round).
+            threads: a side uses several threads, so take the wall clock in any case.
             notes: extra figures for the record, e.g. the entropy.
             side_notes: figures of each side, by "ours" or the peer's name, e.g. its size.
 
         Returns:
             The medians, quartiles and ratios; also kept for the report and the JSON lines.
         """
-        sides = {"ours": _Side(ours), **{name: _Side(run) for name, run in peers.items()}}
+        clock = time.process_time if CPU_CLOCK and not threads else time.perf_counter
+        sides = {name: _Side(run, clock) for name, run in {"ours": ours, **peers}.items()}
         outcomes = {name: side.first_call() for name, side in sides.items()}
         check(outcomes["ours"], {name: outcomes[name] for name in peers})
         del outcomes
@@ -168,6 +175,7 @@ class Race:
             work=work,
             unit=unit,
             cold_cache=cold_cache,
+            clock="wall" if clock is time.perf_counter else "cpu",
             notes=dict(notes or {}),
             side_notes={name: dict(figures) for name, figures in (side_notes or {}).items()},
         )
@@ -192,7 +200,7 @@ class Race:
                 if n_done % side.every == 0:
                     if evict is not None:
                         evict[:] = bytes(len(evict))
-                    side.round_of[n_done] = _time(side.run, side.calls)
+                    side.round_of[n_done] = side.time(side.calls)
 
 
 @dataclass
@@ -200,6 +208,7 @@ class _Side:
     """One contestant: how it is called, and what its rounds took."""
 
     run: Callable[[], Any]
+    clock: Callable[[], float]
     calls: int = 1  # a round
     every: int = 1  # rounds from one participation to the next
     first_s: float = 0.0
@@ -211,36 +220,34 @@ class _Side:
 
     def first_call(self) -> Any:
         """Make the call whose result is checked; it also tells slow sides from quick ones."""
-        begin = time.perf_counter()
+        begin = self.clock()
         outcome = self.run()
-        self.first_s = time.perf_counter() - begin
+        self.first_s = self.clock() - begin
         return outcome
+
+    def time(self, calls: int) -> float:
+        begin = self.clock()
+        for _ in range(calls):
+            self.run()
+        return (self.clock() - begin) / calls
 
     def calibrate(self, *, one_call: bool) -> None:
         if self.first_s > SLOW_SECONDS:
             self.every = SLOW_EVERY
         elif not one_call:
-            self.calls = _calls_per_round(self.run)
+            self._fill_round()
+
+    def _fill_round(self) -> None:
+        """Find, while warming up, how many calls fill a round."""
+        n = 1
+        while (total := self.time(n) * n) < ROUND_SECONDS and n < 1 << 20:
+            n = max(2 * n, min(1 << 20, int(n * 1.2 * ROUND_SECONDS / max(total, 1e-9))))
+        self.calls = n
 
     def ratios(self, ours: _Side) -> list[float]:
         """Our speed over this side's, of every round that both took part in; round 0 is one."""
         shared = self.round_of.keys() & ours.round_of.keys()
         return [self.round_of[i] / ours.round_of[i] for i in sorted(shared)]
-
-
-def _time(run: Callable[[], Any], calls: int) -> float:
-    begin = time.perf_counter()
-    for _ in range(calls):
-        run()
-    return (time.perf_counter() - begin) / calls
-
-
-def _calls_per_round(run: Callable[[], Any]) -> int:
-    """Find, while warming up, how many calls fill a round."""
-    calls = 1
-    while (total := _time(run, calls) * calls) < ROUND_SECONDS and calls < 1 << 20:
-        calls = max(2 * calls, min(1 << 20, int(calls * 1.2 * ROUND_SECONDS / max(total, 1e-9))))
-    return calls
 
 
 def _notes(notes: Mapping[str, Any]) -> list[str]:

@@ -71,6 +71,7 @@ def run(
         check=check,
         work=n,
         unit=unit,
+        threads="threads" in notes,
         notes={f"bits/{unit}": 8 * ideal / n, **notes},
         side_notes=figures,
     )

@@ -72,6 +72,18 @@ def test_a_slow_peer_sits_rounds_out(monkeypatch):
 
 
 @pytest.mark.usefixtures("quick")
+def test_the_cpu_clock_does_not_count_sleep(monkeypatch):
+    monkeypatch.setattr(harness, "CPU_CLOCK", True)
+    nap = lambda: time.sleep(0.005)  # noqa: E731
+    asleep = race(nap, {}, lambda ours, peers: None)
+    assert asleep.clock == "cpu"
+    assert asleep.ours.median_s < 0.0025
+    awake = race(nap, {}, lambda ours, peers: None, threads=True)
+    assert awake.clock == "wall"
+    assert awake.ours.median_s >= 0.005
+
+
+@pytest.mark.usefixtures("quick")
 def test_progress_is_told_between_rounds():
     shares = []
     result = Race(FakeBenchmark(), "case", [], on_round=shares.append)(

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Times functions in turn, many rounds in a new order each, and prints medians and ratios: what
-// benchmarks/harness.py does for Python.
+// Times functions in turn, many rounds in a new order each, and prints medians of the times and of
+// the ratios within a round: what benchmarks/harness.py does for Python.
 #pragma once
 
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdio>
+#include <ctime>
 #include <functional>
 #include <numeric>
 #include <random>
@@ -22,17 +23,23 @@ struct Side {
   double over_ideal = 0;  ///< Size over the ideal, in per cent.
 };
 
-/// How long a race lasts: the least that a round takes, and the rounds.
+/// How long a race lasts, and what it counts.
 struct Pace {
-  double round_seconds = 0.005;
+  double round_seconds = 0.005;  ///< The least that a round takes.
   int rounds = 41;
+  bool cpu = false;  ///< The CPU time of the process, not the time on the wall.
 };
 
-inline double seconds(const std::function<void()>& run, int calls) {
-  const auto begin = std::chrono::steady_clock::now();
+inline double now(bool cpu) {
+  if (cpu) return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// Seconds per call.
+inline double seconds(const std::function<void()>& run, int calls, bool cpu) {
+  const double begin = now(cpu);
   for (int i = 0; i < calls; ++i) run();
-  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-  return taken.count() / calls;
+  return (now(cpu) - begin) / calls;
 }
 
 /// The value below which a share of the values lies. values not empty.
@@ -61,7 +68,8 @@ inline void race(const std::string& name,
   std::vector<int> calls;
   for (const Side& side : sides) {
     side.run();  // warm
-    calls.push_back(std::max(1, static_cast<int>(pace.round_seconds / seconds(side.run, 1))));
+    calls.push_back(std::max(
+        1, static_cast<int>(pace.round_seconds / std::max(1e-9, seconds(side.run, 1, false)))));
   }
   std::vector<std::vector<double>> taken(sides.size());
   std::vector<std::size_t> order(sides.size());
@@ -69,9 +77,8 @@ inline void race(const std::string& name,
   std::mt19937 random(0);
   for (int round = 0; round < pace.rounds; ++round) {
     std::shuffle(order.begin(), order.end(), random);
-    for (const std::size_t i : order) taken[i].push_back(seconds(sides[i].run, calls[i]));
+    for (const std::size_t i : order) taken[i].push_back(seconds(sides[i].run, calls[i], pace.cpu));
   }
-  const double ours = quantile(taken[0], 0.5);
   for (std::size_t i = 0; i < sides.size(); ++i) {
     std::vector<double> ratios;
     for (std::size_t j = 0; j < taken[i].size(); ++j) ratios.push_back(taken[i][j] / taken[0][j]);
@@ -81,7 +88,7 @@ inline void race(const std::string& name,
                 sides[i].name.c_str(),
                 1e6 * median,
                 static_cast<double>(work) / median / 1e6,
-                median / ours,
+                quantile(ratios, 0.5),
                 quantile(ratios, 0.25),
                 quantile(ratios, 0.75),
                 sides[i].over_ideal);
