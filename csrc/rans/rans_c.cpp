@@ -40,9 +40,13 @@ using glc::rans::TableSet;
 
 // An escape number has at most 34 binary digits, 67 bits in Elias-gamma form.
 constexpr std::size_t kMaxEscapeBits = 67;
-constexpr std::size_t kMaxHeadBytes = 32;     // descriptors, counts, the escape section's length
-constexpr std::size_t kMaxSegmentBytes = 12;  // its end, padding of escapes and of the segment
-
+constexpr std::size_t kMaxHeadBytes =
+    64;  // descriptors, counts, the escape section's length; slack
+// A segment's states, its end, padding of escapes and of the segment; slack of the encoder.
+constexpr std::size_t kMaxSegmentBytes = 4 * glc::rans::kMaxLanes + 48;
+// What nobody asked for has at least this many symbols, the last of a push apart: it aims at 64 KiB
+// of at most 11 bytes each.
+constexpr std::size_t kMinDefaultSegment = 4096;
 constexpr std::size_t kMaxVarintBytes = 10;
 
 char* last_error_buffer() noexcept {
@@ -71,8 +75,8 @@ glc_rans_status guarded(Body body) noexcept {
     return failed(GLC_RANS_CUDA_ERROR, error.what());
   } catch (const std::bad_alloc&) {
     return failed(GLC_RANS_OUT_OF_MEMORY, "rans: out of memory");
-  } catch (const std::length_error&) {  // a container asked for more than its type can hold
-    return failed(GLC_RANS_OUT_OF_MEMORY, "rans: out of memory");
+  } catch (const std::length_error& error) {  // more than a container can hold
+    return failed(GLC_RANS_OUT_OF_MEMORY, error.what());
   } catch (const std::exception& error) {
     return failed(GLC_RANS_INTERNAL_ERROR, error.what());
   } catch (...) {
@@ -100,15 +104,16 @@ std::span<T> array(T* data, std::size_t n, const char* name) {
 }
 
 Rows rows_of(const glc_rans_rows& rows, std::size_t n) {
+  const auto each = [&]<class T>(T) { return array(static_cast<const T*>(rows.data), n, "rows"); };
   switch (rows.type) {
     case GLC_RANS_ROWS_ONE:
       return {rows.row};
     case GLC_RANS_ROWS_UINT8:
-      return {array(static_cast<const std::uint8_t*>(rows.data), n, "rows")};
+      return {each(std::uint8_t{})};
     case GLC_RANS_ROWS_UINT16:
-      return {array(static_cast<const std::uint16_t*>(rows.data), n, "rows")};
+      return {each(std::uint16_t{})};
     case GLC_RANS_ROWS_INT32:
-      return {array(static_cast<const std::int32_t*>(rows.data), n, "rows")};
+      return {each(std::int32_t{})};
     default:
       throw InvalidArgument("rans: rows: expected a type 0..3, got " + std::to_string(rows.type));
   }
@@ -128,10 +133,16 @@ void destroy(Handle* handle) noexcept {
   const std::unique_ptr<Handle> owned(handle);
 }
 
-Encoder make_encoder(std::int32_t lanes, std::size_t segment_symbols) {
-  if (segment_symbols != 0) {
-    throw glc::Unsupported("rans: segment_symbols: expected 0 in this version");
+/// Throws unless segments are left to the library or declined.
+void check_segments(std::size_t n, const char* name) {
+  if (n != 0 && n != GLC_RANS_NO_SEGMENTS) {
+    throw glc::Unsupported("rans: " + std::string(name) +
+                           ": expected 0 or GLC_RANS_NO_SEGMENTS in this version");
   }
+}
+
+Encoder make_encoder(std::int32_t lanes, std::size_t segment_symbols) {
+  check_segments(segment_symbols, "segment_symbols");
   return Encoder(lanes == 0 ? std::nullopt : std::optional<int>(lanes));
 }
 
@@ -315,12 +326,12 @@ glc_rans_status glc_rans_decoder_finish(glc_rans_decoder* decoder) {
 // ----------------------------------------------------------------------------------- in one call
 
 size_t glc_rans_encode_bound(size_t n, const glc_rans_tables* tables, size_t segment_symbols) {
-  constexpr std::size_t kStates = 4 * glc::rans::kMaxLanes;
   if (tables == nullptr) return SIZE_MAX;
-  std::size_t bound = saturating(kMaxHeadBytes + kStates, n, 2);
+  std::size_t bound = saturating(kMaxHeadBytes + kMaxSegmentBytes, n, 2);
   if (tables->set.escape()) bound = saturating(bound, n, (kMaxEscapeBits + 7) / 8);
-  if (segment_symbols == 0) return bound;
-  return saturating(bound, n / segment_symbols + 1, kStates + kMaxSegmentBytes);
+  if (segment_symbols == GLC_RANS_NO_SEGMENTS) return bound;
+  const std::size_t least = segment_symbols == 0 ? kMinDefaultSegment : segment_symbols;
+  return saturating(bound, n / least + 1, kMaxSegmentBytes);
 }
 
 glc_rans_status glc_rans_encode(const int32_t* symbols,
@@ -355,12 +366,17 @@ glc_rans_status glc_rans_decode(const uint8_t* data,
 
 // ----------------------------------------------------------------------------------- plain bytes
 
-size_t glc_rans_bytes_bound(size_t n) { return saturating(1 + kMaxVarintBytes, n, 1); }
+size_t glc_rans_bytes_bound(size_t n) { return saturating(kMaxHeadBytes, n, 1); }
 
-glc_rans_status glc_rans_encode_bytes(
-    const uint8_t* data, size_t n, uint8_t* out, size_t capacity, size_t* size) {
+glc_rans_status glc_rans_encode_bytes(const uint8_t* data,
+                                      size_t n,
+                                      size_t segment_bytes,
+                                      uint8_t* out,
+                                      size_t capacity,
+                                      size_t* size) {
   return guarded([&] {
     size_t& result = object(size, "size");
+    check_segments(segment_bytes, "segment_bytes");
     const auto room = array(out, capacity, "out");
     const auto coded = glc::rans::encode_bytes(array(data, n, "data"));
     if (coded.size() > room.size()) {

@@ -295,7 +295,7 @@ static void test_bytes(void) {
   size_t size = 0;
   size_t n = 0;
   CHECK(glc_rans_bytes_bound(kBytes) <= kRoom && glc_rans_bytes_bound(SIZE_MAX) == SIZE_MAX);
-  CHECK_OK(glc_rans_encode_bytes(data, kBytes, coded, kRoom, &size));
+  CHECK_OK(glc_rans_encode_bytes(data, kBytes, 0, coded, kRoom, &size));
   CHECK(size < kBytes / 2);
   CHECK_OK(glc_rans_decoded_bytes_size(coded, size, kBytes, &n));
   CHECK(n == kBytes);
@@ -303,10 +303,10 @@ static void test_bytes(void) {
   CHECK(memcmp(data, back, kBytes) == 0);
   CHECK_BROKEN(glc_rans_decoded_bytes_size(coded, size, kBytes - 1, &n));
   CHECK_INVALID(glc_rans_decode_bytes(coded, size, back, n - 1));
-  CHECK_INVALID(glc_rans_encode_bytes(data, kBytes, coded, 100, &size));
-  CHECK_INVALID(glc_rans_encode_bytes(data, kBytes, NULL, 100, &size));
-  CHECK_INVALID(glc_rans_encode_bytes(NULL, 1, coded, kRoom, &size));
-  CHECK_INVALID(glc_rans_encode_bytes(data, 1, coded, kRoom, NULL));
+  CHECK_INVALID(glc_rans_encode_bytes(data, kBytes, 0, coded, 100, &size));
+  CHECK_INVALID(glc_rans_encode_bytes(data, kBytes, 0, NULL, 100, &size));
+  CHECK_INVALID(glc_rans_encode_bytes(NULL, 1, 0, coded, kRoom, &size));
+  CHECK_INVALID(glc_rans_encode_bytes(data, 1, 0, coded, kRoom, NULL));
   CHECK_INVALID(glc_rans_decoded_bytes_size(coded, size, kBytes, NULL));
   CHECK_INVALID(glc_rans_decode_bytes(NULL, size, back, n));
   for (size_t cut = 0; cut < size; cut += 1 + cut / 16) {
@@ -317,10 +317,10 @@ static void test_bytes(void) {
   }
 
   for (size_t i = 0; i < kBytes; ++i) data[i] = (uint8_t)next_random();  // does not compress
-  CHECK_OK(glc_rans_encode_bytes(data, kBytes, coded, glc_rans_bytes_bound(kBytes), &size));
+  CHECK_OK(glc_rans_encode_bytes(data, kBytes, 0, coded, glc_rans_bytes_bound(kBytes), &size));
   CHECK_OK(glc_rans_decode_bytes(coded, size, back, kBytes));
   CHECK(memcmp(data, back, kBytes) == 0);
-  CHECK_OK(glc_rans_encode_bytes(NULL, 0, coded, glc_rans_bytes_bound(0), &size));
+  CHECK_OK(glc_rans_encode_bytes(NULL, 0, 0, coded, glc_rans_bytes_bound(0), &size));
   CHECK_OK(glc_rans_decode_bytes(coded, size, NULL, 0));
   free(data);
   free(coded);

@@ -24,6 +24,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/// segment_symbols and segment_bytes that never cut into segments.
+#define GLC_RANS_NO_SEGMENTS SIZE_MAX
+
 /// Raised when a function or a type of this header changes incompatibly; names the shared library.
 #define GLC_RANS_ABI_VERSION 0
 
@@ -173,8 +176,9 @@ GLC_RANS_API glc_rans_status glc_rans_histogram_i32(const int32_t* data,
 /* ------------------------------------------------------------------------------------- encoder */
 
 /// lanes: 1, 2, 4, 8, 16 or 32 interleaved states, or 0 to choose by the size of the result.
-/// segment_symbols: 0 for one run, else a multiple of 32 up to 2^30: each run of that many symbols
-/// of a push becomes a segment that threads can code and decode on their own.
+/// segment_symbols: a multiple of 32 in 32..2^30, into runs of which each push is cut, so that
+/// threads can share the work; GLC_RANS_NO_SEGMENTS for one set of states in all; or 0 to choose by
+/// the size of the result.
 GLC_RANS_API glc_rans_status glc_rans_encoder_create(int32_t lanes,
                                                      size_t segment_symbols,
                                                      glc_rans_encoder** encoder);
@@ -249,10 +253,15 @@ GLC_RANS_API glc_rans_status glc_rans_decode(const uint8_t* data,
 /// Bytes that glc_rans_encode_bytes may need for n bytes; SIZE_MAX when size_t cannot hold it.
 GLC_RANS_API size_t glc_rans_bytes_bound(size_t n);
 
-/// Order-0 coding of data [n], self-describing; stored when that is shorter.
+/// Order-0 coding of data [n], self-describing; stored when that is shorter. segment_bytes is to
+/// bytes what an encoder's segment_symbols is to symbols.
 /// glc_rans_bytes_bound bytes of capacity always suffice.
-GLC_RANS_API glc_rans_status
-glc_rans_encode_bytes(const uint8_t* data, size_t n, uint8_t* out, size_t capacity, size_t* size);
+GLC_RANS_API glc_rans_status glc_rans_encode_bytes(const uint8_t* data,
+                                                   size_t n,
+                                                   size_t segment_bytes,
+                                                   uint8_t* out,
+                                                   size_t capacity,
+                                                   size_t* size);
 
 /// Size of what glc_rans_encode_bytes coded, as its head claims: an error above max_size, so that
 /// a caller allocates no more than that.
