@@ -2,43 +2,15 @@
 //
 // The C interface from C, through the shared library: round trips, every status, hostile bytes.
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "check_c.h"
 #include "glc/rans_c.h"
-
-#define CHECK(condition) check((condition) ? 1 : 0, #condition, __LINE__)
-#define CHECK_OK(call) check_status((call), GLC_RANS_OK, #call, __LINE__)
-#define CHECK_INVALID(call) check_status((call), GLC_RANS_INVALID_ARGUMENT, #call, __LINE__)
-#define CHECK_BROKEN(call) check_status((call), GLC_RANS_BITSTREAM_ERROR, #call, __LINE__)
 
 enum { kSymbols = 3000, kRows = 5, kBits = 14 };
 
 static const double kScales[kRows] = {0.05, 0.3, 1.0, 4.0, 20.0};
-
-static void check(int condition, const char* what, int line) {
-  if (condition) return;
-  fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, line, what, glc_rans_last_error());
-  exit(1);
-}
-
-static void check_status(glc_rans_status got,
-                         glc_rans_status expected,
-                         const char* what,
-                         int line) {
-  check(got == expected, what, line);
-  // an error explains itself
-  if (expected != GLC_RANS_OK) check(strlen(glc_rans_last_error()) > 10, what, line);
-}
-
-static uint32_t next_random(void) {
-  static uint32_t state = 1;
-  state ^= state << 13;
-  state ^= state >> 17;
-  state ^= state << 5;
-  return state;
-}
 
 // What the tests share: symbols of five Gaussian rows, now and then far outside.
 static int32_t symbols[kSymbols];
@@ -59,12 +31,6 @@ static void make_message(void) {
   }
   symbols[7] = INT32_MIN;
   symbols[8] = INT32_MAX;
-}
-
-static void* allocate(size_t n) {
-  void* memory = malloc(n);  // exactly what was asked for, so that a sanitizer sees every overrun
-  CHECK(memory != NULL);
-  return memory;
 }
 
 static void test_about(void) {
