@@ -10,6 +10,7 @@
 
 #include "glc/error.h"
 #include "glc/rans.h"
+#include "glc/threads.h"
 #include "glc/version.h"
 #include "rans/rans_c_guard.h"
 
@@ -71,17 +72,15 @@ constexpr std::size_t kMaxSegmentBytes = 4 * glc::rans::kMaxLanes + 48;
 // of at most 11 bytes each.
 constexpr std::size_t kMinDefaultSegment = 4096;
 
-/// Throws unless segments are left to the library or declined.
-void check_segments(std::size_t n, const char* name) {
-  if (n != 0 && n != GLC_RANS_NO_SEGMENTS) {
-    throw glc::Unsupported("rans: " + std::string(name) +
-                           ": expected 0 or GLC_RANS_NO_SEGMENTS in this version");
-  }
+/// A C caller's choice of segments as C++ takes it.
+std::optional<std::size_t> segments_of(std::size_t n) {
+  if (n == 0) return std::nullopt;
+  return n == GLC_RANS_NO_SEGMENTS ? glc::rans::kNoSegments : n;
 }
 
 Encoder make_encoder(std::int32_t lanes, std::size_t segment_symbols) {
-  check_segments(segment_symbols, "segment_symbols");
-  return Encoder(lanes == 0 ? std::nullopt : std::optional<int>(lanes));
+  return Encoder(lanes == 0 ? std::nullopt : std::optional<int>(lanes),
+                 segments_of(segment_symbols));
 }
 
 }  // namespace
@@ -91,6 +90,15 @@ extern "C" {
 uint32_t glc_rans_abi_version(void) { return GLC_RANS_ABI_VERSION; }
 const char* glc_rans_version(void) { return glc::kVersion.data(); }
 const char* glc_rans_last_error(void) { return last_error_buffer(); }
+
+int32_t glc_rans_threads(void) {
+  int32_t n = 0;
+  guarded([&] { n = glc::threads(); });
+  return n;
+}
+glc_rans_status glc_rans_set_threads(int32_t n) {
+  return guarded([&] { glc::set_threads(n); });
+}
 
 // --------------------------------------------------------------------------------------- encoder
 
@@ -205,9 +213,8 @@ glc_rans_status glc_rans_encode_bytes(const uint8_t* data,
                                       size_t* size) {
   return guarded([&] {
     size_t& result = object(size, "size");
-    check_segments(segment_bytes, "segment_bytes");
     const auto room = array(out, capacity, "out");
-    const auto coded = glc::rans::encode_bytes(array(data, n, "data"));
+    const auto coded = glc::rans::encode_bytes(array(data, n, "data"), segments_of(segment_bytes));
     if (coded.size() > room.size()) {
       throw InvalidArgument("bytes: out: expected " + std::to_string(coded.size()) +
                             " bytes, got " + std::to_string(capacity));

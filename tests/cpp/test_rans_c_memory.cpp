@@ -51,11 +51,11 @@ struct Buffers {
 };
 
 /// Both one-call pairs and the handles, up to the first error.
-glc_rans_status run(Buffers& b, const glc_rans_tables* tables) {
+glc_rans_status run(Buffers& b, const glc_rans_tables* tables, std::size_t segment_symbols) {
   const glc_rans_rows rows = glc_rans_rows_u8(b.rows.data());
   std::size_t size = 0;
   glc_rans_encoder* encoder = nullptr;
-  glc_rans_status status = glc_rans_encoder_create(0, 0, &encoder);
+  glc_rans_status status = glc_rans_encoder_create(0, segment_symbols, &encoder);
   if (status == GLC_RANS_OK) {
     status = glc_rans_encoder_push(encoder, b.symbols.data(), kSymbols, rows, tables);
     if (status != GLC_RANS_OK) {  // as before: the same push again is the whole message
@@ -77,7 +77,7 @@ glc_rans_status run(Buffers& b, const glc_rans_tables* tables) {
   if (status != GLC_RANS_OK) return status;
   check(b.decoded == b.symbols, "round trip");
   status = glc_rans_encode_bytes(
-      b.rows.data(), b.rows.size(), 0, b.stream.data(), b.stream.size(), &size);
+      b.rows.data(), b.rows.size(), segment_symbols, b.stream.data(), b.stream.size(), &size);
   if (status != GLC_RANS_OK) return status;
   return glc_rans_decode_bytes(b.stream.data(), size, b.rows.data(), b.rows.size());
 }
@@ -120,7 +120,9 @@ int main() {
   });
   glc_rans_tables* tables = nullptr;
   check_equal(make_tables(&tables), GLC_RANS_OK);
-  exhaust([&] { return run(buffers, tables); });
+  for (const std::size_t segment_symbols : {std::size_t{0}, std::size_t{64}}) {
+    exhaust([&] { return run(buffers, tables, segment_symbols); });
+  }
 
   // A mistake is reported even when there is no memory for its text.
   allocations_left = 0;

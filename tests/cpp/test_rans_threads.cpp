@@ -5,6 +5,7 @@
 // are only read.
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <random>
 #include <span>
 #include <string>
@@ -44,8 +45,9 @@ Message make_message(std::uint32_t seed, std::size_t n_rows) {
   return m;
 }
 
+// Segments as well: then the threads also meet in the coder's own pool.
 std::vector<std::uint8_t> encode(const Message& m, const TableSet& tables) {
-  Encoder encoder;
+  Encoder encoder(std::nullopt, 1024);
   encoder.push(m.symbols, std::span(m.rows), tables);
   return encoder.finish();
 }

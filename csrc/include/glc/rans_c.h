@@ -71,6 +71,13 @@ GLC_RANS_API const char* glc_rans_version(void);
 /// before the first. Valid until the thread's next error.
 GLC_RANS_API const char* glc_rans_last_error(void);
 
+/// Threads that one call may use, the calling one included: at first GLC_NUM_THREADS of the
+/// environment, or the CPUs that this process may run on. 0 when GLC_NUM_THREADS is no number from
+/// 1 to 256: then calls that need threads answer GLC_RANS_INVALID_ARGUMENT.
+GLC_RANS_API int32_t glc_rans_threads(void);
+/// Sets it for the process, from 1 to 256.
+GLC_RANS_API glc_rans_status glc_rans_set_threads(int32_t n);
+
 /* ---------------------------------------------------------------------------------------- rows */
 
 enum {
