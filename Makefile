@@ -104,7 +104,7 @@ golden: $(RUNTIME)  ## write the golden streams of a new format version (never o
 .PHONY: fmt
 fmt: $(TOOLS)  ## format Python and C++
 	@$(PYTHON) -m ruff check --fix-only --quiet . ; $(PYTHON) -m ruff format .
-	@$(dir $(PYTHON))clang-format -i $$(git ls-files '*.cpp' '*.h' '*.cu' '*.cuh')
+	@$(dir $(PYTHON))clang-format -i $$(git ls-files '*.c' '*.cpp' '*.h' '*.cu' '*.cuh')
 
 .PHONY: lint
 lint: $(TOOLS)  ## ruff and mypy

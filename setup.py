@@ -69,9 +69,9 @@ class CMakeBuild(build_ext):
         build = [cmake, "--build", build_dir, "--parallel", jobs]
         subprocess.check_call([*build, "--target", "_core"])
         if not self.in_tree:
-            subprocess.check_call([*build, "--target", "glc_core"])
+            subprocess.check_call([*build, "--target", "glc_core", "glc_rans"])
             install = [cmake, "--install", build_dir, "--prefix", target_dir, "--component", "dev"]
-            subprocess.check_call(install)
+            subprocess.check_call([*install, "--strip"])
 
 
 setup(

@@ -9,6 +9,7 @@ else()
 endif()
 
 option(GLC_PYTHON "Build the Python module glc._core" OFF)
+option(GLC_SHARED "Build the C library, libglc_rans" ON)
 option(GLC_TESTS "Build the native tests" ${GLC_TOP_LEVEL})
 option(GLC_BENCHMARKS "Build the native benchmarks" OFF)
 option(GLC_FUZZ "Build the fuzz targets and instrument the core for them (clang)" OFF)

@@ -6,6 +6,11 @@ function(glc_simd_source isa)  # glc_simd_source(avx2 csrc/vq/vq_avx2.cpp ...)
     set(flags -mavx2 -mfma -mbmi2)
   elseif(isa STREQUAL "avx512")
     set(flags -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mbmi2)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      # GCC 12's own header makes undefined vectors of a variable that it then warns about
+      # (GCC bug 105593)
+      list(APPEND flags -Wno-maybe-uninitialized -Wno-uninitialized)
+    endif()
   elseif(isa STREQUAL "neon")
     set(flags "")  # part of the AArch64 baseline
   else()

@@ -24,3 +24,16 @@ function(glc_target_defaults target)
     target_compile_options(${target} PRIVATE /W4 /fp:precise /utf-8 $<$<BOOL:${GLC_WERROR}>:/WX>)
   endif()
 endfunction()
+
+# A shared library whose dynamic symbols all begin with prefix: not even templates of the standard
+# library that the compiler instantiated for us leave it.
+function(glc_export_only target prefix)
+  if(APPLE)
+    target_link_options(${target} PRIVATE "LINKER:-exported_symbol,_${prefix}*")
+  elseif(UNIX)
+    set(script "${CMAKE_CURRENT_BINARY_DIR}/${target}.map")
+    file(WRITE "${script}" "{ global: ${prefix}*; local: *; };\n")
+    target_link_options(${target} PRIVATE "LINKER:--version-script=${script}")
+    set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS "${script}")
+  endif()
+endfunction()

@@ -26,7 +26,9 @@ __all__ = [
     "decode",
     "encode",
     "errors",
+    "get_num_threads",
     "load_official",
+    "set_num_threads",
     "verify",
 ]
 
@@ -58,8 +60,8 @@ def build_info() -> dict[str, object]:
 
     Returns:
         `version`, `compiler`, `assertions` (debug checks compiled in), `cuda` (kernels compiled
-        in), `cpu_features` (what this CPU can run) and `simd` (what is in force; set
-        `GLC_SIMD=scalar|neon|avx2|avx512` before the first call to force one).
+        in), `cpu_features` (what this CPU can run), `simd` (what is in force; set
+        `GLC_SIMD=scalar|neon|avx2|avx512` to force one) and `threads` (`get_num_threads`).
 
     Raises:
         UnsupportedError: `GLC_SIMD` names an instruction set this CPU lacks.
@@ -67,3 +69,31 @@ def build_info() -> dict[str, object]:
     from glc import _core
 
     return _core.build_info()
+
+
+def get_num_threads() -> int:
+    """Return how many threads one call of the coder may use, the caller's included.
+
+    At first `GLC_NUM_THREADS`, or the number of CPUs that this process may run on. torch's own
+    threads are counted apart (`torch.set_num_threads`).
+
+    Raises:
+        InvalidArgumentError: `GLC_NUM_THREADS` is not a number in 1..256.
+    """
+    from glc import _core
+
+    return _core.threads()
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads one call of the coder may use.
+
+    Args:
+        n: 1..256.
+
+    Raises:
+        InvalidArgumentError: outside that range.
+    """
+    from glc import _core
+
+    _core.set_threads(n)

@@ -64,7 +64,7 @@ def write_payload(
     Returns:
         The coder's descriptor byte, which the header carries, and the payload.
     """
-    encoder = rans.Encoder()
+    encoder = rans.Encoder(segment_symbols=0)  # the header keeps the descriptor of one stream
     high, low = _split_index(z_index)
     encoder.push(high, 0, tables.z)
     encoder.push(low, high + 1, tables.z)

@@ -282,17 +282,26 @@ class Encoder:
     A decoder pulls in the order of the pushes, so that later rows may depend on earlier symbols.
     """
 
-    def __init__(self, lanes: int | None = None) -> None:
-        """Choose the lanes.
+    def __init__(self, lanes: int | None = None, segment_symbols: int | None = None) -> None:
+        """Choose how the work is divided.
 
         Args:
             lanes: 1, 2, 4, 8, 16 or 32 interleaved states. None decides at finish by the rule of
                 the format: the largest that has 1024 bytes of payload for each lane.
+            segment_symbols: a multiple of 32 in 32..2^30. Each push is cut into segments of so
+                many symbols, which threads, or a GPU, code and decode side by side; a segment
+                costs about 100 bytes. 0 keeps everything in one stream. None decides at finish by
+                the rule of the format: segments of about 64 KiB once there are 96 KiB.
 
         Raises:
             InvalidArgumentError: another number.
         """
-        self._native = _core.RansEncoder(lanes)
+        if segment_symbols is not None and not 0 <= segment_symbols <= 1 << 30:
+            raise InvalidArgumentError(
+                "rans: segment_symbols: expected 0 or a multiple of 32 up to 2^30, "
+                f"got {segment_symbols}"
+            )
+        self._native = _core.RansEncoder(lanes, segment_symbols)
 
     def push(self, symbols: Any, rows: Any, tables: TableSet) -> None:
         """Append symbols to the stream.
@@ -341,7 +350,7 @@ class Decoder:
 
     @property
     def lanes(self) -> int:
-        """Number of interleaved states, 1..32."""
+        """Number of interleaved states, 1..32; 0 in a stream of segments: each has its own."""
         return self._native.lanes
 
     def pull(
@@ -399,9 +408,15 @@ class Decoder:
         self._native.finish()
 
 
-def encode(symbols: Any, rows: Any, tables: TableSet, lanes: int | None = None) -> bytes:
+def encode(
+    symbols: Any,
+    rows: Any,
+    tables: TableSet,
+    lanes: int | None = None,
+    segment_symbols: int | None = None,
+) -> bytes:
     """Code symbols as one stream; arguments as for Encoder and Encoder.push."""
-    encoder = Encoder(lanes)
+    encoder = Encoder(lanes, segment_symbols)
     encoder.push(symbols, rows, tables)
     return encoder.finish()
 
@@ -421,13 +436,17 @@ def decode(
     return symbols
 
 
-def encode_bytes(data: Any) -> bytes:
+def encode_bytes(data: Any, segment_bytes: int | None = None) -> bytes:
     """Compress bytes by their order-0 statistics; self-describing, never longer than data + 11.
 
     Args:
         data: bytes-like, or a contiguous uint8 array.
+        segment_bytes: bytes of data in a segment, as an Encoder's segment_symbols.
+
+    Raises:
+        InvalidArgumentError: a segment_bytes that is neither 0 nor a multiple of 32 up to 2^30.
     """
-    return _core.rans_encode_bytes(data)
+    return _core.rans_encode_bytes(data, segment_bytes)
 
 
 def decode_bytes(data: Any, max_size: int = 1 << 30) -> bytes:

@@ -8,6 +8,7 @@ namespace glc::python {
 // One function per binding file; module.cpp calls them. Bindings convert, release the GIL and call:
 // what may be passed is decided by the C++ entry points.
 void bind_rans(pybind11::module_& m);
+void bind_tables(pybind11::module_& m);
 void bind_vq(pybind11::module_& m);
 void bind_entropy(pybind11::module_& m);
 void bind_bitstream(pybind11::module_& m);

@@ -6,6 +6,7 @@
 
 #include "core/cpu_features.h"
 #include "glc/error.h"
+#include "glc/threads.h"
 #include "glc/version.h"
 #include "python/bindings.h"
 
@@ -73,6 +74,7 @@ py::dict build_info() {
   }
   info["cpu_features"] = features;
   info["simd"] = std::string(simd_name(simd_in_force()));
+  info["threads"] = threads();
   return info;
 }
 
@@ -85,6 +87,7 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = std::string(glc::kVersion);
   py::register_local_exception_translator(&translate);
   m.def("build_info", &build_info, "Compiler, CPU features and backends of this build.");
+  bind_tables(m);
   bind_rans(m);
   bind_vq(m);
   bind_entropy(m);

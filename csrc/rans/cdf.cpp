@@ -85,6 +85,20 @@ void take(std::span<const std::uint64_t> counts,
   }
 }
 
+template <class T>
+void count(std::span<const T> values, std::span<std::uint64_t> counts) {
+  std::fill(counts.begin(), counts.end(), 0);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const auto value = static_cast<std::uint32_t>(values[i]);
+    if (value >= counts.size()) {
+      throw InvalidArgument("cdf: values: expected 0.." +
+                            std::to_string(static_cast<std::int64_t>(counts.size()) - 1) +
+                            ", got " + std::to_string(values[i]) + " at " + std::to_string(i));
+    }
+    ++counts[value];
+  }
+}
+
 }  // namespace
 
 void normalise(std::span<const std::uint64_t> counts, int bits, std::span<std::uint32_t> freqs) {
@@ -136,16 +150,40 @@ void normalise(std::span<const double> pmf, int bits, std::span<std::uint32_t> f
 }
 
 void histogram(std::span<const std::int32_t> values, std::span<std::uint64_t> counts) {
-  std::fill(counts.begin(), counts.end(), 0);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const auto value = static_cast<std::uint32_t>(values[i]);
-    if (value >= counts.size()) {
-      throw InvalidArgument("cdf: values: expected 0.." +
-                            std::to_string(static_cast<std::int64_t>(counts.size()) - 1) +
-                            ", got " + std::to_string(values[i]) + " at " + std::to_string(i));
-    }
-    ++counts[value];
+  count(values, counts);
+}
+void histogram(std::span<const std::uint8_t> values, std::span<std::uint64_t> counts) {
+  count(values, counts);
+}
+
+rans::TableSet count_tables(std::span<const std::uint64_t> counts,
+                            std::span<const std::int32_t> n_bins,
+                            std::span<const std::int32_t> offsets,
+                            int bits,
+                            bool escape) {
+  if (counts.size() > rans::kMaxBins) {
+    throw InvalidArgument("cdf: counts: expected at most 2^24 entries, got " +
+                          std::to_string(counts.size()));
   }
+  std::vector<std::uint64_t> present(counts.begin(), counts.end());
+  if (escape) {
+    for (std::uint64_t& entry : present) entry = std::max<std::uint64_t>(entry, 1);
+  }
+  std::vector<std::uint32_t> freqs(counts.size());
+  std::size_t begin = 0;
+  for (const std::int32_t n : n_bins) {
+    if (n < 1 || static_cast<std::size_t>(n) > counts.size() - begin) {
+      throw InvalidArgument("cdf: n_bins: expected rows that share out " +
+                            std::to_string(counts.size()) + " counts, got one of " +
+                            std::to_string(n) + " at " + std::to_string(begin));
+    }
+    const auto n_row = static_cast<std::size_t>(n);
+    normalise(std::span<const std::uint64_t>(present).subspan(begin, n_row),
+              bits,
+              std::span(freqs).subspan(begin, n_row));
+    begin += n_row;
+  }
+  return rans::TableSet::from_freqs(freqs, n_bins, offsets, bits, escape);  // checks the rest
 }
 
 }  // namespace glc::cdf

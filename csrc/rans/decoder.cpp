@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <string>
+#include <type_traits>
 
 #include "core/byte_reader.h"
 #include "glc/error.h"
 #include "glc/rans.h"
 #include "rans/bit_io.h"
+#include "rans/escapes.h"
 #include "rans/rans_kernels.h"
 #include "rans/rows_visit.h"
+#include "rans/segments.h"
 #include "rans/stream.h"
 #include "rans/tables.h"
 
@@ -16,45 +19,45 @@ namespace {
 
 constexpr const char* kContext = "rans";
 
-void check_rows(const Rows& rows, std::size_t n, std::size_t n_rows) {
-  check_row_count(rows, n);
-  visit_rows(rows, [&](auto row_at) {
-    std::uint32_t highest = 0;
-    for (std::size_t i = 0; i < n; ++i) highest = std::max(highest, row_at(i));
-    if (highest < n_rows) return;
-    for (std::size_t i = 0; i < n; ++i) {
-      if (row_at(i) >= n_rows) fail_bad_row(row_at(i), n_rows, i);
-    }
-  });
-}
-
 }  // namespace
 
 struct Decoder::Impl {
   explicit Impl(std::span<const std::uint8_t> bytes) : data(bytes) {}
 
   void parse(std::uint8_t descriptor, ByteReader& reader);
-  void read_escapes(const Rows& rows, const TableData& tables, std::span<std::int32_t> out);
+  void decode(const Rows& rows, const TableSet& tables, std::span<std::int32_t> out);
   [[noreturn]] void fail(const std::string& what, std::size_t offset) {
     failed = true;
     throw BitstreamError(std::string(kContext) + ": " + what + " (at byte " +
                          std::to_string(offset) + ")");
   }
   [[nodiscard]] std::size_t word_offset() const {
-    return data.size() - static_cast<std::size_t>(words.end - words.next);
+    return data.size() - static_cast<std::size_t>(words_end - words);
   }
 
   std::span<const std::uint8_t> data;
   int n_lanes = 1;
   bool failed = false;
+  bool segmented = false;
+  std::size_t next_record = 0;  // segmented streams only, and the rest for the others only
   std::uint32_t states[kMaxLanes] = {};
-  WordSource words{};
+  const std::uint8_t* words = nullptr;
+  const std::uint8_t* words_end = nullptr;
   BitReader escapes;
   std::size_t escapes_begin = 0;
 };
 
 void Decoder::Impl::parse(std::uint8_t descriptor, ByteReader& reader) {
   const std::size_t start = reader.position();
+  if (descriptor == kDescriptorSegments) {
+    const auto zeros = reader.bytes(kStreamHeadBytes - 1, "descriptor");
+    if (std::any_of(zeros.begin(), zeros.end(), [](std::uint8_t b) { return b != 0; })) {
+      reader.fail("descriptor", "expected three zero bytes", start);
+    }
+    segmented = true;
+    next_record = reader.position();
+    return;
+  }
   const int log2_lanes = descriptor & kDescriptorLanesMask;
   if (log2_lanes > 5) reader.fail("descriptor", "expected at most 32 lanes", start);
   if ((descriptor & ~(kDescriptorLanesMask | kDescriptorEscape)) != 0) {
@@ -69,8 +72,8 @@ void Decoder::Impl::parse(std::uint8_t descriptor, ByteReader& reader) {
     escapes = BitReader(reader.bytes(static_cast<std::size_t>(n_bytes), "escape section"));
   }
   load_states(reader, n_lanes, states);
-  words.next = data.data() + reader.position();
-  words.end = data.data() + data.size();
+  words = data.data() + reader.position();
+  words_end = data.data() + data.size();
 }
 
 Decoder::Decoder(std::span<const std::uint8_t> data) : impl_(std::make_unique<Impl>(data)) {
@@ -88,24 +91,26 @@ Decoder::~Decoder() = default;
 Decoder::Decoder(Decoder&&) noexcept = default;
 Decoder& Decoder::operator=(Decoder&&) noexcept = default;
 
-int Decoder::lanes() const { return impl_->n_lanes; }
+int Decoder::lanes() const { return impl_->segmented ? 0 : impl_->n_lanes; }
 
-void Decoder::Impl::read_escapes(const Rows& rows,
-                                 const TableData& tables,
-                                 std::span<std::int32_t> out) {
-  visit_rows(rows, [&](auto row_at) {
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      if (out[i] != kEscapeValue) [[likely]]
-        continue;
-      const RowInfo& row = tables.rows[row_at(i)];
-      const std::size_t at = escapes_begin + escapes.byte_position();
-      const auto number = escapes.gamma(kMaxEscapeWidth);
-      if (!number) fail("escape section: truncated, or a number too large", at);
-      const std::int64_t symbol = escape_value(*number - 1, row.n_direct) + row.offset;
-      if (symbol < INT32_MIN || symbol > INT32_MAX) {
-        fail("escape section: symbol " + std::to_string(symbol) + " leaves the int32 range", at);
-      }
-      out[i] = static_cast<std::int32_t>(symbol);
+void Decoder::Impl::decode(const Rows& rows, const TableSet& tables, std::span<std::int32_t> out) {
+  visit_rows(rows, [&]<class Row>(const Row* typed) {
+    DecodeRun<Row, std::int32_t> run{.rows = typed,
+                                     .n = out.size(),
+                                     .states = states,
+                                     .next = words,
+                                     .end = words_end,
+                                     .out = out.data()};
+    EscapePlaces places;
+    decode_runs(tables.data().decode_tables(), n_lanes, std::span(&run, 1), std::span(&places, 1));
+    words = run.next;
+    if (run.n != 0) {
+      fail("words: the data is truncated, symbol " + std::to_string(out.size() - run.n) + " of " +
+               std::to_string(out.size()) + " needs more",
+           word_offset());
+    }
+    if (const char* what = read_escapes(escapes, typed, tables.data(), places, out.data())) {
+      fail(what, escapes_begin + escapes.byte_position());
     }
   });
 }
@@ -114,21 +119,25 @@ void Decoder::pull(Rows rows, const TableSet& tables, std::span<std::int32_t> ou
   Impl& impl = *impl_;
   check_rows(rows, out.size(), tables.rows());
   if (impl.failed) throw BitstreamError("rans: pull: the stream failed before");
-  const std::size_t n = decode_run(
-      tables.data(), rows, out.size(), impl.n_lanes, impl.states, impl.words, out.data());
-  if (n != out.size()) {
-    impl.fail("words: the data is truncated, symbol " + std::to_string(n) + " of " +
-                  std::to_string(out.size()) + " needs more",
-              impl.word_offset());
-  }
-  if (tables.escape()) impl.read_escapes(rows, tables.data(), out);
+  if (!impl.segmented) return impl.decode(rows, tables, out);
+  impl.failed = true;  // unless this returns
+  impl.next_record = read_record(impl.data, impl.next_record, rows, tables, out);
+  impl.failed = false;
 }
 
 void Decoder::finish() {
   Impl& impl = *impl_;
   if (impl.failed) throw BitstreamError("rans: finish: the stream failed before");
-  if (impl.words.next != impl.words.end) {
-    impl.fail("words: " + std::to_string(impl.words.end - impl.words.next) + " bytes too many",
+  if (impl.segmented) {
+    if (impl.next_record != impl.data.size()) {
+      impl.fail(
+          "record: " + std::to_string(impl.data.size() - impl.next_record) + " bytes too many",
+          impl.next_record);
+    }
+    return;
+  }
+  if (impl.words != impl.words_end) {
+    impl.fail("words: " + std::to_string(impl.words_end - impl.words) + " bytes too many",
               impl.word_offset());
   }
   for (int lane = 0; lane < impl.n_lanes; ++lane) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "core/byte_writer.h"
@@ -10,11 +12,15 @@
 #include "rans/bit_io.h"
 #include "rans/rans_kernels.h"
 #include "rans/rows_visit.h"
+#include "rans/segments.h"
 #include "rans/stream.h"
 #include "rans/tables.h"
 
 namespace glc::rans {
 namespace {
+
+/// Symbols whose bins are found at a time: if one of them escapes, all are still in the cache.
+constexpr std::size_t kPiece = 1024;
 
 [[noreturn]] void fail_symbol(const TableData& tables,
                               std::int32_t symbol,
@@ -31,78 +37,103 @@ namespace {
                         ", got " + std::to_string(symbol) + " at symbol " + std::to_string(i));
 }
 
-/// Turns symbols into entries: on_bin(i, index into encode and cost) for each symbol in turn, and
-/// on_escape(raw) besides for one that its row does not hold.
-template <class RowAt, class OnBin, class OnEscape>
-void resolve(const TableData& tables,
-             std::span<const std::int32_t> symbols,
-             RowAt row_at,
-             OnBin on_bin,
-             OnEscape on_escape) {
-  const std::size_t n_rows = tables.rows.size();
-  for (std::size_t i = 0; i < symbols.size(); ++i) {
-    const std::uint32_t row = row_at(i);
-    if (row >= n_rows) fail_bad_row(row, n_rows, i);
-    const RowInfo info = tables.rows[row];
-    const std::int64_t v = std::int64_t{symbols[i]} - info.offset;
-    if (static_cast<std::uint64_t>(v) < info.n_direct) [[likely]] {
-      const std::size_t bin = info.encode_base + static_cast<std::size_t>(v);
-      if (tables.cost[bin] == kNoCost) fail_symbol(tables, symbols[i], row, i);
-      on_bin(i, bin);
-      continue;
+/// Finds the bins of symbols, piece by piece: on_bins(i, bins) from symbol i on, and
+/// on_escape(i, raw) for each symbol that its row does not hold. Returns the cost of the bins.
+template <class Row, class BinsAt, class OnEscape>
+std::uint64_t resolve(const TableData& tables,
+                      std::span<const std::int32_t> symbols,
+                      const Row* rows,
+                      BinsAt bins_at,
+                      OnEscape on_escape) {
+  std::uint64_t cost = 0;
+  for (std::size_t begin = 0; begin < symbols.size(); begin += kPiece) {
+    const auto piece = symbols.subspan(begin, std::min(kPiece, symbols.size() - begin));
+    const Row* piece_rows = rows;
+    if constexpr (!std::is_same_v<Row, OneRow>) piece_rows += begin;
+    std::uint32_t* const bins = bins_at(begin);
+    const FoundBins found = find_bins(tables.bin_tables(), piece, piece_rows, bins);
+    cost += found.cost;
+    if (!found.no_cost && !found.escapes) continue;
+    for (std::size_t i = 0; i < piece.size(); ++i) {
+      const std::uint32_t row = row_at(piece_rows, i);
+      const RowInfo& info = tables.rows[row];
+      const bool outside = bins[i] == info.encode_base + info.n_direct;
+      if (tables.escape) {  // and so no bin without cost
+        if (outside) {
+          const std::int64_t v = std::int64_t{piece[i]} - info.offset;
+          on_escape(begin + i, escape_raw(v, info.n_direct));
+        }
+      } else if (outside || tables.cost[bins[i]] == kNoCost) {
+        fail_symbol(tables, piece[i], row, begin + i);
+      }
     }
-    if (!tables.escape) fail_symbol(tables, symbols[i], row, i);
-    on_bin(i, std::size_t{info.encode_base} + info.n_direct);
-    on_escape(escape_raw(v, info.n_direct));
   }
+  return cost;
 }
 
-std::uint64_t escape_cost(std::uint64_t raw) {
-  return static_cast<std::uint64_t>(gamma_bits(raw + 1)) << 16;
+std::uint64_t escape_bits_of(std::uint64_t raw) {
+  return static_cast<std::uint64_t>(gamma_bits(raw + 1));
 }
 
 }  // namespace
 
 std::uint64_t TableSet::cost(std::span<const std::int32_t> symbols, Rows rows) const {
-  check_row_count(rows, symbols.size());
-  const TableData& tables = *data_;
-  std::uint64_t cost = 0;
-  visit_rows(rows, [&](auto row_at) {
-    resolve(
-        tables,
+  check_rows(rows, symbols.size(), this->rows());
+  std::array<std::uint32_t, kPiece> bins;
+  std::uint64_t escape_bits = 0;
+  return visit_rows(rows, [&](const auto* typed) {
+    const std::uint64_t cost = resolve(
+        *data_,
         symbols,
-        row_at,
-        [&](std::size_t, std::size_t bin) { cost += tables.cost[bin]; },
-        [&](std::uint64_t raw) { cost += escape_cost(raw); });
+        typed,
+        [&](std::size_t) { return bins.data(); },
+        [&](std::size_t, std::uint64_t raw) { escape_bits += escape_bits_of(raw); });
+    return cost + (escape_bits << 16);
   });
-  return cost;
 }
 
 struct Encoder::Impl {
   struct Push {
-    std::size_t n;
-    int bits;
+    TableSet tables;
+    std::size_t n = 0;
+    std::unique_ptr<std::uint32_t[]> bins;  // [n], index into the tables' encode
+    std::vector<Escape> escapes;
+    std::uint64_t escape_bits = 0;
+    std::uint64_t cost = 0;  // units of 2^-16 bit, escapes included
+
+    [[nodiscard]] const EncodeEntry* entries() const { return tables.data().encode.data(); }
+    [[nodiscard]] int bits() const { return tables.bits(); }
   };
 
   std::optional<int> lanes;
+  std::optional<std::size_t> segment_symbols;
   bool finished = false;
   std::vector<Push> pushes;
-  std::vector<EncodeEntry> entries;
-  std::vector<std::uint64_t> escapes;  // raw values, in push order
-  std::uint64_t cost = 0;              // units of 2^-16 bit
+  std::size_t n_symbols = 0;
+  std::uint64_t cost = 0;  // units of 2^-16 bit
   std::uint64_t escape_bits = 0;
 
+  [[nodiscard]] bool segmented() const {
+    return segment_symbols ? *segment_symbols != kNoSegments : worth_segments(cost);
+  }
   [[nodiscard]] int lanes_in_force() const { return lanes.value_or(lanes_for_cost(cost)); }
+  [[nodiscard]] Segmentation cut(const Push& push) const {
+    return segmentation(push.n, push.cost, lanes, segment_symbols);
+  }
   [[nodiscard]] std::size_t bound() const;
-  std::size_t code(std::span<std::uint8_t> out);
+  std::size_t code(std::span<std::uint8_t> out) const;
+  std::size_t code_segments(std::span<std::uint8_t> out) const;
 };
 
-Encoder::Encoder(std::optional<int> lanes) : impl_(std::make_unique<Impl>()) {
+Encoder::Encoder(std::optional<int> lanes, std::optional<std::size_t> segment_symbols)
+    : impl_(std::make_unique<Impl>()) {
   if (lanes && (*lanes < 1 || *lanes > kMaxLanes || (*lanes & (*lanes - 1)) != 0)) {
     throw InvalidArgument("rans: lanes: expected 1, 2, 4, 8, 16 or 32, got " +
                           std::to_string(*lanes));
   }
+  if (segment_symbols && *segment_symbols != kNoSegments) check_segment_symbols(*segment_symbols);
   impl_->lanes = lanes;
+  impl_->segment_symbols = segment_symbols;
 }
 Encoder::~Encoder() = default;
 Encoder::Encoder(Encoder&&) noexcept = default;
@@ -111,78 +142,96 @@ Encoder& Encoder::operator=(Encoder&&) noexcept = default;
 void Encoder::push(std::span<const std::int32_t> symbols, Rows rows, const TableSet& tables) {
   Impl& impl = *impl_;
   if (impl.finished) throw InvalidArgument("rans: push: the encoder is finished");
-  check_row_count(rows, symbols.size());
-  const TableData& data = tables.data();
-  const std::size_t n_entries = impl.entries.size();
-  const std::size_t n_escapes = impl.escapes.size();
-  std::uint64_t cost = 0;
-  std::uint64_t escape_bits = 0;
-  try {
-    impl.entries.resize(n_entries + symbols.size());
-    EncodeEntry* entries = impl.entries.data() + n_entries;
-    visit_rows(rows, [&](auto row_at) {
-      resolve(
-          data,
-          symbols,
-          row_at,
-          [&](std::size_t i, std::size_t bin) {
-            entries[i] = data.encode[bin];
-            cost += data.cost[bin];
-          },
-          [&](std::uint64_t raw) {
-            impl.escapes.push_back(raw);
-            escape_bits += static_cast<std::uint64_t>(gamma_bits(raw + 1));
-          });
-    });
-    impl.pushes.push_back({symbols.size(), data.bits});
-  } catch (...) {
-    impl.entries.resize(n_entries);
-    impl.escapes.resize(n_escapes);
-    throw;
+  if (symbols.size() > kMaxPush) {
+    throw InvalidArgument("rans: symbols: expected at most 2^31 - 1 in a push, got " +
+                          std::to_string(symbols.size()));
   }
-  impl.cost += cost + (escape_bits << 16);
-  impl.escape_bits += escape_bits;
+  check_rows(rows, symbols.size(), tables.rows());
+  Impl::Push push{.tables = tables,
+                  .n = symbols.size(),
+                  .bins = std::make_unique_for_overwrite<std::uint32_t[]>(symbols.size()),
+                  .escapes = {}};
+  const std::uint64_t cost = visit_rows(rows, [&](const auto* typed) {
+    return resolve(
+        tables.data(),
+        symbols,
+        typed,
+        [&](std::size_t i) { return push.bins.get() + i; },
+        [&](std::size_t i, std::uint64_t raw) {
+          push.escapes.push_back({i, raw});
+          push.escape_bits += escape_bits_of(raw);
+        });
+  });
+  push.cost = cost + (push.escape_bits << 16);
+  impl.cost += push.cost;
+  impl.escape_bits += push.escape_bits;
+  impl.n_symbols += push.n;
+  impl.pushes.push_back(std::move(push));
 }
 
 std::size_t Encoder::Impl::bound() const {
+  if (segmented()) {
+    std::size_t bytes = kStreamHeadBytes;
+    for (const Push& push : pushes) bytes += record_bound(push.n, push.escape_bits, cut(push));
+    return bytes;
+  }
   const std::uint64_t escape_bytes = (escape_bits + 7) / 8;
   const std::size_t escape_section =
-      escapes.empty() ? 0 : varint_bytes(escape_bytes) + static_cast<std::size_t>(escape_bytes);
-  return 1 + escape_section + 4 * static_cast<std::size_t>(lanes_in_force()) + 2 * entries.size();
+      escape_bits == 0 ? 0 : varint_bytes(escape_bytes) + static_cast<std::size_t>(escape_bytes);
+  return 1 + escape_section + kStateBytes * static_cast<std::size_t>(lanes_in_force()) +
+         kWordSlack + 2 * n_symbols;
 }
 
 std::size_t Encoder::encoded_bound() const { return impl_->bound(); }
 
-std::size_t Encoder::Impl::code(std::span<std::uint8_t> out) {
+std::size_t Encoder::Impl::code(std::span<std::uint8_t> out) const {
   const int n_lanes = lanes_in_force();
-  const auto n_lanes_size = static_cast<std::size_t>(n_lanes);
-  // Words grow downwards: renormalisation words, then the states in front; one word of slack.
-  const std::size_t capacity = entries.size() + 2 * n_lanes_size + 1;
-  const auto buffer = std::make_unique_for_overwrite<std::uint16_t[]>(capacity);
-  std::uint16_t* const words_end = buffer.get() + capacity;
-  std::uint16_t* words = words_end;
   std::uint32_t states[kMaxLanes];
   std::fill_n(states, n_lanes, kStateLow);
-  const EncodeEntry* end = entries.data() + entries.size();
+  std::uint8_t* const words_end = out.data() + bound();
+  std::uint8_t* words = words_end;
   for (std::size_t p = pushes.size(); p-- > 0;) {
-    end -= pushes[p].n;
-    words = encode_run(end, pushes[p].n, pushes[p].bits, n_lanes, states, words);
+    EncodeRun<std::uint32_t> run{
+        .indices = pushes[p].bins.get(), .n = pushes[p].n, .states = states, .words = words};
+    encode_runs(pushes[p].entries(), pushes[p].bits(), n_lanes, std::span(&run, 1));
+    words = run.words;
   }
-  words = store_states(states, n_lanes, words);
 
   ByteWriter head;
-  head.u8(descriptor_of(n_lanes, !escapes.empty()));
-  if (!escapes.empty()) {
+  head.u8(descriptor_of(n_lanes, escape_bits != 0));
+  if (escape_bits != 0) {
     BitWriter bits;
-    for (const std::uint64_t raw : escapes) bits.gamma(raw + 1);
+    for (const Push& push : pushes) {
+      for (const Escape& escape : push.escapes) bits.gamma(escape.raw + 1);
+    }
     const std::vector<std::uint8_t> section = bits.take();
     head.varint(section.size());
     head.bytes(section);
   }
+  // Head and states may end where the words began: the words move first.
+  std::uint8_t* const body = out.data() + head.size();
+  const auto n_bytes = static_cast<std::size_t>(words_end - words);
+  std::memmove(body + kStateBytes * n_lanes, words, n_bytes);
   std::copy_n(head.view().data(), head.size(), out.data());
-  const auto n_words = static_cast<std::size_t>(words_end - words);
-  store_words(words, n_words, out.data() + head.size());
-  return head.size() + 2 * n_words;
+  store_states(states, n_lanes, body);
+  return head.size() + static_cast<std::size_t>(kStateBytes * n_lanes) + n_bytes;
+}
+
+std::size_t Encoder::Impl::code_segments(std::span<std::uint8_t> out) const {
+  std::fill_n(out.data(), kStreamHeadBytes, 0);
+  out[0] = kDescriptorSegments;
+  std::size_t size = kStreamHeadBytes;
+  for (const Push& push : pushes) {
+    const Segmentation segments = cut(push);
+    size += write_record<std::uint32_t>(
+        push.entries(),
+        push.bits(),
+        {push.bins.get(), push.n},
+        push.escapes,
+        segments,
+        out.subspan(size, record_bound(push.n, push.escape_bits, segments)));
+  }
+  return size;
 }
 
 std::size_t Encoder::finish(std::span<std::uint8_t> out) {
@@ -191,15 +240,17 @@ std::size_t Encoder::finish(std::span<std::uint8_t> out) {
     throw InvalidArgument("rans: out: expected at least " + std::to_string(impl_->bound()) +
                           " bytes, got " + std::to_string(out.size()));
   }
-  const std::size_t size = impl_->code(out);
+  const std::size_t size = impl_->segmented() ? impl_->code_segments(out) : impl_->code(out);
   impl_->finished = true;
+  impl_->pushes.clear();
   return size;
 }
 
 std::vector<std::uint8_t> Encoder::finish() {
-  std::vector<std::uint8_t> stream(impl_->bound());
-  stream.resize(finish(stream));
-  return stream;
+  const std::size_t bound = impl_->bound();
+  const auto buffer = std::make_unique_for_overwrite<std::uint8_t[]>(bound);
+  const std::size_t size = finish({buffer.get(), bound});
+  return {buffer.get(), buffer.get() + size};
 }
 
 }  // namespace glc::rans

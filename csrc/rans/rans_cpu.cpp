@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <cstring>
+#include <type_traits>
 
+#include "core/cpu_features.h"
+#include "rans/rans_backend.h"
 #include "rans/rans_kernels.h"
+#include "rans/rans_state.h"
 #include "rans/rows_visit.h"
-#include "rans/tables.h"
 
 namespace glc::rans {
 namespace {
@@ -14,6 +16,11 @@ constexpr int kBlockSymbols = 8;
 
 std::uint32_t load_word(const std::uint8_t* p) {
   return static_cast<std::uint32_t>(p[0]) | static_cast<std::uint32_t>(p[1]) << 8;
+}
+
+void store_word(std::uint8_t* p, std::uint32_t x) {
+  p[0] = static_cast<std::uint8_t>(x);
+  p[1] = static_cast<std::uint8_t>(x >> 8);
 }
 
 /// Calls f with the lane count as a compile-time constant.
@@ -48,82 +55,84 @@ std::uint32_t select(bool condition, std::uint32_t a, std::uint32_t b) {
 // ------------------------------------------------------------------------------------ encoder
 
 template <Renorm kRenorm>
-void encode_one(std::uint32_t& state, EncodeEntry entry, int bits, std::uint16_t*& words) {
+void encode_one(std::uint32_t& state, EncodeEntry entry, int bits, std::uint8_t*& words) {
   std::uint32_t x = state;
   const bool renorm = encode_needs_renorm(x, entry.freq_minus_1, bits);
   if constexpr (kRenorm == Renorm::kBranch) {
     if (renorm) {
-      *--words = static_cast<std::uint16_t>(x);
+      words -= 2;
+      store_word(words, x);
       x >>= kWordBits;
     }
   } else {
-    words[-1] = static_cast<std::uint16_t>(x);  // store always, keep sometimes
-    words -= static_cast<std::ptrdiff_t>(renorm);
+    store_word(words - 2, x);  // store always, keep sometimes
+    words -= 2 * static_cast<std::ptrdiff_t>(renorm);
     x = select(renorm, x >> kWordBits, x);
   }
   state = encode_advance(x, entry, bits);
 }
 
-template <int kLanes, Renorm kRenorm, class EntryAt>
-std::uint16_t* encode_lanes(
-    EntryAt entry_at, std::size_t n, int bits, std::uint32_t* states, std::uint16_t* words) {
-  std::size_t i = n;
-  while (i % kLanes != 0) {  // the partial last step
-    --i;
-    encode_one<kRenorm>(states[i % kLanes], entry_at(i), bits, words);
+template <class Index>
+constexpr Renorm kEncodeRenorm =
+    std::is_same_v<Index, std::uint8_t> ? Renorm::kSelect : Renorm::kBranch;
+
+/// The partial last step.
+template <class Index>
+void encode_last(const EncodeEntry* entries, int bits, int lanes, EncodeRun<Index>& run) {
+  while (run.n % static_cast<unsigned>(lanes) != 0) {
+    --run.n;
+    std::uint32_t& state = run.states[run.n % static_cast<unsigned>(lanes)];
+    encode_one<kEncodeRenorm<Index>>(state, entries[run.indices[run.n]], bits, run.words);
   }
+}
+
+template <int kLanes, class Index>
+void encode_steps(const EncodeEntry* entries, int bits, EncodeRun<Index>& run) {
   std::uint32_t x[kLanes];
-  std::copy_n(states, kLanes, x);
-  while (i != 0) {
+  std::copy_n(run.states, kLanes, x);
+  std::uint8_t* words = run.words;
+  for (std::size_t i = run.n; i != 0;) {
     i -= kLanes;
     for (int lane = kLanes; lane-- > 0;) {
-      encode_one<kRenorm>(x[lane], entry_at(i + static_cast<std::size_t>(lane)), bits, words);
+      const Index index = run.indices[i + static_cast<std::size_t>(lane)];
+      encode_one<kEncodeRenorm<Index>>(x[lane], entries[index], bits, words);
     }
   }
-  std::copy_n(x, kLanes, states);
-  return words;
+  std::copy_n(x, kLanes, run.states);
+  run.words = words;
+  run.n = 0;
 }
 
 // ------------------------------------------------------------------------------------ decoder
 
-/// Finds the symbol of a slot through the coarse index and a short forward walk.
-template <class RowAt>
+/// Finds the symbol of a slot through its bucket and a short forward walk.
+template <class Row>
 struct TableLookup {
-  using Value = std::int32_t;
   static constexpr Renorm kRenorm = Renorm::kBranch;
 
-  TableLookup(const TableData& tables, RowAt rows)
-      : entries(tables.decode.data()),
-        bases(tables.decode_base.data()),
-        coarse(tables.coarse.data()),
-        bits(tables.bits),
-        coarse_bits(tables.coarse_bits),
-        row_at(rows) {}
-
-  std::uint32_t operator()(std::uint32_t x, std::size_t i, Value& value) const {
-    const std::uint32_t row = row_at(i);
-    const std::uint32_t slot = slot_of(x, bits);
-    const std::size_t bucket =
-        (static_cast<std::size_t>(row) << coarse_bits) + (slot >> (bits - coarse_bits));
-    const DecodeEntry* entry = entries + bases[row] + coarse[bucket];
-    while (slot - entry->start > entry->freq_minus_1) ++entry;
+  std::uint32_t operator()(std::uint32_t x, std::size_t i, std::int32_t& value) const {
+    const std::uint32_t row = row_at(rows, i);
+    const std::uint32_t slot = slot_of(x, tables.bits);
+    const std::size_t bucket = (static_cast<std::size_t>(row) << tables.coarse_bits) +
+                               (slot >> (tables.bits - tables.coarse_bits));
+    const DecodeEntry* entry = tables.buckets + bucket;
+    if (slot - entry->start > entry->freq_minus_1) [[unlikely]] {
+      entry = tables.entries + tables.bases[row] + tables.coarse[bucket];
+      do {
+        ++entry;
+      } while (slot - entry->start > entry->freq_minus_1);
+    }
     value = entry->value;
-    return decode_advance(x, slot, entry->start, entry->freq_minus_1, bits);
+    return decode_advance(x, slot, entry->start, entry->freq_minus_1, tables.bits);
   }
-
-  const DecodeEntry* entries;
-  const std::uint32_t* bases;
-  const std::uint16_t* coarse;
-  int bits;
-  int coarse_bits;
-  RowAt row_at;
+  DecodeTables tables;
+  const Row* rows;
 };
 
 struct ByteLookup {
-  using Value = std::uint8_t;
   static constexpr Renorm kRenorm = Renorm::kSelect;
 
-  std::uint32_t operator()(std::uint32_t x, std::size_t, Value& value) const {
+  std::uint32_t operator()(std::uint32_t x, std::size_t, std::uint8_t& value) const {
     const std::uint32_t entry = slots[slot_of(x, kByteBits)];
     value = static_cast<std::uint8_t>(entry >> 24);
     return ((entry & 0xFFFU) + 1U) * (x >> kByteBits) + (entry >> 12 & 0xFFFU);
@@ -132,19 +141,17 @@ struct ByteLookup {
   const std::uint32_t* slots;
 };
 
-template <int kLanes, class Lookup>
-std::size_t decode_lanes(Lookup lookup,
-                         std::size_t n,
-                         std::uint32_t* states,
-                         WordSource& source,
-                         typename Lookup::Value* out) {
+template <int kLanes, class Lookup, class Row, class Value>
+void decode_rest(Lookup lookup, DecodeRun<Row, Value>& run) {
   constexpr int kSteps = std::max(1, kBlockSymbols / kLanes);
   constexpr std::size_t kBlock = static_cast<std::size_t>(kSteps) * kLanes;
+  const std::size_t n = run.n;
+  Value* const out = run.out;
   std::uint32_t x[kLanes];
-  std::copy_n(states, kLanes, x);
-  const std::uint8_t* words = source.next;
+  std::copy_n(run.states, kLanes, x);
+  const std::uint8_t* words = run.next;
   std::size_t i = 0;
-  while (n - i >= kBlock && static_cast<std::size_t>(source.end - words) >= 2 * kBlock) {
+  while (n - i >= kBlock && static_cast<std::size_t>(run.end - words) >= 2 * kBlock) {
     for (int step = 0; step < kSteps; ++step) {
       for (int lane = 0; lane < kLanes; ++lane, ++i) {
         std::uint32_t state = lookup(x[lane], i, out[i]);
@@ -162,69 +169,207 @@ std::size_t decode_lanes(Lookup lookup,
       }
     }
   }
-  std::copy_n(x, kLanes, states);
-  source.next = words;
+  std::copy_n(x, kLanes, run.states);
   for (; i < n; ++i) {
-    std::uint32_t& state = states[i % kLanes];
+    std::uint32_t& state = run.states[i % kLanes];
     if (state < kStateLow) break;  // lacks a word since its last symbol
     state = lookup(state, i, out[i]);
-    if (state < kStateLow && source.n_words() != 0) {
-      state = state << kWordBits | load_word(source.next);
-      source.next += 2;
+    if (state < kStateLow && run.end - words >= 2) {
+      state = state << kWordBits | load_word(words);
+      words += 2;
     }
   }
-  return i;
+  run.escapes = true;  // perhaps
+  run.next = words;
+  run.out += i;
+  if constexpr (!kIsOneRow<Row>) run.rows += i;
+  run.n -= i;
 }
+
+// ----------------------------------------------------------------------------------- dispatch
+
+/// The kernels in force for this many lanes: the strongest that have work for whole vectors.
+const RansBackend* backend(int lanes) {
+#if defined(GLC_X86_SIMD)
+  static const RansBackend avx2 = rans_backend_avx2();
+  static const RansBackend avx512 = rans_backend_avx512();
+  const Simd simd = simd_in_force();
+  if (simd == Simd::kAvx512 && lanes >= 16) return &avx512;
+  if (simd >= Simd::kAvx2 && lanes >= 8) return &avx2;
+#elif defined(__aarch64__)
+  static const RansBackend neon = rans_backend_neon();
+  if (simd_in_force() == Simd::kNeon && lanes >= 8) return &neon;
+#endif
+  return nullptr;
+}
+
+template <class Index>
+void encode(const EncodeEntry* entries,
+            int bits,
+            int lanes,
+            std::span<EncodeRun<Index>> runs,
+            RansBackend::Encode<Index> RansBackend::* kernel) {
+  for (EncodeRun<Index>& run : runs) encode_last(entries, bits, lanes, run);
+  if (const RansBackend* simd = backend(lanes)) {
+    (simd->*kernel)(entries, bits, lanes, runs.data(), static_cast<int>(runs.size()));
+    for (EncodeRun<Index>& run : runs) (simd->*kernel)(entries, bits, lanes, &run, 1);
+  }
+  for (EncodeRun<Index>& run : runs) {
+    with_lanes(lanes, [&]<int kLanes>() { encode_steps<kLanes>(entries, bits, run); });
+  }
+}
+
+template <class Tables, class Run, class MakeLookup>
+void decode(Tables tables,
+            int lanes,
+            std::span<Run> runs,
+            RansBackend::Decode<Tables, Run> RansBackend::* kernel,
+            MakeLookup make_lookup) {
+  if (const RansBackend* simd = backend(lanes)) {
+    (simd->*kernel)(tables, lanes, runs.data(), static_cast<int>(runs.size()));
+    for (Run& run : runs) (simd->*kernel)(tables, lanes, &run, 1);
+  }
+  for (Run& run : runs) {
+    if (run.n == 0) continue;
+    with_lanes(lanes, [&]<int kLanes>() { decode_rest<kLanes>(make_lookup(run), run); });
+  }
+}
+
+template <class Row>
+constexpr auto kDecodeKernel = &RansBackend::decode_one_row;
+template <>
+constexpr auto kDecodeKernel<std::uint8_t> = &RansBackend::decode_u8;
+template <>
+constexpr auto kDecodeKernel<std::uint16_t> = &RansBackend::decode_u16;
+template <>
+constexpr auto kDecodeKernel<std::int32_t> = &RansBackend::decode_i32;
+
+template <class Row>
+constexpr auto kFindKernel = &RansBackend::find_one_row;
+template <>
+constexpr auto kFindKernel<std::uint8_t> = &RansBackend::find_u8;
+template <>
+constexpr auto kFindKernel<std::uint16_t> = &RansBackend::find_u16;
+template <>
+constexpr auto kFindKernel<std::int32_t> = &RansBackend::find_i32;
 
 }  // namespace
 
-std::uint16_t* encode_run(const EncodeEntry* entries,
-                          std::size_t n,
-                          int bits,
-                          int lanes,
-                          std::uint32_t* states,
-                          std::uint16_t* words_end) {
-  return with_lanes(lanes, [&]<int kLanes>() {
-    return encode_lanes<kLanes, Renorm::kBranch>(
-        [entries](std::size_t i) { return entries[i]; }, n, bits, states, words_end);
-  });
+template <class Row>
+FoundBins find_bins(const BinTables& tables,
+                    std::span<const std::int32_t> symbols,
+                    const Row* rows,
+                    std::uint32_t* bins) {
+  FoundBins found{};
+  if (const RansBackend* simd = backend(kMaxLanes)) {
+    found = (simd->*kFindKernel<Row>)(tables, symbols.data(), rows, symbols.size(), bins);
+  }
+  for (; found.n < symbols.size(); ++found.n) {
+    const RowInfo& row = tables.rows[row_at(rows, found.n)];
+    const std::uint32_t place = std::min(
+        static_cast<std::uint32_t>(symbols[found.n]) - static_cast<std::uint32_t>(row.offset),
+        row.n_direct);
+    bins[found.n] = row.encode_base + place;
+    const std::uint32_t cost = tables.costs[bins[found.n]];
+    found.cost += cost;
+    found.escapes |= place == row.n_direct;
+    found.no_cost |= cost == kNoCost;
+  }
+  return found;
+}
+template FoundBins find_bins(const BinTables&,
+                             std::span<const std::int32_t>,
+                             const std::uint8_t*,
+                             std::uint32_t*);
+template FoundBins find_bins(const BinTables&,
+                             std::span<const std::int32_t>,
+                             const std::uint16_t*,
+                             std::uint32_t*);
+template FoundBins find_bins(const BinTables&,
+                             std::span<const std::int32_t>,
+                             const std::int32_t*,
+                             std::uint32_t*);
+template FoundBins find_bins(const BinTables&,
+                             std::span<const std::int32_t>,
+                             const OneRow*,
+                             std::uint32_t*);
+
+void encode_runs(const EncodeEntry* entries,
+                 int bits,
+                 int lanes,
+                 std::span<EncodeRun<std::uint32_t>> runs) {
+  encode(entries, bits, lanes, runs, &RansBackend::encode);
 }
 
-std::uint16_t* encode_run_bytes(const EncodeEntry* entries,
-                                const std::uint8_t* data,
-                                std::size_t n,
-                                int bits,
-                                int lanes,
-                                std::uint32_t* states,
-                                std::uint16_t* words_end) {
-  return with_lanes(lanes, [&]<int kLanes>() {
-    return encode_lanes<kLanes, Renorm::kSelect>(
-        [=](std::size_t i) { return entries[data[i]]; }, n, bits, states, words_end);
-  });
+void encode_runs(const EncodeEntry* entries,
+                 int bits,
+                 int lanes,
+                 std::span<EncodeRun<std::uint8_t>> runs) {
+  encode(entries, bits, lanes, runs, &RansBackend::encode_bytes);
 }
 
-std::size_t decode_run(const TableData& tables,
-                       const Rows& rows,
-                       std::size_t n,
-                       int lanes,
-                       std::uint32_t* states,
-                       WordSource& words,
-                       std::int32_t* out) {
-  return visit_rows(rows, [&](auto row_at) {
-    return with_lanes(lanes, [&]<int kLanes>() {
-      return decode_lanes<kLanes>(TableLookup(tables, row_at), n, states, words, out);
+template <class Row>
+void decode_runs(const DecodeTables& tables,
+                 int lanes,
+                 std::span<DecodeRun<Row, std::int32_t>> runs,
+                 std::span<EscapePlaces> escapes) {
+  // Piece by piece, so that a piece with an escape is searched while it is in the cache.
+  constexpr std::size_t kPiece = 4096;
+  struct Progress {
+    std::size_t left;
+    const std::int32_t* begin;
+    bool words_ended;
+  };
+  Progress progress[kMaxRuns] = {};
+  for (std::size_t r = 0; r < runs.size(); ++r) progress[r] = {runs[r].n, runs[r].out, false};
+  for (bool more = true; more;) {
+    std::size_t piece[kMaxRuns] = {};
+    for (std::size_t r = 0; r < runs.size(); ++r) {
+      piece[r] = progress[r].words_ended ? 0 : std::min(kPiece, progress[r].left);
+      runs[r].n = piece[r];
+    }
+    decode(tables, lanes, runs, kDecodeKernel<Row>, [&](const auto& run) {
+      return TableLookup<Row>{tables, run.rows};
     });
-  });
+    more = false;
+    for (std::size_t r = 0; r < runs.size(); ++r) {
+      const std::size_t n_done = piece[r] - runs[r].n;
+      if (runs[r].escapes) {
+        for (const std::int32_t* p = runs[r].out - n_done; p != runs[r].out; ++p) {
+          if (*p != kEscapeValue) continue;
+          escapes[r].push_back(static_cast<std::uint32_t>(p - progress[r].begin));
+        }
+        runs[r].escapes = false;
+      }
+      progress[r].left -= n_done;
+      progress[r].words_ended |= runs[r].n != 0;
+      more |= progress[r].left != 0 && !progress[r].words_ended;
+    }
+  }
+  for (std::size_t r = 0; r < runs.size(); ++r) runs[r].n = progress[r].left;
 }
+template void decode_runs(const DecodeTables&,
+                          int,
+                          std::span<DecodeRun<std::uint8_t, std::int32_t>>,
+                          std::span<EscapePlaces>);
+template void decode_runs(const DecodeTables&,
+                          int,
+                          std::span<DecodeRun<std::uint16_t, std::int32_t>>,
+                          std::span<EscapePlaces>);
+template void decode_runs(const DecodeTables&,
+                          int,
+                          std::span<DecodeRun<std::int32_t, std::int32_t>>,
+                          std::span<EscapePlaces>);
+template void decode_runs(const DecodeTables&,
+                          int,
+                          std::span<DecodeRun<OneRow, std::int32_t>>,
+                          std::span<EscapePlaces>);
 
-std::size_t decode_run_bytes(const std::uint32_t* slots,
-                             std::size_t n,
-                             int lanes,
-                             std::uint32_t* states,
-                             WordSource& words,
-                             std::uint8_t* out) {
-  return with_lanes(lanes, [&]<int kLanes>() {
-    return decode_lanes<kLanes>(ByteLookup{slots}, n, states, words, out);
+void decode_runs(const std::uint32_t* slots,
+                 int lanes,
+                 std::span<DecodeRun<OneRow, std::uint8_t>> runs) {
+  decode(slots, lanes, runs, &RansBackend::decode_bytes, [slots](const auto&) {
+    return ByteLookup{slots};
   });
 }
 

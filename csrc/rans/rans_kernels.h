@@ -1,63 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The inner loops of one back end. Kernels assume what the callers in encoder.cpp, decoder.cpp and
-// rans_bytes.cpp have checked: rows inside the tables, entries of present symbols, buffer sizes.
+// The inner loops: the instruction set in force for whole steps, scalar code for the rest. Kernels
+// assume what their callers have checked: rows inside the tables, entries of present symbols,
+// buffer sizes.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <vector>
 
-#include "glc/rans.h"
-#include "rans/rans_state.h"
+#include "rans/entries.h"
 
 namespace glc::rans {
 
-/// Codes entries[n - 1] .. entries[0], entry i in lane i mod lanes, writing words downwards from
-/// words_end. Returns the new lowest word. One word of slack below the last is written over, so
-/// the buffer needs n + 1 words.
-std::uint16_t* encode_run(const EncodeEntry* entries,
-                          std::size_t n,
-                          int bits,
-                          int lanes,
-                          std::uint32_t* states,
-                          std::uint16_t* words_end);
+/// bins[i] = the index among the entries of symbols[i] in rows[i], that of the row's escape bin for
+/// a symbol outside it. Row: std::uint8_t, std::uint16_t, std::int32_t or OneRow, inside the
+/// tables.
+template <class Row>
+FoundBins find_bins(const BinTables& tables,
+                    std::span<const std::int32_t> symbols,
+                    const Row* rows,
+                    std::uint32_t* bins);
 
+/// Codes each run to its first symbol, symbol i in lane i mod lanes, writing words downwards. A
+/// run of n symbols needs room for n words and kWordSlack more below them. At most kMaxRuns runs.
+void encode_runs(const EncodeEntry* entries,
+                 int bits,
+                 int lanes,
+                 std::span<EncodeRun<std::uint32_t>> runs);
 /// The same for bytes, each with the entry of its value in entries[256].
-std::uint16_t* encode_run_bytes(const EncodeEntry* entries,
-                                const std::uint8_t* data,
-                                std::size_t n,
-                                int bits,
-                                int lanes,
-                                std::uint32_t* states,
-                                std::uint16_t* words_end);
+void encode_runs(const EncodeEntry* entries,
+                 int bits,
+                 int lanes,
+                 std::span<EncodeRun<std::uint8_t>> runs);
 
-/// Unread words: little-endian pairs of bytes, of any alignment; an odd last byte is not a word.
-struct WordSource {
-  const std::uint8_t* next;
-  const std::uint8_t* end;
-  [[nodiscard]] std::size_t n_words() const { return static_cast<std::size_t>(end - next) / 2; }
-};
+/// Places of a run's escapes, counted from its first symbol, in ascending order.
+using EscapePlaces = std::vector<std::uint32_t>;
 
-struct TableData;
-
-/// Decodes n symbols. A state that lacks its word at the end of the stream is left below
-/// kStateLow; needing such a state ends the run. Returns the number of symbols decoded.
-std::size_t decode_run(const TableData& tables,
-                       const Rows& rows,
-                       std::size_t n,
-                       int lanes,
-                       std::uint32_t* states,
-                       WordSource& words,
-                       std::int32_t* out);
-
-/// Decode table of a byte alphabet at 12 bits: one entry per slot, freq - 1 in bits 0..11,
-/// slot - start in bits 12..23, the byte in bits 24..31.
-inline constexpr int kByteBits = 12;
-std::size_t decode_run_bytes(const std::uint32_t* slots,
-                             std::size_t n,
-                             int lanes,
-                             std::uint32_t* states,
-                             WordSource& words,
-                             std::uint8_t* out);
+/// Decodes each run as far as its words last: n is then what is missing. A state that lacks its
+/// word at the end of the stream is left below 2^16; needing such a state ends the run. At most
+/// kMaxRuns runs, of fewer than 2^32 symbols; escapes[r] is filled for run r.
+/// Row: std::uint8_t, std::uint16_t, std::int32_t or OneRow.
+template <class Row>
+void decode_runs(const DecodeTables& tables,
+                 int lanes,
+                 std::span<DecodeRun<Row, std::int32_t>> runs,
+                 std::span<EscapePlaces> escapes);
+/// The same for bytes, from a table of 4096 slots (entries.h).
+void decode_runs(const std::uint32_t* slots,
+                 int lanes,
+                 std::span<DecodeRun<OneRow, std::uint8_t>> runs);
 
 }  // namespace glc::rans

@@ -18,6 +18,8 @@
 
 #include <cstdint>
 
+#include "rans/entries.h"
+
 #ifndef GLC_HOST_DEVICE
 #ifdef __CUDACC__
 #define GLC_HOST_DEVICE __host__ __device__
@@ -30,23 +32,6 @@ namespace glc::rans {
 
 inline constexpr std::uint32_t kStateLow = 1U << 16;
 inline constexpr int kWordBits = 16;
-
-/// What the encoder needs of one symbol. freq is stored less one, so that freq = 2^16 fits.
-struct EncodeEntry {
-  std::uint32_t reciprocal;  ///< reciprocal_of(freq)
-  std::uint16_t freq_minus_1;
-  std::uint16_t start;
-};
-
-/// What the decoder needs of one present symbol.
-struct DecodeEntry {
-  std::uint16_t start;
-  std::uint16_t freq_minus_1;
-  std::int32_t value;  ///< decoded symbol, or kEscapeValue
-};
-
-/// Decoded value of an escape bin until the escape section replaces it. Never a table's own value.
-inline constexpr std::int32_t kEscapeValue = INT32_MIN;
 
 /// floor((2^32 - 1) / freq), freq in 1..65536.
 GLC_HOST_DEVICE constexpr std::uint32_t reciprocal_of(std::uint32_t freq) {

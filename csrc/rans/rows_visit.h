@@ -1,41 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <type_traits>
 
 #include "glc/error.h"
 #include "glc/rans.h"
+#include "rans/entries.h"
 
 namespace glc::rans {
 
-/// The row of symbol i, for each way in which rows can be given.
-template <class T>
-struct RowArray {
-  const T* rows;
-  std::uint32_t operator()(std::size_t i) const { return static_cast<std::uint32_t>(rows[i]); }
-};
-struct RowConstant {
-  std::uint32_t row;
-  std::uint32_t operator()(std::size_t) const { return row; }
-};
+/// The row of symbol i. A negative int32 row becomes a huge one, so that a single unsigned
+/// comparison checks it.
+template <class Row>
+std::uint32_t row_at(const Row* rows, std::size_t i) {
+  if constexpr (std::is_same_v<Row, OneRow>) {
+    return rows->row;
+  } else {
+    return static_cast<std::uint32_t>(rows[i]);
+  }
+}
 
-/// Calls f with the row accessor of the type that rows holds. A negative int32 row becomes a huge
-/// one, so that a single unsigned comparison checks it.
+/// Calls f with a pointer of the type that rows holds: [n] rows, or a OneRow for all.
 template <class F>
 auto visit_rows(const Rows& rows, F&& f) {
   switch (rows.type()) {
     case Rows::Type::kUint8:
-      return f(RowArray<std::uint8_t>{static_cast<const std::uint8_t*>(rows.data())});
+      return f(static_cast<const std::uint8_t*>(rows.data()));
     case Rows::Type::kUint16:
-      return f(RowArray<std::uint16_t>{static_cast<const std::uint16_t*>(rows.data())});
+      return f(static_cast<const std::uint16_t*>(rows.data()));
     case Rows::Type::kInt32:
-      return f(RowArray<std::int32_t>{static_cast<const std::int32_t*>(rows.data())});
+      return f(static_cast<const std::int32_t*>(rows.data()));
     case Rows::Type::kScalar:
       break;
   }
-  return f(RowConstant{static_cast<std::uint32_t>(rows.scalar())});
+  const OneRow one{static_cast<std::uint32_t>(rows.scalar())};
+  return f(&one);
 }
 
 inline void check_row_count(const Rows& rows, std::size_t n) {
@@ -49,6 +52,26 @@ inline void check_row_count(const Rows& rows, std::size_t n) {
   throw InvalidArgument("rans: rows: expected 0.." + std::to_string(n_rows - 1) + ", got " +
                         std::to_string(static_cast<std::int32_t>(row)) + " for symbol " +
                         std::to_string(i));
+}
+
+/// Throws InvalidArgument unless rows has n of them, all below n_rows.
+inline void check_rows(const Rows& rows, std::size_t n, std::size_t n_rows) {
+  check_row_count(rows, n);
+  visit_rows(rows, [&]<class Row>(const Row* typed) {
+    if constexpr (std::is_same_v<Row, OneRow>) {
+      if (typed->row >= n_rows && n != 0) fail_bad_row(typed->row, n_rows, 0);
+    } else {
+      using Unsigned = std::make_unsigned_t<Row>;
+      Unsigned highest = 0;
+      for (std::size_t i = 0; i < n; ++i) {
+        highest = std::max(highest, static_cast<Unsigned>(typed[i]));
+      }
+      if (highest < n_rows) return;
+      for (std::size_t i = 0; i < n; ++i) {
+        if (row_at(typed, i) >= n_rows) fail_bad_row(row_at(typed, i), n_rows, i);
+      }
+    }
+  });
 }
 
 }  // namespace glc::rans

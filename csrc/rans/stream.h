@@ -6,7 +6,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <string>
 
 #include "core/byte_reader.h"
@@ -14,6 +13,8 @@
 #include "rans/rans_state.h"
 
 namespace glc::rans {
+
+inline constexpr int kStateBytes = 4;
 
 [[nodiscard]] inline std::uint8_t descriptor_of(int lanes, bool escape) {
   const auto log2_lanes = static_cast<unsigned>(std::countr_zero(static_cast<unsigned>(lanes)));
@@ -32,16 +33,24 @@ namespace glc::rans {
                       : -static_cast<std::int64_t>(raw / 2) - 1;
 }
 
+/// A symbol outside its row: its place in the push and its number.
+struct Escape {
+  std::size_t symbol;
+  std::uint64_t raw;
+};
+
 /// raw + 1 of any int32 symbol and offset fits in this many bits.
 inline constexpr int kMaxEscapeWidth = 34;
 
-/// Stores the final states in front of the words: per lane high word, low word.
-inline std::uint16_t* store_states(const std::uint32_t* states, int lanes, std::uint16_t* words) {
-  for (int lane = lanes; lane-- > 0;) {
-    *--words = static_cast<std::uint16_t>(states[lane]);
-    *--words = static_cast<std::uint16_t>(states[lane] >> kWordBits);
+/// Stores the final states: per lane high word, low word.
+inline void store_states(const std::uint32_t* states, int lanes, std::uint8_t* out) {
+  for (int lane = 0; lane < lanes; ++lane, out += kStateBytes) {
+    const std::uint32_t x = states[lane];
+    out[0] = static_cast<std::uint8_t>(x >> 16);
+    out[1] = static_cast<std::uint8_t>(x >> 24);
+    out[2] = static_cast<std::uint8_t>(x);
+    out[3] = static_cast<std::uint8_t>(x >> 8);
   }
-  return words;
 }
 
 /// Reads what store_states wrote. Throws BitstreamError when cut, or on a state below 2^16.
@@ -52,17 +61,6 @@ inline void load_states(ByteReader& reader, int lanes, std::uint32_t* states) {
     const std::uint32_t low = reader.u16("state");
     if (high == 0) reader.fail("state", "expected at least 65536, got " + std::to_string(low), at);
     states[lane] = high << kWordBits | low;
-  }
-}
-
-inline void store_words(const std::uint16_t* words, std::size_t n, std::uint8_t* out) {
-  if constexpr (std::endian::native == std::endian::little) {
-    std::memcpy(out, words, 2 * n);
-  } else {
-    for (std::size_t i = 0; i < n; ++i) {
-      out[2 * i] = static_cast<std::uint8_t>(words[i]);
-      out[2 * i + 1] = static_cast<std::uint8_t>(words[i] >> 8);
-    }
   }
 }
 

@@ -12,10 +12,12 @@
 namespace glc::rans {
 namespace {
 
-// Rows share one coarse index size. More buckets mean shorter walks; the limit keeps 64 rows at 256
-// buckets (32 KiB, half of a small L1 cache) and gives a few-row set a direct lookup.
-constexpr std::size_t kMaxCoarseEntries = 32768;
-constexpr int kMinCoarseBits = 8;
+// Rows share one number of buckets. More buckets mean fewer walks; the first limit keeps 64 rows at
+// 256 buckets (128 KiB, measured faster than fewer on two generations of CPUs) and gives a
+// few-row set a direct lookup, the second bounds the memory of sets of thousands of rows.
+constexpr std::size_t kManyBuckets = std::size_t{1} << 14;
+constexpr std::size_t kMostBuckets = std::size_t{1} << 20;
+constexpr int kGoodCoarseBits = 8;
 
 [[noreturn]] void fail_row(std::size_t row, const std::string& what) {
   throw InvalidArgument("rans: tables: row " + std::to_string(row) + ": " + what);
@@ -35,8 +37,9 @@ void check_shape(std::size_t n_rows, std::size_t n_offsets, int bits) {
 }
 
 int choose_coarse_bits(std::size_t n_rows, int bits) {
-  int coarse_bits = kMinCoarseBits;
-  while (coarse_bits < bits && (n_rows << (coarse_bits + 1)) <= kMaxCoarseEntries) ++coarse_bits;
+  int coarse_bits = bits;
+  while (coarse_bits > kGoodCoarseBits && n_rows << coarse_bits > kManyBuckets) --coarse_bits;
+  while (n_rows << coarse_bits > kMostBuckets) --coarse_bits;
   return coarse_bits;
 }
 
@@ -64,7 +67,7 @@ void check_row(std::size_t row,
 // Appends one checked row to every array of data.
 void append_row(TableData& data, std::span<const std::uint32_t> freqs, std::int32_t offset) {
   const auto n_direct = static_cast<std::uint32_t>(freqs.size() - (data.escape ? 1 : 0));
-  data.rows.push_back({static_cast<std::uint32_t>(data.encode.size()), n_direct, offset});
+  data.rows.push_back({static_cast<std::uint32_t>(data.encode.size()), n_direct, offset, 0});
   data.n_bins.push_back(static_cast<std::int32_t>(freqs.size()));
   data.offsets.push_back(offset);
   const std::size_t base = data.decode.size();
@@ -90,7 +93,10 @@ void append_row(TableData& data, std::span<const std::uint32_t> freqs, std::int3
     const auto entry = static_cast<std::uint16_t>(data.decode.size() - base);
     data.decode.push_back({start16, freq_minus_1, value});
     start += freq;
-    for (; bucket < n_buckets && bucket << shift < start; ++bucket) data.coarse.push_back(entry);
+    for (; bucket < n_buckets && bucket << shift < start; ++bucket) {
+      data.coarse.push_back(entry);
+      data.buckets.push_back(data.decode.back());
+    }
   }
 }
 
@@ -143,9 +149,10 @@ TableSet TableSet::from_freqs(std::span<const std::uint32_t> freqs,
   data->coarse_bits = choose_coarse_bits(n_bins.size(), bits);
   data->escape = escape;
   data->encode.reserve(total_bins);
-  data->cost.reserve(total_bins);
+  data->cost.reserve(total_bins + 1);
   data->decode.reserve(total_bins);
   data->coarse.reserve(n_bins.size() << data->coarse_bits);
+  data->buckets.reserve(n_bins.size() << data->coarse_bits);
   std::size_t begin = 0;
   for (std::size_t row = 0; row < n_bins.size(); ++row) {
     const auto row_freqs = freqs.subspan(begin, static_cast<std::size_t>(n_bins[row]));
@@ -153,6 +160,7 @@ TableSet TableSet::from_freqs(std::span<const std::uint32_t> freqs,
     append_row(*data, row_freqs, offsets[row]);
     begin += row_freqs.size();
   }
+  data->cost.push_back(kNoCost);  // what the vector kernels read beyond the last row
   return TableSet(std::move(data));
 }
 
@@ -205,7 +213,8 @@ std::size_t TableSet::nbytes() const {
   const TableData& d = *data_;
   return d.rows.size() * sizeof(RowInfo) + d.encode.size() * sizeof(EncodeEntry) +
          d.cost.size() * sizeof(std::uint32_t) + d.decode.size() * sizeof(DecodeEntry) +
-         d.decode_base.size() * sizeof(std::uint32_t) + d.coarse.size() * sizeof(std::uint16_t);
+         d.decode_base.size() * sizeof(std::uint32_t) + d.coarse.size() * sizeof(std::uint16_t) +
+         d.buckets.size() * sizeof(DecodeEntry);
 }
 
 std::vector<std::uint32_t> TableSet::freqs() const {

@@ -105,6 +105,38 @@ void frequencies_are_exact() {
   refuse({~0ULL, ~0ULL}, 8);
 }
 
+void histograms_make_tables() {
+  const Bytes bytes = {3, 3, 0, 3, 1};
+  std::vector<std::uint64_t> counts(5);
+  glc::cdf::histogram(bytes, std::span(counts).first(4));
+  check(counts == std::vector<std::uint64_t>({1, 1, 0, 3, 0}), "histogram of bytes");
+  check_throws<InvalidArgument>([&] { glc::cdf::histogram(bytes, std::span(counts).first(3)); });
+
+  counts = {1, 1, 0, 3, 7};
+  const Symbols n_bins = {4, 1};
+  const Symbols offsets = {-2, 9};
+  for (const bool escape : {false, true}) {
+    const TableSet tables = glc::cdf::count_tables(counts, n_bins, offsets, 10, escape);
+    const std::vector<std::uint64_t> row = {1, 1, escape ? 1U : 0U, 3};
+    std::vector<std::uint32_t> expected(4);
+    glc::cdf::normalise(row, 10, expected);
+    expected.push_back(1024);
+    check(tables.freqs() == expected, "each row is normalised");
+    check_equal(tables.escape(), escape, "escape");
+    check_equal(tables.offsets()[1], 9, "offsets");
+  }
+  const auto refuse = [&](const Symbols& bins, int bits) {
+    check_throws<InvalidArgument>(
+        [&] { static_cast<void>(glc::cdf::count_tables(counts, bins, offsets, bits, false)); });
+  };
+  refuse({4, 2}, 10);
+  refuse({4, 0}, 10);
+  refuse({4, -1}, 10);
+  refuse({2, 2}, 10);  // one count is left
+  refuse({2, 1, 2}, 10);
+  refuse({4, 1}, 7);
+}
+
 void bytes_round_trip() {
   std::mt19937 random(11);
   const auto test = [](const Bytes& data) {
@@ -148,6 +180,7 @@ void bytes_round_trip() {
 int main() {
   tables_are_validated();
   frequencies_are_exact();
+  histograms_make_tables();
   bytes_round_trip();
   return 0;
 }

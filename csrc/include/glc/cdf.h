@@ -28,6 +28,16 @@ void normalise(std::span<const double> pmf, int bits, std::span<std::uint32_t> f
 /// counts[v] = number of values equal to v. Throws InvalidArgument on a value outside
 /// 0 .. counts.size() - 1.
 void histogram(std::span<const std::int32_t> values, std::span<std::uint64_t> counts);
+void histogram(std::span<const std::uint8_t> values, std::span<std::uint64_t> counts);
+
+/// Tables from histograms: TableSet::from_freqs of the normalised rows. Row r has n_bins[r] of the
+/// concatenated counts. With escape the last bin of each row is its escape, and a count of 0 is
+/// taken as 1. Throws InvalidArgument.
+[[nodiscard]] rans::TableSet count_tables(std::span<const std::uint64_t> counts,
+                                          std::span<const std::int32_t> n_bins,
+                                          std::span<const std::int32_t> offsets,
+                                          int bits,
+                                          bool escape);
 
 /// One row per scale: the symbols -n..n of a zero-mean Gaussian, binned at half-integers, as far
 /// as their probability reaches 2^-(bits + 1), and an escape bin for the rest.

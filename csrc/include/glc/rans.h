@@ -29,9 +29,16 @@ inline constexpr std::size_t kMaxRows = 65536;
 /// Bins in all rows of one TableSet together; bounds its memory.
 inline constexpr std::size_t kMaxBins = std::size_t{1} << 24;
 
-/// Descriptor byte: bits 0-2 log2(lanes), bit 3 an escape section follows, bits 4-7 zero.
+/// Symbols of one push.
+inline constexpr std::size_t kMaxPush = (std::size_t{1} << 31) - 1;
+/// segment_symbols of an Encoder that never cuts a push into segments.
+inline constexpr std::size_t kNoSegments = 0;
+
+/// Descriptor byte: bits 0-2 log2(lanes), bit 3 an escape section follows; or bit 4 alone, a stream
+/// of segments. Bits 5-7 zero.
 inline constexpr std::uint8_t kDescriptorLanesMask = 0x07;
 inline constexpr std::uint8_t kDescriptorEscape = 0x08;
+inline constexpr std::uint8_t kDescriptorSegments = 0x10;
 
 /// Borrowed table rows of a run of symbols: one row per symbol, or one row for all.
 class Rows {
@@ -121,7 +128,11 @@ class TableSet {
 class Encoder {
  public:
   /// lanes: 1, 2, 4, 8, 16 or 32; none lets lanes_for_cost() decide at finish().
-  explicit Encoder(std::optional<int> lanes = std::nullopt);
+  /// segment_symbols: a multiple of 32 in 32..2^30, into runs of which each push is cut, so that
+  /// threads can share the work; kNoSegments for one set of states in all; none lets the rule of
+  /// the format decide: segments of about 64 KiB once there are 96 KiB. Throws InvalidArgument.
+  explicit Encoder(std::optional<int> lanes = std::nullopt,
+                   std::optional<std::size_t> segment_symbols = std::nullopt);
   ~Encoder();
   Encoder(Encoder&&) noexcept;
   Encoder& operator=(Encoder&&) noexcept;
@@ -171,6 +182,7 @@ class Decoder {
   /// Throws BitstreamError.
   void finish();
 
+  /// Number of interleaved states; of a stream of segments, of which each has its own, 0.
   [[nodiscard]] int lanes() const;
 
  private:
@@ -178,9 +190,19 @@ class Decoder {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Order-0 coding of bytes, self-describing: method, size, frequencies, rANS stream; stored when
-/// that is shorter.
-[[nodiscard]] std::vector<std::uint8_t> encode_bytes(std::span<const std::uint8_t> data);
+/// Order-0 coding of bytes, self-describing: method, size, frequencies, rANS stream or segments;
+/// stored when that is shorter. segment_bytes as an Encoder's segment_symbols.
+[[nodiscard]] std::vector<std::uint8_t> encode_bytes(
+    std::span<const std::uint8_t> data, std::optional<std::size_t> segment_bytes = std::nullopt);
+
+/// The same into out, which must have encoded_bytes_bound() bytes; returns the size.
+std::size_t encode_bytes(std::span<const std::uint8_t> data,
+                         std::span<std::uint8_t> out,
+                         std::optional<std::size_t> segment_bytes = std::nullopt);
+
+/// Bytes that encoding n bytes needs room for; what it writes is at most n + 11 of them.
+[[nodiscard]] std::size_t encoded_bytes_bound(
+    std::size_t n, std::optional<std::size_t> segment_bytes = std::nullopt);
 
 /// Size of what encode_bytes() coded. Throws BitstreamError on a bad head or above max_size.
 [[nodiscard]] std::size_t decoded_bytes_size(std::span<const std::uint8_t> data,

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <type_traits>
+
+namespace glc {
+
+/// Calls f(0) .. f(n - 1), each once, on up to threads() threads including this one, and returns
+/// when all have returned. The threads persist. When an f throws, those not yet called are left
+/// out and the first exception is thrown on. A call from inside f, or while another thread's call
+/// runs, does its work on the calling thread alone.
+template <class F>
+void parallel_for(std::size_t n, F&& f);
+
+namespace detail {
+void parallel_for(std::size_t n, void (*call)(void* f, std::size_t i), void* f);
+}
+
+template <class F>
+void parallel_for(std::size_t n, F&& f) {
+  using Function = std::remove_reference_t<F>;
+  detail::parallel_for(
+      n,
+      [](void* function, std::size_t i) { (*static_cast<Function*>(function))(i); },
+      const_cast<void*>(static_cast<const void*>(&f)));
+}
+
+}  // namespace glc

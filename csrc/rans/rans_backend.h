@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <type_traits>
+
+#include "rans/entries.h"
+
+namespace glc::rans {
+
+template <class Row>
+inline constexpr bool kIsOneRow = std::is_same_v<Row, OneRow>;
+
+/// Runs that a kernel keeps in flight at once.
+inline constexpr int kMaxRuns = 2;
+
+/// The kernels of one instruction set: each moves n_runs runs of `lanes` lanes forward (or, the
+/// encoder, back) by the whole steps that they all have symbols and words for.
+struct RansBackend {
+  template <class Tables, class Run>
+  using Decode = void (*)(Tables, int lanes, Run* runs, int n_runs);
+  template <class Index>
+  using Encode =
+      void (*)(const EncodeEntry* entries, int bits, int lanes, EncodeRun<Index>* runs, int n_runs);
+
+  /// Finds bins as find_bins(), rans_kernels.h, for the symbols that fill whole vectors.
+  template <class Row>
+  using Find = FoundBins (*)(BinTables tables,
+                             const std::int32_t* symbols,
+                             const Row* rows,
+                             std::size_t n,
+                             std::uint32_t* bins);
+
+  Decode<DecodeTables, DecodeRun<std::uint8_t, std::int32_t>> decode_u8;
+  Decode<DecodeTables, DecodeRun<std::uint16_t, std::int32_t>> decode_u16;
+  Decode<DecodeTables, DecodeRun<std::int32_t, std::int32_t>> decode_i32;
+  Decode<DecodeTables, DecodeRun<OneRow, std::int32_t>> decode_one_row;
+  Decode<const std::uint32_t*, DecodeRun<OneRow, std::uint8_t>> decode_bytes;
+  Encode<std::uint32_t> encode;
+  Encode<std::uint8_t> encode_bytes;
+  Find<std::uint8_t> find_u8;
+  Find<std::uint16_t> find_u16;
+  Find<std::int32_t> find_i32;
+  Find<OneRow> find_one_row;
+};
+
+[[nodiscard]] RansBackend rans_backend_avx2();
+[[nodiscard]] RansBackend rans_backend_avx512();
+[[nodiscard]] RansBackend rans_backend_neon();
+
+}  // namespace glc::rans

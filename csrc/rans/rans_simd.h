@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The coder's inner loops as a template over a Vec trait (vec_avx2.h, vec_avx512.h, vec_neon.h).
+// A vector holds the states of Vec::kLanes neighbouring lanes, a step is one symbol of every lane.
+// Several runs, each with its own states and words, go through one loop, so that one waits for its
+// multiplication while another loads.
+//
+// Kernels move whole steps only, as long as the words last for all lanes; rans_cpu.cpp does the
+// rest. The algebra is that of rans_state.h, written out because a file compiled for one
+// instruction set must not use inline functions that other files share.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "rans/entries.h"
+#include "rans/rans_backend.h"
+
+namespace glc::rans {
+
+/// f(0) .. f(kN - 1), unrolled: left as loops, compilers keep the states in memory.
+template <int kN, class F>
+[[gnu::always_inline]] inline void unrolled(F f) {
+  [&]<int... kI>(std::integer_sequence<int, kI...>) {
+    (f(kI), ...);
+  }(std::make_integer_sequence<int, kN>());
+}
+
+template <class Vec>
+struct RansSimd {
+  using U32 = typename Vec::U32;
+  using Mask = typename Vec::Mask;
+
+  static U32 row_of(const OneRow* rows, std::size_t) { return Vec::splat(rows->row); }
+  template <class Row>
+  static U32 row_of(const Row* rows, std::size_t i) {
+    return Vec::rows(rows + i);
+  }
+
+  // ---------------------------------------------------------------------------------- decoder
+
+  /// Symbols of table rows: the bucket of a slot names the first bin in it, mostly the right one.
+  template <class Row>
+  class TableLookup {
+   public:
+    using Value = std::int32_t;
+    using Tables = DecodeTables;
+
+    explicit TableLookup(const DecodeTables& tables)
+        : tables_(tables),
+          slot_mask_(Vec::splat((1U << tables.bits) - 1U)),
+          bits_(Vec::splat(static_cast<std::uint32_t>(tables.bits))),
+          bucket_shift_(Vec::splat(static_cast<std::uint32_t>(tables.bits - tables.coarse_bits))),
+          row_shift_(Vec::splat(static_cast<std::uint32_t>(tables.coarse_bits))),
+          low_half_(Vec::splat(0xFFFF)) {}
+
+    /// One step of one run: writes the symbols and leaves in x the states before renormalisation.
+    template <int kVecs>
+    void step(U32 (&x)[kVecs], const Row* rows, std::int32_t* out, U32& lowest) const {
+      unrolled<kVecs>([&](int v) {
+        const U32 slot = Vec::both(x[v], slot_mask_);
+        const U32 row = row_of(rows, static_cast<std::size_t>(v * Vec::kLanes));
+        const U32 bucket =
+            Vec::add(Vec::shift_left(row, row_shift_), Vec::shift_right(slot, bucket_shift_));
+        U32 entry;
+        U32 value;
+        Vec::lookup(tables_.buckets, bucket, entry, value);
+        U32 freq_minus_1 = upper_half(entry);
+        U32 within = Vec::sub(slot, Vec::both(entry, low_half_));
+        const std::uint32_t beyond = Vec::bits(Vec::greater(within, freq_minus_1));
+        if (beyond != 0) [[unlikely]] {
+          walk(tables_.entries,
+               tables_.bases,
+               tables_.coarse,
+               beyond,
+               row,
+               bucket,
+               slot,
+               entry,
+               value);
+          freq_minus_1 = upper_half(entry);
+          within = Vec::sub(slot, Vec::both(entry, low_half_));
+        }
+        Vec::store(out + v * Vec::kLanes, value);
+        lowest = Vec::min_signed(lowest, value);
+        const U32 quotient = Vec::shift_right(x[v], bits_);
+        x[v] = Vec::add(Vec::add(Vec::mul(freq_minus_1, quotient), quotient), within);
+      });
+    }
+
+   private:
+    static U32 upper_half(U32 v) { return Vec::shift_right(v, Vec::splat(16)); }
+    /// Lanes whose slot lies beyond the first bin of its bucket find theirs one by one.
+    static void walk(const DecodeEntry* all_entries,
+                     const std::uint32_t* bases,
+                     const std::uint16_t* coarse,
+                     std::uint32_t lanes,
+                     U32 row,
+                     U32 bucket,
+                     U32 slot,
+                     U32& entry,
+                     U32& value) {
+      std::uint32_t rows[Vec::kLanes];
+      std::uint32_t buckets[Vec::kLanes];
+      std::uint32_t slots[Vec::kLanes];
+      std::uint32_t entries[Vec::kLanes];
+      std::uint32_t values[Vec::kLanes];
+      Vec::store(rows, row);
+      Vec::store(buckets, bucket);
+      Vec::store(slots, slot);
+      Vec::store(entries, entry);
+      Vec::store(values, value);
+      for (; lanes != 0; lanes &= lanes - 1) {
+        const int lane = __builtin_ctz(lanes);
+        const DecodeEntry* bin = all_entries + bases[rows[lane]] + coarse[buckets[lane]];
+        do {
+          ++bin;
+        } while (slots[lane] - bin->start > bin->freq_minus_1);
+        entries[lane] = bin->start | static_cast<std::uint32_t>(bin->freq_minus_1) << 16;
+        values[lane] = static_cast<std::uint32_t>(bin->value);
+      }
+      entry = Vec::load(entries);
+      value = Vec::load(values);
+    }
+
+    DecodeTables tables_;
+    U32 slot_mask_;
+    U32 bits_;
+    U32 bucket_shift_;
+    U32 row_shift_;
+    U32 low_half_;
+  };
+
+  /// Bytes of one alphabet, an entry per slot (entries.h).
+  class ByteLookup {
+   public:
+    using Value = std::uint8_t;
+    using Tables = const std::uint32_t*;
+
+    explicit ByteLookup(const std::uint32_t* slots)
+        : slots_(slots), slot_mask_(Vec::splat((1U << kByteBits) - 1U)) {}
+
+    template <int kVecs>
+    void step(U32 (&x)[kVecs], const OneRow*, std::uint8_t* out, U32&) const {
+      U32 value[kVecs];
+      unrolled<kVecs>([&](int v) {
+        const U32 entry = Vec::lookup(slots_, Vec::both(x[v], slot_mask_));
+        const U32 quotient = Vec::shift_right(x[v], Vec::splat(kByteBits));
+        const U32 freq_minus_1 = Vec::both(entry, slot_mask_);
+        const U32 within = Vec::both(Vec::shift_right(entry, Vec::splat(kByteBits)), slot_mask_);
+        value[v] = Vec::shift_right(entry, Vec::splat(24));
+        x[v] = Vec::add(Vec::add(Vec::mul(freq_minus_1, quotient), quotient), within);
+      });
+      Vec::store_bytes(out, value);
+    }
+
+   private:
+    const std::uint32_t* slots_;
+    U32 slot_mask_;
+  };
+
+  template <int kVecs, int kRuns, class Lookup, class Row>
+  static void decode_steps(typename Lookup::Tables tables,
+                           DecodeRun<Row, typename Lookup::Value>* runs) {
+    constexpr int kLanes = kVecs * Vec::kLanes;
+    const Lookup lookup(tables);
+    // Copies in registers: stores to out could change the runs, for all the compiler knows.
+    U32 x[kRuns][kVecs];
+    const std::uint8_t* words[kRuns];
+    const std::uint8_t* last_words[kRuns];  // from here on, fewer than a step may need
+    std::size_t n_steps = SIZE_MAX;
+    for (int r = 0; r < kRuns; ++r) {
+      for (int v = 0; v < kVecs; ++v) x[r][v] = Vec::load(runs[r].states + v * Vec::kLanes);
+      if (runs[r].end - runs[r].next < 2 * kLanes) return;
+      words[r] = runs[r].next;
+      last_words[r] = runs[r].end - 2 * kLanes;
+      n_steps = runs[r].n / kLanes < n_steps ? runs[r].n / kLanes : n_steps;
+    }
+    U32 lowest = Vec::splat(0);
+    std::size_t i = 0;
+    for (const std::size_t n = n_steps * kLanes; i < n; i += kLanes) {
+      bool enough = true;
+      for (int r = 0; r < kRuns; ++r) enough &= words[r] <= last_words[r];
+      if (!enough) break;
+      for (int r = 0; r < kRuns; ++r) {
+        lookup.template step<kVecs>(x[r], advanced(runs[r].rows, i), runs[r].out + i, lowest);
+        unrolled<kVecs>([&](int v) { x[r][v] = Vec::refill(x[r][v], words[r]); });
+      }
+    }
+    std::uint32_t lowest_of[Vec::kLanes];
+    Vec::store(lowest_of, lowest);
+    bool escapes = false;
+    for (const std::uint32_t value : lowest_of) {
+      escapes |= value == static_cast<std::uint32_t>(kEscapeValue);
+    }
+    for (int r = 0; r < kRuns; ++r) {
+      for (int v = 0; v < kVecs; ++v) Vec::store(runs[r].states + v * Vec::kLanes, x[r][v]);
+      runs[r].next = words[r];
+      runs[r].rows = advanced(runs[r].rows, i);
+      runs[r].out += i;
+      runs[r].n -= i;
+      runs[r].escapes |= escapes;
+    }
+  }
+  static const OneRow* advanced(const OneRow* rows, std::size_t) { return rows; }
+  template <class Row>
+  static const Row* advanced(const Row* rows, std::size_t i) {
+    return rows + i;
+  }
+
+  // ---------------------------------------------------------------------------------- encoder
+
+  template <int kVecs, int kRuns, class Index>
+  static void encode_steps(const EncodeEntry* entries, int bits, EncodeRun<Index>* runs) {
+    constexpr int kLanes = kVecs * Vec::kLanes;
+    const U32 renorm_shift = Vec::splat(static_cast<std::uint32_t>(32 - bits));
+    const U32 total_shift = Vec::splat(static_cast<std::uint32_t>(bits));
+    const U32 total = Vec::splat(1U << bits);
+    const U32 low_half = Vec::splat(0xFFFF);
+    U32 x[kRuns][kVecs];
+    std::uint8_t* words[kRuns];
+    std::size_t n_steps = SIZE_MAX;
+    for (int r = 0; r < kRuns; ++r) {
+      for (int v = 0; v < kVecs; ++v) x[r][v] = Vec::load(runs[r].states + v * Vec::kLanes);
+      words[r] = runs[r].words;
+      n_steps = runs[r].n / kLanes < n_steps ? runs[r].n / kLanes : n_steps;
+    }
+    for (std::size_t done = kLanes; done <= n_steps * kLanes; done += kLanes) {
+      for (int r = 0; r < kRuns; ++r) {
+        const Index* indices = runs[r].indices + (runs[r].n - done);
+        unrolled<kVecs>([&](int before) {
+          const int v = kVecs - 1 - before;
+          U32 reciprocal;
+          U32 entry;
+          Vec::lookup(entries, indices + v * Vec::kLanes, reciprocal, entry);
+          const U32 freq_minus_1 = Vec::both(entry, low_half);
+          const U32 start = Vec::shift_right(entry, Vec::splat(16));
+          U32 state = x[r][v];
+          state = Vec::spill(
+              state, Vec::greater(Vec::shift_right(state, renorm_shift), freq_minus_1), words[r]);
+          // divide(), rans_state.h: the estimate is the quotient or one below it
+          const U32 quotient = Vec::mul_high(state, reciprocal);
+          const U32 remainder =
+              Vec::sub(state, Vec::add(Vec::mul(quotient, freq_minus_1), quotient));
+          const U32 fix = Vec::where(Vec::greater(remainder, freq_minus_1),
+                                     Vec::sub(Vec::sub(total, freq_minus_1), Vec::splat(1)));
+          x[r][v] = Vec::add(Vec::add(Vec::shift_left(quotient, total_shift), remainder),
+                             Vec::add(start, fix));
+        });
+      }
+    }
+    for (int r = 0; r < kRuns; ++r) {
+      for (int v = 0; v < kVecs; ++v) Vec::store(runs[r].states + v * Vec::kLanes, x[r][v]);
+      runs[r].words = words[r];
+      runs[r].n -= n_steps * kLanes;
+    }
+  }
+
+  // ------------------------------------------------------------------------ symbols to bins
+
+  template <class Row>
+  static FoundBins find_bins(BinTables tables,
+                             const std::int32_t* symbols,
+                             const Row* rows,
+                             std::size_t n,
+                             std::uint32_t* bins) {
+    // Costs are at most 2^20, or all ones: this many fit a 32-bit sum.
+    constexpr std::size_t kBlock = std::size_t{Vec::kLanes} << 11;
+    const auto* halves = reinterpret_cast<const std::uint64_t*>(tables.rows);
+    FoundBins found{.n = n - n % Vec::kLanes, .cost = 0, .escapes = false, .no_cost = false};
+    Mask escapes = Vec::none();
+    Mask no_cost = Vec::none();
+    for (std::size_t begin = 0; begin < found.n; begin += kBlock) {
+      const std::size_t end = found.n - begin < kBlock ? found.n : begin + kBlock;
+      U32 sum = Vec::splat(0);
+      for (std::size_t i = begin; i < end; i += Vec::kLanes) {
+        const U32 row = row_of(rows, i);
+        const U32 half = Vec::add(row, row);
+        U32 base;
+        U32 n_direct;
+        U32 offset;
+        U32 unused;
+        Vec::lookup(halves, half, base, n_direct);
+        Vec::lookup(halves + 1, half, offset, unused);
+        // Below the row the difference wraps to a large number; either side ends at the escape.
+        const U32 place = Vec::min_unsigned(Vec::sub(Vec::load(symbols + i), offset), n_direct);
+        escapes = Vec::either(escapes, Vec::equal(place, n_direct));
+        const U32 bin = Vec::add(base, place);
+        Vec::store(bins + i, bin);
+        const U32 cost = Vec::lookup(tables.costs, bin);
+        no_cost = Vec::either(no_cost, Vec::equal(cost, Vec::splat(kNoCost)));
+        sum = Vec::add(sum, cost);
+      }
+      std::uint32_t sums[Vec::kLanes];
+      Vec::store(sums, sum);
+      for (const std::uint32_t part : sums) found.cost += part;
+    }
+    found.escapes = Vec::bits(escapes) != 0;
+    found.no_cost = Vec::bits(no_cost) != 0;
+    return found;
+  }
+
+  // --------------------------------------------------------------------------------- back end
+
+  /// Calls f with the vectors of a step and the runs in flight as compile-time constants, for as
+  /// many runs at once as the registers are worth: two only where each fills them.
+  template <class Run, class F>
+  static void with_shape(int lanes, Run* runs, int n_runs, F f) {
+    constexpr int kMost = 32 / Vec::kLanes;
+    if (lanes == 32 && n_runs == 2) return f.template operator()<kMost, 2>(runs);
+    for (Run* run = runs; run != runs + n_runs; ++run) {
+      if (lanes == 32) f.template operator()<kMost, 1>(run);
+      if constexpr (kMost >= 2) {
+        if (lanes == 16) f.template operator()<kMost / 2, 1>(run);
+      }
+      if constexpr (kMost >= 4) {
+        if (lanes == 8) f.template operator()<kMost / 4, 1>(run);
+      }
+    }
+  }
+
+  template <class Lookup, class Row>
+  static void decode(typename Lookup::Tables tables,
+                     int lanes,
+                     DecodeRun<Row, typename Lookup::Value>* runs,
+                     int n_runs) {
+    with_shape(lanes, runs, n_runs, [&]<int kVecs, int kRuns>(auto* some) {
+      decode_steps<kVecs, kRuns, Lookup>(tables, some);
+    });
+  }
+
+  template <class Index>
+  static void encode(
+      const EncodeEntry* entries, int bits, int lanes, EncodeRun<Index>* runs, int n_runs) {
+    with_shape(lanes, runs, n_runs, [&]<int kVecs, int kRuns>(auto* some) {
+      encode_steps<kVecs, kRuns>(entries, bits, some);
+    });
+  }
+
+  static constexpr RansBackend backend() {
+    return {.decode_u8 = &decode<TableLookup<std::uint8_t>, std::uint8_t>,
+            .decode_u16 = &decode<TableLookup<std::uint16_t>, std::uint16_t>,
+            .decode_i32 = &decode<TableLookup<std::int32_t>, std::int32_t>,
+            .decode_one_row = &decode<TableLookup<OneRow>, OneRow>,
+            .decode_bytes = &decode<ByteLookup, OneRow>,
+            .encode = &encode<std::uint32_t>,
+            .encode_bytes = &encode<std::uint8_t>,
+            .find_u8 = &find_bins<std::uint8_t>,
+            .find_u16 = &find_bins<std::uint16_t>,
+            .find_i32 = &find_bins<std::int32_t>,
+            .find_one_row = &find_bins<OneRow>};
+  }
+};
+
+}  // namespace glc::rans

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A push cut into segments, each with states and words of its own, so that threads, vectors and
+// warps can work on them side by side. docs/format.md, "Segments", is the specification.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "glc/rans.h"
+#include "rans/entries.h"
+#include "rans/stream.h"
+
+namespace glc::rans {
+
+inline constexpr std::size_t kStreamHeadBytes = 4;
+inline constexpr std::size_t kMinSegment = 32;
+inline constexpr std::size_t kMaxSegment = std::size_t{1} << 30;
+inline constexpr std::size_t kRecordHeadBytes = 12;
+inline constexpr std::size_t kRecordAlign = 4;
+
+/// How a push is cut.
+struct Segmentation {
+  int lanes;
+  std::size_t segment_symbols;  ///< a multiple of 32
+  std::size_t n_segments;
+};
+
+/// The rule of the format for what the caller leaves open; cost in units of 2^-16 bit.
+[[nodiscard]] Segmentation segmentation(std::size_t n,
+                                        std::uint64_t cost,
+                                        std::optional<int> lanes,
+                                        std::optional<std::size_t> segment_symbols);
+
+/// True when the rule cuts a stream of this cost at all.
+[[nodiscard]] bool worth_segments(std::uint64_t cost);
+
+/// Throws InvalidArgument unless n is a multiple of 32 in kMinSegment..kMaxSegment.
+void check_segment_symbols(std::size_t n);
+
+/// Bytes that write_record() needs for n symbols with escapes of escape_bits.
+[[nodiscard]] std::size_t record_bound(std::size_t n,
+                                       std::uint64_t escape_bits,
+                                       const Segmentation& cut);
+
+/// Codes one push as a record and returns its size, a multiple of 4. indices [n] name entries;
+/// escapes are in the order of their symbols. Throws InvalidArgument above 16 GiB.
+template <class Index>
+std::size_t write_record(const EncodeEntry* entries,
+                         int bits,
+                         std::span<const Index> indices,
+                         std::span<const Escape> escapes,
+                         const Segmentation& cut,
+                         std::span<std::uint8_t> out);
+
+/// Decodes the record that begins at `begin` and returns where it ends. Throws BitstreamError,
+/// naming the offset in data, or InvalidArgument for a row outside the tables; then out is
+/// unspecified.
+std::size_t read_record(std::span<const std::uint8_t> data,
+                        std::size_t begin,
+                        const Rows& rows,
+                        const TableSet& tables,
+                        std::span<std::int32_t> out);
+
+/// The same for bytes, from a table of 4096 slots (entries.h).
+std::size_t read_record(std::span<const std::uint8_t> data,
+                        std::size_t begin,
+                        const std::uint32_t* slots,
+                        std::span<std::uint8_t> out);
+
+}  // namespace glc::rans

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The Vec trait of rans_simd.h for AArch64, where NEON is part of the baseline.
+#pragma once
+
+#include <arm_neon.h>
+#include <cstdint>
+#include <cstring>
+
+#include "rans/entries.h"
+#include "rans/luts.h"
+
+namespace glc::rans {
+namespace {
+
+struct Neon {
+  static constexpr int kLanes = 4;
+  using U32 = uint32x4_t;
+  using Mask = uint32x4_t;
+
+  static U32 load(const std::uint32_t* p) { return vld1q_u32(p); }
+  static U32 load(const std::int32_t* p) { return vreinterpretq_u32_s32(vld1q_s32(p)); }
+  static void store(std::uint32_t* p, U32 v) { vst1q_u32(p, v); }
+  static void store(std::int32_t* p, U32 v) { vst1q_s32(p, vreinterpretq_s32_u32(v)); }
+  static U32 splat(std::uint32_t v) { return vdupq_n_u32(v); }
+
+  static U32 rows(const std::uint8_t* p) {
+    std::uint32_t four;
+    std::memcpy(&four, p, sizeof(four));
+    const uint8x8_t bytes = vreinterpret_u8_u32(vdup_n_u32(four));
+    return vmovl_u16(vget_low_u16(vmovl_u8(bytes)));
+  }
+  static U32 rows(const std::uint16_t* p) { return vmovl_u16(vld1_u16(p)); }
+  static U32 rows(const std::int32_t* p) { return vreinterpretq_u32_s32(vld1q_s32(p)); }
+
+  static U32 add(U32 a, U32 b) { return vaddq_u32(a, b); }
+  static U32 sub(U32 a, U32 b) { return vsubq_u32(a, b); }
+  static U32 mul(U32 a, U32 b) { return vmulq_u32(a, b); }
+  /// The high halves of the 64-bit products.
+  static U32 mul_high(U32 a, U32 b) {
+    const uint64x2_t low = vmull_u32(vget_low_u32(a), vget_low_u32(b));
+    const uint64x2_t high = vmull_high_u32(a, b);
+    return vuzp2q_u32(vreinterpretq_u32_u64(low), vreinterpretq_u32_u64(high));
+  }
+  static U32 both(U32 a, U32 b) { return vandq_u32(a, b); }
+  static U32 shift_left(U32 v, U32 n) { return vshlq_u32(v, vreinterpretq_s32_u32(n)); }
+  static U32 shift_right(U32 v, U32 n) { return vshlq_u32(v, vnegq_s32(vreinterpretq_s32_u32(n))); }
+  static U32 min_signed(U32 a, U32 b) {
+    return vreinterpretq_u32_s32(vminq_s32(vreinterpretq_s32_u32(a), vreinterpretq_s32_u32(b)));
+  }
+  static U32 min_unsigned(U32 a, U32 b) { return vminq_u32(a, b); }
+
+  static Mask none() { return vdupq_n_u32(0); }
+  static Mask either(Mask a, Mask b) { return vorrq_u32(a, b); }
+  static Mask equal(U32 a, U32 b) { return vceqq_u32(a, b); }
+  /// a > b for values below 2^31.
+  static Mask greater(U32 a, U32 b) { return vcgtq_u32(a, b); }
+  static std::uint32_t bits(Mask m) {
+    static constexpr std::uint32_t kBits[4] = {1, 2, 4, 8};
+    return vaddvq_u32(vandq_u32(m, vld1q_u32(kBits)));
+  }
+  static U32 where(Mask m, U32 v) { return vandq_u32(m, v); }
+
+  /// The 8-byte entries table[index], their first and second halves.
+  template <class Entry>
+  static void lookup(const Entry* table, U32 index, U32& low, U32& high) {
+    const U32 a = two(table + vgetq_lane_u32(index, 0), table + vgetq_lane_u32(index, 1));
+    const U32 b = two(table + vgetq_lane_u32(index, 2), table + vgetq_lane_u32(index, 3));
+    low = vuzp1q_u32(a, b);
+    high = vuzp2q_u32(a, b);
+  }
+  /// The 4-byte entries table[index].
+  static U32 lookup(const std::uint32_t* table, U32 index) {
+    U32 v = vld1q_dup_u32(table + vgetq_lane_u32(index, 0));
+    v = vld1q_lane_u32(table + vgetq_lane_u32(index, 1), v, 1);
+    v = vld1q_lane_u32(table + vgetq_lane_u32(index, 2), v, 2);
+    return vld1q_lane_u32(table + vgetq_lane_u32(index, 3), v, 3);
+  }
+  /// The entries table[indices[lane]], their first and second halves.
+  template <class Index>
+  static void lookup(const EncodeEntry* table, const Index* indices, U32& low, U32& high) {
+    const U32 a = two(table + indices[0], table + indices[1]);
+    const U32 b = two(table + indices[2], table + indices[3]);
+    low = vuzp1q_u32(a, b);
+    high = vuzp2q_u32(a, b);
+  }
+
+  /// Lanes below 2^16 take a word each; reads 8 bytes.
+  static U32 refill(U32 x, const std::uint8_t*& words) {
+    const Mask lacking = vcltq_u32(x, vdupq_n_u32(0x10000));
+    const std::uint32_t mask = bits(lacking);
+    const uint8x8_t word = vtbl1_u8(vld1_u8(words), vld1_u8(kRefill<4>[mask].data()));
+    words += 2 * __builtin_popcount(mask);
+    const U32 refilled = vorrq_u32(vshlq_n_u32(x, 16), vmovl_u16(vreinterpret_u16_u8(word)));
+    return vbslq_u32(lacking, refilled, x);
+  }
+  /// Lanes in the mask give up a word each; writes 8 bytes below words.
+  static U32 spill(U32 x, Mask spilling, std::uint8_t*& words) {
+    const std::uint32_t mask = bits(spilling);
+    const uint8x8_t low = vreinterpret_u8_u16(vmovn_u32(x));
+    const uint8x8_t packed = vtbl1_u8(low, vld1_u8(kSpill<4>[mask].data()));
+    vst1_u8(words - 8, packed);
+    words -= 2 * __builtin_popcount(mask);
+    return vbslq_u32(spilling, vshrq_n_u32(x, 16), x);
+  }
+
+  /// Stores the low bytes of kVecs vectors of values below 256.
+  template <int kVecs>
+  static void store_bytes(std::uint8_t* p, const U32 (&v)[kVecs]) {
+    static_assert(kVecs % 2 == 0);
+    for (int i = 0; i < kVecs; i += 2) {
+      const uint16x8_t words = vcombine_u16(vmovn_u32(v[i]), vmovn_u32(v[i + 1]));
+      vst1_u8(p + 4 * i, vmovn_u16(words));
+    }
+  }
+
+ private:
+  template <class Entry>
+  static U32 two(const Entry* a, const Entry* b) {
+    static_assert(sizeof(Entry) == 8);
+    std::uint64_t low;
+    std::uint64_t high;
+    std::memcpy(&low, a, sizeof(low));
+    std::memcpy(&high, b, sizeof(high));
+    return vreinterpretq_u32_u64(vcombine_u64(vcreate_u64(low), vcreate_u64(high)));
+  }
+};
+
+}  // namespace
+}  // namespace glc::rans

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Memory runs out at every allocation in turn: the C interface answers GLC_RANS_OUT_OF_MEMORY,
+// keeps its promises and leaks nothing (the address sanitizer looks).
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <new>
+#include <vector>
+
+#include "check.h"
+#include "glc/rans_c.h"
+
+namespace {
+
+constexpr std::size_t kNever = std::numeric_limits<std::size_t>::max();
+std::atomic<std::size_t> allocations_left = kNever;  // threads of the coder allocate too
+
+void* allocate(std::size_t size) {
+  std::size_t left = allocations_left;
+  while (left != kNever && left != 0 && !allocations_left.compare_exchange_weak(left, left - 1)) {
+  }
+  if (left == 0) throw std::bad_alloc();
+  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  throw std::bad_alloc();
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) { return allocate(size); }
+void* operator new[](std::size_t size) { return allocate(size); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace {
+
+using glc::test::check;
+using glc::test::check_equal;
+
+constexpr std::size_t kSymbols = 700;
+
+struct Buffers {
+  std::vector<std::int32_t> symbols = std::vector<std::int32_t>(kSymbols);
+  std::vector<std::int32_t> decoded = std::vector<std::int32_t>(kSymbols);
+  std::vector<std::uint8_t> rows = std::vector<std::uint8_t>(kSymbols);
+  std::vector<std::uint8_t> stream = std::vector<std::uint8_t>(16384);
+};
+
+/// Both one-call pairs and the handles, up to the first error.
+glc_rans_status run(Buffers& b, const glc_rans_tables* tables, std::size_t segment_symbols) {
+  const glc_rans_rows rows = glc_rans_rows_u8(b.rows.data());
+  std::size_t size = 0;
+  glc_rans_encoder* encoder = nullptr;
+  glc_rans_status status = glc_rans_encoder_create(0, segment_symbols, &encoder);
+  if (status == GLC_RANS_OK) {
+    status = glc_rans_encoder_push(encoder, b.symbols.data(), kSymbols, rows, tables);
+    if (status != GLC_RANS_OK) {  // as before: the same push again is the whole message
+      allocations_left = kNever;
+      check_equal(glc_rans_encoder_push(encoder, b.symbols.data(), kSymbols, rows, tables),
+                  GLC_RANS_OK);
+      check_equal(glc_rans_encoder_finish(encoder, b.stream.data(), b.stream.size(), &size),
+                  GLC_RANS_OK);
+      check_equal(glc_rans_decode(b.stream.data(), size, rows, tables, b.decoded.data(), kSymbols),
+                  GLC_RANS_OK);
+      check(b.decoded == b.symbols, "the push that failed left something behind");
+    } else {
+      status = glc_rans_encoder_finish(encoder, b.stream.data(), b.stream.size(), &size);
+    }
+  }
+  glc_rans_encoder_free(encoder);
+  if (status != GLC_RANS_OK) return status;
+  status = glc_rans_decode(b.stream.data(), size, rows, tables, b.decoded.data(), kSymbols);
+  if (status != GLC_RANS_OK) return status;
+  check(b.decoded == b.symbols, "round trip");
+  status = glc_rans_encode_bytes(
+      b.rows.data(), b.rows.size(), segment_symbols, b.stream.data(), b.stream.size(), &size);
+  if (status != GLC_RANS_OK) return status;
+  return glc_rans_decode_bytes(b.stream.data(), size, b.rows.data(), b.rows.size());
+}
+
+glc_rans_status make_tables(glc_rans_tables** tables) {
+  const double scales[] = {0.3, 5.0};
+  return glc_rans_tables_from_gaussian(scales, 2, 12, tables);
+}
+
+/// Lets body fail at allocation 0, 1, ... until it needs no more than that.
+template <class Body>
+void exhaust(Body body) {
+  glc_rans_status status = GLC_RANS_OUT_OF_MEMORY;
+  std::size_t k = 0;
+  for (; status != GLC_RANS_OK; ++k) {
+    allocations_left = k;
+    status = body();
+    allocations_left = kNever;
+    check(status == GLC_RANS_OK || status == GLC_RANS_OUT_OF_MEMORY, "another status");
+    check(k < 10000, "never succeeds");
+  }
+  check(k > 3, "allocations were not counted");
+}
+
+}  // namespace
+
+int main() {
+  Buffers buffers;
+  for (std::size_t i = 0; i < kSymbols; ++i) {
+    buffers.rows[i] = static_cast<std::uint8_t>(i * i % 7 % 2);
+    buffers.symbols[i] = static_cast<std::int32_t>(i % 5) - 2;
+  }
+  buffers.symbols[9] = 1000000;
+  exhaust([] {
+    glc_rans_tables* tables = nullptr;
+    const glc_rans_status status = make_tables(&tables);
+    check((tables != nullptr) == (status == GLC_RANS_OK), "tables are made or not");
+    glc_rans_tables_free(tables);
+    return status;
+  });
+  glc_rans_tables* tables = nullptr;
+  check_equal(make_tables(&tables), GLC_RANS_OK);
+  for (const std::size_t segment_symbols : {std::size_t{0}, std::size_t{64}}) {
+    exhaust([&] { return run(buffers, tables, segment_symbols); });
+  }
+
+  // A mistake is reported even when there is no memory for its text.
+  allocations_left = 0;
+  const glc_rans_status status = glc_rans_encoder_push(nullptr, nullptr, 0, {}, tables);
+  allocations_left = kNever;
+  check(status == GLC_RANS_INVALID_ARGUMENT || status == GLC_RANS_OUT_OF_MEMORY, "no status");
+  glc_rans_tables_free(tables);
+  return 0;
+}

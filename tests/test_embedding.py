@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The coder outside Python: the commands of docs/embedding.md, and the C library through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glc import rans
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "embedding.md"
+# .ci/run runs the others: one needs an installed wheel, one builds everything twice more
+RUN_HERE = ("prefix", "cc")
+RUN_BY_CI = ("wheel", "subdirectory")
+
+tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+needs_compilers = pytest.mark.skipif(
+    not all(shutil.which(tool, path=tools) for tool in ("cmake", "c++", "cc", "bash")),
+    reason="needs bash, cmake, cc and c++",
+)
+
+
+def commands(name: str) -> str:
+    found = re.search(
+        rf"^<!-- ci:{name} -->\n```bash\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S
+    )
+    assert found, f"docs/embedding.md: no commands after the marker ci:{name}"
+    return found[1]
+
+
+def run_commands(name: str, folder: Path) -> str:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands(name)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PATH": tools},
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_command_is_run() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert sorted(re.findall(r"<!-- ci:(\w+) -->", text)) == sorted(RUN_HERE + RUN_BY_CI)
+    assert text.count("```bash") == len(RUN_HERE + RUN_BY_CI)
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for name in RUN_BY_CI:
+        assert f"page_commands docs/embedding.md {name}" in ci
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A copy of the sources after the `prefix` commands, and what these printed."""
+    folder = tmp_path_factory.mktemp("embedding")
+    shutil.copy(ROOT / "CMakeLists.txt", folder)
+    for part in ("cmake", "csrc", "examples"):
+        shutil.copytree(ROOT / part, folder / part)
+    return folder, run_commands("prefix", folder)
+
+
+@needs_compilers
+def test_both_examples_run_against_an_installation(installed: tuple[Path, str]) -> None:
+    _, printed = installed
+    assert re.search(r"^glc \S+: 20000 symbols in \d+ bytes", printed, re.M)
+    assert re.search(r"^glc \S+: 50000 symbols in \d+ bytes", printed, re.M)
+    assert len(re.findall(r"^half of the stream: rans: .* \(at byte \d+\)$", printed, re.M)) == 2
+
+
+@needs_compilers
+def test_a_c_program_needs_no_cmake(installed: tuple[Path, str]) -> None:
+    assert "50000 symbols" in run_commands("cc", installed[0])
+
+
+class Rows(ctypes.Structure):
+    _fields_ = (("data", ctypes.c_void_p), ("type", ctypes.c_int32), ("row", ctypes.c_int32))
+
+
+@needs_compilers
+def test_c_and_python_write_the_same_streams(installed: tuple[Path, str]) -> None:
+    folder = installed[0] / "build" / "prefix" / "lib"
+    suffix = "dylib" if sys.platform == "darwin" else "so"
+    library = ctypes.CDLL(str(folder / f"libglc_rans.{suffix}"))
+    library.glc_rans_last_error.restype = ctypes.c_char_p
+    size_t = ctypes.c_size_t
+
+    rng = np.random.default_rng(3)
+    counts = np.array([[5, 0, 90, 400, 77, 1], [1, 2, 3, 4, 5, 6]], np.uint64)
+    n_bins = np.array([6, 6], np.int32)
+    offsets = np.array([-2, 0], np.int32)
+    rows = rng.integers(0, 2, 5000).astype(np.uint8)
+    symbols = (rng.integers(0, 5, 5000) + offsets[rows]).astype(np.int32)
+    symbols[::500] = -123456
+
+    def pointer(array: np.ndarray) -> ctypes.c_void_p:
+        return ctypes.c_void_p(array.ctypes.data)
+
+    tables = ctypes.c_void_p()
+    made = library.glc_rans_tables_from_counts(
+        *(pointer(counts), size_t(12), pointer(n_bins), pointer(offsets), size_t(2)),
+        *(ctypes.c_int32(12), ctypes.c_int32(1), ctypes.byref(tables)),
+    )
+    assert made == 0, library.glc_rans_last_error()
+    library.glc_rans_encode_bound.restype = size_t
+    room = np.empty(library.glc_rans_encode_bound(size_t(5000), tables, size_t(0)), np.uint8)
+    size = size_t()
+    coded = library.glc_rans_encode(
+        *(pointer(symbols), size_t(5000), Rows(rows.ctypes.data, 1, 0), tables),
+        *(ctypes.c_int32(0), size_t(0), pointer(room), size_t(room.size), ctypes.byref(size)),
+    )
+    assert coded == 0, library.glc_rans_last_error()
+    ours = rans.TableSet.from_freqs(counts, offsets, bits=12, escape=True)
+    assert room[: size.value].tobytes() == rans.encode(symbols, rows, ours)
+    library.glc_rans_tables_free(tables)
