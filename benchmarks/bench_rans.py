@@ -18,7 +18,6 @@ from benchmarks.rans_cases import (
     BYTE_SEGMENTS,
     CASES,
     N_THREADS,
-    SEGMENTS,
     byte_data,
     entropy_bytes,
     message,
@@ -27,14 +26,12 @@ from benchmarks.rans_cases import (
 )
 from benchmarks.rans_peers import TORCH_ANS_STREAMS, byte_peers, symbol_peers, torch_ans
 from benchmarks.rans_race import run
-from glc import rans
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.parametrize("direction", ["encode", "decode"]),
 ]
 
-SEVERAL = SEGMENTS and N_THREADS > 1
 # cut into segments by our own rule: long enough for several threads
 LONG = [case for case in CASES if not case.endswith("8K") and case != "low 400K"]
 
@@ -49,14 +46,12 @@ def several_threads(one_thread: None) -> None:
 @pytest.mark.parametrize("case", CASES)
 def bench_symbols(race: Race, direction: str, case: str) -> None:
     m = message(case)
-    ours = our_symbols(m)
-    sides = {"ours": ours, **symbol_peers(m)}
-    lanes = rans.Decoder(ours.encode()).lanes or "by segment"
-    run(race, direction, sides, m.symbols, m.ideal_bytes, "sym", memory=case, lanes=lanes)
+    sides = {"ours": our_symbols(m), **symbol_peers(m)}
+    run(race, direction, sides, m.symbols, m.ideal_bytes, "sym", memory=case)
 
 
 @pytest.mark.usefixtures("several_threads")
-@pytest.mark.parametrize("case", LONG if SEVERAL else [])
+@pytest.mark.parametrize("case", LONG if N_THREADS > 1 else [])
 def bench_symbols_threads(race: Race, direction: str, case: str) -> None:
     m = message(case)
     sides = {
@@ -68,16 +63,16 @@ def bench_symbols_threads(race: Race, direction: str, case: str) -> None:
     run(race, direction, there, m.symbols, m.ideal_bytes, "sym", threads=N_THREADS)
 
 
-@pytest.mark.parametrize("segment", BYTE_SEGMENTS if SEGMENTS else ["whole"])
+@pytest.mark.parametrize("segment", BYTE_SEGMENTS)
 @pytest.mark.parametrize("case", BYTE_CASES)
 def bench_bytes(race: Race, direction: str, case: str, segment: str) -> None:
     data = byte_data(case)
-    sides = {"ours": our_bytes(data, BYTE_SEGMENTS.get(segment)), **byte_peers(data)}
+    sides = {"ours": our_bytes(data, BYTE_SEGMENTS[segment]), **byte_peers(data)}
     run(race, direction, sides, data, entropy_bytes(data), "B", memory=case)
 
 
 @pytest.mark.usefixtures("several_threads")
-@pytest.mark.parametrize("case", BYTE_CASES if SEVERAL else [])
+@pytest.mark.parametrize("case", BYTE_CASES if N_THREADS > 1 else [])
 def bench_bytes_threads(race: Race, direction: str, case: str) -> None:
     data = byte_data(case)
     sides = {

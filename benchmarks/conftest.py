@@ -95,13 +95,17 @@ def race(benchmark: Any, request: pytest.FixtureRequest) -> Race:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Run torch on one thread, as our scalar kernels and most published figures do."""
+    """Run torch and our coder on one thread, as most published figures do."""
     import torch
 
-    threads = torch.get_num_threads()
+    import glc
+
+    before = torch.get_num_threads(), glc.get_num_threads()
     torch.set_num_threads(1)
+    glc.set_num_threads(1)
     yield
-    torch.set_num_threads(threads)
+    torch.set_num_threads(before[0])
+    glc.set_num_threads(before[1])
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

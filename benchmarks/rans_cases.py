@@ -10,7 +10,6 @@ several use; 1 leaves those out.
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,27 +90,15 @@ class Coder:
     size: Callable[[Any], int] = len  # bytes of what encode() returned
 
 
-# what encode_bytes calls its option, once this build cuts into segments and has threads for them
-_SEGMENTS = next((n for n in inspect.signature(rans.encode_bytes).parameters if "segment" in n), "")
-SEGMENTS = _SEGMENTS != ""
-
-
-def use_threads(n: int) -> None:
-    """Let our coder use n threads, where this build can use more than one."""
-    setter = getattr(glc, "set_threads", None) or getattr(rans, "set_threads", None)
-    if setter is not None:
-        setter(n)
-
-
 def our_symbols(m: Message, threads: int = 1) -> Coder:
     """Our side of W2."""
 
     def encode() -> bytes:
-        use_threads(threads)
+        glc.set_num_threads(threads)
         return rans.encode(m.symbols, m.rows, m.tables)
 
     def decode(stream: bytes) -> np.ndarray:
-        use_threads(threads)
+        glc.set_num_threads(threads)
         return rans.decode(stream, m.rows, m.tables)
 
     return Coder(encode, decode)
@@ -119,14 +106,13 @@ def our_symbols(m: Message, threads: int = 1) -> Coder:
 
 def our_bytes(data: bytes, segment_bytes: int | None = None, threads: int = 1) -> Coder:
     """Our side of W1."""
-    options: dict[str, Any] = {_SEGMENTS: segment_bytes} if segment_bytes else {}
 
     def encode() -> bytes:
-        use_threads(threads)
-        return rans.encode_bytes(data, **options)
+        glc.set_num_threads(threads)
+        return rans.encode_bytes(data, segment_bytes)
 
     def decode(coded: bytes) -> bytes:
-        use_threads(threads)
+        glc.set_num_threads(threads)
         return rans.decode_bytes(coded)
 
     return Coder(encode, decode)

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The coder from C++, one thread, memory of the caller reused: a table row per symbol (W2) beside
-// our own single lane, plain bytes (W1) beside htscodecs where CMake has found it.
+// The coder from C++, memory of the caller reused: a table row per symbol (W2) beside our own
+// single lane, plain bytes (W1) beside htscodecs where CMake has found it. One thread, except where
+// a side is said to have more.
 //
 //   bench_rans [--fast] [--cpu] [WORD]     only the cases whose name has WORD in it
-// --cpu counts the CPU time of the process: better where other work runs beside it.
+// --cpu counts the CPU time of the process, without the sides of several threads: better where
+// other work runs beside it.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -12,6 +14,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <functional>
 #include <optional>
 #include <random>
 #include <span>
@@ -22,6 +25,7 @@
 
 #include "glc/cdf.h"
 #include "glc/rans.h"
+#include "glc/threads.h"
 #include "race.h"
 
 #ifdef GLC_HTSCODECS
@@ -39,6 +43,8 @@ struct Options {
   bool cpu = false;
   std::string word;
 
+  int threads = glc::threads();
+
   [[nodiscard]] bool wants(const std::string& name) const {
     return name.find(word) != std::string::npos;
   }
@@ -47,6 +53,22 @@ struct Options {
       glc::bench::race(name, sides, work, Pace{fast ? 0.0005 : 0.005, fast ? 3 : 41, cpu});
   }
 };
+
+/// The side, calling run with as many threads as there may be; empty where that is one.
+std::vector<Side> several(const Options& options, const std::function<void()>& run, double over) {
+  if (options.cpu || options.threads == 1) return {};
+  const auto call = [run, n = options.threads] {
+    glc::set_threads(n);
+    run();
+    glc::set_threads(1);
+  };
+  return {{"ours, " + std::to_string(options.threads) + " threads", call, over}};
+}
+
+std::vector<Side> operator+(std::vector<Side> sides, const std::vector<Side>& more) {
+  sides.insert(sides.end(), more.begin(), more.end());
+  return sides;
+}
 
 void require(bool holds, const std::string& what) {
   if (!holds) throw std::runtime_error(what + ": decoded is not what was encoded");
@@ -141,12 +163,16 @@ void race_symbols(const Options& options) {
       const double over = over_percent(ours.size(), ideal);
       const double over_one = over_percent(one_lane.size(), ideal);
       options.race("encode " + name,
-                   {{"ours", [&] { ours.encode(); }, over},
-                    {"ours, one lane", [&] { one_lane.encode(); }, over_one}},
+                   std::vector<Side>{{"ours", [&] { ours.encode(); }, over},
+                                     {"ours, one lane", [&] { one_lane.encode(); }, over_one}} +
+                       several(
+                           options, [&] { ours.encode(); }, over),
                    n);
       options.race("decode " + name,
-                   {{"ours", [&] { ours.decode(); }, over},
-                    {"ours, one lane", [&] { one_lane.decode(); }, over_one}},
+                   std::vector<Side>{{"ours", [&] { ours.decode(); }, over},
+                                     {"ours, one lane", [&] { one_lane.decode(); }, over_one}} +
+                       several(
+                           options, [&] { ours.decode(); }, over),
                    n);
     }
   }
@@ -239,6 +265,8 @@ void race_bytes(const Options& options, const Deviation& deviation) {
     decode.push_back({kNames[i], [&hts = peers[i]] { hts.decode(); }, over_peer});
   }
 #endif
+  encode = encode + several(options, encode[0].run, over);
+  decode = decode + several(options, decode[0].run, over);
   options.race("encode " + name, encode, data.size());
   options.race("decode " + name, decode, data.size());
 }
@@ -258,6 +286,7 @@ int main(int argc, char** argv) {
     }
   }
   try {
+    glc::set_threads(1);
     glc::bench::print_head();
     race_symbols(options);
     for (const Deviation& deviation : kDeviations) race_bytes(options, deviation);
