@@ -52,7 +52,7 @@ def run(
         for name in ["ours"] if FAST else sides:
             peak = peak_bytes(direction, memory, name)
             if peak is not None:
-                figures[name][f"memory B/{unit}"] = peak / n
+                figures[name]["memory B/sym"] = peak / n
     if direction == "encode":
         calls = {name: side.encode for name, side in sides.items()}
     else:
