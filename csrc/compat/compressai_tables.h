@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+//   encode  row r, bin b  ->  encode[rows[r].encode_base + b]
+//   decode  row r, slot s ->  walk starts[rows[r].starts_base + coarse[r * 256 + s / 256] ...]
+//                             until the slot lies below the next start
+//
+// A row of n bins has n + 2 starts: those of its bins, its end, and one that no slot reaches. So a
+// walk stops inside the row, and at bin n when the slot lies past the end of the row.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace glc::compressai {
+
+inline constexpr int kBits = 16;
+inline constexpr std::uint32_t kTotal = 1U << kBits;
+inline constexpr std::size_t kBuckets = 256;
+inline constexpr std::uint32_t kNoSlot = kTotal + 1;
+
+/// What coding a bin needs. With f its frequency and x below 2^63, x / f is
+/// floor(x * reciprocal / 2^64) >> shift, and the next state is x + bias + (x / f) * (2^16 - f).
+struct EncodeBin {
+  std::uint64_t reciprocal;
+  std::uint32_t bias;
+  std::uint16_t freq_minus_1;
+  std::uint8_t shift;
+  std::uint8_t kind;
+};
+inline constexpr std::uint8_t kDirect = 0;
+inline constexpr std::uint8_t kEscape = 1;
+inline constexpr std::uint8_t kAbsent = 2;  ///< frequency 0
+
+struct AnsRow {
+  std::uint32_t encode_base;
+  std::uint32_t starts_base;
+  std::uint32_t n_direct;  ///< bins without the escape bin, which is number n_direct
+  std::int32_t offset;
+};
+
+struct AnsTableData {
+  std::vector<AnsRow> rows;
+  std::vector<EncodeBin> encode;
+  std::vector<std::uint32_t> starts;
+  std::vector<std::uint16_t> coarse;  // [rows, kBuckets], a bin number
+};
+
+}  // namespace glc::compressai
