@@ -16,8 +16,6 @@
 namespace glc::compressai {
 namespace {
 
-__extension__ using Uint128 = unsigned __int128;
-
 constexpr std::uint64_t kStateLow = std::uint64_t{1} << 31;
 constexpr std::uint64_t kStateHigh = std::uint64_t{1} << 63;
 constexpr int kDigitBits = 4;
@@ -75,10 +73,8 @@ struct WordSink {
     digit(n_digits);
   }
   void bin(const EncodeBin& bin) {
-    const std::uint64_t freq = std::uint64_t{bin.freq_minus_1} + 1;
-    make_room(freq * (kStateHigh >> kBits));
-    const auto high = static_cast<std::uint64_t>((Uint128{state} * bin.reciprocal) >> 64);
-    state += bin.bias + (high >> bin.shift) * (kTotal - freq);
+    make_room((std::uint64_t{bin.freq_minus_1} + 1) * (kStateHigh >> kBits));
+    state = encode_step(state, bin);
   }
 };
 

@@ -94,6 +94,9 @@ AnsTables::AnsTables(std::span<const std::int32_t> cdfs,
     throw InvalidArgument("compressai: offsets: expected " + std::to_string(n_rows) + ", got " +
                           std::to_string(offsets.size()));
   }
+  if (cdfs.size() > INT32_MAX) {
+    throw InvalidArgument("compressai: cdfs: expected at most 2^31 - 1 entries");
+  }
   AnsTableData data;
   for (std::size_t row = 0; row < n_rows; ++row) {
     const std::int32_t size = sizes[row];

@@ -28,6 +28,14 @@ struct EncodeBin {
   std::uint8_t shift;
   std::uint8_t kind;
 };
+
+/// The state after x, which must be below freq * 2^47 and so leaves room for the bin.
+inline std::uint64_t encode_step(std::uint64_t x, const EncodeBin& bin) {
+  __extension__ using Uint128 = unsigned __int128;
+  const auto high = static_cast<std::uint64_t>((Uint128{x} * bin.reciprocal) >> 64);
+  return x + bin.bias + (high >> bin.shift) * (kTotal - 1 - bin.freq_minus_1);
+}
+
 inline constexpr std::uint8_t kDirect = 0;
 inline constexpr std::uint8_t kEscape = 1;
 inline constexpr std::uint8_t kAbsent = 2;  ///< frequency 0
