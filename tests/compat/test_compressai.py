@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import importlib.util
 import pickle
 import sys
 import types
@@ -17,27 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.compressai_import import import_compressai
 from glc.compat import compressai as ours
 from glc.errors import BitstreamError
 
-if importlib.util.find_spec("compressai") is None:
+if import_compressai() is None:
     pytest.skip("compressai is not installed", allow_module_level=True)
 
 import torch
-
-
-def declare_torchvision_operators() -> torch.library.Library:
-    """Declare what PyPI's torchvision, built for CUDA, does not find under a CPU build of torch."""
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
-
-
-try:
-    importlib.import_module("torchvision")
-except RuntimeError:
-    _KEPT_ALIVE = declare_torchvision_operators()
 
 ans = importlib.import_module("compressai.ans")
 models = importlib.import_module("compressai.models")
@@ -156,7 +142,7 @@ def test_models_round_trip_in_our_format(coded):
     assert torch.equal(x_hat, coded.x_hat)
     assert out["strings"] != coded.out["strings"]
     theirs = total_bytes(coded.out["strings"])
-    assert theirs > 1000  # lively indeed
+    assert theirs > 500  # lively indeed
     assert total_bytes(out["strings"]) < 1.05 * theirs  # many escapes, which random models have
 
 
