@@ -35,23 +35,6 @@ std::uint32_t digits_of(std::uint32_t number) {
   return (static_cast<std::uint32_t>(std::bit_width(number)) + kDigitBits - 1) / kDigitBits;
 }
 
-void check_rows(std::span<const std::int32_t> rows, std::size_t n, std::size_t n_rows) {
-  if (rows.size() != n) {
-    throw InvalidArgument("compressai: indexes: expected one per symbol, " + std::to_string(n) +
-                          ", got " + std::to_string(rows.size()));
-  }
-  std::uint32_t highest = 0;
-  for (const std::int32_t row : rows) highest = std::max(highest, static_cast<std::uint32_t>(row));
-  if (highest < n_rows) return;
-  for (std::size_t i = 0; i < n; ++i) {
-    if (static_cast<std::uint32_t>(rows[i]) >= n_rows) {
-      throw InvalidArgument("compressai: indexes: expected 0.." + std::to_string(n_rows - 1) +
-                            ", got " + std::to_string(rows[i]) + " for symbol " +
-                            std::to_string(i));
-    }
-  }
-}
-
 // Writes words from the end of a buffer towards its front, as the encoder runs backwards.
 struct WordSink {
   std::uint64_t state;
@@ -212,15 +195,13 @@ void AnsDecoder::pull(std::span<const std::int32_t> rows,
     const auto r = static_cast<std::size_t>(rows[i]);
     const AnsRow& row = data.rows[r];
     const std::uint32_t slot = static_cast<std::uint32_t>(source.state) & (kTotal - 1);
-    const std::uint32_t* const starts = data.starts.data() + row.starts_base;
-    std::uint32_t bin = data.coarse[r * kBuckets + slot / kBuckets];
-    while (starts[bin + 1] <= slot) ++bin;
-    std::int64_t symbol = bin;
-    if (bin > row.n_direct) [[unlikely]]
+    const FoundBin bin = find_bin(data, r, slot);
+    if (bin.number > row.n_direct) [[unlikely]]
       fail_stream("words: no symbol of the row has this slot", source.offset());
-    source.state = (starts[bin + 1] - starts[bin]) * (source.state >> kBits) + (slot - starts[bin]);
+    source.state = bin.freq * (source.state >> kBits) + (slot - bin.start);
     source.refill();
-    if (bin == row.n_direct) [[unlikely]]
+    std::int64_t symbol = bin.number;
+    if (bin.number == row.n_direct) [[unlikely]]
       symbol = source.escape(row.n_direct);
     symbol += row.offset;
     if (symbol < INT32_MIN || symbol > INT32_MAX) [[unlikely]]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compat/compressai_tables.h"
 
+#include <algorithm>
 #include <bit>
 #include <string>
 
@@ -46,7 +47,7 @@ EncodeBin encode_bin(std::uint32_t start, std::uint32_t freq, bool escape) {
   if (freq == 0) return {0, 0, 0, 0, kAbsent};
   const std::uint8_t kind = escape ? kEscape : kDirect;
   if (freq == 1) return {UINT64_MAX, start + kTotal - 1, 0, 0, kind};
-  const int s = std::bit_width(freq - 1);
+  const int s = static_cast<int>(std::bit_width(freq - 1));
   const Uint128 numerator = (Uint128{1} << (63 + s)) + freq - 1;
   return {static_cast<std::uint64_t>(numerator / freq),
           start,
@@ -110,6 +111,23 @@ AnsTables::AnsTables(std::span<const std::int32_t> cdfs,
     append_row(data, cdf, offsets[row]);
   }
   data_ = std::make_shared<const AnsTableData>(std::move(data));
+}
+
+void check_rows(std::span<const std::int32_t> rows, std::size_t n, std::size_t n_rows) {
+  if (rows.size() != n) {
+    throw InvalidArgument("compressai: indexes: expected one per symbol, " + std::to_string(n) +
+                          ", got " + std::to_string(rows.size()));
+  }
+  std::uint32_t highest = 0;
+  for (const std::int32_t row : rows) highest = std::max(highest, static_cast<std::uint32_t>(row));
+  if (highest < n_rows) return;
+  for (std::size_t i = 0; i < n; ++i) {
+    if (static_cast<std::uint32_t>(rows[i]) >= n_rows) {
+      throw InvalidArgument("compressai: indexes: expected 0.." + std::to_string(n_rows - 1) +
+                            ", got " + std::to_string(rows[i]) + " for symbol " +
+                            std::to_string(i));
+    }
+  }
 }
 
 std::size_t AnsTables::rows() const { return data_->rows.size(); }

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace glc::compressai {
@@ -53,5 +54,22 @@ struct AnsTableData {
   std::vector<std::uint32_t> starts;
   std::vector<std::uint16_t> coarse;  // [rows, kBuckets], a bin number
 };
+
+/// The bin of a slot below 2^16: its number (past the escape bin's when no bin has this slot), and
+/// the slots it covers.
+struct FoundBin {
+  std::uint32_t number;
+  std::uint32_t start;
+  std::uint32_t freq;
+};
+inline FoundBin find_bin(const AnsTableData& data, std::size_t row, std::uint32_t slot) {
+  const std::uint32_t* const starts = data.starts.data() + data.rows[row].starts_base;
+  std::uint32_t bin = data.coarse[row * kBuckets + slot / kBuckets];
+  while (starts[bin + 1] <= slot) ++bin;
+  return {bin, starts[bin], starts[bin + 1] - starts[bin]};
+}
+
+/// Throws InvalidArgument unless there are n rows, all of them below n_rows.
+void check_rows(std::span<const std::int32_t> rows, std::size_t n, std::size_t n_rows);
 
 }  // namespace glc::compressai

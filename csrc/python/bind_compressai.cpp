@@ -7,6 +7,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include "compat/stream_pieces.h"
 #include "glc/compressai_ans.h"
 #include "glc/error.h"
 #include "python/bindings.h"
@@ -56,22 +57,25 @@ struct PyAnsEncoder {
   compressai::AnsEncoder encoder;
 };
 
-struct PyAnsDecoder {
-  explicit PyAnsDecoder(const py::buffer& bytes)
-      : data(bytes, kOp, "encoded"), decoder(data.span()) {}
+template <class D>
+struct PyPieces {
+  explicit PyPieces(const py::buffer& bytes) : data(bytes, kOp, "encoded"), decoder(data.span()) {}
 
-  void pull(const py::buffer& rows, const AnsTables& tables, const py::buffer& out) {
+  template <class... Bits>
+  void pull(const py::buffer& rows, const AnsTables& tables, Bits... bits, const py::buffer& out) {
     const Ints r(rows, kOp, "indexes");
     const Buffer<std::int32_t> o(out, kOp, "out");
     const NoGil no_gil;
     const std::lock_guard lock(mutex);
-    decoder.pull(r.span(), tables, o.span());
+    decoder.pull(r.span(), tables, bits..., o.span());
   }
 
   std::mutex mutex;
   Buffer<const std::uint8_t> data;
-  compressai::AnsDecoder decoder;
+  D decoder;
 };
+using PyAnsDecoder = PyPieces<compressai::AnsDecoder>;
+using PyPieceDecoder = PyPieces<compressai::PieceDecoder>;
 
 /// Reads a list of integers into out, and tells whether all of them are int32 numbers. CompressAI
 /// hands its symbols over as lists; this is several times faster than numpy's conversion.
@@ -105,7 +109,10 @@ void bind_compressai(py::module_& m) {
       .def("finish", &PyAnsEncoder::finish);
   py::class_<PyAnsDecoder>(m, "AnsDecoder")
       .def(py::init<const py::buffer&>())
-      .def("pull", &PyAnsDecoder::pull);
+      .def("pull", &PyAnsDecoder::pull<>);
+  py::class_<PyPieceDecoder>(m, "PieceDecoder")
+      .def(py::init<const py::buffer&>())
+      .def("pull", &PyPieceDecoder::pull<int>);
   m.def("ans_read_ints", &read_ints);
 }
 

@@ -116,7 +116,7 @@ class RansDecoder:
     def __init__(self, format: Format = "glc") -> None:
         """Choose the format of the streams: "glc" or "compressai"."""
         self._format = _checked(format)
-        self._decoder: Decoder | _core.AnsDecoder | None = None
+        self._pieces: _core.PieceDecoder | _core.AnsDecoder | None = None
 
     def decode_with_indexes(
         self, encoded: Any, indexes: Any, cdfs: Any, cdfs_sizes: Any, offsets: Any
@@ -154,7 +154,8 @@ class RansDecoder:
         Raises:
             BitstreamError: a malformed head.
         """
-        self._decoder = Decoder(encoded) if self._format == "glc" else _core.AnsDecoder(encoded)
+        glc = self._format == "glc"
+        self._pieces = _core.PieceDecoder(encoded) if glc else _core.AnsDecoder(encoded)
 
     def decode_stream(self, indexes: Any, cdfs: Any, cdfs_sizes: Any, offsets: Any) -> Symbols:
         """Return the next symbols of the stream, one for each index.
@@ -166,10 +167,10 @@ class RansDecoder:
         rows = _ints(indexes, "indexes")
         tables = _tables(cdfs, cdfs_sizes, offsets)
         out = np.empty(rows.shape, np.int32)
-        if isinstance(self._decoder, Decoder):
-            self._decoder.pull(rows, tables.glc, out)
-        elif self._decoder is not None:
-            self._decoder.pull(rows, tables.ans, out)
+        if isinstance(self._pieces, _core.PieceDecoder):
+            self._pieces.pull(rows, tables.ans, tables.glc.bits, out)
+        elif self._pieces is not None:
+            self._pieces.pull(rows, tables.ans, out)
         else:
             raise InvalidArgumentError("compressai: decode_stream: expected set_stream before it")
         return _like(indexes, out)

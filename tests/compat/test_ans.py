@@ -67,6 +67,12 @@ def messages(draw: st.DrawFn) -> tuple[list[int], list[int], list[list[int]], li
     return symbols, rows, cdfs, [len(cdf) for cdf in cdfs], offsets
 
 
+def decode_singly(format: Any, data: bytes, rows: list[int]) -> list[int]:
+    decoder = RansDecoder(format)
+    decoder.set_stream(data)
+    return [symbol for row in rows for symbol in decoder.decode_stream([row], *TABLES)]
+
+
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_streams_of_compressai(name):
     symbols, rows, stream = GOLDEN[name]
@@ -106,6 +112,30 @@ def test_any_pieces(format, message, cuts):
     assert got == symbols
     encoder.encode_with_indexes(symbols, rows, *tables)
     assert encoder.flush() == stream  # flush emptied it, and the pieces do not show
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("n", [40, 30_000, 200_000])
+@pytest.mark.parametrize("buffered", [False, True])
+def test_long_streams_in_pieces(format, n, buffered):
+    """With lanes or without, a piece may end anywhere; the longest stream has about 120 KB."""
+    rng = np.random.default_rng(n)
+    cdfs, sizes, offsets = [[*range(0, 65536, 2048), 65536]], [33], [-16]
+    symbols, rows = rng.integers(-17, 18, n), np.zeros(n, np.int32)
+    if buffered or n > 100_000:
+        encoder = BufferedRansEncoder(format)
+        encoder.encode_with_indexes(symbols, rows, cdfs, sizes, offsets)
+        stream = encoder.flush()
+    else:
+        stream = RansEncoder(format).encode_with_indexes(symbols, rows, cdfs, sizes, offsets)
+    assert np.array_equal(
+        RansDecoder(format).decode_with_indexes(stream, rows, cdfs, sizes, offsets), symbols
+    )
+    decoder = RansDecoder(format)
+    decoder.set_stream(stream)
+    pieces = np.split(rows, np.sort(rng.integers(0, n, 300)))
+    got = [decoder.decode_stream(piece, cdfs, sizes, offsets) for piece in pieces]
+    assert np.array_equal(np.concatenate(got), symbols)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -241,18 +271,28 @@ def test_every_cut_is_noticed(format, name):
     for n in range(len(stream)):
         with pytest.raises(BitstreamError, match="at byte"):
             RansDecoder(format).decode_with_indexes(stream[:n], rows, *TABLES)
+        with pytest.raises(BitstreamError, match="at byte"):
+            decode_singly(format, stream[:n], rows)
 
 
 @pytest.mark.parametrize("format", FORMATS)
 @settings(max_examples=200, deadline=None)
 @given(data=st.binary(max_size=80), rows=st.lists(st.integers(0, 2), max_size=40))
 def test_any_bytes_give_symbols_or_an_error(format, data, rows):
-    try:
-        symbols = RansDecoder(format).decode_with_indexes(data, rows, *TABLES)
-    except BitstreamError:
-        return
-    assert len(symbols) == len(rows)
-    assert all(-(2**31) <= symbol < 2**31 for symbol in symbols)
+    results: list[Any] = []
+    for decode in (
+        lambda: RansDecoder(format).decode_with_indexes(data, rows, *TABLES),
+        lambda: decode_singly(format, data, rows),
+    ):
+        try:
+            results.append(decode())
+        except BitstreamError as error:
+            results.append(error)
+    whole, pieces = results
+    segments = format == "glc" and data[:1] == b"\x10"  # which are not for pieces
+    if isinstance(whole, list) and not segments:
+        assert pieces == whole
+        assert all(-(2**31) <= symbol < 2**31 for symbol in whole)
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Any bytes, taken three ways: as a CompressAI stream, as tables, and as symbols to code. Reading
+// Any bytes, taken four ways: as a CompressAI stream, as one of ours read in
+// pieces, as tables, and as symbols to code. Reading
 // gives symbols or BitstreamError, tables are good or InvalidArgument, and what was coded comes
 // back; nothing else may happen.
 #include <cstddef>
@@ -9,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "compat/stream_pieces.h"
 #include "glc/compressai_ans.h"
 #include "glc/error.h"
 
@@ -35,6 +37,14 @@ void read_stream(Bytes data, const AnsTables& tables) {
   AnsDecoder decoder(data);
   decoder.pull(rows, tables, out);
   decoder.pull(rows, tables, out);
+}
+
+// Seven symbols at a time, so that a piece ends in any lane.
+void read_pieces(Bytes data, const AnsTables& tables) {
+  glc::compressai::PieceDecoder decoder(data);
+  const Ints rows = {0, 1, 2, 3, 0, 0, 1};
+  Ints out(rows.size());
+  for (int i = 0; i < 12; ++i) decoder.pull(rows, tables, 16, out);
 }
 
 Ints words(Bytes data) {
@@ -83,6 +93,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   static const AnsTables tables = make_tables();
   const Bytes data(bytes, size);
   allow([&] { read_stream(data, tables); });
+  allow([&] { read_pieces(data, tables); });
   allow([&] { make_hostile_tables(data); });
   allow([&] { round_trip(data, tables); });
   return 0;
