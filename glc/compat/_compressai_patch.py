@@ -174,7 +174,7 @@ def _rebind(replacements: Mapping[int, type]) -> None:
         for name, value in list(names.items()):
             replacement = replacements.get(id(value))
             if replacement is not None:
-                setattr(module, name, replacement)
+                names[name] = replacement
 
 
 def _tables_of(model: Any) -> ours._Tables:

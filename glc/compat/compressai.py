@@ -269,7 +269,8 @@ def _tables(cdfs: Any, sizes: Any, offsets: Any) -> _Tables:
     if lists is not None:
         found = next((t for t in _recent if t.lists == lists), None)
     if found is None:
-        arrays = (_matrix(cdfs), _ints(sizes, "cdfs_sizes"), _ints(offsets, "offsets"))
+        flat = (_ints(sizes, "cdfs_sizes").reshape(-1), _ints(offsets, "offsets").reshape(-1))
+        arrays = (_matrix(cdfs), *flat)
         for tables in _recent:
             if all(map(np.array_equal, tables.arrays, arrays)):
                 found = tables

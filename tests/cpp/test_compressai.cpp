@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <random>
@@ -7,8 +8,10 @@
 
 #include "check.h"
 #include "compat/compressai_tables.h"
+#include "compat/stream_pieces.h"
 #include "glc/compressai_ans.h"
 #include "glc/error.h"
+#include "glc/rans.h"
 
 namespace {
 
@@ -32,6 +35,10 @@ constexpr std::int32_t kReach = 1 << 27;  // escapes stop this far outside a row
 AnsTables sample() {
   const Ints cdfs = {0, 16384, 32768, 65536, 0, 65536, 0, 0, 0, 1, 1, 65536, 0, 10, 40000, 50000};
   return {cdfs, 4, Ints{4, 2, 4, 4}, Ints{0, 7, -1, -100}};
+}
+
+std::span<const std::uint8_t> prefix(const Bytes& bytes, std::size_t n) {
+  return std::span(bytes).first(n);
 }
 
 Bytes encode(const Ints& symbols, const Ints& rows, const AnsTables& tables) {
@@ -102,6 +109,39 @@ void test_pieces_and_reuse() {
   check_equal(out, symbols);
 }
 
+// Streams of our own coder, in pieces that end in any lane.
+void test_pieces_of_many_lanes() {
+  const Ints cdfs = {0, 16384, 32768, 65536, 0, 1, 65535, 65536};
+  const AnsTables tables(cdfs, 4, Ints{4, 4}, Ints{0, -1});
+  const auto ours = glc::rans::TableSet::from_cdfs(cdfs, 4, Ints{4, 4}, Ints{0, -1}, 16);
+  std::mt19937 random(2);
+  Ints symbols(500);
+  Ints rows(symbols.size());
+  for (std::size_t i = 0; i < symbols.size(); ++i) {
+    symbols[i] = i % 50 == 0 ? static_cast<std::int32_t>(random()) : static_cast<int>(random() % 2);
+    rows[i] = static_cast<std::int32_t>(random() % 2);
+  }
+  for (int lanes = 1; lanes <= 32; lanes *= 2) {
+    glc::rans::Encoder encoder(lanes);
+    encoder.push(symbols, std::span<const std::int32_t>(rows), ours);
+    const Bytes stream = encoder.finish();
+    for (const std::size_t piece : {1U, 7U, 32U, 45U, 500U}) {
+      glc::compressai::PieceDecoder decoder(stream);
+      Ints out(symbols.size());
+      for (std::size_t i = 0; i < out.size(); i += piece) {
+        const std::size_t n = std::min(piece, out.size() - i);
+        decoder.pull(std::span(rows).subspan(i, n), tables, 16, std::span(out).subspan(i, n));
+      }
+      check_equal(out, symbols);
+    }
+    glc::compressai::PieceDecoder cut(prefix(stream, stream.size() - 1));
+    Ints out(symbols.size());
+    check_throws<BitstreamError>([&] { cut.pull(rows, tables, 16, out); });
+    check_throws<BitstreamError>([&] { cut.pull({}, tables, 16, {}); });
+  }
+  check_throws<BitstreamError>([] { glc::compressai::PieceDecoder(Bytes{0x10, 0, 0, 0, 0}); });
+}
+
 void test_refusals() {
   const AnsTables tables = sample();
   AnsEncoder encoder;
@@ -141,10 +181,9 @@ void test_hostile_streams() {
   const Ints rows(symbols.size(), 0);
   const Bytes good = encode(symbols, rows, tables);
   for (std::size_t n = 0; n < good.size(); ++n) {
-    const Bytes cut(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(n));
-    check_throws<BitstreamError>([&] { static_cast<void>(decode(cut, rows, tables)); });
+    check_throws<BitstreamError>([&] { static_cast<void>(decode(prefix(good, n), rows, tables)); });
   }
-  AnsDecoder failed(std::span<const std::uint8_t>(good).first(8));
+  AnsDecoder failed(prefix(good, 8));
   Ints out(rows.size());
   check_throws<BitstreamError>([&] { failed.pull(rows, tables, out); });
   check_throws<BitstreamError>([&] { failed.pull({}, tables, {}); });
@@ -164,6 +203,7 @@ int main() {
   test_division_is_exact();
   test_round_trip();
   test_pieces_and_reuse();
+  test_pieces_of_many_lanes();
   test_refusals();
   test_hostile_streams();
   return 0;
