@@ -82,7 +82,7 @@ class RansEncoder:
 class BufferedRansEncoder:
     """Collects messages until flush, for streams that are decoded piece by piece.
 
-    In the format "glc" these streams have a single lane, so that pieces of any size decode.
+    In the format "glc" these streams have a single lane: where messages end is not in the stream.
     """
 
     def __init__(self, format: Format = "glc") -> None:
