@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-DOCTESTED = ("glc.rans", "glc.cdf", "glc.bitstream")
+DOCTESTED = ("glc.rans", "glc.cdf", "glc.bitstream", "glc.compat.compressai")
 
 
 def python_blocks(page):

@@ -27,7 +27,16 @@ def run_python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "modules", ["glc", "glc.rans", "glc.cdf", "glc.bitstream", "glc.errors", "glc.rans, glc.cdf"]
+    "modules",
+    [
+        "glc",
+        "glc.rans",
+        "glc.cdf",
+        "glc.bitstream",
+        "glc.errors",
+        "glc.rans, glc.cdf",
+        "glc.compat.compressai",
+    ],
 )
 def test_import_leaves_torch_out(modules):
     done = run_python(f"import {modules}, sys; assert 'torch' not in sys.modules")

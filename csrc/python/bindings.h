@@ -12,5 +12,6 @@ void bind_tables(pybind11::module_& m);
 void bind_vq(pybind11::module_& m);
 void bind_entropy(pybind11::module_& m);
 void bind_bitstream(pybind11::module_& m);
+void bind_compressai(pybind11::module_& m);
 
 }  // namespace glc::python

@@ -92,4 +92,5 @@ PYBIND11_MODULE(_core, m) {
   bind_vq(m);
   bind_entropy(m);
   bind_bitstream(m);
+  bind_compressai(m);
 }

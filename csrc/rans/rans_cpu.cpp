@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "core/cpu_features.h"
+#include "core/unrolled.h"
 #include "rans/rans_backend.h"
 #include "rans/rans_kernels.h"
 #include "rans/rans_state.h"
@@ -152,9 +153,10 @@ void decode_rest(Lookup lookup, DecodeRun<Row, Value>& run) {
   const std::uint8_t* words = run.next;
   std::size_t i = 0;
   while (n - i >= kBlock && static_cast<std::size_t>(run.end - words) >= 2 * kBlock) {
-    for (int step = 0; step < kSteps; ++step) {
-      for (int lane = 0; lane < kLanes; ++lane, ++i) {
-        std::uint32_t state = lookup(x[lane], i, out[i]);
+    for (int step = 0; step < kSteps; ++step, i += kLanes) {
+      const auto decode_one = [&](int lane) {
+        const std::size_t at = i + static_cast<std::size_t>(lane);
+        std::uint32_t state = lookup(x[lane], at, out[at]);
         const bool renorm = state < kStateLow;
         if constexpr (Lookup::kRenorm == Renorm::kBranch) {
           if (renorm) {
@@ -166,6 +168,11 @@ void decode_rest(Lookup lookup, DecodeRun<Row, Value>& run) {
           words += 2 * static_cast<std::ptrdiff_t>(renorm);
         }
         x[lane] = state;
+      };
+      if constexpr (kLanes <= 4) {  // as many states as fit registers beside all else
+        unrolled<kLanes>(decode_one);
+      } else {
+        for (int lane = 0; lane < kLanes; ++lane) decode_one(lane);
       }
     }
   }
@@ -188,7 +195,11 @@ void decode_rest(Lookup lookup, DecodeRun<Row, Value>& run) {
 
 // ----------------------------------------------------------------------------------- dispatch
 
-/// The kernels in force for this many lanes: the strongest that have work for whole vectors.
+// Decoding with a single vector in flight waits for itself: scalar code is then faster.
+constexpr int kMinEncodeLanes = 8;
+constexpr int kMinDecodeLanes = 16;
+
+/// The kernels in force that take this many lanes, or none.
 const RansBackend* backend(int lanes) {
 #if defined(GLC_X86_SIMD)
   static const RansBackend avx2 = rans_backend_avx2();
@@ -210,7 +221,7 @@ void encode(const EncodeEntry* entries,
             std::span<EncodeRun<Index>> runs,
             RansBackend::Encode<Index> RansBackend::* kernel) {
   for (EncodeRun<Index>& run : runs) encode_last(entries, bits, lanes, run);
-  if (const RansBackend* simd = backend(lanes)) {
+  if (const RansBackend* simd = lanes < kMinEncodeLanes ? nullptr : backend(lanes)) {
     (simd->*kernel)(entries, bits, lanes, runs.data(), static_cast<int>(runs.size()));
     for (EncodeRun<Index>& run : runs) (simd->*kernel)(entries, bits, lanes, &run, 1);
   }
@@ -225,7 +236,7 @@ void decode(Tables tables,
             std::span<Run> runs,
             RansBackend::Decode<Tables, Run> RansBackend::* kernel,
             MakeLookup make_lookup) {
-  if (const RansBackend* simd = backend(lanes)) {
+  if (const RansBackend* simd = lanes < kMinDecodeLanes ? nullptr : backend(lanes)) {
     (simd->*kernel)(tables, lanes, runs.data(), static_cast<int>(runs.size()));
     for (Run& run : runs) (simd->*kernel)(tables, lanes, &run, 1);
   }

@@ -12,20 +12,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 
+#include "core/unrolled.h"
 #include "rans/entries.h"
 #include "rans/rans_backend.h"
 
 namespace glc::rans {
-
-/// f(0) .. f(kN - 1), unrolled: left as loops, compilers keep the states in memory.
-template <int kN, class F>
-[[gnu::always_inline]] inline void unrolled(F f) {
-  [&]<int... kI>(std::integer_sequence<int, kI...>) {
-    (f(kI), ...);
-  }(std::make_integer_sequence<int, kN>());
-}
 
 template <class Vec>
 struct RansSimd {
