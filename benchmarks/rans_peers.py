@@ -13,15 +13,13 @@ import ctypes
 import ctypes.util
 import functools
 import importlib
-import importlib.machinery
-import importlib.util
 import zlib
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from benchmarks.compressai_import import import_compressai
 from benchmarks.rans_cases import Coder, Message, tables
 
 __all__ = ["TORCH_ANS_STREAMS", "absent", "byte_peers", "symbol_peers", "torch_ans"]
@@ -34,25 +32,13 @@ _PEER_BITS = 16
 def _module(name: str) -> ModuleType | None:
     try:
         return importlib.import_module(name)
-    except (ImportError, RuntimeError):  # a torchvision of another build raises RuntimeError
+    except ImportError:
         return None
 
 
 @functools.cache
 def _compressai_ans() -> ModuleType | None:
-    """Load the coder of CompressAI, also where the whole package does not import."""
-    if (module := _module("compressai.ans")) is not None:
-        return module
-    found = importlib.util.find_spec("compressai")
-    for folder in (found.submodule_search_locations or []) if found else []:
-        for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-            path = Path(folder) / f"ans{suffix}"
-            spec = importlib.util.spec_from_file_location("compressai.ans", path)
-            if path.is_file() and spec is not None and spec.loader is not None:
-                module = importlib.util.module_from_spec(spec)
-                spec.loader.exec_module(module)
-                return module
-    return None
+    return None if import_compressai() is None else importlib.import_module("compressai.ans")
 
 
 @functools.cache
