@@ -287,7 +287,7 @@ class Encoder:
 
         Args:
             lanes: 1, 2, 4, 8, 16 or 32 interleaved states. None decides at finish by the rule of
-                the format: the largest that has 1024 bytes of payload for each lane.
+                the format: the largest that has 512 bytes of payload for each lane.
             segment_symbols: a multiple of 32 in 32..2^30. Each push is cut into segments of so
                 many symbols, which threads, or a GPU, code and decode side by side; a segment
                 costs about 100 bytes. 0 keeps everything in one stream. None decides at finish by

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/byte_writer.h"
+#include "core/thread_pool.h"
 #include "glc/error.h"
 #include "glc/rans.h"
 #include "rans/bit_io.h"
@@ -21,6 +22,8 @@ namespace {
 
 /// Symbols whose bins are found at a time: if one of them escapes, all are still in the cache.
 constexpr std::size_t kPiece = 1024;
+/// Symbols of one thread's turn.
+constexpr std::size_t kChunk = std::size_t{1} << 16;
 
 [[noreturn]] void fail_symbol(const TableData& tables,
                               std::int32_t symbol,
@@ -37,59 +40,90 @@ constexpr std::size_t kPiece = 1024;
                         ", got " + std::to_string(symbol) + " at symbol " + std::to_string(i));
 }
 
-/// Finds the bins of symbols, piece by piece: on_bins(i, bins) from symbol i on, and
-/// on_escape(i, raw) for each symbol that its row does not hold. Returns the cost of the bins.
-template <class Row, class BinsAt, class OnEscape>
-std::uint64_t resolve(const TableData& tables,
-                      std::span<const std::int32_t> symbols,
-                      const Row* rows,
-                      BinsAt bins_at,
-                      OnEscape on_escape) {
-  std::uint64_t cost = 0;
-  for (std::size_t begin = 0; begin < symbols.size(); begin += kPiece) {
-    const auto piece = symbols.subspan(begin, std::min(kPiece, symbols.size() - begin));
-    const Row* piece_rows = rows;
-    if constexpr (!std::is_same_v<Row, OneRow>) piece_rows += begin;
+std::uint64_t escape_bits_of(std::uint64_t raw) {
+  return static_cast<std::uint64_t>(gamma_bits(raw + 1));
+}
+
+struct Resolved {
+  std::uint64_t cost = 0;  // units of 2^-16 bit, escapes included
+  std::uint64_t escape_bits = 0;
+  std::vector<Escape> escapes;
+
+  void escape(std::size_t symbol, std::uint64_t raw) {
+    escapes.push_back({symbol, raw});
+    const std::uint64_t bits = escape_bits_of(raw);
+    escape_bits += bits;
+    cost += bits << 16;
+  }
+  void append(const Resolved& next) {
+    cost += next.cost;
+    escape_bits += next.escape_bits;
+    escapes.insert(escapes.end(), next.escapes.begin(), next.escapes.end());
+  }
+};
+
+/// Finds the bins of the symbols from begin to end, piece by piece: bins_at(i) is where those from
+/// symbol i on go.
+template <class Row, class BinsAt>
+Resolved resolve_range(const TableData& tables,
+                       std::span<const std::int32_t> symbols,
+                       const Row* rows,
+                       std::size_t begin,
+                       std::size_t end,
+                       BinsAt bins_at) {
+  Resolved resolved;
+  for (; begin < end; begin += kPiece) {
+    const auto piece = symbols.subspan(begin, std::min(kPiece, end - begin));
     std::uint32_t* const bins = bins_at(begin);
-    const FoundBins found = find_bins(tables.bin_tables(), piece, piece_rows, bins);
-    cost += found.cost;
+    const FoundBins found = find_bins(tables.bin_tables(), piece, rows_from(rows, begin), bins);
+    resolved.cost += found.cost;
     if (!found.no_cost && !found.escapes) continue;
     for (std::size_t i = 0; i < piece.size(); ++i) {
-      const std::uint32_t row = row_at(piece_rows, i);
+      const std::uint32_t row = row_at(rows, begin + i);
       const RowInfo& info = tables.rows[row];
       const bool outside = bins[i] == info.encode_base + info.n_direct;
       if (tables.escape) {  // and so no bin without cost
-        if (outside) {
-          const std::int64_t v = std::int64_t{piece[i]} - info.offset;
-          on_escape(begin + i, escape_raw(v, info.n_direct));
-        }
+        const std::int64_t v = std::int64_t{piece[i]} - info.offset;
+        if (outside) resolved.escape(begin + i, escape_raw(v, info.n_direct));
       } else if (outside || tables.cost[bins[i]] == kNoCost) {
         fail_symbol(tables, piece[i], row, begin + i);
       }
     }
   }
-  return cost;
+  return resolved;
 }
 
-std::uint64_t escape_bits_of(std::uint64_t raw) {
-  return static_cast<std::uint64_t>(gamma_bits(raw + 1));
+/// The same for all symbols, with threads where there are many.
+template <class BinsAt>
+Resolved resolve(const TableSet& tables,
+                 std::span<const std::int32_t> symbols,
+                 const Rows& rows,
+                 BinsAt bins_at) {
+  check_rows(rows, symbols.size(), tables.rows());
+  std::vector<Resolved> chunks((symbols.size() + kChunk - 1) / kChunk);
+  visit_rows(rows, [&](const auto* typed) {
+    parallel_for(chunks.size(), [&](std::size_t i) {
+      const std::size_t begin = i * kChunk;
+      const std::size_t end = std::min(begin + kChunk, symbols.size());
+      chunks[i] = resolve_range(tables.data(), symbols, typed, begin, end, bins_at);
+    });
+  });
+  Resolved resolved;
+  for (const Resolved& chunk : chunks) resolved.append(chunk);
+  return resolved;
 }
 
 }  // namespace
 
 std::uint64_t TableSet::cost(std::span<const std::int32_t> symbols, Rows rows) const {
-  check_rows(rows, symbols.size(), this->rows());
-  std::array<std::uint32_t, kPiece> bins;
-  std::uint64_t escape_bits = 0;
-  return visit_rows(rows, [&](const auto* typed) {
-    const std::uint64_t cost = resolve(
-        *data_,
-        symbols,
-        typed,
-        [&](std::size_t) { return bins.data(); },
-        [&](std::size_t, std::uint64_t raw) { escape_bits += escape_bits_of(raw); });
-    return cost + (escape_bits << 16);
-  });
+  return resolve(*this,
+                 symbols,
+                 rows,
+                 [](std::size_t) {
+                   static thread_local std::array<std::uint32_t, kPiece> bins;
+                   return bins.data();
+                 })
+      .cost;
 }
 
 struct Encoder::Impl {
@@ -146,23 +180,15 @@ void Encoder::push(std::span<const std::int32_t> symbols, Rows rows, const Table
     throw InvalidArgument("rans: symbols: expected at most 2^31 - 1 in a push, got " +
                           std::to_string(symbols.size()));
   }
-  check_rows(rows, symbols.size(), tables.rows());
   Impl::Push push{.tables = tables,
                   .n = symbols.size(),
                   .bins = std::make_unique_for_overwrite<std::uint32_t[]>(symbols.size()),
                   .escapes = {}};
-  const std::uint64_t cost = visit_rows(rows, [&](const auto* typed) {
-    return resolve(
-        tables.data(),
-        symbols,
-        typed,
-        [&](std::size_t i) { return push.bins.get() + i; },
-        [&](std::size_t i, std::uint64_t raw) {
-          push.escapes.push_back({i, raw});
-          push.escape_bits += escape_bits_of(raw);
-        });
-  });
-  push.cost = cost + (push.escape_bits << 16);
+  std::uint32_t* const bins = push.bins.get();
+  Resolved resolved = resolve(tables, symbols, rows, [bins](std::size_t i) { return bins + i; });
+  push.escapes = std::move(resolved.escapes);
+  push.escape_bits = resolved.escape_bits;
+  push.cost = resolved.cost;
   impl.cost += push.cost;
   impl.escape_bits += push.escape_bits;
   impl.n_symbols += push.n;

@@ -24,6 +24,12 @@ std::uint32_t row_at(const Row* rows, std::size_t i) {
   }
 }
 
+/// The rows from symbol i on.
+template <class Row>
+const Row* rows_from(const Row* rows, std::size_t i) {
+  return std::is_same_v<Row, OneRow> ? rows : rows + i;
+}
+
 /// Calls f with a pointer of the type that rows holds: [n] rows, or a OneRow for all.
 template <class F>
 auto visit_rows(const Rows& rows, F&& f) {

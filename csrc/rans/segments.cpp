@@ -360,18 +360,13 @@ std::size_t read_record(std::span<const std::uint8_t> data,
   const RecordHead head = read_head(data, begin, out.size());
   const DecodeTables decode_tables = tables.data().decode_tables();
   visit_rows(rows, [&]<class Row>(const Row* all_rows) {
-    const auto rows_from = [all_rows](std::size_t i) {
-      if constexpr (kIsOneRow<Row>) {
-        return all_rows;
-      } else {
-        return all_rows + i;
-      }
-    };
     read_segments<Row, std::int32_t>(
         head,
         data,
         out,
-        [&](std::size_t i, DecodeRun<Row, std::int32_t>& run) { run.rows = rows_from(i); },
+        [&](std::size_t i, DecodeRun<Row, std::int32_t>& run) {
+          run.rows = rows_from(all_rows, i);
+        },
         [&](std::span<DecodeRun<Row, std::int32_t>> runs, std::span<EscapePlaces> places) {
           decode_runs(decode_tables, head.lanes, runs, places);
         },
@@ -381,8 +376,11 @@ std::size_t read_record(std::span<const std::uint8_t> data,
           if (reading.escapes.empty()) return nullptr;
           if (!head.escapes) return "words: an escape in a record without";
           BitReader numbers({used, reading.run.end});
-          const char* what = read_escapes(
-              numbers, rows_from(i), tables.data(), reading.escapes, reading.symbols.data());
+          const char* what = read_escapes(numbers,
+                                          rows_from(all_rows, i),
+                                          tables.data(),
+                                          reading.escapes,
+                                          reading.symbols.data());
           const bool padded = numbers.skip_padding();
           used += numbers.bytes_used();
           return what == nullptr && !padded ? "escape section: padding bits are set" : what;

@@ -13,9 +13,9 @@ namespace glc::rans {
 namespace {
 
 // Rows share one number of buckets. More buckets mean fewer walks; the first limit keeps 64 rows at
-// 256 buckets (128 KiB, measured faster than fewer on two generations of CPUs) and gives a
-// few-row set a direct lookup, the second bounds the memory of sets of thousands of rows.
-constexpr std::size_t kManyBuckets = std::size_t{1} << 14;
+// 512 buckets (256 KiB, in a second-level cache) and gives a few-row set a direct lookup, the
+// second bounds the memory of sets of thousands of rows.
+constexpr std::size_t kManyBuckets = std::size_t{1} << 15;
 constexpr std::size_t kMostBuckets = std::size_t{1} << 20;
 constexpr int kGoodCoarseBits = 8;
 
@@ -117,9 +117,10 @@ std::uint32_t symbol_cost(std::uint32_t freq, int bits) {
 }
 
 int lanes_for_cost(std::uint64_t cost) {
+  constexpr std::uint64_t kLaneBytes = 512;
   const std::uint64_t n_bytes = cost >> (16 + 3);
   int lanes = kMaxLanes;
-  while (lanes > 1 && n_bytes < 1024U * static_cast<unsigned>(lanes)) lanes /= 2;
+  while (lanes > 1 && n_bytes < kLaneBytes * static_cast<unsigned>(lanes)) lanes /= 2;
   return lanes;
 }
 

@@ -238,10 +238,10 @@ void costs_and_lanes() {
   }
   const auto bytes = [](std::uint64_t n) { return n << 19; };
   check_equal(glc::rans::lanes_for_cost(0), 1);
-  check_equal(glc::rans::lanes_for_cost(bytes(2048) - 1), 1);
-  check_equal(glc::rans::lanes_for_cost(bytes(2048)), 2);
-  check_equal(glc::rans::lanes_for_cost(bytes(1024 * 32) - 1), 16);
-  check_equal(glc::rans::lanes_for_cost(bytes(1024 * 32)), 32);
+  check_equal(glc::rans::lanes_for_cost(bytes(1024) - 1), 1);
+  check_equal(glc::rans::lanes_for_cost(bytes(1024)), 2);
+  check_equal(glc::rans::lanes_for_cost(bytes(512 * 32) - 1), 16);
+  check_equal(glc::rans::lanes_for_cost(bytes(512 * 32)), 32);
   check_equal(glc::rans::lanes_for_cost(~0ULL), 32);
 
   const TableSet tables = gaussian(14);

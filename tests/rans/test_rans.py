@@ -133,7 +133,7 @@ def test_size_is_near_the_cross_entropy(n: int, low: float, high: float) -> None
         assert lanes == 0
         overhead = SEGMENT_BYTES * (1 + round(entropy_bytes / 65_536))
     else:
-        assert lanes == max([k for k in LANES if 1024 * k <= entropy_bytes], default=1)
+        assert lanes == max([k for k in LANES if 512 * k <= entropy_bytes], default=1)
         escape_head = 5  # length and last partial byte of the escape section
         overhead = LANE_BYTES * lanes + HEAD_BYTES + escape_head
     assert entropy_bytes - 2 <= len(stream) <= 1.01 * entropy_bytes + overhead

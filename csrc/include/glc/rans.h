@@ -121,7 +121,7 @@ class TableSet {
 /// Fixed-point cost of a symbol, -log2(freq / 2^bits), in units of 2^-16 bit. freq >= 1.
 [[nodiscard]] std::uint32_t symbol_cost(std::uint32_t freq, int bits);
 
-/// The lane rule: the largest power of two L <= 32 with 1024 * L <= cost in whole bytes, else 1.
+/// The lane rule: the largest power of two L <= 32 with 512 * L <= cost in whole bytes, else 1.
 [[nodiscard]] int lanes_for_cost(std::uint64_t cost);
 
 /// Buffers pushes and codes them at finish(), last push first. One thread at a time.
