@@ -63,11 +63,11 @@ std::string_view simd_name(Simd simd) {
   return "unknown";
 }
 
-Simd simd_in_force() {
+Simd simd_in_force(Simd most) {
   const char* asked = std::getenv("GLC_SIMD");  // NOLINT(concurrency-mt-unsafe)
   if (asked == nullptr || *asked == '\0') {
     for (const Simd simd : kAll) {
-      if (simd != Simd::kAvx512 && available(simd)) {  // AVX-512 only on request
+      if (simd <= most && available(simd)) {
         return simd;
       }
     }

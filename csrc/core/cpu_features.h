@@ -18,9 +18,10 @@ struct CpuFeatures {
 
 [[nodiscard]] const CpuFeatures& cpu_features();
 
-/// The instruction set in force: the best available, or what GLC_SIMD=scalar|neon|avx2|avx512 asks
-/// for. Throws Unsupported when the variable names an unknown set or one this CPU lacks.
-[[nodiscard]] Simd simd_in_force();
+/// The instruction set in force: what GLC_SIMD=scalar|neon|avx2|avx512 asks for, else the best one
+/// available up to `most`, which an op raises where AVX-512 measured faster than AVX2.
+/// Throws Unsupported when the variable names an unknown set or one this CPU lacks.
+[[nodiscard]] Simd simd_in_force(Simd most = Simd::kAvx2);
 
 [[nodiscard]] std::string_view simd_name(Simd simd);
 

@@ -24,6 +24,7 @@ namespace {
 constexpr const char* kContext = "rans";
 constexpr std::uint64_t kGoodSegmentBytes = 65536;
 constexpr std::size_t kEndBytes = 4;
+constexpr std::uint32_t kRecordDescriptorMask = kDescriptorLanesMask | kDescriptorEscape;
 
 std::size_t ceil_div(std::size_t a, std::size_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 std::size_t round_up(std::size_t n, std::size_t unit) { return ceil_div(n, unit) * unit; }
@@ -102,7 +103,7 @@ RecordHead read_head(std::span<const std::uint8_t> data, std::size_t begin, std:
   RecordHead head{};
   const std::uint32_t descriptor = reader.u32("record descriptor");
   const std::uint32_t log2_lanes = descriptor & kDescriptorLanesMask;
-  if (log2_lanes > 5 || (descriptor & ~(kDescriptorLanesMask | kDescriptorEscape)) != 0) {
+  if (log2_lanes > 5 || (descriptor & ~kRecordDescriptorMask) != 0) {
     reader.fail("record descriptor", "more than 32 lanes, or reserved bits are set", begin);
   }
   head.lanes = 1 << log2_lanes;
