@@ -145,7 +145,11 @@ class ContextModel(nn.Module):
             (scale, mean), each [n] float32 in the order of `part_index`.
         """
         adaptor = self.adaptors[part - 1]
-        x = adaptor.exact(seen) if isinstance(adaptor, DepthConvBlock) else exact_conv(adaptor, seen)
+        x = (
+            adaptor.exact(seen)
+            if isinstance(adaptor, DepthConvBlock)
+            else exact_conv(adaptor, seen)
+        )
         *inner, last = self.prior
         x = _exact_layers(inner, x)
         phases = [divmod(phase, 2) for phase in PHASES[part]]

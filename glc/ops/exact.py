@@ -169,9 +169,7 @@ def _exact_conv2d_reference(
     return out if residual is None else out + residual.double()
 
 
-exact_conv2d = Op(
-    _exact_conv2d, reference=_exact_conv2d_reference, plain=_exact_conv2d_plain
-)
+exact_conv2d = Op(_exact_conv2d, reference=_exact_conv2d_reference, plain=_exact_conv2d_plain)
 
 
 # ---------------------------------------------------------------- exact_depth_conv_block
@@ -189,9 +187,7 @@ def _depth_conv_heads(
 
     block = _once(f"block {n_heads} {weights[12:]}", weights.tensors, pack)
     channels = weights.contract_bias.shape[0] // n_heads
-    outs = [
-        torch.empty(x.shape[0], channels, *_sampled(x, sampling)) for sampling in samplings
-    ]
+    outs = [torch.empty(x.shape[0], channels, *_sampled(x, sampling)) for sampling in samplings]
     block.run(_lend(x), list(samplings), [borrow(out) for out in outs])
     return outs
 
@@ -299,7 +295,9 @@ def exact_conv_heads(
         return [_core.ExactConv(_lend(weight[r]), _lend(bias[r])) for r in rows]
 
     outs = []
-    for conv, (row, col) in zip(_once(f"heads {n_heads}", (weight, bias), pack), phases, strict=True):
+    for conv, (row, col) in zip(
+        _once(f"heads {n_heads}", (weight, bias), pack), phases, strict=True
+    ):
         sampling = (2, row, col)
         out = torch.empty(x.shape[0], weight.shape[0] // n_heads, *_sampled(x, sampling))
         conv.run(_lend(x), borrow(out), sampling, None, 1, None)
