@@ -44,6 +44,7 @@ def golden_model() -> GLC:
 
 
 def record(name: str, array: np.ndarray) -> bytes:
+    """One array as the file holds it."""
     kind = "<f4" if array.dtype.kind == "f" else "<i4"
     encoded = name.encode()
     head = struct.pack("<I", len(encoded)) + encoded
@@ -52,6 +53,7 @@ def record(name: str, array: np.ndarray) -> bytes:
 
 
 def main() -> None:
+    """Encode a picture, read it back, and write what its decoder needed and found."""
     parser = argparse.ArgumentParser(description="Dump a decoder's weights, inputs and outputs.")
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", help="bundled model or folder; the golden one unless given")
