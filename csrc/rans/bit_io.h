@@ -12,11 +12,9 @@
 #include <utility>
 #include <vector>
 
-namespace glc::rans {
+#include "rans/escape_number.h"
 
-[[nodiscard]] constexpr int gamma_bits(std::uint64_t n) {
-  return 2 * static_cast<int>(std::bit_width(n)) - 1;
-}
+namespace glc::rans {
 
 class BitWriter {
  public:

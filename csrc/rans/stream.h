@@ -12,6 +12,7 @@
 #include "core/byte_reader.h"
 #include "core/byte_writer.h"
 #include "glc/rans.h"
+#include "rans/escape_number.h"
 #include "rans/rans_state.h"
 
 namespace glc::rans {
@@ -23,26 +24,11 @@ inline constexpr int kStateBytes = 4;
   return static_cast<std::uint8_t>(log2_lanes | (escape ? kDescriptorEscape : 0U));
 }
 
-/// Number of an escaped v = symbol - offset: above the row even, below it odd.
-[[nodiscard]] constexpr std::uint64_t escape_raw(std::int64_t v, std::uint32_t n_direct) {
-  return v >= 0 ? 2 * static_cast<std::uint64_t>(v - std::int64_t{n_direct})
-                : 2 * static_cast<std::uint64_t>(-v) - 1;
-}
-
-/// Inverse of escape_raw.
-[[nodiscard]] constexpr std::int64_t escape_value(std::uint64_t raw, std::uint32_t n_direct) {
-  return raw % 2 == 0 ? static_cast<std::int64_t>(raw / 2) + n_direct
-                      : -static_cast<std::int64_t>(raw / 2) - 1;
-}
-
 /// A symbol outside its row: its place in the push and its number.
 struct Escape {
   std::size_t symbol;
   std::uint64_t raw;
 };
-
-/// raw + 1 of any int32 symbol and offset fits in this many bits.
-inline constexpr int kMaxEscapeWidth = 34;
 
 /// Stores the final states: per lane high word, low word.
 inline void store_states(const std::uint32_t* states, int lanes, std::uint8_t* out) {
