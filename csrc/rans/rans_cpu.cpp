@@ -345,7 +345,7 @@ void decode_runs(const DecodeTables& tables,
     more = false;
     for (std::size_t r = 0; r < runs.size(); ++r) {
       const std::size_t n_done = piece[r] - runs[r].n;
-      if (runs[r].escapes) {
+      if (runs[r].escapes && tables.escape) {
         for (const std::int32_t* p = runs[r].out - n_done; p != runs[r].out; ++p) {
           if (*p != kEscapeValue) continue;
           escapes[r].push_back(static_cast<std::uint32_t>(p - progress[r].begin));
