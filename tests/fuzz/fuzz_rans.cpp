@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-#include "back_ends.h"
+#include "everywhere.h"
 #include "glc/cdf.h"
 #include "glc/error.h"
 #include "glc/rans.h"

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "back_ends.h"
+#include "everywhere.h"
 #include "glc/cdf.h"
 #include "glc/error.h"
 #include "glc/rans.h"
@@ -64,9 +64,10 @@ Bytes file_with_heads(Input& input) {
   const bool segmented = input.below(2) == 1;
   const std::size_t n = 128 + input.u16() % 2000;
   const BytesView freqs = input.take(1 + input.below(32));
-  Bytes file = {static_cast<std::uint8_t>(segmented ? 2 : 1),
-                static_cast<std::uint8_t>(n | 0x80U),
-                static_cast<std::uint8_t>(n >> 7)};
+  Bytes file;
+  file.push_back(segmented ? 2 : 1);
+  file.push_back(static_cast<std::uint8_t>(n | 0x80U));
+  file.push_back(static_cast<std::uint8_t>(n >> 7));
   file.insert(file.end(), freqs.begin(), freqs.end());
   const std::uint8_t log2_lanes = input.u8() & 5U;
   if (!segmented) {
@@ -174,11 +175,13 @@ void freqs(Input input) {
   while (input.size() != 0 && values.size() < 100) values.push_back(input.u16());
   const auto split = static_cast<std::size_t>(n_bins[0]);
   if (input.below(2) == 0 && split < values.size() && split != 0) {  // let the sums be right
-    for (const auto [first, last] : {std::pair{std::size_t{0}, split}, {split, values.size()}}) {
-      std::uint32_t sum = 0;
-      for (std::size_t i = first; i + 1 < last; ++i) sum += values[i];
-      values[last - 1] = (1U << bits) - sum;
-    }
+    const auto settle = [&](std::size_t first, std::size_t last) {
+      const auto begin = values.begin() + static_cast<std::ptrdiff_t>(first);
+      const auto end = values.begin() + static_cast<std::ptrdiff_t>(last) - 1;
+      *end = (1U << bits) - std::accumulate(begin, end, 0U);
+    };
+    settle(0, split);
+    settle(split, values.size());
   }
   use(TableSet::from_freqs(values, n_bins, offsets, bits, escape));
 }
