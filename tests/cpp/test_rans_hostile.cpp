@@ -17,6 +17,7 @@
 #include "glc/cdf.h"
 #include "glc/error.h"
 #include "glc/rans.h"
+#include "glc/rans_c.h"
 #include "glc/threads.h"
 
 namespace {
@@ -260,6 +261,30 @@ void large_tables() {
   });
 }
 
+/// GLC_SIMD may hold anything: an exception in C++, a status in C.
+void instruction_sets_that_are_not_there() {
+  const Message m = make_message(100, false);
+  const Bytes stream = encode(m, 32, 0);
+  std::vector<std::int32_t> out(100);
+  glc_rans_tables* tables = nullptr;
+  const double scale = 1.0;
+  check_equal(glc_rans_tables_from_gaussian(&scale, 1, 12, &tables), GLC_RANS_OK);
+  Bytes room(1000);
+  std::size_t size = 0;
+  for (const char* name : {"mmx", "AVX2", "scalar ", "-1"}) {
+    glc::test::use_back_end(name);
+    check_throws<glc::Unsupported>([&] { encode(m, 32, 0); }, "encode");
+    check_throws<glc::Unsupported>([&] { decode(stream, m); }, "decode");
+    const auto coded = glc_rans_encode(
+        out.data(), 100, glc_rans_rows_one(0), tables, 32, 0, room.data(), room.size(), &size);
+    check_equal(coded, GLC_RANS_UNSUPPORTED, "encode in C");
+    check(std::string(glc_rans_last_error()).find("expected scalar, neon") != std::string::npos);
+  }
+  glc::test::use_back_end("scalar");
+  check(decode(stream, m) == m.symbols, "afterwards");
+  glc_rans_tables_free(tables);
+}
+
 }  // namespace
 
 int main() {
@@ -274,5 +299,6 @@ int main() {
   sizes_are_refused_before_memory_is_read();
   large_fields();
   large_tables();
+  instruction_sets_that_are_not_there();
   return 0;
 }
