@@ -150,7 +150,7 @@ struct VqCodebook::State {
   /// Null for the float way.
   VqPacked* way(MatrixView<const float> codebook, std::int64_t n, VqSearch search) {
     // Measured: packing costs as much time as the screen saves on this many rows.
-    constexpr std::int64_t kRowsThatPay = 96;
+    constexpr std::int64_t kRowsThatPay = 192;
     constexpr std::int64_t kMinDims = 16;   // with fewer, the float way is as fast
     constexpr std::int64_t kMaxDims = 4096;  // the bounds and 32-bit sums hold far beyond
     constexpr std::int64_t kMinCodes = 256;
