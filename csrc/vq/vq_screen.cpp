@@ -33,6 +33,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <memory>
 
 #include "core/thread_pool.h"
 #include "vq/vq_backend.h"
@@ -120,7 +121,7 @@ class Pairs {
 }  // namespace
 
 void vq_keep(VqCandidates& list, float upper, std::int32_t code, float& threshold) {
-  if (list.n == VqCandidates::kCapacity) {
+  if (list.n == list.room) {
     std::int32_t n = 0;
     for (std::int32_t i = 0; i < list.n; ++i) {
       list.code[n] = list.code[i];
@@ -128,7 +129,7 @@ void vq_keep(VqCandidates& list, float upper, std::int32_t code, float& threshol
       n += list.upper[i] >= threshold ? 1 : 0;
     }
     list.n = n;
-    if (n > VqCandidates::kCapacity * 3 / 4) {
+    if (4 * n > 3 * list.room) {
       list.n = VqCandidates::kLost;
       threshold = kNoScore;
       return;
@@ -243,16 +244,20 @@ struct VqPacked::Latents {
   std::vector<float> slack;
   std::vector<float> threshold;
   std::vector<std::int32_t> sum;
-  std::vector<VqCandidates> candidates;
+  std::unique_ptr<VqCandidates[]> candidates;
 
-  Latents(std::int64_t n_in, std::int64_t panel_rows_in, std::int64_t d4)
+  Latents(std::int64_t n_in, std::int64_t panel_rows_in, std::int64_t d4, std::int32_t room)
       : n(n_in), panel_rows(panel_rows_in) {
     const std::size_t padded = size_of((n + panel_rows - 1) / panel_rows * panel_rows);
     words.resize(padded * size_of(d4));
     for (auto* values : {&scale, &norm, &error, &length, &slack}) values->resize(padded);
     threshold.assign(padded, kNoScore);
     sum.resize(padded);
-    candidates.resize(padded);
+    candidates = std::make_unique_for_overwrite<VqCandidates[]>(padded);
+    for (std::size_t i = 0; i < padded; ++i) {
+      candidates[i].n = 0;
+      candidates[i].room = room;
+    }
   }
 };
 
@@ -314,7 +319,7 @@ void VqPacked::screen(const VqPart& part, Latents& latents) const {
                   .latent_length = latents.length.data() + i,
                   .slack = latents.slack.data() + i,
                   .threshold = latents.threshold.data() + i,
-                  .candidates = latents.candidates.data() + i,
+                  .candidates = latents.candidates.get() + i,
                   .first_code = static_cast<std::int32_t>(j),
                   .narrow = 2 * (latents.n - i) <= latents.panel_rows});
     }
@@ -322,7 +327,13 @@ void VqPacked::screen(const VqPart& part, Latents& latents) const {
 }
 
 void VqPacked::part(const VqPart& part, const VqBest& best) {
-  Latents latents(ssize(part.latents), 2 * vq_backend().screen.width, d4_);
+  // Scoring a candidate in float takes as long as passing over 8 to 16 codes in float.
+  const std::int64_t room = std::clamp<std::int64_t>(
+      part.codebook.rows / 24, 16, std::int64_t{VqCandidates::kCapacity});
+  Latents latents(ssize(part.latents),
+                  2 * vq_backend().screen.width,
+                  d4_,
+                  static_cast<std::int32_t>(room));
   quantise(part, latents);
   std::int64_t n_ordinary = 0;
   for (std::int64_t i = 0; i < latents.n; ++i) n_ordinary += latents.candidates[size_of(i)].n == 0;

@@ -40,15 +40,16 @@ struct VqQuantiseParams {
 
 /// Codes that may be the nearest to one latent, ascending, with upper bounds of their scores.
 struct VqCandidates {
-  static constexpr std::int32_t kCapacity = 64;
+  static constexpr std::int32_t kCapacity = 256;
   static constexpr std::int32_t kLost = -1;  // as n: there were too many
   std::int32_t n;
+  std::int32_t room;  // how many it may hold, at most kCapacity
   std::int32_t code[kCapacity];
   float upper[kCapacity];
 };
 
-/// Adds one; when full, drops those that `threshold` has meanwhile ruled out; when that does not
-/// help, gives the list up and raises `threshold` above every score.
+/// Adds one; when there is no room, drops those that `threshold` has meanwhile ruled out; when that
+/// frees less than a quarter, gives the list up and raises `threshold` above every score.
 void vq_keep(VqCandidates& list, float upper, std::int32_t code, float& threshold);
 
 struct VqScreenParams {
