@@ -33,9 +33,7 @@ struct Avx512 {
     best = _mm512_mask_mov_ps(best, larger, score);
     index = _mm512_mask_mov_epi32(index, larger, _mm512_set1_epi32(number));
   }
-  static std::uint32_t not_less(Float a, Float b) {
-    return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ);
-  }
+  static std::uint32_t not_less(Float a, Float b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
 
   static Int add_int(Int a, Int b) { return _mm512_add_epi32(a, b); }
   static Int round(Float v) { return _mm512_cvtps_epi32(v); }

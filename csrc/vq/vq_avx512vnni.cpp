@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compiled with AVX-512 and VNNI: include nothing here with inline functions that other files share.
+// Compiled with AVX-512 and VNNI: include nothing here with inline functions that other files
+// share.
 #include "vq/vec_vq_avx512.h"
 #include "vq/vq_backend.h"
 

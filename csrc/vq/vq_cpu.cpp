@@ -107,7 +107,8 @@ void vq_exact_part(const VqPart& part, const VqBest& best) {
     pack_panel(rows_at(first), d, panels.data() + first * d);
   }
   const std::int64_t row_bytes = std::max<std::int64_t>(d, 1) * std::int64_t{sizeof(float)};
-  const std::int64_t block = rounded_up(std::max<std::int64_t>(kBlockBytes / row_bytes, 1), use.codes);
+  const std::int64_t block =
+      rounded_up(std::max<std::int64_t>(kBlockBytes / row_bytes, 1), use.codes);
   for (std::int64_t j = part.first; j < part.last; j += block) {
     for (std::int64_t first = 0; first < n; first += use.panel_rows) {
       use.block({.panel = panels.data() + first * d,
@@ -151,7 +152,7 @@ struct VqCodebook::State {
   VqPacked* way(MatrixView<const float> codebook, std::int64_t n, VqSearch search) {
     // Measured: packing costs as much time as the screen saves on this many rows.
     constexpr std::int64_t kRowsThatPay = 192;
-    constexpr std::int64_t kMinDims = 16;   // with fewer, the float way is as fast
+    constexpr std::int64_t kMinDims = 16;    // with fewer, the float way is as fast
     constexpr std::int64_t kMaxDims = 4096;  // the bounds and 32-bit sums hold far beyond
     constexpr std::int64_t kMinCodes = 256;
     constexpr std::int64_t kMaxCodes = std::int64_t{1} << 30;  // numbers past the last one exist

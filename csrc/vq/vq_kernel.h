@@ -71,9 +71,8 @@ struct VqKernel {
       Float most = Vec::broadcast(kLowest);
       unrolled<kCodes>([&](int c) { most = Vec::larger(score[c][h], most); });
       if (Vec::not_less(most, best[h]) != 0) {
-        unrolled<kCodes>([&](int c) {
-          Vec::keep_larger(score[c][h], number + c, best[h], index[h]);
-        });
+        unrolled<kCodes>(
+            [&](int c) { Vec::keep_larger(score[c][h], number + c, best[h], index[h]); });
       }
     });
   }

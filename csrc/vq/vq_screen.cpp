@@ -18,8 +18,8 @@
 //
 // where the slack covers every rounding: in F (a chain of d fused operations, twice: 2 d units in
 // the last place of C(C + L), where C bounds |c|, |c'| and |m|, and L bounds |l| and |l'|), in
-// |c'|^2 (d), in K (d), in the map (2 log2 d + 6 for each side), in the norms used here (d each) and
-// in W, E and the comparisons (a few). That is less than 6 d + 120; 8 (d + 64) is taken.
+// |c'|^2 (d), in K (d), in the map (2 log2 d + 6 for each side), in the norms used here (d each)
+// and in W, E and the comparisons (a few). That is less than 6 d + 120; 8 (d + 64) is taken.
 //
 // Let T be the largest W - E over any codes, and j the winner, which has F(j) >= F(c) for every c.
 // Then W(j) + E(j) >= F(j) - K >= F(c) - K >= W(c) - E(c), so W(j) + E(j) >= T: a code below that
@@ -42,12 +42,12 @@
 namespace glc {
 namespace {
 
-constexpr float kNoScore = 3e38F;                      // finite, beyond every ordinary score
-constexpr float kLeastReach = 0x1p-30F;                // of an ordinary codebook,
-constexpr float kMostReach = 0x1p30F;                  // and of latents
-constexpr std::int64_t kBlockBytes = 128 * 1024;       // of the packed codes
-constexpr float kUlp = 0x1p-24F;                       // relative error of one rounding
-constexpr float kUp = 1.001F;                          // more than the norms' own rounding
+constexpr float kNoScore = 3e38F;                 // finite, beyond every ordinary score
+constexpr float kLeastReach = 0x1p-30F;           // of an ordinary codebook,
+constexpr float kMostReach = 0x1p30F;             // and of latents
+constexpr std::int64_t kBlockBytes = 128 * 1024;  // of the packed codes
+constexpr float kUlp = 0x1p-24F;                  // relative error of one rounding
+constexpr float kUp = 1.001F;                     // more than the norms' own rounding
 
 float slack_of(std::int64_t d) { return 8.0F * static_cast<float>(d + 64) * kUlp; }
 
@@ -270,22 +270,22 @@ void VqPacked::quantise(const VqPart& part, Latents& latents) const {
       rows[size_of(lane)] = part.latents[size_of(std::min(i + lane, latents.n - 1))];
     }
     const std::int64_t panel = i / latents.panel_rows;
-    use.quantise({.rows = rows.data(),
-                  .rotation = {.centre = centre_.data(),
-                               .signs = signs_.data(),
-                               .d = d_,
-                               .block = std::int64_t(std::bit_floor(size_of(d_)))},
-                  .work = work.data(),
-                  .levels = static_cast<float>(use.levels),
-                  .offset = use.offset,
-                  .out = latents.words.data() + panel * latents.panel_rows * d4_ +
-                         i % latents.panel_rows,
-                  .out_stride = latents.panel_rows,
-                  .scale = latents.scale.data() + i,
-                  .norm = latents.norm.data() + i,
-                  .error = latents.error.data() + i,
-                  .length = latents.length.data() + i,
-                  .sum = latents.sum.data() + i});
+    use.quantise(
+        {.rows = rows.data(),
+         .rotation = {.centre = centre_.data(),
+                      .signs = signs_.data(),
+                      .d = d_,
+                      .block = std::int64_t(std::bit_floor(size_of(d_)))},
+         .work = work.data(),
+         .levels = static_cast<float>(use.levels),
+         .offset = use.offset,
+         .out = latents.words.data() + panel * latents.panel_rows * d4_ + i % latents.panel_rows,
+         .out_stride = latents.panel_rows,
+         .scale = latents.scale.data() + i,
+         .norm = latents.norm.data() + i,
+         .error = latents.error.data() + i,
+         .length = latents.length.data() + i,
+         .sum = latents.sum.data() + i});
   }
   for (std::size_t i = 0; i < size_of(latents.n); ++i) {
     const float reach = length(latents.norm[i]) + centre_norm_;
@@ -328,12 +328,10 @@ void VqPacked::screen(const VqPart& part, Latents& latents) const {
 
 void VqPacked::part(const VqPart& part, const VqBest& best) {
   // Scoring a candidate in float takes as long as passing over 8 to 16 codes in float.
-  const std::int64_t room = std::clamp<std::int64_t>(
-      part.codebook.rows / 24, 16, std::int64_t{VqCandidates::kCapacity});
-  Latents latents(ssize(part.latents),
-                  2 * vq_backend().screen.width,
-                  d4_,
-                  static_cast<std::int32_t>(room));
+  const std::int64_t room =
+      std::clamp<std::int64_t>(part.codebook.rows / 24, 16, std::int64_t{VqCandidates::kCapacity});
+  Latents latents(
+      ssize(part.latents), 2 * vq_backend().screen.width, d4_, static_cast<std::int32_t>(room));
   quantise(part, latents);
   std::int64_t n_ordinary = 0;
   for (std::int64_t i = 0; i < latents.n; ++i) n_ordinary += latents.candidates[size_of(i)].n == 0;

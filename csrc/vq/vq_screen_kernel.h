@@ -31,10 +31,10 @@ struct VqQuantiseParams {
   std::uint32_t* out;       // [d4] rows of kWidth words, out_stride words apart
   std::int64_t out_stride;  //
   // of each row, [kWidth]:
-  float* scale;      // value of a unit
-  float* norm;       // |row after rotation|^2
-  float* error;      // |row after rotation - scale * integers|^2
-  float* length;     // |integers|^2
+  float* scale;       // value of a unit
+  float* norm;        // |row after rotation|^2
+  float* error;       // |row after rotation - scale * integers|^2
+  float* length;      // |integers|^2
   std::int32_t* sum;  // of the integers
 };
 
@@ -56,12 +56,12 @@ struct VqScreenParams {
   const std::uint32_t* latents;
   const std::uint32_t* codes;
   std::int64_t d4;
-  std::int64_t n_groups;     // of kScreenCodes codes
-  const float* scale;        // of each code
-  const float* half_norm;    // of each code
-  const std::int32_t* bias;  // of each code: takes out the latents' offset
-  const float* group_norm;   // of each group: the largest |c|
-  const float* group_error;  // of each group: the largest quantisation error
+  std::int64_t n_groups;      // of kScreenCodes codes
+  const float* scale;         // of each code
+  const float* half_norm;     // of each code
+  const std::int32_t* bias;   // of each code: takes out the latents' offset
+  const float* group_norm;    // of each group: the largest |c|
+  const float* group_error;   // of each group: the largest quantisation error
   const float* latent_scale;  // of each latent
   const float* latent_error;
   const float* latent_length;

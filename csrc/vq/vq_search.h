@@ -11,8 +11,8 @@
 
 namespace glc {
 
-/// Rows that a task searches at once: few enough for their panels to stay in the second-level cache,
-/// many enough that the codebook is read seldom.
+/// Rows that a task searches at once: few enough for their panels to stay in the second-level
+/// cache, many enough that the codebook is read seldom.
 inline constexpr std::int64_t kVqChunkRows = 256;
 
 /// Some latents against the codes first .. last - 1.

@@ -17,8 +17,8 @@ namespace glc {
 ///   the largest score wins, the smallest j among equals (so |l - c|^2 is least, up to rounding)
 /// A NaN score never wins; a latent whose scores are all NaN or -inf gets row 0.
 ///   latents [n, d] f32 · codebook [k, d] f32, k >= 1, rows contiguous · indices [n] i32, written
-/// Runs on up to threads() threads, with a few hundred KiB of scratch memory each, whatever n and k.
-/// Throws InvalidArgument when shapes disagree. n == 0 is a no-op.
+/// Runs on up to threads() threads, with a few hundred KiB of scratch memory each, whatever n and
+/// k. Throws InvalidArgument when shapes disagree. n == 0 is a no-op.
 void vq_nearest(MatrixView<const float> latents,
                 MatrixView<const float> codebook,
                 std::span<std::int32_t> indices);
