@@ -82,7 +82,6 @@ def test_no_index_contradicts_brute_force(make, n, k, d, record_property):
     assert torch.equal(index, nearest_rows(latents, codebook, _core.VqSearch.EXACT))
     n_wrong, n_ties = mismatches(latents, codebook, index)
     record_property("ties", n_ties)
-    print(f"{make.__name__} {n}x{d}, {k} codes: {n_wrong} mismatches, {n_ties} ties excepted")
     assert n_wrong == 0
     assert n_ties < n / 100
     if make is duplicated:
