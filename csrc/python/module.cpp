@@ -72,6 +72,9 @@ py::dict build_info() {
   if (cpu.avx512) {
     features.append("avx512");
   }
+  if (cpu.avx512_vnni) {
+    features.append("avx512_vnni");
+  }
   info["cpu_features"] = features;
   info["simd"] = std::string(simd_name(simd_in_force()));
   info["threads"] = threads();

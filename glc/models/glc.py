@@ -26,7 +26,7 @@ from glc.models.hyper import HyperAnalysis, HyperSynthesis
 from glc.models.transforms import RateTransform
 from glc.models.vqvae import build_autoencoder
 from glc.ops.gaussian import Rounding, gaussian_bits, lower_bound, round_ste
-from glc.ops.vq import Quantized, VectorQuantizer
+from glc.ops.vector_quantizer import Quantized, VectorQuantizer
 
 TRAINING_SCALE_MIN = 0.03  # the smallest scale the coding tables tell from zero
 MODEL_FILES = ("config.json", "model.safetensors")

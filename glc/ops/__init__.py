@@ -9,10 +9,13 @@ from glc.ops.gaussian import (
     lower_bound,
     round_ste,
 )
-from glc.ops.vq import Quantized, VectorQuantizer, vq_nearest
+from glc.ops.vector_quantizer import Quantized, VectorQuantizer
+from glc.ops.vq import vq_nearest
+from glc.ops.vq_quantize import QuantizedRows, vq_quantize
 
 __all__ = [
     "Quantized",
+    "QuantizedRows",
     "VectorQuantizer",
     "categorical_bits",
     "categorical_cdf",
@@ -22,4 +25,5 @@ __all__ = [
     "lower_bound",
     "round_ste",
     "vq_nearest",
+    "vq_quantize",
 ]
