@@ -92,25 +92,25 @@ def gaussian_symbols(
     symbols: _Tensor,
     rows: _Tensor,
 ) -> None: ...
+def categorical_cdf(logits: _Tensor, bits: int, cdf: _Tensor) -> None: ...
+
+# ---- bind_gaussian.cpp: matrices with any row stride, float32 or bfloat16; an empty seed is none
 def gaussian_bits(
-    y: _Tensor,
-    mean: _Tensor,
-    scale: _Tensor,
-    noise: _Tensor,
-    bits: _Tensor,
-    by_symbol: _Tensor,
-    by_scale: _Tensor,
+    y: _Tensor, mean: _Tensor, scale: _Tensor, seed: _Tensor, bits: _Tensor
+) -> None: ...
+def gaussian_total_bits(
+    y: _Tensor, mean: _Tensor, scale: _Tensor, seed: _Tensor, totals: _Tensor
 ) -> None: ...
 def gaussian_bits_backward(
     grad: _Tensor,
-    bits: _Tensor,
-    by_symbol: _Tensor,
-    by_scale: _Tensor,
-    grad_y: _Tensor,
-    grad_mean: _Tensor,
-    grad_scale: _Tensor,
+    y: _Tensor,
+    mean: _Tensor,
+    scale: _Tensor,
+    seed: _Tensor,
+    grad_y: _Tensor | None,
+    grad_mean: _Tensor | None,
+    grad_scale: _Tensor | None,
 ) -> None: ...
-def categorical_cdf(logits: _Tensor, bits: int, cdf: _Tensor) -> None: ...
 
 # ---- bind_compressai.cpp
 class AnsTables:

@@ -2,13 +2,8 @@
 """Torch ops of the codec; each keeps its float64 reference beside it."""
 
 from glc.ops.categorical import categorical_bits, categorical_cdf
-from glc.ops.gaussian import (
-    gaussian_bits,
-    gaussian_rows,
-    gaussian_symbols,
-    lower_bound,
-    round_ste,
-)
+from glc.ops.gaussian import gaussian_bits, lower_bound, round_ste
+from glc.ops.gaussian_symbols import gaussian_rows, gaussian_symbols
 from glc.ops.vq import Quantized, VectorQuantizer, vq_nearest
 
 __all__ = [

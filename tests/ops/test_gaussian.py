@@ -10,9 +10,10 @@ from glc.ops import gaussian_bits, gaussian_rows, gaussian_symbols, lower_bound,
 from glc.ops.gaussian import (
     _gaussian_bits_backward_op,
     _gaussian_bits_op,
-    _gaussian_rows_op,
-    _gaussian_symbols_op,
+    _gaussian_total_bits_op,
+    philox_noise,
 )
+from glc.ops.gaussian_symbols import _gaussian_rows_op, _gaussian_symbols_op
 
 SIZES = [(0,), (1,), (7,), (8,), (9,), (17,), (1009,), (2, 3, 5, 7)]
 BOUNDS = torch.logspace(math.log10(0.04), math.log10(60.0), 67)
