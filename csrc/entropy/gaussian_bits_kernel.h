@@ -23,27 +23,27 @@ struct GaussianBitsKernel {
   static constexpr float kScaleMin = 1e-5F;
   static constexpr float kScaleMax = 1e10F;
   static constexpr float kFloor = 1e-5F;
-  static constexpr float kFar = 12.0F;  // exp(-kFar^2 / 2), and far less, are normal numbers
-  static constexpr float kInvSqrtTwoPi = 0.3989422804014327F;
-  static constexpr float kInvLn2 = 1.4426950408889634F;
+  // Edges are measured in units of scale * kUnit, which makes exp(-x^2 / 2) a power of two.
+  static constexpr float kUnit = 1.1774100225154747F;    // sqrt(2 ln 2)
+  static constexpr float kFar = 10.0F;                   // 2^(-kFar^2), and less, are normal numbers
+  static constexpr float kSlope = 0.57554930F;           // 1 / (ln 2 sqrt(2 pi))
 
-  template <class... Rest>
-  static F horner(F x, float first, Rest... rest) {
-    if constexpr (sizeof...(rest) == 0) {
-      return V::splat(first);
-    } else {
-      return V::fma(x, horner(x, rest...), V::splat(first));
-    }
+  /// c0 + c1 x + c2 x^2 + c3 x^3, given x^2. Sums of pairs: the loops wait for results, so short
+  /// chains matter more than few operations.
+  static F cubic(F x, F x2, float c0, float c1, float c2, float c3) {
+    const F low = V::fma(x, V::splat(c1), V::splat(c0));
+    const F high = V::fma(x, V::splat(c3), V::splat(c2));
+    return V::fma(x2, high, low);
   }
 
-  /// exp(x) for -87 <= x <= 0, to 1e-7 relative.
-  static F exp_negative(F x) {
-    const F rounder = V::splat(12582912.0F);  // 1.5 * 2^23
-    const F n = V::fma(x, V::splat(kInvLn2), rounder) - rounder;
-    const F above = V::fma(n, V::splat(-0x1.62e4p-1F), x);
-    const F r = V::fma(n, V::splat(-0x1.7f7d1cp-20F), above);  // x - n ln 2
-    const F tail = horner(r, 0.49999994F, 0.16666521F, 0.04166839F, 0.00836871F, 0.0013814613F);
-    return V::scale(V::fma(r * r, tail, r) + V::splat(1.0F), n);
+  /// 2^(-x^2) for |x| <= kFar, to 1e-7 relative.
+  static F gauss(F x) {
+    const F n = V::round(V::negative_product(x, x));
+    const F f = V::fma(x, x, n);  // exact: one rounding, of a small number
+    const F f2 = f * f;
+    const F top = V::fma(f, V::splat(-0.0013264720F), V::splat(0.009671513F));
+    const F low = cubic(f, f2, 1.0F, -0.693147F, 0.24022242F, -0.055507336F);
+    return V::scale(V::fma(f2 * f2, top, low), n);
   }
 
   /// log2(x) for normal x > 0, to 1e-7 absolute.
@@ -53,38 +53,27 @@ struct GaussianBitsKernel {
     const F exponent = V::from_signed(V::shift_right_signed(bits, 23));
     const F mantissa = V::floats(V::add(V::both(bits, V::splat(0x7FFFFFU)), sqrt_half));
     const F f = mantissa - V::splat(1.0F);
-    const F q = horner(f,
-                       1.4426949F,
-                       -0.72134715F,
-                       0.48092252F,
-                       -0.3607212F,
-                       0.28765666F,
-                       -0.23851945F,
-                       0.21737939F,
-                       -0.21030334F,
-                       0.12541242F);
-    return V::fma(f, q, exponent);
+    const F f2 = f * f;
+    const F f4 = f2 * f2;
+    const F low = cubic(f, f2, 1.4426949F, -0.72134715F, 0.48092252F, -0.3607212F);
+    const F high = cubic(f, f2, 0.28765666F, -0.23851945F, 0.21737939F, -0.21030334F);
+    const F all = V::fma(f4, V::fma(f4, V::splat(0.12541242F), high), low);
+    return V::fma(f, all, exponent);
   }
 
-  /// Q(x) / exp(-x^2 / 2) for x >= 0, given t = 1 / (1 + 0.3 x).
+  /// Q(x) / exp(-x^2 / 2), given t = 1 / (1 + 0.3 x).
   static F tail_ratio(F t) {
-    const F g = horner(t,
-                       0.11960549F,
-                       0.1211057F,
-                       0.09778396F,
-                       0.13542014F,
-                       -0.06640256F,
-                       0.21997122F,
-                       -0.16501965F,
-                       0.037535705F);
-    return t * g;
+    const F t2 = t * t;
+    const F low = cubic(t, t2, 0.11960549F, 0.1211057F, 0.09778396F, 0.13542014F);
+    const F high = cubic(t, t2, -0.06640256F, 0.21997122F, -0.16501965F, 0.037535705F);
+    return t * V::fma(t2 * t2, high, low);
   }
 
-  /// A bin: its edges in units of scale, exp(-edge^2 / 2) of each, and what lies between them.
+  /// A bin: its edges, the density at each relative to its peak, and what lies between them.
   struct Bin {
     F symbol;
     F scale;  // clamped
-    F inverse;
+    F inverse;  // of scale * kUnit
     F far;  // > 0
     F near;
     F gauss_far;
@@ -105,18 +94,17 @@ struct GaussianBitsKernel {
     b.scale = V::min(V::splat(kScaleMax), V::max(V::splat(kScaleMin), raw_scale));
     const F one = V::splat(1.0F);
     const F half = V::splat(0.5F);
-    b.inverse = one / b.scale;
+    b.inverse = V::splat(1.0F / kUnit) / b.scale;
     const F magnitude = V::abs(b.symbol);
     const F end = V::splat(kFar);
     b.far = V::min(end, (magnitude + half) * b.inverse);
     b.near = V::max(V::splat(-kFar), V::min(end, (magnitude - half) * b.inverse));
-    b.gauss_far = exp_negative(V::splat(-0.5F) * b.far * b.far);
-    b.gauss_near = exp_negative(V::splat(-0.5F) * b.near * b.near);
-    const F den_far = V::fma(V::splat(0.3F), b.far, one);
-    const F den_near = V::fma(V::splat(0.3F), V::abs(b.near), one);
-    const F inverse_both = one / (den_far * den_near);
-    const F tail_far = b.gauss_far * tail_ratio(inverse_both * den_near);
-    const F tail_near = b.gauss_near * tail_ratio(inverse_both * den_far);
+    b.gauss_far = gauss(b.far);
+    b.gauss_near = gauss(b.near);
+    const F den_far = V::fma(V::splat(0.3F * kUnit), b.far, one);
+    const F den_near = V::fma(V::splat(0.3F * kUnit), V::abs(b.near), one);
+    const F tail_far = b.gauss_far * tail_ratio(one / den_far);
+    const F tail_near = b.gauss_near * tail_ratio(one / den_near);
     const F above_near = V::select(V::less(b.near, V::splat(0.0F)), one - tail_near, tail_near);
     b.probability = (above_near - tail_far) + V::splat(kFloor);
     return b;
@@ -168,12 +156,13 @@ struct GaussianBitsKernel {
       // bits before their bound at 0 are negative where the probability is above 1
       const F all = V::load(grad + i);
       const F passed = V::select(V::less(one, b.probability), V::min(zero, all), all);
-      const F factor = passed * V::splat(kInvLn2 * kInvSqrtTwoPi) * (b.inverse / b.probability);
+      const F factor = passed * V::splat(kSlope * kUnit) * (b.inverse / b.probability);
       const F slope = factor * (b.gauss_near - b.gauss_far);
-      const F by_y = V::copysign(one, b.symbol) * slope;
-      const F by_scale = factor * (b.far * b.gauss_far - b.near * b.gauss_near);
+      const F by_y = V::flip(slope, b.symbol);
+      const F weighted = b.far * b.gauss_far - b.near * b.gauss_near;
+      const F by_scale = factor * V::splat(kUnit) * weighted;
       V::store(grad_y + i, by_y);
-      V::store(grad_mean + i, zero - by_y);
+      V::store(grad_mean + i, V::flip(by_y, V::splat(-0.0F)));
       // not a mask: NaN must stay
       V::store(grad_scale + i, by_scale * V::where(V::equal(b.scale, raw_scale), one));
     }

@@ -24,12 +24,11 @@ struct VecAvx2 {
   static F floats(U v) { return _mm256_castsi256_ps(v); }
 
   static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
+  static F negative_product(F a, F b) { return _mm256_fnmadd_ps(a, b, _mm256_setzero_ps()); }
   static F max(F a, F b) { return _mm256_max_ps(a, b); }
   static F min(F a, F b) { return _mm256_min_ps(a, b); }
   static F abs(F v) { return _mm256_andnot_ps(splat(-0.0F), v); }
-  static F copysign(F magnitude, F sign) {
-    return _mm256_or_ps(abs(magnitude), _mm256_and_ps(splat(-0.0F), sign));
-  }
+  static F flip(F v, F sign) { return _mm256_xor_ps(v, _mm256_and_ps(sign, splat(-0.0F))); }
   static F round(F v) {
     return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
@@ -42,6 +41,11 @@ struct VecAvx2 {
   static Mask equal(F a, F b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
   static F select(Mask m, F yes, F no) { return _mm256_blendv_ps(no, yes, m); }
   static F where(Mask m, F v) { return _mm256_and_ps(m, v); }
+  static Mask all(Mask a, Mask b) { return _mm256_and_ps(a, b); }
+  static bool every(Mask m) { return _mm256_movemask_ps(m) == 0xFF; }
+  static void store_integers(std::int32_t* p, F v) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_cvtps_epi32(round(v)));
+  }
 
   static U add(U a, U b) { return _mm256_add_epi32(a, b); }
   static U sub(U a, U b) { return _mm256_sub_epi32(a, b); }

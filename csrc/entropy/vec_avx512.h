@@ -28,15 +28,13 @@ struct VecAvx512 {
   static F floats(U v) { return _mm512_castsi512_ps(v); }
 
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+  static F negative_product(F a, F b) { return _mm512_fnmadd_ps(a, b, _mm512_setzero_ps()); }
   /// b where a or b is NaN.
   static F max(F a, F b) { return _mm512_max_ps(a, b); }
   static F min(F a, F b) { return _mm512_min_ps(a, b); }
   static F abs(F v) { return _mm512_abs_ps(v); }
-  /// The magnitude with the sign of a second value.
-  static F copysign(F magnitude, F sign) {
-    const U mask = splat(0x7FFFFFFFU);  // 0xE4: from where the mask has ones, else the other
-    return floats(_mm512_ternarylogic_epi32(mask, bits(magnitude), bits(sign), 0xCA));
-  }
+  /// v, or -v where the sign is negative.
+  static F flip(F v, F sign) { return _mm512_xor_ps(v, _mm512_and_ps(sign, splat(-0.0F))); }
   static F round(F v) {
     return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
@@ -47,6 +45,12 @@ struct VecAvx512 {
   static Mask equal(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
   static F select(Mask m, F yes, F no) { return _mm512_mask_blend_ps(m, no, yes); }
   static F where(Mask m, F v) { return _mm512_maskz_mov_ps(m, v); }
+  static Mask all(Mask a, Mask b) { return a & b; }
+  static bool every(Mask m) { return m == 0xFFFFU; }
+  /// Rounded half to even.
+  static void store_integers(std::int32_t* p, F v) {
+    _mm512_storeu_si512(p, _mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
 
   static U add(U a, U b) { return _mm512_add_epi32(a, b); }
   static U sub(U a, U b) { return _mm512_sub_epi32(a, b); }

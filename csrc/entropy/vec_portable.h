@@ -30,16 +30,15 @@ struct VecPortable {
   static F floats(U v) { return reinterpret_cast<F>(v); }
 
   static F fma(F a, F b, F c) { return a * b + c; }
+  static F negative_product(F a, F b) { return -(a * b); }
   static F max(F a, F b) { return a > b ? a : b; }
   static F min(F a, F b) { return a < b ? a : b; }
   static F abs(F v) { return floats(bits(v) & 0x7FFFFFFFU); }
-  static F copysign(F magnitude, F sign) {
-    return floats(bits(abs(magnitude)) | (bits(sign) & 0x80000000U));
-  }
+  static F flip(F v, F sign) { return floats(bits(v) ^ (bits(sign) & 0x80000000U)); }
   /// From 2^23 on every float is an integer, and adding 2^23 rounds the others half to even.
   static F round(F v) {
     const F all_integers = splat(8388608.0F);
-    const F rounder = copysign(all_integers, v);
+    const F rounder = flip(all_integers, v);
     return abs(v) < all_integers ? (v + rounder) - rounder : v;
   }
   static F scale(F v, F n) {
@@ -50,6 +49,15 @@ struct VecPortable {
   static Mask equal(F a, F b) { return a == b; }
   static F select(Mask m, F yes, F no) { return m ? yes : no; }
   static F where(Mask m, F v) { return floats(reinterpret_cast<U>(m) & bits(v)); }
+  static Mask all(Mask a, Mask b) { return a & b; }
+  static bool every(Mask m) { return (m[0] & m[1] & m[2] & m[3]) != 0; }
+  static void store_integers(std::int32_t* p, F v) {
+    const F limit = splat(1073741824.0F);  // a conversion out of range is undefined
+    const Mask integers = __builtin_convertvector(abs(v) < limit ? round(v) : F{}, Mask);
+    for (int lane = 0; lane < kLanes; ++lane) {
+      p[lane] = integers[lane];
+    }
+  }
 
   static U add(U a, U b) { return a + b; }
   static U sub(U a, U b) { return a - b; }

@@ -14,14 +14,16 @@ namespace py = pybind11;
 namespace glc::python {
 namespace {
 
+constexpr auto kRows = Dlpack::Layout::kRows;
+
 void gaussian_rows(const py::object& scale, const py::object& bounds, const py::object& rows) {
   constexpr const char* kOp = "gaussian_rows";
-  const Dlpack scale_in(scale, kOp, "scale");
+  const Dlpack scale_in(scale, kOp, "scale", kRows);
   const Dlpack bounds_in(bounds, kOp, "bounds");
-  const Dlpack rows_out(rows, kOp, "rows");
-  const auto s = scale_in.span<const float>();
+  const Dlpack rows_out(rows, kOp, "rows", kRows);
+  const auto s = scale_in.matrix<const float>();
   const auto b = bounds_in.span<const float>();
-  const auto r = rows_out.span<std::uint8_t>();
+  const auto r = rows_out.matrix<std::uint8_t>();
   const py::gil_scoped_release release;
   entropy::gaussian_rows(s, b, r);
 }
@@ -33,20 +35,20 @@ void gaussian_symbols(const py::object& y,
                       const py::object& symbols,
                       const py::object& rows) {
   constexpr const char* kOp = "gaussian_symbols";
-  const Dlpack y_in(y, kOp, "y");
-  const Dlpack mean_in(mean, kOp, "mean");
-  const Dlpack scale_in(scale, kOp, "scale");
+  const Dlpack y_in(y, kOp, "y", kRows);
+  const Dlpack mean_in(mean, kOp, "mean", kRows);
+  const Dlpack scale_in(scale, kOp, "scale", kRows);
   const Dlpack bounds_in(bounds, kOp, "bounds");
-  const Dlpack symbols_out(symbols, kOp, "symbols");
-  const Dlpack rows_out(rows, kOp, "rows");
-  const auto a = y_in.span<const float>();
-  const auto m = mean_in.span<const float>();
-  const auto s = scale_in.span<const float>();
+  const Dlpack symbols_out(symbols, kOp, "symbols", kRows);
+  const Dlpack rows_out(rows, kOp, "rows", kRows);
+  const auto a = y_in.matrix<const float>();
+  const auto m = mean_in.matrix<const float>();
+  const auto s = scale_in.matrix<const float>();
   const auto b = bounds_in.span<const float>();
-  const auto q = symbols_out.span<std::int32_t>();
-  const auto r = rows_out.span<std::uint8_t>();
+  const auto q = symbols_out.matrix<std::int32_t>();
+  const auto r = rows_out.matrix<std::uint8_t>();
   const py::gil_scoped_release release;
-  entropy::gaussian_symbols(a, m, s, b, q, r);
+  entropy::gaussian_symbols({a, m, s}, b, q, r);
 }
 
 void categorical_cdf(const py::object& logits, std::int32_t bits, const py::object& cdf) {

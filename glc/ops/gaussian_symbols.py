@@ -8,7 +8,8 @@ from torch import Tensor
 
 from glc import _core
 from glc.errors import InvalidArgumentError
-from glc.ops._op import Op, borrow, require_same_shape
+from glc.ops._layout import as_rows, new_like
+from glc.ops._op import Op, borrow, borrow_rows, require_alike
 
 # ---------------------------------------------------------------- gaussian_rows
 
@@ -21,8 +22,9 @@ def _rows_by_torch(scale: Tensor, bounds: Tensor) -> Tensor:
 def _gaussian_rows_plain(scale: Tensor, bounds: Tensor) -> Tensor:
     if scale.device.type != "cpu":
         return _rows_by_torch(scale, bounds)
-    rows = torch.empty(scale.shape, dtype=torch.uint8)
-    _core.gaussian_rows(borrow(scale), borrow(bounds), borrow(rows))
+    rows = new_like(scale, torch.uint8)
+    matrix, out = (borrow_rows(t) for t in as_rows(scale, rows))
+    _core.gaussian_rows(matrix, borrow(bounds), out)
     return rows
 
 
@@ -33,7 +35,7 @@ def _gaussian_rows_op(scale: Tensor, bounds: Tensor) -> Tensor:
 
 @_gaussian_rows_op.register_fake
 def _(scale: Tensor, bounds: Tensor) -> Tensor:
-    return scale.new_empty(scale.shape, dtype=torch.uint8)
+    return new_like(scale, torch.uint8)
 
 
 def _gaussian_rows(scale: Tensor, bounds: Tensor) -> Tensor:
@@ -88,12 +90,14 @@ def _symbols_by_torch(
 def _gaussian_symbols_plain(
     y: Tensor, mean: Tensor, scale: Tensor, bounds: Tensor
 ) -> tuple[Tensor, Tensor]:
-    require_same_shape("gaussian_symbols", y=y, mean=mean, scale=scale)
+    require_alike("gaussian_symbols", y=y, mean=mean, scale=scale)
     if y.device.type != "cpu":
         return _symbols_by_torch(y, mean, scale, bounds)
-    symbols = torch.empty(y.shape, dtype=torch.int32)
-    rows = torch.empty(y.shape, dtype=torch.uint8)
-    _core.gaussian_symbols(*(borrow(t) for t in (y, mean, scale, bounds, symbols, rows)))
+    symbols, rows = new_like(y, torch.int32), new_like(y, torch.uint8)
+    *latents, symbols_out, rows_out = (
+        borrow_rows(t) for t in as_rows(y, mean, scale, symbols, rows)
+    )
+    _core.gaussian_symbols(*latents, borrow(bounds), symbols_out, rows_out)
     return symbols, rows
 
 
@@ -106,7 +110,7 @@ def _gaussian_symbols_op(
 
 @_gaussian_symbols_op.register_fake
 def _(y: Tensor, mean: Tensor, scale: Tensor, bounds: Tensor) -> tuple[Tensor, Tensor]:
-    return y.new_empty(y.shape, dtype=torch.int32), y.new_empty(y.shape, dtype=torch.uint8)
+    return new_like(y, torch.int32), new_like(y, torch.uint8)
 
 
 def _gaussian_symbols(

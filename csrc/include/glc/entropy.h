@@ -15,25 +15,6 @@
 
 namespace glc::entropy {
 
-/// rows[i] = number of bounds strictly below scale[i]; 0 when scale[i] is NaN or <= 0.
-///   scale [n] f32 · bounds [r] f32, finite, > 0, strictly increasing, r <= 255 · rows [n] u8,
-///   written
-/// Throws InvalidArgument when sizes disagree or the bounds are not as above. Never allocates.
-void gaussian_rows(std::span<const float> scale,
-                   std::span<const float> bounds,
-                   std::span<std::uint8_t> rows);
-
-/// symbols[i] = y[i] - mean[i] rounded half to even; rows as in gaussian_rows.
-///   y, mean, scale [n] f32 · bounds as in gaussian_rows · symbols [n] i32, rows [n] u8, written
-/// Throws InvalidArgument when sizes disagree, when y, mean or scale holds a value that is not
-/// finite, or when a symbol does not fit 32 bits. Never allocates.
-void gaussian_symbols(std::span<const float> y,
-                      std::span<const float> mean,
-                      std::span<const float> scale,
-                      std::span<const float> bounds,
-                      std::span<std::int32_t> symbols,
-                      std::span<std::uint8_t> rows);
-
 /// Latents and their Gaussians, T being float or BFloat16: all [rows, cols], any row stride.
 template <class T>
 struct GaussianLatents {
@@ -41,6 +22,24 @@ struct GaussianLatents {
   MatrixView<const T> mean;
   MatrixView<const T> scale;
 };
+
+/// rows = number of bounds strictly below scale; 0 where scale is NaN or <= 0. By comparisons of bit
+/// patterns, so exact and identical everywhere.
+///   scale [rows, cols] f32, any row stride · bounds [r] f32, finite, > 0, strictly increasing,
+///   r <= 255 · rows [rows, cols] u8, written
+/// Throws InvalidArgument when shapes disagree or the bounds are not as above. Never allocates.
+void gaussian_rows(MatrixView<const float> scale,
+                   std::span<const float> bounds,
+                   MatrixView<std::uint8_t> rows);
+
+/// symbols = y - mean rounded half to even; rows as in gaussian_rows.
+///   symbols [rows, cols] i32, rows [rows, cols] u8, written
+/// Throws InvalidArgument when shapes disagree, when y, mean or scale holds a value that is not
+/// finite, or when a symbol does not fit 32 bits. Never allocates.
+void gaussian_symbols(const GaussianLatents<float>& in,
+                      std::span<const float> bounds,
+                      MatrixView<std::int32_t> symbols,
+                      MatrixView<std::uint8_t> rows);
 
 /// Where gradients go, [rows, cols] each; what has null data is not wanted.
 template <class T>

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+// Compiled for one instruction set: include nothing here with inline functions that others share.
+#include "entropy/gaussian_symbols_kernel.h"
+#include "entropy/vec_avx512.h"
+
+namespace glc::entropy {
+
+RoundResiduals round_residuals_avx512() { return &round_residuals<VecAvx512>; }
+
+}  // namespace glc::entropy
