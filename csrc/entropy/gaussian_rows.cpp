@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <string>
@@ -14,16 +15,32 @@
 namespace glc::entropy {
 namespace {
 
-RoundResiduals choose() {
+GaussianSymbolsBackend choose() {
 #ifdef GLC_X86_SIMD
   if (simd_in_force(Simd::kAvx512) == Simd::kAvx512) {
-    return round_residuals_avx512();
+    return gaussian_symbols_avx512();
   }
   if (simd_in_force() == Simd::kAvx2) {
-    return round_residuals_avx2();
+    return gaussian_symbols_avx2();
   }
 #endif
-  return &round_residuals<VecPortable>;
+  return GaussianSymbolsKernel<VecPortable>::backend();
+}
+
+const GaussianSymbolsBackend& backend() {
+  static const GaussianSymbolsBackend chosen = choose();
+  return chosen;
+}
+
+void find_rows(const RowFinder& finder,
+               const float* scale,
+               std::uint8_t* rows,
+               std::int64_t n) {
+  const std::int64_t even = finder.has_table() ? n / kPad * kPad : 0;
+  if (even > 0) {
+    backend().find_rows(finder.table(), scale, rows, even);
+  }
+  std::transform(scale + even, scale + n, rows + even, finder);
 }
 
 [[noreturn]] void refuse(std::string_view argument, std::int64_t i, float value) {
@@ -66,10 +83,10 @@ void gaussian_rows(MatrixView<const float> scale,
                    MatrixView<std::uint8_t> rows) {
   check_shape("gaussian_rows", "rows", scale, rows);
   check_bounds("gaussian_rows", bounds);
-  const RowFinder find(bounds);
+  const RowFinder finder(bounds);
   const Tasks tasks{.groups = 1, .rows = scale.rows, .cols = scale.cols};
   tasks.for_each([&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {
-    find(scale.row(row) + first, rows.row(row) + first, last - first);
+    find_rows(finder, scale.row(row) + first, rows.row(row) + first, last - first);
   });
 }
 
@@ -83,8 +100,7 @@ void gaussian_symbols(const GaussianLatents<float>& in,
   check_shape(kOp, "symbols", in.y, symbols);
   check_shape(kOp, "rows", in.y, rows);
   check_bounds(kOp, bounds);
-  static const RoundResiduals round = choose();
-  const RowFinder find(bounds);
+  const RowFinder finder(bounds);
   const Tasks tasks{.groups = 1, .rows = in.y.rows, .cols = in.y.cols};
   tasks.for_each([&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {
     const std::int64_t n = last - first;
@@ -92,10 +108,10 @@ void gaussian_symbols(const GaussianLatents<float>& in,
     const float* const mean = in.mean.row(row) + first;
     const float* const scale = in.scale.row(row) + first;
     std::int32_t* const out = symbols.row(row) + first;
-    find(scale, rows.row(row) + first, n);
+    find_rows(finder, scale, rows.row(row) + first, n);
     const std::int64_t even = n / kPad * kPad;
     // a run with a value out of the ordinary is done again, slowly
-    const std::int64_t done = round(y, mean, scale, out, even) ? even : 0;
+    const std::int64_t done = backend().round(y, mean, scale, out, even) ? even : 0;
     for (std::int64_t i = done; i < n; ++i) {
       out[i] = checked_symbol(y[i], mean[i], scale[i], row * in.y.cols + first + i);
     }

@@ -5,6 +5,8 @@
 
 namespace glc::entropy {
 
-RoundResiduals round_residuals_avx2() { return &round_residuals<VecAvx2>; }
+GaussianSymbolsBackend gaussian_symbols_avx2() {
+  return GaussianSymbolsKernel<VecAvx2>::backend();
+}
 
 }  // namespace glc::entropy

@@ -5,6 +5,8 @@
 
 namespace glc::entropy {
 
-RoundResiduals round_residuals_avx512() { return &round_residuals<VecAvx512>; }
+GaussianSymbolsBackend gaussian_symbols_avx512() {
+  return GaussianSymbolsKernel<VecAvx512>::backend();
+}
 
 }  // namespace glc::entropy

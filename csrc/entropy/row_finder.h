@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <span>
 
+#include "entropy/gaussian_symbols_kernel.h"
+
 namespace glc::entropy {
 
 class RowFinder {
@@ -27,34 +29,24 @@ class RowFinder {
         return;
       }
     }
-    shift_ = -1;  // no such table, or nothing to find: `find` searches
+    shift_ = -1;  // no such table, or nothing to find
   }
 
-  /// rows[i] = number of bounds strictly below scale[i]; 0 for NaN and what is not positive.
-  void operator()(const float* __restrict scale,
-                  std::uint8_t* __restrict rows,
-                  std::int64_t n) const {
-    if (shift_ < 0) {
-      for (std::int64_t i = 0; i < n; ++i) {
-        rows[i] = search(scale[i]);
-      }
-      return;
-    }
-    const std::uint32_t mask = (1U << shift_) - 1U;
-    for (std::int64_t i = 0; i < n; ++i) {
-      const std::uint32_t bits = positive_bits(scale[i]);
-      const std::uint32_t above = std::min(bits > first_ ? bits - first_ : 0U, last_);
-      const std::uint32_t entry = table_[above >> shift_];
-      const std::uint32_t inside = (above & mask) > (entry & kPlace) ? 1U : 0U;
-      rows[i] = static_cast<std::uint8_t>((entry >> kCountShift) + inside);
-    }
+  [[nodiscard]] bool has_table() const { return shift_ >= 0; }
+  /// For kernels; borrowed.
+  [[nodiscard]] RowTable table() const { return {entries_.data(), first_, last_, shift_}; }
+
+  /// Number of bounds strictly below scale; 0 for NaN and what is not positive.
+  std::uint8_t operator()(float scale) const {
+    const auto below = std::ranges::lower_bound(
+        bounds_, positive_bits(scale), {}, [](float b) { return std::bit_cast<std::uint32_t>(b); });
+    return static_cast<std::uint8_t>(below - bounds_.begin());
   }
 
  private:
   static constexpr int kMaxShift = 20;
   static constexpr std::uint32_t kMaxKeys = 2048;
   static constexpr int kCountShift = 24;
-  static constexpr std::uint32_t kPlace = 0xFFFFFFU;
 
   /// 0 for NaN and what is not positive.
   static std::uint32_t positive_bits(float scale) {
@@ -79,26 +71,20 @@ class RowFinder {
     last_ = (keys << shift_) - 1U;
     std::size_t below = 0;
     for (std::uint32_t k = 0; k < keys; ++k) {
-      table_[k] = static_cast<std::uint32_t>(below) << kCountShift | 1U << shift_;
+      entries_[k] = static_cast<std::uint32_t>(below) << kCountShift | 1U << shift_;
       if (below < bounds_.size() && key(bounds_[below]) == first_key + k) {
         const auto place = std::bit_cast<std::uint32_t>(bounds_[below]) & ((1U << shift_) - 1U);
-        table_[k] = static_cast<std::uint32_t>(below) << kCountShift | place;
+        entries_[k] = static_cast<std::uint32_t>(below) << kCountShift | place;
         ++below;
       }
     }
-  }
-
-  [[nodiscard]] std::uint8_t search(float scale) const {
-    const auto below = std::ranges::lower_bound(
-        bounds_, positive_bits(scale), {}, [](float b) { return std::bit_cast<std::uint32_t>(b); });
-    return static_cast<std::uint8_t>(below - bounds_.begin());
   }
 
   std::span<const float> bounds_;
   int shift_ = -1;
   std::uint32_t first_ = 0;
   std::uint32_t last_ = 0;
-  std::array<std::uint32_t, kMaxKeys> table_;
+  std::array<std::uint32_t, kMaxKeys> entries_;
 };
 
 }  // namespace glc::entropy

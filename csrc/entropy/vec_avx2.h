@@ -47,6 +47,23 @@ struct VecAvx2 {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_cvtps_epi32(round(v)));
   }
 
+  static U load(const std::uint32_t* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static void store(std::uint32_t* p, U v) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v);
+  }
+  static void store_bytes(std::uint8_t* p, U v) {
+    const __m128i low = _mm256_castsi256_si128(v);
+    const __m128i words = _mm_packus_epi32(low, _mm256_extracti128_si256(v, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+  }
+  static U min(U a, U b) { return _mm256_min_epu32(a, b); }
+  static U max(U a, U b) { return _mm256_max_epu32(a, b); }
+  static U add_if_greater(U v, U a, U b) {
+    return _mm256_sub_epi32(v, _mm256_cmpgt_epi32(a, b));
+  }
+
   static U add(U a, U b) { return _mm256_add_epi32(a, b); }
   static U sub(U a, U b) { return _mm256_sub_epi32(a, b); }
   static U both(U a, U b) { return _mm256_and_si256(a, b); }

@@ -52,6 +52,20 @@ struct VecAvx512 {
     _mm512_storeu_si512(p, _mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
 
+  static U load(const std::uint32_t* p) { return _mm512_loadu_si512(p); }
+  static void store(std::uint32_t* p, U v) { _mm512_storeu_si512(p, v); }
+  /// The lowest byte of each lane.
+  static void store_bytes(std::uint8_t* p, U v) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
+  }
+  /// Unsigned, as is max.
+  static U min(U a, U b) { return _mm512_min_epu32(a, b); }
+  static U max(U a, U b) { return _mm512_max_epu32(a, b); }
+  /// v + (a > b ? 1 : 0), a and b below 2^31.
+  static U add_if_greater(U v, U a, U b) {
+    return _mm512_mask_add_epi32(v, _mm512_cmpgt_epi32_mask(a, b), v, _mm512_set1_epi32(1));
+  }
+
   static U add(U a, U b) { return _mm512_add_epi32(a, b); }
   static U sub(U a, U b) { return _mm512_sub_epi32(a, b); }
   static U both(U a, U b) { return _mm512_and_si512(a, b); }

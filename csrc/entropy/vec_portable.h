@@ -59,6 +59,21 @@ struct VecPortable {
     }
   }
 
+  static U load(const std::uint32_t* p) { return U{p[0], p[1], p[2], p[3]}; }
+  static void store(std::uint32_t* p, U v) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      p[lane] = v[lane];
+    }
+  }
+  static void store_bytes(std::uint8_t* p, U v) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      p[lane] = static_cast<std::uint8_t>(v[lane]);
+    }
+  }
+  static U min(U a, U b) { return a < b ? a : b; }
+  static U max(U a, U b) { return a > b ? a : b; }
+  static U add_if_greater(U v, U a, U b) { return v - reinterpret_cast<U>(a > b); }
+
   static U add(U a, U b) { return a + b; }
   static U sub(U a, U b) { return a - b; }
   static U both(U a, U b) { return a & b; }
