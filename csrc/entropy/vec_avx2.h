@@ -41,6 +41,9 @@ struct VecAvx2 {
   static Mask equal(F a, F b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
   static F select(Mask m, F yes, F no) { return _mm256_blendv_ps(no, yes, m); }
   static F where(Mask m, F v) { return _mm256_and_ps(m, v); }
+  static Mask alternate(bool even) {
+    return _mm256_castsi256_ps(_mm256_set1_epi64x(even ? 0x00000000FFFFFFFF : -0x100000000));
+  }
   static Mask all(Mask a, Mask b) { return _mm256_and_ps(a, b); }
   static bool every(Mask m) { return _mm256_movemask_ps(m) == 0xFF; }
   static void store_integers(std::int32_t* p, F v) {

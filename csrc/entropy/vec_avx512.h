@@ -45,6 +45,8 @@ struct VecAvx512 {
   static Mask equal(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
   static F select(Mask m, F yes, F no) { return _mm512_mask_blend_ps(m, no, yes); }
   static F where(Mask m, F v) { return _mm512_maskz_mov_ps(m, v); }
+  /// Lanes 0, 2, .. or 1, 3, ..
+  static Mask alternate(bool even) { return even ? 0x5555 : 0xAAAA; }
   static Mask all(Mask a, Mask b) { return a & b; }
   static bool every(Mask m) { return m == 0xFFFFU; }
   /// Rounded half to even.

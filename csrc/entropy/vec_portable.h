@@ -49,6 +49,7 @@ struct VecPortable {
   static Mask equal(F a, F b) { return a == b; }
   static F select(Mask m, F yes, F no) { return m ? yes : no; }
   static F where(Mask m, F v) { return floats(reinterpret_cast<U>(m) & bits(v)); }
+  static Mask alternate(bool even) { return even ? Mask{-1, 0, -1, 0} : Mask{0, -1, 0, -1}; }
   static Mask all(Mask a, Mask b) { return a & b; }
   static bool every(Mask m) { return (m[0] & m[1] & m[2] & m[3]) != 0; }
   static void store_integers(std::int32_t* p, F v) {
