@@ -108,6 +108,15 @@ def four_part_step(
     mean_out: _Tensor | None,
     scale_out: _Tensor | None,
 ) -> None: ...
+def four_part_merge(
+    shape: _FourPartShape,
+    y: _Tensor,
+    means: list[_Tensor],
+    scales: list[_Tensor],
+    y_q: _Tensor,
+    mean: _Tensor,
+    scale: _Tensor,
+) -> None: ...
 def four_part_pick(shape: _FourPartShape, part: int, map: _Tensor, picked: _Tensor) -> None: ...
 def four_part_put(
     shape: _FourPartShape, part: int, symbols: _Tensor, mean: _Tensor, y_hat: _Tensor

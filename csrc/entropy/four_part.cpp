@@ -14,7 +14,7 @@
 namespace glc::entropy {
 namespace {
 
-FourPartStep choose() {
+FourPartBackend choose() {
 #ifdef GLC_X86_SIMD
   if (simd_in_force(Simd::kAvx512) == Simd::kAvx512) {
     return four_part_avx512();
@@ -23,7 +23,12 @@ FourPartStep choose() {
     return four_part_avx2();
   }
 #endif
-  return &FourPartKernel<VecPortable>::step;
+  return FourPartBackend::of<VecPortable>();
+}
+
+const FourPartBackend& backend() {
+  static const FourPartBackend chosen = choose();
+  return chosen;
 }
 
 void check(std::string_view op, const FourPartShape& shape, int part) {
@@ -54,6 +59,11 @@ int phase_of(const FourPartShape& shape, int part, std::int64_t channel) {
   return kPhases[static_cast<std::size_t>(part)][group];
 }
 
+std::int64_t phase_of_pixel(const FourPartShape& shape, std::int64_t pixel) {
+  const std::int64_t in_sample = pixel % (shape.height * shape.width);
+  return 2 * (in_sample / shape.width % 2) + in_sample % shape.width % 2;
+}
+
 /// Of `length` pixels in a line, those at odd or even places.
 std::int64_t half(std::int64_t length, int odd) { return (length + 1 - odd) / 2; }
 
@@ -67,8 +77,7 @@ void step_run(const FourPartMaps& maps,
               std::int64_t col,
               std::int64_t n,
               Taken taken) {
-  static const FourPartStep step = choose();
-  step({.y = at(maps.y, row, col),
+  backend().step({.y = at(maps.y, row, col),
         .mean = at(maps.mean, row, col),
         .scale = at(maps.scale, row, col),
         .y_q = at(maps.y_q, row, col),
@@ -97,15 +106,77 @@ void step_pixel(const FourPartShape& shape,
                 int part,
                 const FourPartMaps& maps,
                 std::int64_t pixel) {
-  const std::int64_t in_sample = pixel % (shape.height * shape.width);
-  const std::int64_t phase = 2 * (in_sample / shape.width % 2) + in_sample % shape.width % 2;
+  const std::int64_t phase = phase_of_pixel(shape, pixel);
   const auto& phases = kPhases[static_cast<std::size_t>(part)];
   const std::int64_t group = std::ranges::find(phases, phase) - phases.begin();
   const std::int64_t n = shape.channels / kParts;
   step_run(maps, pixel, group * n, n, Taken::kAll);
 }
 
-/// f(row, column, number, distance) for each line of the part, in the order of its symbols.
+void merge_run(const FourPartMergeMaps& maps,
+               std::array<std::size_t, 2> parts,  // of the even elements, of the odd
+               std::int64_t row,
+               std::int64_t col,
+               std::int64_t n) {
+  const auto two = [&](const std::array<MatrixView<const float>, kParts>& from) {
+    return std::array{at(from[parts[0]], row, col), at(from[parts[1]], row, col)};
+  };
+  const auto mean = two(maps.means);
+  const auto scale = two(maps.scales);
+  backend().merge({.y = at(maps.y, row, col),
+                   .mean = {mean[0], mean[1]},
+                   .scale = {scale[0], scale[1]},
+                   .y_q = at(maps.y_q, row, col),
+                   .mean_out = at(maps.mean, row, col),
+                   .scale_out = at(maps.scale, row, col),
+                   .n = n});
+}
+
+std::size_t part_of(std::size_t group, std::int64_t phase) {
+  std::size_t part = 0;
+  while (kPhases[part][group] != phase) {
+    ++part;
+  }
+  return part;
+}
+
+void merge_plane(const FourPartShape& shape,
+                 const FourPartMergeMaps& maps,
+                 std::int64_t sample,
+                 std::int64_t channel) {
+  const auto group = static_cast<std::size_t>(channel / (shape.channels / kParts));
+  for (std::int64_t y = 0; y < shape.height; ++y) {
+    const std::int64_t phase = 2 * (y % 2);
+    const std::int64_t col = (channel * shape.height + y) * shape.width;
+    merge_run(maps, {part_of(group, phase), part_of(group, phase + 1)}, sample, col, shape.width);
+  }
+}
+
+void merge_pixel(const FourPartShape& shape, const FourPartMergeMaps& maps, std::int64_t pixel) {
+  const std::int64_t n = shape.channels / kParts;
+  for (std::size_t group = 0; group < kParts; ++group) {
+    const std::size_t part = part_of(group, phase_of_pixel(shape, pixel));
+    merge_run(maps, {part, part}, pixel, static_cast<std::int64_t>(group) * n, n);
+  }
+}
+
+/// f(piece) on all threads, a piece being a channel of a sample or, with channels_last, a pixel.
+template <class F>
+void for_each_piece(const FourPartShape& shape, F f) {
+  constexpr std::int64_t kElements = 65536;  // of a task
+  const std::int64_t pixels = shape.height * shape.width;
+  const std::int64_t pieces = shape.batch * (shape.channels_last ? pixels : shape.channels);
+  const std::int64_t size = shape.channels_last ? shape.channels : pixels;
+  const std::int64_t per_task = std::max<std::int64_t>(1, kElements / std::max<std::int64_t>(1, size));
+  parallel_for(static_cast<std::size_t>((pieces + per_task - 1) / per_task), [&](std::size_t i) {
+    const std::int64_t first = static_cast<std::int64_t>(i) * per_task;
+    for (std::int64_t piece = first; piece < std::min(pieces, first + per_task); ++piece) {
+      f(piece);
+    }
+  });
+}
+
+/// f(row, column, number) for each line of the part, in the order of its symbols.
 template <class F>
 void for_each_line(const FourPartShape& shape, int part, F f) {
   const std::int64_t pixels = shape.height * shape.width;
@@ -156,18 +227,41 @@ void four_part_step(const FourPartShape& shape, int part, const FourPartMaps& ma
   if (maps.scale_out.data != nullptr && maps.scale.data == nullptr) {
     fail_argument(kOp, "scale", "a map, for scale_out", "none");
   }
-  const std::int64_t pixels = shape.height * shape.width;
-  const std::int64_t pieces = shape.batch * (shape.channels_last ? pixels : shape.channels);
-  const std::int64_t piece = std::max<std::int64_t>(1, shape.channels_last ? shape.channels : pixels);
-  const std::int64_t per_task = std::max<std::int64_t>(1, 65536 / piece);
-  parallel_for(static_cast<std::size_t>((pieces + per_task - 1) / per_task), [&](std::size_t i) {
-    const std::int64_t first = static_cast<std::int64_t>(i) * per_task;
-    for (std::int64_t p = first; p < std::min(pieces, first + per_task); ++p) {
-      if (shape.channels_last) {
-        step_pixel(shape, part, maps, p);
-      } else {
-        step_plane(shape, part, maps, p / shape.channels, p % shape.channels);
-      }
+  for_each_piece(shape, [&](std::int64_t piece) {
+    if (shape.channels_last) {
+      step_pixel(shape, part, maps, piece);
+    } else {
+      step_plane(shape, part, maps, piece / shape.channels, piece % shape.channels);
+    }
+  });
+}
+
+void four_part_merge(const FourPartShape& shape, const FourPartMergeMaps& maps) {
+  constexpr std::string_view kOp = "four_part_merge";
+  check(kOp, shape, 0);
+  check_map(kOp, "y", shape, maps.y);
+  check_map(kOp, "y_q", shape, maps.y_q);
+  check_map(kOp, "mean", shape, maps.mean);
+  check_map(kOp, "scale", shape, maps.scale);
+  const bool wants_means = maps.y_q.data != nullptr || maps.mean.data != nullptr;
+  for (std::size_t part = 0; part < kParts; ++part) {
+    check_map(kOp, "means", shape, maps.means[part]);
+    check_map(kOp, "scales", shape, maps.scales[part]);
+    if (wants_means && maps.means[part].data == nullptr) {
+      fail_argument(kOp, "means", "four maps", "fewer");
+    }
+    if (maps.scale.data != nullptr && maps.scales[part].data == nullptr) {
+      fail_argument(kOp, "scales", "four maps", "fewer");
+    }
+  }
+  if (maps.y_q.data != nullptr && maps.y.data == nullptr) {
+    fail_argument(kOp, "y", "a map, for y_q", "none");
+  }
+  for_each_piece(shape, [&](std::int64_t piece) {
+    if (shape.channels_last) {
+      merge_pixel(shape, maps, piece);
+    } else {
+      merge_plane(shape, maps, piece / shape.channels, piece % shape.channels);
     }
   });
 }

@@ -5,6 +5,6 @@
 
 namespace glc::entropy {
 
-FourPartStep four_part_avx2() { return &FourPartKernel<VecAvx2>::step; }
+FourPartBackend four_part_avx2() { return FourPartBackend::of<VecAvx2>(); }
 
 }  // namespace glc::entropy

@@ -5,6 +5,6 @@
 
 namespace glc::entropy {
 
-FourPartStep four_part_avx512() { return &FourPartKernel<VecAvx512>::step; }
+FourPartBackend four_part_avx512() { return FourPartBackend::of<VecAvx512>(); }
 
 }  // namespace glc::entropy

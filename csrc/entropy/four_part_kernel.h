@@ -22,6 +22,18 @@ struct FourPartRun {
   Taken taken;
 };
 
+/// Adjacent elements whose even and odd ones belong to two parts, or all to the first. Null outputs
+/// are left out; y_q needs y and both means.
+struct FourPartMergeRun {
+  const float* y;
+  const float* mean[2];  // of the part of the even elements, of the odd
+  const float* scale[2];
+  float* y_q;
+  float* mean_out;
+  float* scale_out;
+  std::int64_t n;
+};
+
 template <class V>
 struct FourPartKernel {
   using F = typename V::F;
@@ -74,6 +86,44 @@ struct FourPartKernel {
     }
   }
 
+  static void merge(const FourPartMergeRun& run) {
+    const Mask even = V::alternate(true);
+    const auto chosen = [&](const float* const* from, std::int64_t i) {
+      return V::select(even, V::load(from[0] + i), V::load(from[1] + i));
+    };
+    std::int64_t i = 0;
+    for (; i + V::kLanes <= run.n; i += V::kLanes) {
+      if (run.mean_out != nullptr || run.y_q != nullptr) {
+        const F mean = chosen(run.mean, i);
+        if (run.y_q != nullptr) {
+          V::store(run.y_q + i, symbol(V::load(run.y + i), mean));
+        }
+        if (run.mean_out != nullptr) {
+          V::store(run.mean_out + i, mean);
+        }
+      }
+      if (run.scale_out != nullptr) {
+        V::store(run.scale_out + i, chosen(run.scale, i));
+      }
+    }
+    for (; i < run.n; ++i) {
+      if (run.y_q != nullptr) {
+        alignas(64) float one[V::kLanes] = {};
+        one[0] = run.y[i];
+        const F y = V::load(one);
+        one[0] = run.mean[i % 2][i];
+        V::store(one, symbol(y, V::load(one)));
+        run.y_q[i] = one[0];
+      }
+      if (run.mean_out != nullptr) {
+        run.mean_out[i] = run.mean[i % 2][i];
+      }
+      if (run.scale_out != nullptr) {
+        run.scale_out[i] = run.scale[i % 2][i];
+      }
+    }
+  }
+
   /// Through memory as long as a vector.
   static void short_step(const FourPartRun& run) {
     constexpr int kMaps = 7;
@@ -109,9 +159,17 @@ struct FourPartKernel {
   }
 };
 
-using FourPartStep = void (*)(const FourPartRun& run);
+struct FourPartBackend {
+  void (*step)(const FourPartRun& run);
+  void (*merge)(const FourPartMergeRun& run);
 
-FourPartStep four_part_avx2();
-FourPartStep four_part_avx512();
+  template <class V>
+  static FourPartBackend of() {
+    return {.step = &FourPartKernel<V>::step, .merge = &FourPartKernel<V>::merge};
+  }
+};
+
+FourPartBackend four_part_avx2();
+FourPartBackend four_part_avx512();
 
 }  // namespace glc::entropy

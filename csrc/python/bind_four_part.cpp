@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include <pybind11/pybind11.h>
 
@@ -69,6 +72,49 @@ void step(const py::tuple& shape,
   entropy::four_part_step(s, part, maps);
 }
 
+class FourMaps {
+ public:
+  FourMaps(const py::list& tensors, const char* op, const char* name) {
+    for (std::size_t part = 0; part < entropy::kParts; ++part) {
+      maps_.emplace_back(py::object(tensors[part]), op, name);
+    }
+  }
+  [[nodiscard]] std::array<MatrixView<const float>, entropy::kParts> views() const {
+    return {maps_[0].view<const float>(),
+            maps_[1].view<const float>(),
+            maps_[2].view<const float>(),
+            maps_[3].view<const float>()};
+  }
+
+ private:
+  std::vector<Map> maps_;
+};
+
+void merge(const py::tuple& shape,
+           const py::object& y,
+           const py::list& means,
+           const py::list& scales,
+           const py::object& y_q,
+           const py::object& mean,
+           const py::object& scale) {
+  constexpr const char* kOp = "four_part_merge";
+  const Map y_in(y, kOp, "y");
+  const FourMaps means_in(means, kOp, "means");
+  const FourMaps scales_in(scales, kOp, "scales");
+  const Map y_q_out(y_q, kOp, "y_q");
+  const Map mean_out(mean, kOp, "mean");
+  const Map scale_out(scale, kOp, "scale");
+  const entropy::FourPartMergeMaps maps = {.y = y_in.view<const float>(),
+                                           .means = means_in.views(),
+                                           .scales = scales_in.views(),
+                                           .y_q = y_q_out.view<float>(),
+                                           .mean = mean_out.view<float>(),
+                                           .scale = scale_out.view<float>()};
+  const auto s = shape_of(shape);
+  const py::gil_scoped_release release;
+  entropy::four_part_merge(s, maps);
+}
+
 void pick(const py::tuple& shape, int part, const py::object& map, const py::object& picked) {
   constexpr const char* kOp = "four_part_pick";
   const Dlpack map_in(map, kOp, "map", Dlpack::Layout::kRows);
@@ -115,6 +161,15 @@ void bind_four_part(py::module_& m) {
         py::arg("y_hat"),
         py::arg("mean_out"),
         py::arg("scale_out"));
+  m.def("four_part_merge",
+        &merge,
+        py::arg("shape"),
+        py::arg("y"),
+        py::arg("means"),
+        py::arg("scales"),
+        py::arg("y_q"),
+        py::arg("mean"),
+        py::arg("scale"));
   m.def("four_part_pick", &pick, py::arg("shape"), py::arg("part"), py::arg("map"), py::arg("picked"));
   m.def("four_part_put",
         &put,

@@ -25,8 +25,8 @@ from glc.models.context import STEP_MIN, ContextModel
 from glc.models.hyper import HyperAnalysis, HyperSynthesis
 from glc.models.transforms import RateTransform
 from glc.models.vqvae import build_autoencoder
-from glc.ops.four_part import PARTS, four_part_merge, four_part_step, four_part_step_
-from glc.ops.gaussian import Rounding, gaussian_bits, lower_bound, round_ste
+from glc.ops.four_part import PARTS, four_part_merge, four_part_step
+from glc.ops.gaussian import Rounding, gaussian_bits, lower_bound
 from glc.ops.vq import Quantized, VectorQuantizer
 
 TRAINING_SCALE_MIN = 0.03  # the smallest scale the coding tables tell from zero
@@ -212,20 +212,14 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         step, context = self.split_params(params)
         y_scaled = y * (1 / step)
         y_hat = torch.zeros_like(y_scaled)
-        if not torch.is_grad_enabled():
-            y_q, scale, mean = (torch.zeros_like(y_hat) for _ in range(3))
-            for part in range(PARTS):
-                part_scale, part_mean = self.part_params(part, params, context, y_hat)
-                four_part_step_(y_scaled, part_mean, part_scale, part, y_q, y_hat, mean, scale)
-            return FourPart(y_q, y_hat * step, scale, mean, y_scaled)
         scales, means = [], []
         for part in range(PARTS):
-            part_scale, part_mean = self.part_params(part, params, context, y_hat)
-            y_hat = four_part_step(y_scaled, part_mean, y_hat, part)
-            scales.append(part_scale)
-            means.append(part_mean)
-        scale, mean = four_part_merge(scales), four_part_merge(means)
-        return FourPart(round_ste(y_scaled - mean), y_hat * step, scale, mean, y_scaled)
+            scale, mean = self.part_params(part, params, context, y_hat)
+            y_hat = four_part_step(y_scaled, mean, y_hat, part)
+            scales.append(scale)
+            means.append(mean)
+        y_q, scale, mean = four_part_merge(y_scaled, scales, means)
+        return FourPart(y_q, y_hat * step, scale, mean, y_scaled)
 
     def code_latent(
         self,

@@ -54,6 +54,12 @@ def _require_maps(op: str, part: int, **maps: Tensor) -> None:
         raise InvalidArgumentError(f"{op}: part: expected 0..3, got {part}")
 
 
+def _require_dense(op: str, y_hat: Tensor) -> None:
+    dense = torch.channels_last if is_channels_last(y_hat) else torch.contiguous_format
+    if not y_hat.is_contiguous(memory_format=dense):
+        raise InvalidArgumentError(f"{op}: y_hat: expected a dense tensor, got strides")
+
+
 def _shape_of(x: Tensor) -> tuple[int, int, int, int, bool]:
     b, c, h, w = x.shape
     return b, c, h, w, is_channels_last(x)
@@ -79,80 +85,41 @@ def _native_step(
 # ---------------------------------------------------------------- four_part_step_
 
 
-def _step_in_place(
-    y: Tensor,
-    mean: Tensor,
-    scale: Tensor,
-    part: int,
-    y_q: Tensor,
-    y_hat: Tensor,
-    mean_out: Tensor,
-    scale_out: Tensor,
-) -> None:
-    """Take one part in place: at its positions, and only there, write what the step computes.
+def _step_in_place(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> None:
+    _require_maps("four_part_step_", part, y_hat=y_hat, y=y, mean=mean)
+    if y.device.type != "cpu":
+        new = (y - mean).round() + 0.0 + mean
+        y_hat.copy_(torch.where(part_mask(y.shape, part, y.device), new, y_hat))
+        return
+    _require_dense("four_part_step_", y_hat)
+    _native_step(part, (None, y_hat, None, None), y, mean)
 
-    y_q = y - mean rounded half to even;  y_hat = y_q + mean     (Jia et al. 2024)
 
-    For coding and evaluation; training has `four_part_step`. The order of operations is fixed and
-    rounds once each, so the bits are the same on every backend.
+@torch.library.custom_op("glc::four_part_step_", mutates_args=("y_hat",))
+def _in_place_op(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> None:
+    _step_in_place(y, mean, y_hat, part)
+
+
+@_in_place_op.register_fake
+def _(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> None:
+    return None
+
+
+def four_part_step_(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> None:
+    """Add a part to y_hat in place, as `four_part_step` does; no gradient.
 
     Args:
         y: [b, c, h, w] float32, divided by the quantisation step.
         mean: like y.
-        scale: like y.
+        y_hat: like y, contiguous or channels_last; written at the part's positions only.
         part: 0..3.
-        y_q: like y, contiguous or channels_last; written.
-        y_hat: like y_q; written.
-        mean_out: like y_q; written.
-        scale_out: like y_q; written.
 
     Raises:
         InvalidArgumentError: shapes, devices or dtypes that disagree, channels not a multiple of 4,
-            part out of range, or outputs that do not all lie alike.
+            part out of range, or a y_hat with other strides.
     """
-    outputs = (y_q, y_hat, mean_out, scale_out)
-    _require_maps(
-        "four_part_step_",
-        part,
-        y=y,
-        mean=mean,
-        scale=scale,
-        y_q=y_q,
-        y_hat=y_hat,
-        mean_out=mean_out,
-        scale_out=scale_out,
-    )
-    if y.device.type != "cpu":
-        mask = part_mask(y.shape, part, y.device)
-        symbols = (y - mean).round() + 0.0
-        for to, new in zip(outputs, (symbols, symbols + mean, mean, scale), strict=True):
-            to.copy_(torch.where(mask, new, to))
-        return
-    dense = torch.channels_last if is_channels_last(y_q) else torch.contiguous_format
-    if not all(o.is_contiguous(memory_format=dense) for o in outputs):
-        raise InvalidArgumentError("four_part_step_: y_q: expected outputs that are dense alike")
-    _native_step(part, outputs, y, mean, scale)
-
-
-four_part_step_ = torch.library.custom_op(
-    "glc::four_part_step_",
-    _step_in_place,
-    mutates_args=("y_q", "y_hat", "mean_out", "scale_out"),
-)
-
-
-@four_part_step_.register_fake
-def _(
-    y: Tensor,
-    mean: Tensor,
-    scale: Tensor,
-    part: int,
-    y_q: Tensor,
-    y_hat: Tensor,
-    mean_out: Tensor,
-    scale_out: Tensor,
-) -> None:
-    return None
+    step = _in_place_op if torch.compiler.is_compiling() else _step_in_place
+    step(y, mean, y_hat, part)
 
 
 # ---------------------------------------------------------------- four_part_step
@@ -213,7 +180,7 @@ def _step(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
     y_hat = round(y - mean) + mean at the part's positions, half to even     (Jia et al. 2024)
 
     Rounding passes the gradient straight through, so y gets it and the mean, which is taken off and
-    put back, none. Bit for bit what `four_part_step_` writes.
+    put back, none. One rounding per operation, in this order: the bits are the same everywhere.
 
     Args:
         y: [b, c, h, w] floating point, divided by the quantisation step; computed in float32.
@@ -243,73 +210,97 @@ four_part_step = Op(_step, reference=_step_reference, plain=_step_plain)
 # ---------------------------------------------------------------- four_part_merge
 
 
-def _merge_plain(maps: Sequence[Tensor]) -> Tensor:
-    if len(maps) != PARTS:
-        raise InvalidArgumentError(f"four_part_merge: maps: expected 4, got {len(maps)}")
-    _require_maps("four_part_merge", 0, **{f"maps[{i}]": m for i, m in enumerate(maps)})
-    if maps[0].device.type != "cpu":
-        return _merge_reference(maps)
-    out = new_like(maps[0])
-    for part, x in enumerate(maps):
-        _native_step(part, (None, None, None, out), scale=x)
-    return out
+def _require_fours(y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]) -> None:
+    if len(scales) != PARTS or len(means) != PARTS:
+        raise InvalidArgumentError(
+            f"four_part_merge: scales, means: expected 4 each, got {len(scales)}, {len(means)}"
+        )
+    parts = {f"scales[{i}]": m for i, m in enumerate(scales)}
+    parts |= {f"means[{i}]": m for i, m in enumerate(means)}
+    _require_maps("four_part_merge", 0, y=y, **parts)
+
+
+def _merge_plain(
+    y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    _require_fours(y, scales, means)
+    if y.device.type != "cpu":
+        y_q, scale, mean = _merge_reference(y, scales, means)
+        return y_q + 0.0, scale, mean
+    y_q, scale, mean = new_like(y), new_like(y), new_like(y)
+    lent = [borrow_rows(m) for m in as_rows(y, *means, *scales, y_q, mean, scale)]
+    _core.four_part_merge(_shape_of(y), lent[0], lent[1:5], lent[5:9], *lent[9:])
+    return y_q, scale, mean
 
 
 @torch.library.custom_op("glc::four_part_merge", mutates_args=())
-def _merge_op(maps: list[Tensor]) -> Tensor:
-    return _merge_plain(maps)
+def _merge_op(
+    y: Tensor, scales: list[Tensor], means: list[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _merge_plain(y, scales, means)
 
 
 @_merge_op.register_fake
-def _(maps: list[Tensor]) -> Tensor:
-    return new_like(maps[0])
+def _(y: Tensor, scales: list[Tensor], means: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    return new_like(y), new_like(y), new_like(y)
 
 
-@torch.library.custom_op("glc::four_part_merge_backward", mutates_args=())
-def _merge_backward_op(grad: Tensor) -> list[Tensor]:
-    if grad.device.type != "cpu":
-        masks = (part_mask(grad.shape, part, grad.device) for part in range(PARTS))
-        return [torch.where(mask, grad, 0.0) for mask in masks]
-    out = [new_like(grad).zero_() for _ in range(PARTS)]
+@torch.library.custom_op("glc::four_part_spread", mutates_args=())
+def _spread_op(x: Tensor) -> list[Tensor]:
+    """Each part's positions of x in a map of its own, zero elsewhere."""
+    if x.device.type != "cpu":
+        masks = (part_mask(x.shape, part, x.device) for part in range(PARTS))
+        return [torch.where(mask, x, 0.0) for mask in masks]
+    out = [new_like(x).zero_() for _ in range(PARTS)]
     for part, by_map in enumerate(out):
-        _native_step(part, (None, None, None, by_map), scale=grad)
+        _native_step(part, (None, None, None, by_map), scale=x)
     return out
 
 
-@_merge_backward_op.register_fake
-def _(grad: Tensor) -> list[Tensor]:
-    return [new_like(grad) for _ in range(PARTS)]
+@_spread_op.register_fake
+def _(x: Tensor) -> list[Tensor]:
+    return [new_like(x) for _ in range(PARTS)]
 
 
-_merge_op.register_autograd(
-    lambda ctx, grad: _merge_backward_op(grad), setup_context=lambda ctx, inputs, output: None
-)
+def _merge_backward(
+    ctx: Any, by_y_q: Tensor, by_scale: Tensor, by_mean: Tensor
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    return by_y_q, _spread_op(by_scale), _spread_op(by_mean - by_y_q)
 
 
-def _merge(maps: Sequence[Tensor]) -> Tensor:
-    """Take each position from the map of the part it belongs to.
+_merge_op.register_autograd(_merge_backward)
+
+
+def _merge(
+    y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Take each position from the maps of the part it belongs to, and quantise there.
 
     Args:
-        maps: four of [b, c, h, w] floating point, c a multiple of 4.
+        y: [b, c, h, w] floating point, divided by the quantisation step; computed in float32.
+        scales: four like y.
+        means: four like y.
 
     Returns:
-        Like maps[0], float32; differentiable in all.
+        (y_q, scale, mean), float32 like y; y_q = y - mean rounded half to even, its gradient passed
+        straight through.
 
     Raises:
-        InvalidArgumentError: not four maps alike.
+        InvalidArgumentError: not four maps each, or as `four_part_step_`.
     """
-    if len(maps) != PARTS:
-        raise InvalidArgumentError(f"four_part_merge: maps: expected 4, got {len(maps)}")
-    _require_maps("four_part_merge", 0, **{f"maps[{i}]": m for i, m in enumerate(maps)})
-    out: Tensor = _merge_op([m.float() for m in maps])
-    return out
+    _require_fours(y, scales, means)
+    y_q, scale, mean = _merge_op(y.float(), [s.float() for s in scales], [m.float() for m in means])
+    return y_q, scale, mean
 
 
-def _merge_reference(maps: Sequence[Tensor]) -> Tensor:
-    out = maps[0]
+def _merge_reference(
+    y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    scale, mean = scales[0], means[0]
     for part in range(1, PARTS):
-        out = torch.where(part_mask(out.shape, part, out.device), maps[part], out)
-    return out
+        mask = part_mask(y.shape, part, y.device)
+        scale, mean = torch.where(mask, scales[part], scale), torch.where(mask, means[part], mean)
+    return round_ste(y - mean), scale, mean
 
 
 four_part_merge = Op(_merge, reference=_merge_reference, plain=_merge_plain)
@@ -345,8 +336,6 @@ def four_part_put(symbols: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> No
         part: 0..3.
     """
     _require_maps("four_part_put", part, y_hat=y_hat)
-    dense = torch.channels_last if is_channels_last(y_hat) else torch.contiguous_format
-    if not y_hat.is_contiguous(memory_format=dense):
-        raise InvalidArgumentError("four_part_put: y_hat: expected a dense tensor, got strides")
+    _require_dense("four_part_put", y_hat)
     rows = borrow_rows(as_rows(y_hat)[0])
     _core.four_part_put(_shape_of(y_hat), part, borrow(symbols), borrow(mean), rows)

@@ -49,6 +49,21 @@ struct FourPartMaps {
 /// Throws InvalidArgument when shapes disagree or part is not 0..3. Never allocates.
 void four_part_step(const FourPartShape& shape, int part, const FourPartMaps& maps);
 
+/// What a merge reads and writes, f32; outputs with null data are left out.
+struct FourPartMergeMaps {
+  MatrixView<const float> y;
+  std::array<MatrixView<const float>, kParts> means;   // of the parts
+  std::array<MatrixView<const float>, kParts> scales;  // needed for scale alone
+  MatrixView<float> y_q;
+  MatrixView<float> mean;
+  MatrixView<float> scale;
+};
+
+/// At every position, from the maps of the part it belongs to: mean, scale, and the y_q that
+/// four_part_step writes there.
+/// Throws InvalidArgument when shapes disagree or a map that is needed is missing. Never allocates.
+void four_part_merge(const FourPartShape& shape, const FourPartMergeMaps& maps);
+
 /// picked = the part's elements of a map in ascending order of [batch, channels, height, width].
 ///   map [batch rows or a row per pixel] · picked [batch * four_part_size] f32, written
 void four_part_pick(const FourPartShape& shape,
