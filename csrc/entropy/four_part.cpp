@@ -49,8 +49,17 @@ void check_map(std::string_view op,
   const std::int64_t rows = shape.channels_last ? shape.batch * pixels : shape.batch;
   const std::int64_t cols = shape.channels_last ? shape.channels : shape.channels * pixels;
   const MatrixView<T> expected(nullptr, rows, cols);
+  check_shape(op, name, expected, map);
+}
+
+/// Of a map that may be left out.
+template <class T>
+void check_optional(std::string_view op,
+                    std::string_view name,
+                    const FourPartShape& shape,
+                    const MatrixView<T>& map) {
   if (map.data != nullptr) {
-    check_shape(op, name, expected, map);
+    check_map(op, name, shape, map);
   }
 }
 
@@ -76,7 +85,9 @@ void step_run(const FourPartMaps& maps,
               std::int64_t row,
               std::int64_t col,
               std::int64_t n,
-              Taken taken) {
+              Taken taken,
+              std::int64_t lines,
+              std::int64_t distance) {
   backend().step({.y = at(maps.y, row, col),
         .mean = at(maps.mean, row, col),
         .scale = at(maps.scale, row, col),
@@ -84,8 +95,10 @@ void step_run(const FourPartMaps& maps,
         .y_hat = at(maps.y_hat, row, col),
         .mean_out = at(maps.mean_out, row, col),
         .scale_out = at(maps.scale_out, row, col),
-        .n = n,
-        .taken = taken});
+                  .n = n,
+                  .taken = taken,
+                  .lines = lines,
+                  .distance = distance});
 }
 
 /// The rows of one channel of one sample that the part takes pixels of.
@@ -96,9 +109,9 @@ void step_plane(const FourPartShape& shape,
                 std::int64_t channel) {
   const int phase = phase_of(shape, part, channel);
   const Taken taken = phase % 2 == 0 ? Taken::kEven : Taken::kOdd;
-  for (std::int64_t y = phase / 2; y < shape.height; y += 2) {
-    step_run(maps, sample, (channel * shape.height + y) * shape.width, shape.width, taken);
-  }
+  const std::int64_t first = (channel * shape.height + phase / 2) * shape.width;
+  const std::int64_t lines = half(shape.height, phase / 2);
+  step_run(maps, sample, first, shape.width, taken, lines, 2 * shape.width);
 }
 
 /// The one group of channels that the part takes of a pixel.
@@ -110,14 +123,16 @@ void step_pixel(const FourPartShape& shape,
   const auto& phases = kPhases[static_cast<std::size_t>(part)];
   const std::int64_t group = std::ranges::find(phases, phase) - phases.begin();
   const std::int64_t n = shape.channels / kParts;
-  step_run(maps, pixel, group * n, n, Taken::kAll);
+  step_run(maps, pixel, group * n, n, Taken::kAll, 1, 0);
 }
 
 void merge_run(const FourPartMergeMaps& maps,
                std::array<std::size_t, 2> parts,  // of the even elements, of the odd
                std::int64_t row,
                std::int64_t col,
-               std::int64_t n) {
+               std::int64_t n,
+               std::int64_t lines,
+               std::int64_t distance) {
   const auto two = [&](const std::array<MatrixView<const float>, kParts>& from) {
     return std::array{at(from[parts[0]], row, col), at(from[parts[1]], row, col)};
   };
@@ -129,7 +144,9 @@ void merge_run(const FourPartMergeMaps& maps,
                    .y_q = at(maps.y_q, row, col),
                    .mean_out = at(maps.mean, row, col),
                    .scale_out = at(maps.scale, row, col),
-                   .n = n});
+                   .n = n,
+                   .lines = lines,
+                   .distance = distance});
 }
 
 std::size_t part_of(std::size_t group, std::int64_t phase) {
@@ -145,10 +162,11 @@ void merge_plane(const FourPartShape& shape,
                  std::int64_t sample,
                  std::int64_t channel) {
   const auto group = static_cast<std::size_t>(channel / (shape.channels / kParts));
-  for (std::int64_t y = 0; y < shape.height; ++y) {
-    const std::int64_t phase = 2 * (y % 2);
-    const std::int64_t col = (channel * shape.height + y) * shape.width;
-    merge_run(maps, {part_of(group, phase), part_of(group, phase + 1)}, sample, col, shape.width);
+  const std::int64_t w = shape.width;
+  for (int odd = 0; odd < 2; ++odd) {  // lines
+    const std::array parts = {part_of(group, 2 * odd), part_of(group, 2 * odd + 1)};
+    const std::int64_t first = (channel * shape.height + odd) * w;
+    merge_run(maps, parts, sample, first, w, half(shape.height, odd), 2 * w);
   }
 }
 
@@ -156,7 +174,7 @@ void merge_pixel(const FourPartShape& shape, const FourPartMergeMaps& maps, std:
   const std::int64_t n = shape.channels / kParts;
   for (std::size_t group = 0; group < kParts; ++group) {
     const std::size_t part = part_of(group, phase_of_pixel(shape, pixel));
-    merge_run(maps, {part, part}, pixel, static_cast<std::int64_t>(group) * n, n);
+    merge_run(maps, {part, part}, pixel, static_cast<std::int64_t>(group) * n, n, 1, 0);
   }
 }
 
@@ -217,13 +235,13 @@ std::int64_t four_part_size(const FourPartShape& shape, int part) {
 void four_part_step(const FourPartShape& shape, int part, const FourPartMaps& maps) {
   constexpr std::string_view kOp = "four_part_step";
   check(kOp, shape, part);
-  check_map(kOp, "y", shape, maps.y);
-  check_map(kOp, "mean", shape, maps.mean);
-  check_map(kOp, "scale", shape, maps.scale);
-  check_map(kOp, "y_q", shape, maps.y_q);
-  check_map(kOp, "y_hat", shape, maps.y_hat);
-  check_map(kOp, "mean_out", shape, maps.mean_out);
-  check_map(kOp, "scale_out", shape, maps.scale_out);
+  check_optional(kOp, "y", shape, maps.y);
+  check_optional(kOp, "mean", shape, maps.mean);
+  check_optional(kOp, "scale", shape, maps.scale);
+  check_optional(kOp, "y_q", shape, maps.y_q);
+  check_optional(kOp, "y_hat", shape, maps.y_hat);
+  check_optional(kOp, "mean_out", shape, maps.mean_out);
+  check_optional(kOp, "scale_out", shape, maps.scale_out);
   if (maps.scale_out.data != nullptr && maps.scale.data == nullptr) {
     fail_argument(kOp, "scale", "a map, for scale_out", "none");
   }
@@ -243,19 +261,9 @@ void four_part_merge(const FourPartShape& shape, const FourPartMergeMaps& maps) 
   check_map(kOp, "y_q", shape, maps.y_q);
   check_map(kOp, "mean", shape, maps.mean);
   check_map(kOp, "scale", shape, maps.scale);
-  const bool wants_means = maps.y_q.data != nullptr || maps.mean.data != nullptr;
   for (std::size_t part = 0; part < kParts; ++part) {
     check_map(kOp, "means", shape, maps.means[part]);
     check_map(kOp, "scales", shape, maps.scales[part]);
-    if (wants_means && maps.means[part].data == nullptr) {
-      fail_argument(kOp, "means", "four maps", "fewer");
-    }
-    if (maps.scale.data != nullptr && maps.scales[part].data == nullptr) {
-      fail_argument(kOp, "scales", "four maps", "fewer");
-    }
-  }
-  if (maps.y_q.data != nullptr && maps.y.data == nullptr) {
-    fail_argument(kOp, "y", "a map, for y_q", "none");
   }
   for_each_piece(shape, [&](std::int64_t piece) {
     if (shape.channels_last) {

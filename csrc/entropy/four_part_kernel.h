@@ -9,7 +9,7 @@ namespace glc::entropy {
 /// Which elements of a run belong to the part.
 enum class Taken : std::uint8_t { kEven, kOdd, kAll };
 
-/// Adjacent elements. Outputs are written at the taken elements alone; null ones are left out.
+/// Lines of adjacent elements. Outputs are written at the taken elements alone; null ones are left out.
 struct FourPartRun {
   const float* y;  // null: only scale and mean are moved
   const float* mean;
@@ -20,10 +20,12 @@ struct FourPartRun {
   float* scale_out;
   std::int64_t n;
   Taken taken;
+  std::int64_t lines;     // of n elements each,
+  std::int64_t distance;  // from one to the next
 };
 
-/// Adjacent elements whose even and odd ones belong to two parts, or all to the first. Null outputs
-/// are left out; y_q needs y and both means.
+/// Lines of adjacent elements whose even and odd ones belong to two parts, or all to the first.
+/// Nothing is null.
 struct FourPartMergeRun {
   const float* y;
   const float* mean[2];  // of the part of the even elements, of the odd
@@ -32,6 +34,8 @@ struct FourPartMergeRun {
   float* mean_out;
   float* scale_out;
   std::int64_t n;
+  std::int64_t lines;
+  std::int64_t distance;
 };
 
 template <class V>
@@ -72,72 +76,73 @@ struct FourPartKernel {
   }
 
   static void step(const FourPartRun& run) {
-    if (run.n < V::kLanes) {
-      return short_step(run);
-    }
     const Mask aligned = mask(run.taken, 0);
-    std::int64_t i = 0;
-    for (; i + V::kLanes <= run.n; i += V::kLanes) {
-      vector(run, i, aligned);
+    const Mask at_end = mask(run.taken, run.n);  // kLanes is even
+    for (std::int64_t line = 0; line < run.lines; ++line) {
+      const std::int64_t begin = line * run.distance;
+      if (run.n < V::kLanes) {
+        short_step(run, begin);
+        continue;
+      }
+      const std::int64_t last = begin + run.n - V::kLanes;
+      for (std::int64_t i = begin; i <= last; i += V::kLanes) {
+        vector(run, i, aligned);
+      }
+      if (run.n % V::kLanes != 0) {  // some elements once more: they get the same values again
+        vector(run, last, at_end);
+      }
     }
-    if (i < run.n) {  // once more over some elements: they get the same values again
-      const std::int64_t last = run.n - V::kLanes;
-      vector(run, last, mask(run.taken, last));
-    }
+  }
+
+  static void merge_vector(const FourPartMergeRun& run, std::int64_t i, Mask first) {
+    const auto chosen = [&](const float* const* from) {
+      return V::select(first, V::load(from[0] + i), V::load(from[1] + i));
+    };
+    const F mean = chosen(run.mean);
+    V::store(run.y_q + i, symbol(V::load(run.y + i), mean));
+    V::store(run.mean_out + i, mean);
+    V::store(run.scale_out + i, chosen(run.scale));
   }
 
   static void merge(const FourPartMergeRun& run) {
     const Mask even = V::alternate(true);
-    const auto chosen = [&](const float* const* from, std::int64_t i) {
-      return V::select(even, V::load(from[0] + i), V::load(from[1] + i));
-    };
-    std::int64_t i = 0;
-    for (; i + V::kLanes <= run.n; i += V::kLanes) {
-      if (run.mean_out != nullptr || run.y_q != nullptr) {
-        const F mean = chosen(run.mean, i);
-        if (run.y_q != nullptr) {
-          V::store(run.y_q + i, symbol(V::load(run.y + i), mean));
-        }
-        if (run.mean_out != nullptr) {
-          V::store(run.mean_out + i, mean);
-        }
+    for (std::int64_t line = 0; line < run.lines; ++line) {
+      const std::int64_t begin = line * run.distance;
+      std::int64_t i = 0;
+      for (; i + V::kLanes <= run.n; i += V::kLanes) {
+        merge_vector(run, begin + i, even);
       }
-      if (run.scale_out != nullptr) {
-        V::store(run.scale_out + i, chosen(run.scale, i));
+      if (i < run.n && run.n >= V::kLanes) {
+        i = run.n - V::kLanes;
+        merge_vector(run, begin + i, V::alternate(i % 2 == 0));
+        continue;
       }
-    }
-    for (; i < run.n; ++i) {
-      if (run.y_q != nullptr) {
-        alignas(64) float one[V::kLanes] = {};
-        one[0] = run.y[i];
-        const F y = V::load(one);
-        one[0] = run.mean[i % 2][i];
-        V::store(one, symbol(y, V::load(one)));
-        run.y_q[i] = one[0];
-      }
-      if (run.mean_out != nullptr) {
-        run.mean_out[i] = run.mean[i % 2][i];
-      }
-      if (run.scale_out != nullptr) {
-        run.scale_out[i] = run.scale[i % 2][i];
+      for (; i < run.n; ++i) {
+        const std::int64_t at = begin + i;
+        alignas(64) float one[V::kLanes] = {run.y[at]};
+        const float mean = run.mean[i % 2][at];
+        V::store(one, symbol(V::load(one), V::splat(mean)));
+        run.y_q[at] = one[0];
+        run.mean_out[at] = mean;
+        run.scale_out[at] = run.scale[i % 2][at];
       }
     }
   }
 
   /// Through memory as long as a vector.
-  static void short_step(const FourPartRun& run) {
+  static void short_step(const FourPartRun& run, std::int64_t begin) {
     constexpr int kMaps = 7;
     alignas(64) float copies[kMaps][V::kLanes] = {};
     const auto in = [&](int map, const float* from) -> const float* {
       for (std::int64_t i = 0; from != nullptr && i < run.n; ++i) {
-        copies[map][i] = from[i];
+        copies[map][i] = from[begin + i];
       }
       return from == nullptr ? nullptr : copies[map];
     };
     const auto out = [&](int map, float* from) -> float* {
       return in(map, from) == nullptr ? nullptr : copies[map];
     };
-    FourPartRun padded = {.y = in(0, run.y),
+    const FourPartRun padded = {.y = in(0, run.y),
                           .mean = in(1, run.mean),
                           .scale = in(2, run.scale),
                           .y_q = out(3, run.y_q),
@@ -145,11 +150,13 @@ struct FourPartKernel {
                           .mean_out = out(5, run.mean_out),
                           .scale_out = out(6, run.scale_out),
                           .n = V::kLanes,
-                          .taken = run.taken};
+                          .taken = run.taken,
+                          .lines = 1,
+                          .distance = 0};
     vector(padded, 0, mask(run.taken, 0));
     const auto back = [&](int map, float* to) {
       for (std::int64_t i = 0; to != nullptr && i < run.n; ++i) {
-        to[i] = copies[map][i];
+        to[begin + i] = copies[map][i];
       }
     };
     back(3, run.y_q);

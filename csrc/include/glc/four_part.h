@@ -49,11 +49,11 @@ struct FourPartMaps {
 /// Throws InvalidArgument when shapes disagree or part is not 0..3. Never allocates.
 void four_part_step(const FourPartShape& shape, int part, const FourPartMaps& maps);
 
-/// What a merge reads and writes, f32; outputs with null data are left out.
+/// What a merge reads and writes, f32; all of it.
 struct FourPartMergeMaps {
   MatrixView<const float> y;
   std::array<MatrixView<const float>, kParts> means;   // of the parts
-  std::array<MatrixView<const float>, kParts> scales;  // needed for scale alone
+  std::array<MatrixView<const float>, kParts> scales;
   MatrixView<float> y_q;
   MatrixView<float> mean;
   MatrixView<float> scale;
@@ -61,7 +61,7 @@ struct FourPartMergeMaps {
 
 /// At every position, from the maps of the part it belongs to: mean, scale, and the y_q that
 /// four_part_step writes there.
-/// Throws InvalidArgument when shapes disagree or a map that is needed is missing. Never allocates.
+/// Throws InvalidArgument when shapes disagree. Never allocates.
 void four_part_merge(const FourPartShape& shape, const FourPartMergeMaps& maps);
 
 /// picked = the part's elements of a map in ascending order of [batch, channels, height, width].
