@@ -26,7 +26,6 @@ using ThreeInts = std::array<std::int64_t, 3>;  // stride, row, col
 
 constexpr const char* kConvOp = "exact_conv2d";
 constexpr const char* kBlockOp = "exact_depth_conv_block";
-constexpr const char* kPlaceOp = "exact_place_symbols";
 
 Conv make_conv(const py::object& weight, const py::object& bias) {
   const Dlpack w(weight, kConvOp, "weight");
@@ -120,16 +119,6 @@ void run_block(const DepthConvBlock& block,
                  [&](auto workspace) { block.run(from, at, to, workspace); });
 }
 
-void place(const py::object& symbols,
-           const py::object& mean,
-           const py::object& index,
-           const py::object& y_hat) {
-  exact::place_symbols(Dlpack(symbols, kPlaceOp, "symbols").span<std::int32_t>(),
-                       Dlpack(mean, kPlaceOp, "mean").span<float>(),
-                       Dlpack(index, kPlaceOp, "index").span<std::int64_t>(),
-                       Dlpack(y_hat, kPlaceOp, "y_hat").span<float>());
-}
-
 /// Runs n steps of fused multiply-adds in registers; returns their operations.
 std::int64_t spin(std::int64_t n) {
   static_cast<void>(exact::backend().spin(n));
@@ -144,7 +133,6 @@ void bind_exact(py::module_& m) {
       .def(py::init(&make_block))
       .def("run", &run_block);
   m.def("exact_depthwise", &depthwise);
-  m.def("exact_place_symbols", &place);
   m.def("exact_spin", &spin);
 }
 

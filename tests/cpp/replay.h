@@ -21,6 +21,7 @@
 
 #include "glc/entropy.h"
 #include "glc/exact.h"
+#include "glc/four_part.h"
 #include "glc/rans.h"
 
 namespace glc::test {
@@ -106,22 +107,6 @@ struct Decoded {
   Floats y_hat;
 };
 
-/// Flat positions of one part, ascending (glc/models/context.py).
-inline std::vector<std::int64_t> part_index(std::int64_t c,
-                                            std::int64_t h,
-                                            std::int64_t w,
-                                            std::size_t part) {
-  constexpr int kPhases[4][4] = {{0, 1, 2, 3}, {3, 2, 1, 0}, {2, 3, 0, 1}, {1, 0, 3, 2}};
-  std::vector<std::int64_t> out;
-  for (std::int64_t channel = 0; channel < c; ++channel) {
-    const int phase = kPhases[part][channel / (c / 4)];
-    for (std::int64_t i = phase / 2; i < h; i += 2) {
-      for (std::int64_t j = phase % 2; j < w; j += 2) out.push_back((channel * h + i) * w + j);
-    }
-  }
-  return out;
-}
-
 /// Layers has conv(name, x, options) and block(name, x), which return Maps.
 template <class Layers>
 class SymbolDecoder {
@@ -133,6 +118,7 @@ class SymbolDecoder {
     const Maps context = layers_.conv("context.reduction", params, {});
     Maps seen(2 * context.c, context.h, context.w);  // y_hat, then the context
     const std::size_t n_y = context.values.size();
+    const entropy::FourPartShape shape{1, context.c, context.h, context.w, false};
     std::copy(context.values.begin(),
               context.values.end(),
               seen.values.begin() + std::ssize(context.values));
@@ -141,21 +127,22 @@ class SymbolDecoder {
     const std::vector<std::uint8_t> stream(stream_words.begin(), stream_words.end());
     rans::Decoder decoder(stream);
     Decoded out;
-    for (std::size_t part = 0; part < 4; ++part) {
-      const auto index = part_index(context.c, context.h, context.w, part);
+    for (int part = 0; part < entropy::kParts; ++part) {
       const Maps predicted = part == 0 ? Maps() : predict(part, seen);
       const float* scales = part == 0 ? params.values.data() + n_y : predicted.values.data();
-      Floats scale;
-      Floats mean;
-      for (const std::int64_t at : index) {
-        scale.push_back(scales[at]);
-        mean.push_back(scales[static_cast<std::int64_t>(n_y) + at]);
-      }
-      std::vector<std::uint8_t> rows(index.size());
+      const auto pick = [&](const float* map) {
+        Floats picked(static_cast<std::size_t>(entropy::four_part_size(shape, part)));
+        entropy::four_part_pick(shape, part, {map, 1, static_cast<std::int64_t>(n_y)}, picked);
+        return picked;
+      };
+      const Floats scale = pick(scales);
+      const Floats mean = pick(scales + n_y);
+      std::vector<std::uint8_t> rows(scale.size());
       entropy::gaussian_rows(scale, dump_.floats("bounds"), rows);
-      Ints symbols(index.size());
+      Ints symbols(scale.size());
       decoder.pull(std::span<const std::uint8_t>(rows), tables, symbols);
-      exact::place_symbols(symbols, mean, index, std::span(seen.values).first(n_y));
+      entropy::four_part_put(
+          shape, part, symbols, mean, {seen.values.data(), 1, static_cast<std::int64_t>(n_y)});
       out.symbols.insert(out.symbols.end(), symbols.begin(), symbols.end());
     }
     decoder.finish();
@@ -186,7 +173,7 @@ class SymbolDecoder {
     return layers_.block("h_s.layers.2", x);
   }
 
-  Maps predict(std::size_t part, const Maps& seen) {
+  Maps predict(int part, const Maps& seen) {
     return chain("context.prior.", layer("context.adaptors." + std::to_string(part - 1), seen));
   }
 
