@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Torch ops of the codec; each keeps its float64 reference beside it."""
 
+from glc.ops import coder
 from glc.ops.categorical import categorical_bits, categorical_cdf
 from glc.ops.gaussian import (
     gaussian_bits,
@@ -16,6 +17,7 @@ __all__ = [
     "VectorQuantizer",
     "categorical_bits",
     "categorical_cdf",
+    "coder",
     "gaussian_bits",
     "gaussian_rows",
     "gaussian_symbols",
