@@ -6,9 +6,11 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "core/byte_reader.h"
+#include "core/byte_writer.h"
 #include "glc/rans.h"
 #include "rans/escape_number.h"
 #include "rans/rans_state.h"
@@ -48,6 +50,40 @@ inline void load_states(ByteReader& reader, int lanes, std::uint32_t* states) {
     if (high == 0) reader.fail("state", "expected at least 65536, got " + std::to_string(low), at);
     states[lane] = high << kWordBits | low;
   }
+}
+
+/// What precedes the states of a stream in one piece.
+struct StreamHead {
+  int lanes;
+  std::span<const std::uint8_t> escapes;  ///< numbers of the escapes, empty without
+  std::size_t escapes_begin;              ///< their offset
+};
+
+/// Writes the descriptor and, unless it is empty, the escape section.
+inline void write_stream_head(int lanes, std::span<const std::uint8_t> escapes, ByteWriter& out) {
+  out.u8(descriptor_of(lanes, !escapes.empty()));
+  if (escapes.empty()) return;
+  out.varint(escapes.size());
+  out.bytes(escapes);
+}
+
+/// Reads the same but for the descriptor, already taken from the reader or kept elsewhere. Throws
+/// BitstreamError.
+inline StreamHead read_stream_head(std::uint8_t descriptor, ByteReader& reader) {
+  const std::size_t start = reader.position();
+  const int log2_lanes = descriptor & kDescriptorLanesMask;
+  if (log2_lanes > 5) reader.fail("descriptor", "expected at most 32 lanes", start);
+  if ((descriptor & ~(kDescriptorLanesMask | kDescriptorEscape)) != 0) {
+    reader.fail("descriptor", "reserved bits are set", start);
+  }
+  StreamHead head{.lanes = 1 << log2_lanes, .escapes = {}, .escapes_begin = 0};
+  if ((descriptor & kDescriptorEscape) == 0) return head;
+  const std::size_t at = reader.position();
+  const std::uint64_t n_bytes = reader.varint("escape section", UINT32_MAX);
+  if (n_bytes == 0) reader.fail("escape section", "expected at least one byte, got 0", at);
+  head.escapes_begin = reader.position();
+  head.escapes = reader.bytes(static_cast<std::size_t>(n_bytes), "escape section");
+  return head;
 }
 
 }  // namespace glc::rans

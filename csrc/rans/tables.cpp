@@ -60,7 +60,7 @@ void check_row(std::size_t row,
   }
   const std::int64_t n_direct = static_cast<std::int64_t>(freqs.size()) - (escape ? 1 : 0);
   if (std::int64_t{offset} + n_direct - 1 > INT32_MAX || (escape && offset == INT32_MIN)) {
-    fail_row(row, "offset: symbols leave the int32 range, got offset " + std::to_string(offset));
+    fail_row(row, "offset: expected symbols inside int32, got offset " + std::to_string(offset));
   }
 }
 
