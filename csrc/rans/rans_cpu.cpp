@@ -375,7 +375,7 @@ void decode_runs(const DecodeTables& tables,
           return TableLookup<Row>{tables, run.rows};
         });
       },
-      [&tables](auto& run, std::size_t begin, std::size_t n, EscapePlaces& places) {
+      [&](auto& run, std::size_t begin, std::size_t n, EscapePlaces& places) {
         if (!std::exchange(run.escapes, false) || !tables.escape) return;
         const std::int32_t* const symbols = run.out - n;
         for (std::size_t i = 0; i < n; ++i) {
