@@ -55,3 +55,9 @@ class HyperSynthesis(nn.Module):
     def forward(self, z_hat: Tensor) -> Tensor:
         """[n, d, h, w] float32 -> [n, N, 4h, 4w] float32."""
         return cast(Tensor, self.layers(z_hat))
+
+    def exact(self, z_hat: Tensor) -> Tensor:
+        """`forward` on exact layers, for coding: CPU, float32."""
+        for layer in self.layers:
+            z_hat = cast(ResidualBlockUpsample | DepthConvBlock, layer).exact(z_hat)
+        return z_hat

@@ -3,6 +3,13 @@
 
 from glc.ops import coder
 from glc.ops.categorical import categorical_bits, categorical_cdf
+from glc.ops.exact import (
+    DepthConvWeights,
+    exact_conv2d,
+    exact_conv_heads,
+    exact_depth_conv_block,
+    exact_depth_conv_heads,
+)
 from glc.ops.four_part import (
     four_part_merge,
     four_part_pick,
@@ -17,12 +24,17 @@ from glc.ops.vq import vq_nearest
 from glc.ops.vq_quantize import QuantizedRows, vq_quantize
 
 __all__ = [
+    "DepthConvWeights",
     "Quantized",
     "QuantizedRows",
     "VectorQuantizer",
     "categorical_bits",
     "categorical_cdf",
     "coder",
+    "exact_conv2d",
+    "exact_conv_heads",
+    "exact_depth_conv_block",
+    "exact_depth_conv_heads",
     "four_part_merge",
     "four_part_pick",
     "four_part_put",
