@@ -21,8 +21,8 @@ from torch import Tensor
 
 from glc.errors import InvalidArgumentError
 from glc.models.context import PARTS, part_index
-from glc.models.glc import GLC
 from glc.ops import gaussian_rows
+from glc.strips import EntropyNetworks
 
 __all__ = ["Part", "Quantizer", "SymbolSource", "Symbols", "one_thread", "walk_parts"]
 
@@ -152,7 +152,9 @@ def one_thread() -> Iterator[None]:
             torch.set_num_threads(n_threads)
 
 
-def walk_parts(model: GLC, bounds: Tensor, z_index: Tensor, source: SymbolSource) -> Symbols:
+def walk_parts(
+    model: EntropyNetworks, bounds: Tensor, z_index: Tensor, source: SymbolSource
+) -> Symbols:
     """Go from hyper indices to y_hat, part by part; encoder and decoder both run this.
 
     Args:

@@ -22,7 +22,7 @@ from glc.cdf import canonical
 from glc.errors import InvalidArgumentError
 from glc.models.config import GLCConfig
 from glc.models.context import PARTS, STEP_MIN, ContextModel, part_mask
-from glc.models.hyper import HyperAnalysis, HyperSynthesis
+from glc.models.hyper import HyperAnalysis, HyperPrior, HyperSynthesis
 from glc.models.transforms import RateTransform
 from glc.models.vqvae import build_autoencoder
 from glc.ops.gaussian import Rounding, gaussian_bits, lower_bound, round_ste
@@ -31,7 +31,7 @@ from glc.ops.vq import Quantized, VectorQuantizer
 TRAINING_SCALE_MIN = 0.03  # the smallest scale the coding tables tell from zero
 MODEL_FILES = ("config.json", "model.safetensors")
 ARITHMETIC_PROFILE = 0  # torch layers, one thread: not yet portable
-CODED_MODULES = ("hyper_vq.", "h_s.", "context.", "g_s.")
+CODED_MODULES = ("hyper_vq.", "z_prior.", "h_s.", "context.", "g_s.")
 CODED_CONFIG = {
     *("latent_channels", "l_channels", "transform_blocks", "gated_transforms", "levels"),
     *("hyper_codebook_size", "hyper_channels", "fusion_widths"),
@@ -69,7 +69,7 @@ class LatentOutput:
         hyper: quantised z, with its index, losses and usage.
         four_part: the context model's pass.
         bits_y: [b] float32, estimated bits of y per sample.
-        bits_z: bits of z per sample, uniform: positions x log2(K).
+        bits_z: [b] float32, bits of z per sample under the prior.
     """
 
     l_hat: Tensor
@@ -78,7 +78,7 @@ class LatentOutput:
     hyper: Quantized
     four_part: FourPart
     bits_y: Tensor
-    bits_z: float
+    bits_z: Tensor
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,7 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         self.hyper_vq = VectorQuantizer(
             config.hyper_codebook_size, config.hyper_channels, ema_decay=ema
         )
+        self.z_prior = HyperPrior(config)
         self.h_s = HyperSynthesis(config)
         self.context = ContextModel(config)
         self.g_s = RateTransform(config, analysis=False)
@@ -249,7 +250,7 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         four = self.four_part(y, params)
         scale = lower_bound(four.scale, TRAINING_SCALE_MIN)
         bits_y = gaussian_bits(four.y_scaled, four.mean, scale, rounding=rounding).sum((1, 2, 3))
-        bits_z = math.log2(self.config.hyper_codebook_size) * hyper.index[0].numel()
+        bits_z = self.z_prior(hyper.index, quality)
         l_hat = self.synthesis(four.y_hat, quality)
         return LatentOutput(l_hat, y, z, hyper, four, bits_y, bits_z)
 
@@ -321,9 +322,10 @@ class GLC(nn.Module, PyTorchModelHubMixin):
     def fingerprint(self) -> bytes:
         """SHA-256 over everything a file's symbols and y_hat depend on: 32 bytes.
 
-        Covered: the layout of the coded path, the hyper codebook, h_s, the context model, g_s,
-        the canonical coding tables and the arithmetic profile. Not covered: E, g_a, h_a and D,
-        so other encoders and decoders of the same latents stay compatible.
+        Covered: the layout of the coded path, the hyper codebook and the prior of its indices,
+        h_s, the context model, g_s, the canonical coding tables and the arithmetic profile. Not
+        covered: E, g_a, h_a and D, so other encoders and decoders of the same latents stay
+        compatible.
         """
         digest = hashlib.sha256()
         coded = {k: v for k, v in self.config.to_dict().items() if k in CODED_CONFIG}

@@ -320,10 +320,10 @@ def test_usage() -> None:
 
 
 def test_a_bug_shows_a_traceback(run: Run, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def bug(_path: object) -> None:
+    def bug(_path: object, **_options: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("glc.image.load_image", bug)
+    monkeypatch.setattr("glc.image.load_with_metadata", bug)
     assert isinstance(run("encode", picture, picture.parent / "a.glc").exception, ZeroDivisionError)
 
 

@@ -8,10 +8,11 @@ import pytest
 
 import glc
 from glc.bitstream import parse
-from glc.codec import Codec, codec_for
+from glc.codec import Codec
 from glc.defaults import DEFAULT_MODEL
 from glc.evaluation import find_images, ms_ssim, psnr
 from glc.image import load_image
+from glc.shortcuts import codec_for
 
 HEADER_BYTES = 16
 THRESHOLD_BYTES = 4
