@@ -79,24 +79,28 @@ class PayloadTables:
         """Cost of a part's coded symbols, escapes included, a multiple of 2^-16 bit."""
         return self.y.cost_bits(part.symbols[part.coded], part.rows[part.coded])
 
-    def write(self, level: int, z_index: Tensor, parts: Sequence[Part]) -> tuple[int, bytes]:
+    def write(
+        self,
+        level: int,
+        z_index: Tensor,
+        parts: Sequence[Part],
+        encoder: rans.Encoder | None = None,
+    ) -> tuple[int, bytes]:
         """Code all symbols of a picture.
 
         Args:
             level: 0 .. 63.
             z_index: [1, h/4, w/4] int64, CPU.
             parts: the four parts.
+            encoder: of other lanes or segments than the rule of the format gives.
 
         Returns:
             The coder's descriptor byte, which the header carries, and the payload.
         """
         index = self.index(level)
-        bits = index.cost_bits(z_index) + sum(self.part_bits(part) for part in parts)
-        if bits / 8 < _SEGMENTS_FROM_BYTES:
-            lanes = max((n for n in (1, 2, 4, 8, 16, 32) if _LANE_BYTES * n <= bits / 8), default=1)
-            encoder = rans.Encoder(lanes, segment_symbols=0)
-        else:
-            encoder = rans.Encoder()
+        if encoder is None:
+            bits = index.cost_bits(z_index) + sum(self.part_bits(part) for part in parts)
+            encoder = _encoder_for(bits / 8)
         high, low = index.halves(z_index)
         encoder.push(high, 0, index.tables)
         encoder.push(low, high + 1, index.tables)
@@ -104,6 +108,13 @@ class PayloadTables:
             encoder.push(part.symbols[part.coded], part.rows[part.coded], self.y)
         stream = encoder.finish()
         return stream[0], bytes(part.threshold for part in parts) + stream[1:]
+
+
+def _encoder_for(n_bytes: float) -> rans.Encoder:
+    if n_bytes >= _SEGMENTS_FROM_BYTES:
+        return rans.Encoder()
+    lanes = max((n for n in (1, 2, 4, 8, 16, 32) if _LANE_BYTES * n <= n_bytes), default=1)
+    return rans.Encoder(lanes, segment_symbols=0)
 
 
 class PayloadReader:
