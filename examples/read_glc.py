@@ -9,25 +9,26 @@ model, whose networks say which table row a symbol uses; the golden files bring 
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 
-Rows = Callable[[int, int, int], Sequence[int]]  # piece, part, threshold -> rows of its symbols
+Rows = Sequence[Sequence[Sequence[int]]]  # of every piece, part and symbol
 
 
-class BadFile(ValueError):
+class BadFileError(ValueError):
     """The bytes are not a sound file of this model."""
 
 
-class Unsupported(BadFile):
+class UnsupportedFileError(BadFileError):
     """The file is of another version, or holds something that must be understood and is not."""
 
 
 def expect(condition: bool, what: str, at: int) -> None:
+    """Refuse the file unless condition holds."""
     if not condition:
-        raise BadFile(f"{what} (at byte {at})")
+        raise BadFileError(f"{what} (at byte {at})")
 
 
 @dataclass
@@ -51,14 +52,17 @@ class Bytes:
         self.data, self.at, self.end = data, at, len(data) if end is None else end
 
     def take(self, n: int, what: str) -> bytes:
+        """Give the next n bytes."""
         expect(n <= self.end - self.at, f"{what}: truncated", self.at)
         self.at += n
         return self.data[self.at - n : self.at]
 
     def number(self, n: int, what: str) -> int:
+        """Give the next n bytes as a number."""
         return int.from_bytes(self.take(n, what), "little")
 
     def varint(self, what: str, low: int, high: int) -> int:
+        """Give a varint between two bounds."""
         start, groups = self.at, [self.number(1, what)]
         while groups[-1] & 0x80 and len(groups) < 10:
             groups.append(self.number(1, what))
@@ -70,6 +74,7 @@ class Bytes:
 
 
 def crc32c(data: bytes) -> int:
+    """Compute the checksum of section Header, bit by bit."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte
@@ -94,11 +99,12 @@ class File:
 
 
 def read_file(data: bytes, fingerprint: bytes, max_pixels: int = 178_956_970) -> File:
+    """Read all but the payload, and verify the checksum."""
     b = Bytes(data)
     expect(b.take(3, "magic") == b"GLC", "magic", 0)
     version, profile = divmod(b.number(1, "version"), 16)
     if version != 1 or profile > 1:
-        raise Unsupported(f"version {version}, profile {profile} (at byte 3)")
+        raise UnsupportedFileError(f"version {version}, profile {profile} (at byte 3)")
     model_id = b.take(2, "model id")
     level = b.number(1, "level")
     expect(level <= 63, "level", 6)
@@ -120,7 +126,7 @@ def read_file(data: bytes, fingerprint: bytes, max_pixels: int = 178_956_970) ->
         tag, at = b.number(1, "chunk tag"), b.at - 1
         expect(tag > max(chunks, default=0), "chunk tag", at)
         if tag >= 128:
-            raise Unsupported(f"chunk {tag} (at byte {at})")
+            raise UnsupportedFileError(f"chunk {tag} (at byte {at})")
         chunks[tag] = b.take(b.varint("chunk length", 0, len(data)), "chunk")
     expect(model_id == fingerprint[:2], "model id", 4)
     expect(crc == crc32c(fingerprint + data[:crc_at] + data[crc_at + 4 :]), "crc", crc_at)
@@ -128,6 +134,7 @@ def read_file(data: bytes, fingerprint: bytes, max_pixels: int = 178_956_970) ->
 
 
 def good_descriptor(descriptor: int) -> bool:
+    """Whether such a coder stream exists."""
     return descriptor == 0x10 or (descriptor < 0x10 and descriptor & 7 <= 5)
 
 
@@ -146,6 +153,7 @@ class Stream:
         self.states = read_states(b, 1 << (descriptor & 7))
 
     def pull(self, rows: Sequence[Row]) -> list[int]:
+        """Decode one push, given the row of each symbol."""
         if self.segmented:
             return self.pull_record(rows)
         bins = decode_words(self.b, self.states, rows)
@@ -153,6 +161,7 @@ class Stream:
         return symbols
 
     def pull_record(self, rows: Sequence[Row]) -> list[int]:
+        """Decode one push of a stream of segments."""
         b, start = self.b, self.b.at
         head, zero = b.number(1, "record"), b.take(3, "record")
         expect(head < 16 and head & 7 <= 5 and zero == bytes(3), "record", start)
@@ -176,6 +185,7 @@ class Stream:
         return symbols
 
     def finish(self) -> None:
+        """Check that nothing is left and every lane is back at its start."""
         expect(self.b.at == self.b.end, "bytes too many", self.b.at)
         if not self.segmented:
             expect(set(self.states) == {1 << 16}, "final state", self.b.at)
@@ -183,16 +193,19 @@ class Stream:
 
 
 def bits_of(data: bytes) -> str:
+    """Write bytes as binary digits."""
     return "".join(f"{byte:08b}" for byte in data)
 
 
 def read_states(b: Bytes, lanes: int) -> list[int]:
+    """Read the state of every lane."""
     states = [b.number(2, "state") << 16 | b.number(2, "state") for _ in range(lanes)]
     expect(min(states) >= 1 << 16, "state", b.at)
     return states
 
 
 def decode_words(b: Bytes, states: list[int], rows: Sequence[Row]) -> list[int]:
+    """Decode the bin of every symbol."""
     bins = []
     for i, row in enumerate(rows):
         x = states[i % len(states)]
@@ -207,6 +220,7 @@ def decode_words(b: Bytes, states: list[int], rows: Sequence[Row]) -> list[int]:
 def fill_escapes(
     bins: list[int], rows: Sequence[Row], escapes: str, at: int
 ) -> tuple[list[int], str]:
+    """Turn bins into symbols; give what is left of the escapes, too."""
     symbols = []
     for v, row in zip(bins, rows, strict=True):
         n = len(row.freqs) - 1
@@ -222,6 +236,7 @@ def fill_escapes(
 
 
 def frequencies(weights: Sequence[int], bits: int = 16) -> list[int]:
+    """Scale weights to frequencies, as section Tables says."""
     total, target = sum(weights), 1 << bits
     freqs = [max(1, w * target // total) if w else 0 for w in weights]
     present = [i for i, w in enumerate(weights) if w]
@@ -270,7 +285,7 @@ def read_pieces(
         low = stream.pull([index_rows[1 + h] for h in high])
         parts = []
         for part, threshold in enumerate(thresholds):
-            all_rows = rows(piece, part, threshold)
+            all_rows = rows[piece][part]
             coded = iter(stream.pull([canonical[r] for r in all_rows if r >= threshold]))
             parts.append([next(coded) if r >= threshold else 0 for r in all_rows])
         stream.finish()
@@ -284,11 +299,9 @@ def main() -> None:
     canonical = [Row(r["freqs"], r["offset"], 14, escape=True) for r in golden["canonical"]]
     for case in golden["files"]:
         file = read_file(bytes.fromhex(case["file"]), bytes.fromhex(case["fingerprint"]))
-        pieces = case["pieces"]
-        found = read_pieces(
-            file, case["weights"], canonical, lambda piece, part, _: pieces[piece]["rows"][part]
-        )
-        for (z_index, parts), expected in zip(found, pieces, strict=True):
+        rows = [piece["rows"] for piece in case["pieces"]]
+        found = read_pieces(file, case["weights"], canonical, rows)
+        for (z_index, parts), expected in zip(found, case["pieces"], strict=True):
             assert z_index == expected["z_index"], case["name"]
             assert parts == expected["symbols"], case["name"]
         chunks = {int(tag): bytes.fromhex(text) for tag, text in case["chunks"].items()}

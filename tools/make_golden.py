@@ -3,7 +3,8 @@
 
     make golden
 
-Data of an existing version is never overwritten: what has been written must stay readable. Raise FORMAT_VERSION when, and only when, the format's version rises.
+Data of an existing version is never overwritten: what has been written must stay readable. Raise
+FORMAT_VERSION when, and only when, the format's version rises.
 """
 
 from __future__ import annotations
