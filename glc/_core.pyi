@@ -17,6 +17,32 @@ __version__: str
 
 def build_info() -> dict[str, object]: ...
 
+# ---- bind_exact.cpp
+class ExactConv:
+    def __init__(self, weight: _Tensor, bias: _Tensor) -> None: ...
+    def run(
+        self,
+        x: _Tensor,
+        out: _Tensor,
+        sampling: tuple[int, int, int],
+        slope: float | None,
+        shuffle: int,
+        residual: _Tensor | None,
+    ) -> None: ...
+
+class ExactDepthConvBlock:
+    def __init__(
+        self, weights: list[_Tensor | None], slopes: tuple[float, float], n_heads: int
+    ) -> None: ...
+    def run(
+        self, x: _Tensor, samplings: list[tuple[int, int, int]], outs: list[_Tensor]
+    ) -> None: ...
+
+def exact_depthwise(x: _Tensor, weight: _Tensor, bias: _Tensor, out: _Tensor) -> None: ...
+def exact_place_symbols(
+    symbols: _Tensor, mean: _Tensor, index: _Tensor, y_hat: _Tensor
+) -> None: ...
+
 # ---- bind_bitstream.cpp
 def crc32c(data: Buffer) -> int: ...
 def pack_container(

@@ -29,20 +29,14 @@ Network = Callable[[Tensor], Tensor]
 
 
 class EntropyNetworks(Protocol):
-    """What `walk_parts` asks of a model; `GLC` has it, and so has `Networks`."""
+    """What `walk_parts` asks of a model, on exact layers; `Networks` has it."""
 
-    def entropy_params(self, z_index: Tensor) -> Tensor:
-        """Prior parameters of y; see `GLC.entropy_params`."""
+    def exact_params(self, z_index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Parameters of y, step and context; see `GLC.exact_params`."""
         ...
 
-    def split_params(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantisation step and context; see `GLC.split_params`."""
-        ...
-
-    def part_params(
-        self, part: int, params: Tensor, context: Tensor, y_hat: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Scale and mean of one part; see `GLC.part_params`."""
+    def exact_part_params(self, part: int, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and mean at a part's positions; see `ContextModel.exact_part_params`."""
         ...
 
 
@@ -149,30 +143,31 @@ class Networks:
         z = self._over_rows("h_a", self.model.h_a, (y,), in_cell=4, per_z=1)
         return self.model.hyper_vq.nearest(z.to(self.device)).cpu()
 
-    def entropy_params(self, z_index: Tensor) -> Tensor:
-        """Prior parameters of y: int64 [1, h, w] -> [1, 3N, 4h, 4w]."""
+    def exact_params(self, z_index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Parameters of y, step and context; see `GLC.exact_params`."""
         model = self.model
+        n = model.config.latent_channels
+
+        def network(z_hat: Tensor) -> Tensor:
+            return torch.cat(model.exact_params(z_hat), dim=1)
+
         z_hat = model.hyper_vq.lookup(z_index)
-        network: Network = lambda z: model.context.params(model.h_s(z))  # noqa: E731
-        return self._over_rows("h_s", network, (z_hat,), in_cell=1, per_z=1)
+        maps = self._over_rows("h_s", network, (z_hat,), in_cell=1, per_z=1)
+        params, step, context = maps.split((3 * n, n, n), dim=1)
+        return params, step, context
 
-    def split_params(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantisation step and context, position by position; see `GLC.split_params`."""
-        return self.model.split_params(params)
+    def exact_part_params(self, part: int, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and mean at a part's positions; see `ContextModel.exact_part_params`.
 
-    def part_params(
-        self, part: int, params: Tensor, context: Tensor, y_hat: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Scale and mean of one part; see `GLC.part_params`."""
-        if part == 0:
-            return self.model.part_params(0, params, context, y_hat)
+        A part has one position in every two rows and columns of a channel.
+        """
 
-        def network(inputs: Tensor) -> Tensor:
-            known, rest = inputs.chunk(2, dim=1)
-            return torch.cat(self.model.part_params(part, params, rest, known), dim=1)
+        def network(rows: Tensor) -> Tensor:
+            both = torch.cat(self.model.context.exact_part_params(part, rows))
+            return both.reshape(1, rows.shape[1], rows.shape[2] // 2, rows.shape[3] // 2)
 
-        both = self._over_rows("prior", network, (y_hat, context), in_cell=1, per_z=4)
-        scale, mean = both.chunk(2, dim=1)
+        both = self._over_rows("prior", network, (seen,), in_cell=2, per_z=2)
+        scale, mean = both.flatten().chunk(2)
         return scale, mean
 
     def pixels(self, y_hat: Tensor, quality: float, height: int, width: int) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ void bind_rans(pybind11::module_& m);
 void bind_tables(pybind11::module_& m);
 void bind_vq(pybind11::module_& m);
 void bind_entropy(pybind11::module_& m);
+void bind_exact(pybind11::module_& m);
 void bind_bitstream(pybind11::module_& m);
 void bind_compressai(pybind11::module_& m);
 

@@ -73,6 +73,8 @@ class Dlpack {
   [[nodiscard]] std::int32_t device_id() const { return tensor_->device.id; }
   [[nodiscard]] std::int64_t ndim() const { return tensor_->ndim; }
   [[nodiscard]] std::int64_t size() const { return size_; }
+  /// `op: argument`, for messages.
+  [[nodiscard]] const std::string& where() const { return where_; }
   [[nodiscard]] std::int64_t shape(std::int64_t d) const {
     if (d < 0 || d >= ndim()) {
       throw InvalidArgument(where_ + ": expected at least " + std::to_string(d + 1) +

@@ -91,6 +91,7 @@ PYBIND11_MODULE(_core, m) {
   bind_rans(m);
   bind_vq(m);
   bind_entropy(m);
+  bind_exact(m);
   bind_bitstream(m);
   bind_compressai(m);
 }

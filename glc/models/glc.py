@@ -30,7 +30,7 @@ from glc.ops.vq import Quantized, VectorQuantizer
 
 TRAINING_SCALE_MIN = 0.03  # the smallest scale the coding tables tell from zero
 MODEL_FILES = ("config.json", "model.safetensors")
-ARITHMETIC_PROFILE = 0  # torch layers, one thread: not yet portable
+ARITHMETIC_PROFILE = 1  # exact layers (glc.ops.exact): the same symbols on every machine
 CODED_MODULES = ("hyper_vq.", "z_prior.", "h_s.", "context.", "g_s.")
 CODED_CONFIG = {
     *("latent_channels", "l_channels", "transform_blocks", "gated_transforms", "levels"),
@@ -193,6 +193,19 @@ class GLC(nn.Module, PyTorchModelHubMixin):
     ) -> tuple[Tensor, Tensor]:
         """(scale, mean) for one part; see `ContextModel.part_params`."""
         return self.context.part_params(part, params, context, y_hat)
+
+    def exact_params(self, z_hat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What coding knows of y before its symbols, the same bits on every machine.
+
+        Args:
+            z_hat: [1, d, h/4, w/4] float32, CPU: the hyper codes that the file names.
+
+        Returns:
+            params [1, 3N, h, w], step (clamped to >= 0.5) and context [1, N, h, w].
+        """
+        features = self.h_s.exact(z_hat)
+        params, context = self.context.exact_params(features)
+        return params, params.chunk(3, dim=1)[0].clamp(min=STEP_MIN).contiguous(), context
 
     def synthesis(self, y_hat: Tensor, quality: float | Tensor) -> Tensor:
         """g_s: y_hat (multiplied by the step) -> l_hat [b, l_channels, h, w]."""

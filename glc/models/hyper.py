@@ -57,6 +57,12 @@ class HyperSynthesis(nn.Module):
         """[n, d, h, w] float32 -> [n, N, 4h, 4w] float32."""
         return cast(Tensor, self.layers(z_hat))
 
+    def exact(self, z_hat: Tensor) -> Tensor:
+        """`forward` on exact layers, for coding: CPU, float32."""
+        for layer in self.layers:
+            z_hat = cast(ResidualBlockUpsample | DepthConvBlock, layer).exact(z_hat)
+        return z_hat
+
 
 class HyperPrior(nn.Module):
     """How likely every hyper index is, per learned rate level; uniform until trained or fitted.

@@ -2,6 +2,14 @@
 """Torch ops of the codec; each keeps its float64 reference beside it."""
 
 from glc.ops.categorical import categorical_bits, categorical_cdf
+from glc.ops.exact import (
+    DepthConvWeights,
+    exact_conv2d,
+    exact_conv_heads,
+    exact_depth_conv_block,
+    exact_depth_conv_heads,
+    exact_place_symbols,
+)
 from glc.ops.gaussian import (
     gaussian_bits,
     gaussian_rows,
@@ -12,10 +20,16 @@ from glc.ops.gaussian import (
 from glc.ops.vq import Quantized, VectorQuantizer, vq_nearest
 
 __all__ = [
+    "DepthConvWeights",
     "Quantized",
     "VectorQuantizer",
     "categorical_bits",
     "categorical_cdf",
+    "exact_conv2d",
+    "exact_conv_heads",
+    "exact_depth_conv_block",
+    "exact_depth_conv_heads",
+    "exact_place_symbols",
     "gaussian_bits",
     "gaussian_rows",
     "gaussian_symbols",

@@ -13,7 +13,7 @@ import torch
 import glc
 from glc.bitstream import Header, accounting, pack, parse
 from glc.codec import MAX_LEVEL, Codec, level_of
-from glc.entropy_path import Symbols, one_thread
+from glc.entropy_path import Symbols
 from glc.errors import BitstreamError, GlcError, InvalidArgumentError, UnsupportedError
 from glc.models.padding import pad_to_multiple
 
@@ -229,15 +229,6 @@ def test_thread_count_changes_nothing(codec: Codec, photo: np.ndarray, data: byt
                 np.testing.assert_array_equal(part.symbols, other.symbols)
     finally:
         torch.set_num_threads(before)
-
-
-def test_one_thread_gives_the_threads_back_after_an_error() -> None:
-    before = torch.get_num_threads()
-    with one_thread():
-        assert torch.get_num_threads() == 1
-    with pytest.raises(ZeroDivisionError), one_thread():
-        raise ZeroDivisionError
-    assert torch.get_num_threads() == before
 
 
 def test_python_threads_may_share_a_codec(codec: Codec, photo: np.ndarray, data: bytes) -> None:
