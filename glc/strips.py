@@ -40,20 +40,20 @@ class EntropyNetworks(Protocol):
         ...
 
 
-def reach(network: Network, channels: int, in_cell: int, device: torch.device) -> Reach | None:
+def reach(network: Network, channels: int, in_cell: int, like: Tensor) -> Reach | None:
     """Find how far a network sees, in cells of `in_cell` input rows.
 
     Args:
-        network: [1, channels, h, w] float32 -> [1, c', h', w'], h' / h constant.
+        network: [1, channels, h, w] -> [1, c', h', w'], h' / h constant.
         channels: of the input.
         in_cell: rows of a cell, at which the network's strides are aligned.
-        device: where it runs.
+        like: of the network's type and device.
 
     Returns:
         Cells above and below an output cell that it depends on; None when it depends on all.
     """
     middle = _PROBE_CELLS // 2
-    x = torch.zeros(1, channels, _PROBE_CELLS * in_cell, _PROBE_WIDTH * in_cell, device=device)
+    x = like.new_zeros(1, channels, _PROBE_CELLS * in_cell, _PROBE_WIDTH * in_cell)
     x[..., middle * in_cell : (middle + 1) * in_cell, :] = float("nan")
     with torch.inference_mode():
         spoilt = torch.isnan(network(x)).amax(dim=(0, 1, 3))
@@ -110,7 +110,8 @@ class Networks:
             strip_pixels: of a strip, without its overlap; strips are at least one row of z high.
         """
         self.model = model
-        self.device = next(model.parameters()).device
+        self._like = next(model.parameters()).detach()
+        self.device = self._like.device
         self.strip_pixels = strip_pixels
         self._sees: dict[str, Reach | None] = {}
 
@@ -124,7 +125,7 @@ class Networks:
 
         def strip(first: int, last: int) -> Tensor:
             rows = torch.from_numpy(pixels[first * stride : last * stride]).to(self.device)
-            x = (rows.permute(2, 0, 1)[None].float() / 255.0 - 0.5) * 2.0
+            x = (rows.permute(2, 0, 1)[None].to(self._like.dtype) / 255.0 - 0.5) * 2.0
             right = z_width * multiple - x.shape[-1]
             x = F.pad(x, (0, right, 0, (last - first) * stride - x.shape[-2]), mode="replicate")
             return network(x.contiguous()).cpu()
@@ -224,5 +225,5 @@ class Networks:
         if per_strip >= cells:
             return strip(0, cells)
         if name not in self._sees:
-            self._sees[name] = reach(network, *probe, self.device)
+            self._sees[name] = reach(network, *probe, self._like)
         return map_strips(strip, cells, per_strip, self._sees[name])
