@@ -20,7 +20,7 @@ from glc.models.glc import GLC
 
 __all__ = ["STRIP_PIXELS", "EntropyNetworks", "Networks", "Reach", "map_strips", "reach"]
 
-STRIP_PIXELS = 1 << 22  # of a strip without its overlap: about 600 MB for the small preset
+STRIP_PIXELS = 1 << 23  # of a strip without its overlap: about 1 GB for the small preset
 _PROBE_CELLS = 64  # more than any local network sees to both sides
 _PROBE_WIDTH = 4  # cells
 
