@@ -103,6 +103,8 @@ struct Backend {
   void (*conv)(const ConvTask&);
   void (*depthwise)(const DepthwiseTask&);
   void (*block_tail)(const BlockTask&);
+  float (*spin)(std::int64_t n);  // the arithmetic of `multiply` without its memory, for benchmarks
+  std::int64_t spin_flops;        // of one of the n
 };
 
 [[nodiscard]] Backend backend_scalar();

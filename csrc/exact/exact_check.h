@@ -74,6 +74,24 @@ inline void check_conv_options(const Conv::Options& o,
   }
 }
 
+/// What Conv::run and its twin on a device may be called with.
+inline void check_conv_run(const Conv::Options& o,
+                           const MapView<const float>& x,
+                           std::int64_t out_channels,
+                           std::int64_t kernel,
+                           const MapView<float>& out) {
+  constexpr const char* kOp = "exact_conv2d";
+  check_conv_options(o, out_channels, kernel);
+  const std::int64_t f = o.shuffle;
+  const Sampling& s = o.sampling;
+  const std::int64_t h = f * s.count(x.h, s.row);
+  const std::int64_t w = f * s.count(x.w, s.col);
+  check_shape(kOp, "out", out, x.n, out_channels / (f * f), h, w);
+  if (o.residual.data != nullptr) {
+    check_shape(kOp, "residual", o.residual, out.n, out.c, out.h, out.w);
+  }
+}
+
 inline void check_block(const DepthConvBlock::Weights& w, std::int64_t n_heads) {
   constexpr const char* kOp = "exact_depth_conv_block";
   const std::int64_t a = w.in_channels;

@@ -112,15 +112,10 @@ void Conv::run(MapView<const float> x,
                MapView<float> out,
                std::span<std::byte> workspace) const {
   check_input(kConvOp, x, in_channels_);
-  check_conv_options(options, out_channels_, kernel_);
+  check_conv_run(options, x, out_channels_, kernel_, out);
   const Sampling& s = options.sampling;
-  const std::int64_t f = options.shuffle;
   const std::int64_t h_out = s.count(x.h, s.row);
   const std::int64_t w_out = s.count(x.w, s.col);
-  check_shape(kConvOp, "out", out, x.n, out_channels_ / (f * f), f * h_out, f * w_out);
-  if (options.residual.data != nullptr) {
-    check_shape(kConvOp, "residual", options.residual, out.n, out.c, out.h, out.w);
-  }
   const Workspace memory(kConvOp, workspace, 0, use_->conv_scratch);
   if (out.size() == 0) return;
 
@@ -143,7 +138,7 @@ void Conv::run(MapView<const float> x,
                 .n_panels = std::min(n_panels, packed_.n_panels - first_panel),
                 .activate = options.slope.has_value(),
                 .slope = options.slope.value_or(1.0F),
-                .shuffle = f,
+                .shuffle = options.shuffle,
                 .residual = options.residual.data ? options.residual.data + at : nullptr,
                 .out = out.data + at,
                 .plane_stride = out.h * out.w,

@@ -22,7 +22,7 @@ struct Kernel {
   static constexpr std::int64_t kWidth = Vec::kWidth;
   static constexpr std::int64_t kRows = Vec::kRows;
   static constexpr std::int64_t kPixels = 3 * kWidth;
-  static constexpr std::int64_t kBlockFloats = 6144;  // 24 KiB: a block stays in the L1 cache
+  static constexpr std::int64_t kBlockFloats = 9216;  // 36 KiB: a block stays in an L1 cache of 48
   static constexpr std::int64_t kBlock = kBlockFloats / kPixels;
   static constexpr std::int64_t kPanelFloats = kRows * kPixels;
   static constexpr std::int64_t kGroup = 12288 / kPanelFloats;  // panels whose sums stay in L2
@@ -392,6 +392,24 @@ struct Kernel {
     });
   }
 
+  /// n steps of as many chains as `multiply` runs, in registers: the most that this CPU can do.
+  static float spin(std::int64_t n) {
+    constexpr int kChains = static_cast<int>(3 * kRows);
+    Float sum[kChains];
+#pragma GCC unroll 32
+    for (int i = 0; i < kChains; ++i) sum[i] = Vec::broadcast(static_cast<float>(i));
+    const Float x = Vec::broadcast(0.5F);
+    for (std::int64_t k = 0; k < n; ++k) {
+#pragma GCC unroll 32
+      for (int i = 0; i < kChains; ++i) sum[i] = Vec::fma(sum[i], x, x);
+    }
+#pragma GCC unroll 32
+    for (int i = 1; i < kChains; ++i) sum[0] = Vec::add(sum[0], sum[i]);
+    float out[kWidth];
+    Vec::store(out, sum[0]);
+    return out[0];
+  }
+
   static Backend backend(Simd simd) {
     return {.simd = simd,
             .rows = kRows,
@@ -402,7 +420,9 @@ struct Kernel {
             .block_scratch = &block_scratch,
             .conv = &conv,
             .depthwise = &depthwise,
-            .block_tail = &block_tail};
+            .block_tail = &block_tail,
+            .spin = &spin,
+            .spin_flops = 2 * kRows * kPixels};
   }
 };
 

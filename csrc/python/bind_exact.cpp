@@ -5,11 +5,13 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "exact/exact_backend.h"
 #include "glc/exact.h"
 #include "python/bindings.h"
 #include "python/dlpack.h"
@@ -24,6 +26,11 @@ using exact::DepthConvBlock;
 using exact::MapView;
 using exact::Sampling;
 using NoGil = py::gil_scoped_release;
+using ThreeInts = std::array<std::int64_t, 3>;  // stride, row, col
+
+constexpr const char* kConvOp = "exact_conv2d";
+constexpr const char* kBlockOp = "exact_depth_conv_block";
+constexpr const char* kPlaceOp = "exact_place_symbols";
 
 template <class T>
 MapView<T> map(const Dlpack& tensor) {
@@ -31,135 +38,130 @@ MapView<T> map(const Dlpack& tensor) {
     throw InvalidArgument(tensor.where() + ": expected 4 dimensions, got " +
                           std::to_string(tensor.ndim()));
   }
-  return {
-      tensor.span<T>().data(), tensor.shape(0), tensor.shape(1), tensor.shape(2), tensor.shape(3)};
+  const auto values = tensor.span<T>();
+  return {values.data(), tensor.shape(0), tensor.shape(1), tensor.shape(2), tensor.shape(3)};
 }
 
-/// Memory for one call, not cleared.
-class Memory {
- public:
-  explicit Memory(std::size_t n)
-      : bytes_(std::make_unique_for_overwrite<std::byte[]>(n)), span_(bytes_.get(), n) {}
-  [[nodiscard]] std::span<std::byte> span() const { return span_; }
-
- private:
-  std::unique_ptr<std::byte[]> bytes_;
-  std::span<std::byte> span_;
-};
+/// run(workspace) with memory for one call, not cleared, and without the GIL.
+template <class Run>
+void with_workspace(std::size_t n, Run run) {
+  const NoGil no_gil;
+  const auto bytes = std::make_unique_for_overwrite<std::byte[]>(n);
+  run(std::span(bytes.get(), n));
+}
 
 Conv make_conv(const py::object& weight, const py::object& bias) {
-  const Dlpack w(weight, "exact_conv2d", "weight");
-  const Dlpack b(bias, "exact_conv2d", "bias");
+  const Dlpack w(weight, kConvOp, "weight");
+  const Dlpack b(bias, kConvOp, "bias");
   const auto shape = map<const float>(w);
-  if (shape.h != shape.w) {
-    throw InvalidArgument("exact_conv2d: weight: expected a square kernel");
-  }
+  if (shape.h != shape.w) throw InvalidArgument(w.where() + ": expected a square kernel");
   return {w.span<const float>(), b.span<const float>(), shape.c, shape.n, shape.h};
 }
 
 void run_conv(const Conv& conv,
               const py::object& x,
               const py::object& out,
-              std::array<std::int64_t, 3> sampling,
+              const ThreeInts& sampling,
               std::optional<float> slope,
               std::int64_t shuffle,
               const py::object& residual) {
-  const Dlpack x_in(x, "exact_conv2d", "x");
-  const Dlpack out_in(out, "exact_conv2d", "out");
+  const Dlpack x_in(x, kConvOp, "x");
+  const Dlpack out_in(out, kConvOp, "out");
   std::optional<Dlpack> residual_in;
   Conv::Options options{
       .sampling = {sampling[0], sampling[1], sampling[2]}, .slope = slope, .shuffle = shuffle};
   if (!residual.is_none()) {
-    residual_in.emplace(residual, "exact_conv2d", "residual");
-    options.residual = map<const float>(*residual_in);
+    options.residual = map<const float>(residual_in.emplace(residual, kConvOp, "residual"));
   }
   const auto from = map<const float>(x_in);
   const auto to = map<float>(out_in);
-  const NoGil no_gil;
-  const Memory workspace(conv.workspace_bytes());
-  conv.run(from, options, to, workspace.span());
+  with_workspace(conv.workspace_bytes(),
+                 [&](auto workspace) { conv.run(from, options, to, workspace); });
 }
 
 void depthwise(const py::object& x,
                const py::object& weight,
                const py::object& bias,
                const py::object& out) {
-  const Dlpack x_in(x, "exact_conv2d", "x");
-  const Dlpack weight_in(weight, "exact_conv2d", "weight");
-  const Dlpack bias_in(bias, "exact_conv2d", "bias");
-  const Dlpack out_in(out, "exact_conv2d", "out");
+  const Dlpack x_in(x, kConvOp, "x");
+  const Dlpack weight_in(weight, kConvOp, "weight");
+  const Dlpack bias_in(bias, kConvOp, "bias");
+  const Dlpack out_in(out, kConvOp, "out");
   const auto from = map<const float>(x_in);
   const auto to = map<float>(out_in);
   const auto w = weight_in.span<const float>();
   const auto b = bias_in.span<const float>();
-  const NoGil no_gil;
-  const Memory workspace(exact::depthwise_workspace_bytes(from.w));
-  exact::depthwise3x3(from, w, b, to, workspace.span());
+  with_workspace(exact::depthwise_workspace_bytes(from.w),
+                 [&](auto workspace) { exact::depthwise3x3(from, w, b, to, workspace); });
 }
 
 /// Tensors in the order of DepthConvBlock::Weights; the adaptor's two may be None.
-DepthConvBlock make_block(const std::vector<py::object>& tensors,
-                          std::array<float, 2> slopes,
+DepthConvBlock make_block(const std::array<py::object, 12>& tensors,
+                          const std::array<float, 2>& slopes,
                           std::int64_t n_heads) {
-  constexpr const char* kOp = "exact_depth_conv_block";
-  constexpr std::size_t kTensors = 12;
-  if (tensors.size() != kTensors) throw InvalidArgument("exact_depth_conv_block: 12 tensors");
-  std::vector<std::optional<Dlpack>> in(kTensors);
-  std::array<std::span<const float>, kTensors> w;
-  for (std::size_t i = 0; i < kTensors; ++i) {
-    if (tensors[i].is_none()) continue;
-    in[i].emplace(tensors[i], kOp, "weights");
-    w[i] = in[i]->span<const float>();
+  std::array<std::optional<Dlpack>, 12> in;
+  std::array<std::span<const float>, 12> w;
+  for (std::size_t i = 0; i < w.size(); ++i) {
+    if (!tensors[i].is_none())
+      w[i] = in[i].emplace(tensors[i], kBlockOp, "weights").span<const float>();
   }
-  return DepthConvBlock({.in_channels = static_cast<std::int64_t>(w[1].size()),
-                         .out_channels = static_cast<std::int64_t>(w[5].size()),
-                         .expand = w[0],
-                         .expand_bias = w[1],
-                         .depthwise = w[2],
-                         .depthwise_bias = w[3],
-                         .project = w[4],
-                         .project_bias = w[5],
-                         .adaptor = w[6],
-                         .adaptor_bias = w[7],
-                         .gate = w[8],
-                         .gate_bias = w[9],
-                         .contract = w[10],
-                         .contract_bias = w[11],
-                         .depth_slope = slopes[0],
-                         .gate_slope = slopes[1]},
-                        n_heads);
+  const auto a = static_cast<std::int64_t>(w[1].size());
+  const auto b = static_cast<std::int64_t>(w[5].size());
+  const DepthConvBlock::Weights weights{a,
+                                        b,
+                                        w[0],
+                                        w[1],
+                                        w[2],
+                                        w[3],
+                                        w[4],
+                                        w[5],
+                                        w[6],
+                                        w[7],
+                                        w[8],
+                                        w[9],
+                                        w[10],
+                                        w[11],
+                                        slopes[0],
+                                        slopes[1]};
+  return DepthConvBlock(weights, n_heads);
 }
 
 void run_block(const DepthConvBlock& block,
                const py::object& x,
-               const std::vector<std::array<std::int64_t, 3>>& samplings,
+               const std::vector<ThreeInts>& samplings,
                const std::vector<py::object>& outs) {
-  const Dlpack x_in(x, "exact_depth_conv_block", "x");
+  const Dlpack x_in(x, kBlockOp, "x");
   const auto from = map<const float>(x_in);
   std::vector<Sampling> at;
   for (const auto& s : samplings) at.push_back({s[0], s[1], s[2]});
   std::vector<Dlpack> borrowed;
   std::vector<MapView<float>> to;
-  for (const py::object& out : outs) {
-    to.push_back(map<float>(borrowed.emplace_back(out, "exact_depth_conv_block", "out")));
-  }
-  const NoGil no_gil;
-  const Memory workspace(block.workspace_bytes(from.h, from.w));
-  block.run(from, at, to, workspace.span());
+  for (const auto& out : outs)
+    to.push_back(map<float>(borrowed.emplace_back(out, kBlockOp, "out")));
+  with_workspace(block.workspace_bytes(from.h, from.w),
+                 [&](auto workspace) { block.run(from, at, to, workspace); });
 }
 
 void place(const py::object& symbols,
            const py::object& mean,
            const py::object& index,
            const py::object& y_hat) {
-  const Dlpack symbols_in(symbols, "exact_place_symbols", "symbols");
-  const Dlpack mean_in(mean, "exact_place_symbols", "mean");
-  const Dlpack index_in(index, "exact_place_symbols", "index");
-  const Dlpack y_hat_out(y_hat, "exact_place_symbols", "y_hat");
-  exact::place_symbols(symbols_in.span<const std::int32_t>(),
-                       mean_in.span<const float>(),
-                       index_in.span<const std::int64_t>(),
-                       y_hat_out.span<float>());
+  const Dlpack s(symbols, kPlaceOp, "symbols");
+  const Dlpack m(mean, kPlaceOp, "mean");
+  const Dlpack i(index, kPlaceOp, "index");
+  const Dlpack y(y_hat, kPlaceOp, "y_hat");
+  exact::place_symbols(s.span<const std::int32_t>(),
+                       m.span<const float>(),
+                       i.span<const std::int64_t>(),
+                       y.span<float>());
+}
+
+/// Runs n steps of fused multiply-adds in registers; returns their operations.
+std::int64_t spin(std::int64_t n) {
+  const exact::Backend& use = exact::backend();
+  const volatile float kept = use.spin(n);
+  static_cast<void>(kept);
+  return n * use.spin_flops;
 }
 
 }  // namespace
@@ -171,6 +173,7 @@ void bind_exact(py::module_& m) {
       .def("run", &run_block);
   m.def("exact_depthwise", &depthwise);
   m.def("exact_place_symbols", &place);
+  m.def("exact_spin", &spin);
 }
 
 }  // namespace glc::python

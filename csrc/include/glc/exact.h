@@ -9,11 +9,11 @@
 //   thread's settings. Equal up to the payload and sign of a NaN.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 namespace glc::exact {
@@ -31,7 +31,12 @@ struct MapView {
   std::int64_t w = 0;
 
   [[nodiscard]] constexpr std::int64_t size() const { return n * c * h * w; }
-  constexpr operator MapView<const T>() const { return {data, n, c, h, w}; }
+  /// Maps of mutable data are also maps of constant data.
+  template <class U>
+    requires(!std::is_const_v<T> && std::is_same_v<U, const T>)
+  constexpr operator MapView<U>() const {
+    return {data, n, c, h, w};
+  }
 };
 
 /// Every stride-th row and column of a map, from (row, col) on: 0 <= row, col < stride.
