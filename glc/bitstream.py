@@ -60,11 +60,11 @@ class Header:
 
     width: int
     height: int
-    level: int
-    coder: int
     model_id: bytes
+    level: int = 0
+    coder: int = 0
     version: int = 1
-    profile: int = 0
+    profile: int = 1
     tile: int = 0
 
     @property

@@ -3,8 +3,8 @@
 
 import copy
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,19 @@ from torch import Tensor
 from glc.bitstream import N_PARTS, TILE_UNIT, Header, accounting, check, pack, parse
 from glc.defaults import DEFAULT_MODEL, DEFAULT_QUALITY
 from glc.entropy_path import Part, Quantizer, walk_parts
-from glc.errors import BitstreamError, InvalidArgumentError
+from glc.errors import BitstreamError, InvalidArgumentError, UnsupportedError
 from glc.image import MAX_PIXELS, Metadata, load_image
 from glc.models.glc import ARITHMETIC_PROFILE, GLC, bundled_models
 from glc.ops import gaussian_bits
 from glc.payload import PayloadTables, join_tiles
 from glc.pieces import Piece, boxes, read_pieces
-from glc.rate import LEVELS_PER_QUALITY, MAX_LEVEL, largest_within, level_of
+from glc.rate import MAX_LEVEL, largest_within, level_of
 from glc.report import Analysis, PartAnalysis, Report
 from glc.strips import Networks
 
 __all__ = ["MAX_LEVEL", "Codec", "Restored", "checked_bytes", "level_of", "load_model"]
+
+_ANY_SIZE = (1 << 64) - 1  # pixels; bounded where the picture is read
 
 Progress = Callable[[str, float], None]
 
@@ -135,19 +137,12 @@ class Codec:
             features = [self._networks.features(pixels[box]) for box in places]
             del pixels
 
+            header = Header(
+                width=width, height=height, model_id=self.fingerprint[:2], tile=tile_units
+            )
+
             def encode_level(level: int) -> bytes:
-                pieces = [self._encode_piece(each, level) for each in features]
-                header = Header(
-                    width=width,
-                    height=height,
-                    level=level,
-                    coder=0 if tile_units else pieces[0][0],
-                    model_id=self.fingerprint[:2],
-                    profile=ARITHMETIC_PROFILE,
-                    tile=tile_units,
-                )
-                payload = join_tiles(pieces) if tile_units else pieces[0][1]
-                return pack(header, payload, self.fingerprint, metadata)
+                return self._encode_level(features, replace(header, level=level), metadata)
 
             if target_bytes is None:
                 report(f"level {level}", 0.5)
@@ -282,21 +277,35 @@ class Codec:
             header=header, file_bytes=len(data), symbols=n_symbols, portable=header.portable
         )
 
-    def _encode_piece(self, features: Tensor, level: int) -> tuple[int, bytes]:
-        y = self._networks.analysis(features, level / LEVELS_PER_QUALITY)
-        z_index = self._networks.hyper_index(y)
-        quantizer = Quantizer(y, self._tables.y.rows)
-        coded = walk_parts(self._coder_networks, self._tables.bounds, z_index, quantizer)
-        return self._tables.write(level, z_index, coded.parts)
+    def _encode_level(
+        self, features: Sequence[Tensor], header: Header, metadata: Metadata | None
+    ) -> bytes:
+        pieces = []
+        for each in features:
+            y = self._networks.analysis(each, header.quality)
+            z_index = self._networks.hyper_index(y)
+            quantizer = Quantizer(y, self._tables.y.rows)
+            coded = walk_parts(self._coder_networks, self._tables.bounds, z_index, quantizer)
+            pieces.append(self._tables.write(header.level, z_index, coded.parts))
+        if header.tile:
+            return pack(header, join_tiles(pieces), self.fingerprint, metadata)
+        ((descriptor, payload),) = pieces
+        return pack(replace(header, coder=descriptor), payload, self.fingerprint, metadata)
 
     def _check(self, data: bytes, *, partial: bool = False) -> bool:
         """Whether the checksum is right; another model, or a wrong one unasked for, raises."""
+        profile = parse(data, max_pixels=_ANY_SIZE, cut=True)[0].profile
+        if profile != ARITHMETIC_PROFILE:
+            raise UnsupportedError(
+                f"decode: profile: expected {ARITHMETIC_PROFILE}, got {profile}: such a file decodes "
+                "with the arithmetic of the machine and release that wrote it"
+            )
         try:
             check(data, self.fingerprint)
         except BitstreamError:
             if not partial:
                 raise
-            header, _ = parse(data, max_pixels=1 << 64, cut=True)
+            header, _ = parse(data, max_pixels=_ANY_SIZE, cut=True)
             ours = self.fingerprint[:2].hex()
             if header.model_id.hex() != ours:
                 raise

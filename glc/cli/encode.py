@@ -49,9 +49,7 @@ def run(
     pixels, metadata = load_with_metadata(source, keep=keep_metadata)
     height, width = pixels.shape[:2]
     if target_bpp is not None:
-        if not 0.0 < target_bpp < 64.0:
-            raise InvalidArgumentError(f"encode: target_bpp: expected > 0, got {target_bpp:g}")
-        target_bytes = int(target_bpp * height * width / 8)
+        target_bytes = _bytes_of(target_bpp, height * width)
 
     with progress_bar("encode") as progress:
         progress("loading the model", 0.0)
@@ -75,3 +73,11 @@ def run(
         f"{output}: {len(data)} bytes, {8 * len(data) / (height * width):.4f} bpp, "
         f"{width}x{height}, quality {level / 21:.2f}, {seconds:.2f} s"
     )
+
+
+def _bytes_of(target_bpp: float, pixels: int) -> int:
+    from glc.errors import InvalidArgumentError
+
+    if not 0.0 < target_bpp < 64.0:
+        raise InvalidArgumentError(f"encode: target_bpp: expected > 0, got {target_bpp:g}")
+    return int(target_bpp * pixels / 8)

@@ -50,7 +50,7 @@ def test_ordinary_photo_needs_sixteen_bytes_of_header():
 
 
 def test_layout_is_the_documented_one():
-    head = b"GLC" + bytes([0x10, 200, 201, 21, 2]) + b"\x80\x06" + b"\x80\x04"
+    head = b"GLC" + bytes([0x11, 200, 201, 21, 2]) + b"\x80\x06" + b"\x80\x04"
     assert with_crc(head, PAYLOAD) == FILE
 
 
@@ -247,7 +247,8 @@ def test_header_speaks_in_the_users_terms():
     assert header.quality == 3.0
     assert header.n_lanes == 32
     assert header.has_escapes
-    assert not header.portable
+    assert header.portable
+    assert not replace(HEADER, profile=0).portable
 
 
 def test_works_without_torch():

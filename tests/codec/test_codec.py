@@ -4,6 +4,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,14 @@ def test_wrong_model_names_both(other_tiny_folder: Path, codec: Codec, data: byt
         other.decode(data)
     assert codec.fingerprint[:2].hex() in str(caught.value)
     assert other.fingerprint[:2].hex() in str(caught.value)
+
+
+def test_files_of_another_arithmetic_are_refused(codec: Codec, data: bytes) -> None:
+    header, payload = parse(data)
+    other = pack(replace(header, profile=0), payload, codec.fingerprint)
+    for partial in (False, True):
+        with pytest.raises(UnsupportedError, match="profile: expected 1, got 0"):
+            codec.restore(other, partial=partial)
 
 
 def test_too_many_pixels(codec: Codec, data: bytes, photo: np.ndarray) -> None:

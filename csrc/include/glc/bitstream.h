@@ -51,7 +51,7 @@ struct Header {
   std::uint8_t coder = 0;    ///< bits 0-2 log2 of the lanes (0 .. 5), bit 3 escapes; or bit 4 alone
   std::array<std::uint8_t, kModelIdBytes> model_id{};
   std::uint8_t version = kVersion;
-  std::uint8_t profile = 0;
+  std::uint8_t profile = kMaxProfile;
   std::uint32_t tile = 0;  ///< side of a tile in units of 64 pixels; 0: the picture is one piece
 };
 
