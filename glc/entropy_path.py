@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glc.errors import InvalidArgumentError
-from glc.models.context import PARTS, part_index
-from glc.ops import exact_place_symbols, gaussian_rows
+from glc.models.context import part_index
+from glc.ops import exact_place_symbols, four_part_pick, gaussian_rows
+from glc.ops.four_part import PARTS
 from glc.strips import EntropyNetworks
 
 __all__ = ["Part", "Quantizer", "SymbolSource", "Symbols", "walk_parts"]
@@ -69,14 +70,13 @@ class SymbolSource(Protocol):
     """Where `walk_parts` gets its symbols: the latent (encoder) or the stream (decoder)."""
 
     def symbols(
-        self, part: int, index: Tensor, rows: NDArray[np.uint8], mean: Tensor, step: Tensor
+        self, part: int, rows: NDArray[np.uint8], mean: Tensor, step: Tensor
     ) -> tuple[NDArray[np.int32], int]:
         """Give the part's symbols and its skip threshold.
 
         Args:
             part: 0..3.
-            index: [n] int64, flat positions of the part.
-            rows: [n] uint8, table rows at these positions.
+            rows: [n] uint8, table rows at the part's positions, in the order of `four_part_pick`.
             mean: [n] float32, at these positions.
             step: [1, N, h, w] float32.
 
@@ -108,7 +108,7 @@ class Quantizer:
         self._scaled: Tensor | None = None
 
     def symbols(
-        self, part: int, index: Tensor, rows: NDArray[np.uint8], mean: Tensor, step: Tensor
+        self, part: int, rows: NDArray[np.uint8], mean: Tensor, step: Tensor
     ) -> tuple[NDArray[np.int32], int]:
         """Quantise one part; see `SymbolSource`.
 
@@ -116,8 +116,8 @@ class Quantizer:
             InvalidArgumentError: a residual is not finite or absurdly large.
         """
         if self._scaled is None:
-            self._scaled = (self._y * (1.0 / step)).flatten()
-        rounded = torch.round(self._scaled[index] - mean)
+            self._scaled = self._y * (1.0 / step)
+        rounded = torch.round(four_part_pick(self._scaled, part) - mean)
         if not bool((rounded.abs() < _MAX_SYMBOL).all()):  # so written, NaN is refused too
             raise InvalidArgumentError(
                 f"encode: symbols of part {part}: expected below 2^30, got {rounded.abs().max():g}"
@@ -157,15 +157,15 @@ def walk_parts(
         y_hat = seen[:, :n]  # the first half: what is placed there, later parts see
         parts = []
         for part in range(PARTS):
-            index = torch.from_numpy(part_index(n, h, w, part).copy())
             if part == 0:
-                _, scale, mean = (values.flatten()[index] for values in params.chunk(3, dim=1))
+                scale, mean = (four_part_pick(x, 0) for x in params.chunk(3, dim=1)[1:])
             else:
                 scale, mean = networks.exact_part_params(part, seen)
             source.require_finite(f"scale of part {part}", scale)
             source.require_finite(f"mean of part {part}", mean)
             rows = gaussian_rows.plain(scale, bounds).numpy()
-            symbols, threshold = source.symbols(part, index, rows, mean, step)
+            symbols, threshold = source.symbols(part, rows, mean, step)
+            index = torch.from_numpy(part_index(n, h, w, part).copy())
             exact_place_symbols(torch.from_numpy(symbols), mean, index, y_hat)
             parts.append(Part(symbols, rows, scale, threshold))
     return Symbols(z_index, tuple(parts), y_hat.clone(), step)

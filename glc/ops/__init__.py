@@ -10,18 +10,23 @@ from glc.ops.exact import (
     exact_depth_conv_heads,
     exact_place_symbols,
 )
-from glc.ops.gaussian import (
-    gaussian_bits,
-    gaussian_rows,
-    gaussian_symbols,
-    lower_bound,
-    round_ste,
+from glc.ops.four_part import (
+    four_part_merge,
+    four_part_pick,
+    four_part_put,
+    four_part_step,
+    four_part_step_,
 )
-from glc.ops.vq import Quantized, VectorQuantizer, vq_nearest
+from glc.ops.gaussian import gaussian_bits, lower_bound, round_ste
+from glc.ops.gaussian_symbols import gaussian_rows, gaussian_symbols
+from glc.ops.vector_quantizer import Quantized, VectorQuantizer
+from glc.ops.vq import vq_nearest
+from glc.ops.vq_quantize import QuantizedRows, vq_quantize
 
 __all__ = [
     "DepthConvWeights",
     "Quantized",
+    "QuantizedRows",
     "VectorQuantizer",
     "categorical_bits",
     "categorical_cdf",
@@ -30,10 +35,16 @@ __all__ = [
     "exact_depth_conv_block",
     "exact_depth_conv_heads",
     "exact_place_symbols",
+    "four_part_merge",
+    "four_part_pick",
+    "four_part_put",
+    "four_part_step",
+    "four_part_step_",
     "gaussian_bits",
     "gaussian_rows",
     "gaussian_symbols",
     "lower_bound",
     "round_ste",
     "vq_nearest",
+    "vq_quantize",
 ]

@@ -83,7 +83,7 @@ def read_natively(case: dict[str, Any], data: bytes) -> list[tuple[list[int], li
         parts = []
         for part in range(4):
             part_rows = np.array(piece["rows"][part], np.uint8)
-            symbols, _ = reader.symbols(part, empty, part_rows, empty, empty)
+            symbols, _ = reader.symbols(part, part_rows, empty, empty)
             parts.append(symbols.tolist())
         reader.finish()
         found.append((z_index, parts))
