@@ -8,6 +8,7 @@ a loop over registers, with one thread, just before the race.
 import time
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -15,7 +16,11 @@ from torch.nn import functional as F
 import glc
 from benchmarks.harness import FAST, Race
 from glc import _core
+from glc.cdf import canonical
+from glc.entropy_path import walk_parts
 from glc.models.blocks import DepthConvBlock
+from glc.models.config import preset
+from glc.models.glc import GLC
 from glc.ops import exact_conv2d, exact_depth_conv_block
 
 RTOL = 1e-4  # float32 sums of up to 2304 terms near 1 against float64
@@ -140,3 +145,43 @@ def bench_depthwise(race: Race, n_threads: int, channels: int) -> None:
         exact_conv2d.reference(x, weight, bias, groups=channels),
         2 * 9 * channels * KODAK[0] * KODAK[1],
     )
+
+
+class NoSymbols:
+    """A stream in which every symbol is zero; what decoding costs does not depend on them."""
+
+    def symbols(self, part, index, rows, mean, step):
+        return np.zeros(rows.size, np.int32), 0
+
+    def require_finite(self, name, value):
+        assert bool(torch.isfinite(value).all())
+
+
+@pytest.mark.parametrize(("preset_name", "side"), [("glc-image", 256), ("glc-image-small", 512)])
+def bench_share_of_decoding(race: Race, n_threads: int, preset_name: str, side: int) -> None:
+    """The whole entropy path against what else decodes a picture: the ratio is rest / path."""
+    torch.manual_seed(0)
+    model = GLC(preset(preset_name)).eval()
+    h = side // model.pad_multiple
+    z_index = torch.randint(model.config.hyper_codebook_size, (1, h, h))
+    bounds = torch.from_numpy(np.array(canonical()[1]))
+
+    def path() -> torch.Tensor:
+        coded = walk_parts(model, bounds, z_index, NoSymbols())
+        return coded.y_hat * coded.step
+
+    def check(y_hat: torch.Tensor, peers: dict[str, torch.Tensor]) -> None:
+        assert tuple(peers["g_s and D"].shape) == (1, 3, side, side)
+        assert bool(torch.isfinite(y_hat).all())
+
+    with torch.inference_mode():
+        y_hat = path()
+        result = race(
+            path,
+            {"g_s and D": lambda: model.reconstruct(model.synthesis(y_hat, 2.0))},
+            check=check,
+            work=side**2,
+            unit="px",
+            threads=n_threads > 1,
+        )
+    print(f"{result.name}: {100 / (1 + result.ratios['g_s and D']):.1f} % of decoding")

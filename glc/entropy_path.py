@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glc.errors import InvalidArgumentError
-from glc.models.context import part_index
-from glc.ops import exact_place_symbols, four_part_pick, gaussian_rows
-from glc.ops.four_part import PARTS
+from glc.ops import gaussian_rows
+from glc.ops.four_part import PARTS, four_part_pick, four_part_put
 from glc.strips import EntropyNetworks
 
 __all__ = ["Part", "Quantizer", "SymbolSource", "Symbols", "walk_parts"]
@@ -152,20 +151,18 @@ def walk_parts(
     with torch.no_grad():
         params, step, context = networks.exact_params(z_index)
         source.require_finite("step", step)
-        n, h, w = step.shape[1:]
         seen = torch.cat((torch.zeros_like(context), context), dim=1)
-        y_hat = seen[:, :n]  # the first half: what is placed there, later parts see
+        y_hat = seen[:, : step.shape[1]]  # the first half: what is placed there, later parts see
         parts = []
         for part in range(PARTS):
             if part == 0:
-                scale, mean = (four_part_pick(x, 0) for x in params.chunk(3, dim=1)[1:])
+                scale, mean = (four_part_pick(m, part) for m in params.chunk(3, dim=1)[1:])
             else:
                 scale, mean = networks.exact_part_params(part, seen)
             source.require_finite(f"scale of part {part}", scale)
             source.require_finite(f"mean of part {part}", mean)
             rows = gaussian_rows.plain(scale, bounds).numpy()
             symbols, threshold = source.symbols(part, rows, mean, step)
-            index = torch.from_numpy(part_index(n, h, w, part).copy())
-            exact_place_symbols(torch.from_numpy(symbols), mean, index, y_hat)
+            four_part_put(torch.from_numpy(symbols), mean, y_hat, part)
             parts.append(Part(symbols, rows, scale, threshold))
     return Symbols(z_index, tuple(parts), y_hat.clone(), step)

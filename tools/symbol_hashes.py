@@ -36,10 +36,12 @@ DIGITS = 12
 
 
 def digest(data: bytes) -> str:
+    """The first digits of a SHA-256."""
     return hashlib.sha256(data).hexdigest()[:DIGITS]
 
 
 def hashes(coded: Symbols) -> list[str]:
+    """Digests of z_index, y_q and y_hat."""
     y_q = np.concatenate([part.symbols for part in coded.parts])
     arrays = (coded.z_index.numpy(), y_q, coded.y_hat.numpy())
     return [digest(np.ascontiguousarray(array).tobytes()) for array in arrays]
@@ -69,6 +71,7 @@ def work(options: argparse.Namespace) -> None:
 
 
 def start(options: argparse.Namespace, simd: str) -> "subprocess.Popen[str]":
+    """Run this script's worker under one instruction set."""
     command = [sys.executable, __file__, "--worker", "--model", str(options.model)]
     command += ["--crop", str(options.crop)]
     command += ["--qualities", *map(str, options.qualities)]
@@ -79,6 +82,7 @@ def start(options: argparse.Namespace, simd: str) -> "subprocess.Popen[str]":
 
 
 def main() -> int:
+    """Collect the rows of every worker, print the table, and say whether all agree."""
     parser = argparse.ArgumentParser(description="Hash the symbols of pictures, every way to run.")
     parser.add_argument("pictures", nargs="+", type=Path)
     parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled model or folder")

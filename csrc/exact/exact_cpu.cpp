@@ -183,20 +183,4 @@ void depthwise3x3(MapView<const float> x,
   });
 }
 
-void place_symbols(std::span<const std::int32_t> symbols,
-                   std::span<const float> mean,
-                   std::span<const std::int64_t> index,
-                   std::span<float> y_hat) {
-  constexpr const char* kOp = "exact_place_symbols";
-  check_size(kOp, "mean", std::ssize(mean), std::ssize(symbols));
-  check_size(kOp, "index", std::ssize(index), std::ssize(symbols));
-  const IeeeFloats mode;
-  for (std::size_t i = 0; i < symbols.size(); ++i) {
-    if (index[i] < 0 || index[i] >= std::ssize(y_hat)) {
-      fail_argument(kOp, "index", "0 to " + std::to_string(y_hat.size() - 1), index[i]);
-    }
-    y_hat[static_cast<std::size_t>(index[i])] = static_cast<float>(symbols[i]) + mean[i];
-  }
-}
-
 }  // namespace glc::exact

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <array>
-#include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include <pybind11/pybind11.h>
@@ -15,6 +12,7 @@
 #include "glc/exact.h"
 #include "python/bindings.h"
 #include "python/dlpack.h"
+#include "python/feature_maps.h"
 
 namespace py = pybind11;
 
@@ -24,31 +22,10 @@ namespace {
 using exact::Conv;
 using exact::DepthConvBlock;
 using exact::MapView;
-using exact::Sampling;
-using NoGil = py::gil_scoped_release;
 using ThreeInts = std::array<std::int64_t, 3>;  // stride, row, col
 
 constexpr const char* kConvOp = "exact_conv2d";
 constexpr const char* kBlockOp = "exact_depth_conv_block";
-constexpr const char* kPlaceOp = "exact_place_symbols";
-
-template <class T>
-MapView<T> map(const Dlpack& tensor) {
-  if (tensor.ndim() != 4) {
-    throw InvalidArgument(tensor.where() + ": expected 4 dimensions, got " +
-                          std::to_string(tensor.ndim()));
-  }
-  const auto values = tensor.span<T>();
-  return {values.data(), tensor.shape(0), tensor.shape(1), tensor.shape(2), tensor.shape(3)};
-}
-
-/// run(workspace) with memory for one call, not cleared, and without the GIL.
-template <class Run>
-void with_workspace(std::size_t n, Run run) {
-  const NoGil no_gil;
-  const auto bytes = std::make_unique_for_overwrite<std::byte[]>(n);
-  run(std::span(bytes.get(), n));
-}
 
 Conv make_conv(const py::object& weight, const py::object& bias) {
   const Dlpack w(weight, kConvOp, "weight");
@@ -132,7 +109,7 @@ void run_block(const DepthConvBlock& block,
                const std::vector<py::object>& outs) {
   const Dlpack x_in(x, kBlockOp, "x");
   const auto from = map<const float>(x_in);
-  std::vector<Sampling> at;
+  std::vector<exact::Sampling> at;
   for (const auto& s : samplings) at.push_back({s[0], s[1], s[2]});
   std::vector<Dlpack> borrowed;
   std::vector<MapView<float>> to;
@@ -142,26 +119,10 @@ void run_block(const DepthConvBlock& block,
                  [&](auto workspace) { block.run(from, at, to, workspace); });
 }
 
-void place(const py::object& symbols,
-           const py::object& mean,
-           const py::object& index,
-           const py::object& y_hat) {
-  const Dlpack s(symbols, kPlaceOp, "symbols");
-  const Dlpack m(mean, kPlaceOp, "mean");
-  const Dlpack i(index, kPlaceOp, "index");
-  const Dlpack y(y_hat, kPlaceOp, "y_hat");
-  exact::place_symbols(s.span<const std::int32_t>(),
-                       m.span<const float>(),
-                       i.span<const std::int64_t>(),
-                       y.span<float>());
-}
-
 /// Runs n steps of fused multiply-adds in registers; returns their operations.
 std::int64_t spin(std::int64_t n) {
-  const exact::Backend& use = exact::backend();
-  const volatile float kept = use.spin(n);
-  static_cast<void>(kept);
-  return n * use.spin_flops;
+  static_cast<void>(exact::backend().spin(n));
+  return n * exact::backend().spin_flops;
 }
 
 }  // namespace
@@ -172,7 +133,6 @@ void bind_exact(py::module_& m) {
       .def(py::init(&make_block))
       .def("run", &run_block);
   m.def("exact_depthwise", &depthwise);
-  m.def("exact_place_symbols", &place);
   m.def("exact_spin", &spin);
 }
 

@@ -132,7 +132,7 @@ class ContextModel(nn.Module):
             seen: [1, 2N, h, w] float32: y_hat of the earlier parts, then the context.
 
         Returns:
-            (scale, mean), each [n] float32 in the order of `part_index`.
+            (scale, mean), each [n] float32 in the order of `four_part_pick`.
         """
         adaptor = self.adaptors[part - 1]
         x = (

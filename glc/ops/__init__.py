@@ -8,7 +8,6 @@ from glc.ops.exact import (
     exact_conv_heads,
     exact_depth_conv_block,
     exact_depth_conv_heads,
-    exact_place_symbols,
 )
 from glc.ops.four_part import (
     four_part_merge,
@@ -34,7 +33,6 @@ __all__ = [
     "exact_conv_heads",
     "exact_depth_conv_block",
     "exact_depth_conv_heads",
-    "exact_place_symbols",
     "four_part_merge",
     "four_part_pick",
     "four_part_put",

@@ -305,23 +305,6 @@ def exact_conv_heads(
     return outs
 
 
-def exact_place_symbols(symbols: Tensor, mean: Tensor, index: Tensor, y_hat: Tensor) -> None:
-    """Dequantise symbols into their places: y_hat[index] = symbol + mean.
-
-    Args:
-        symbols: [n] int32.
-        mean: [n] float32.
-        index: [n] int64, flat places in `y_hat`.
-        y_hat: any shape, contiguous float32; written.
-
-    Raises:
-        InvalidArgumentError: sizes or dtypes do not fit, or a place lies outside `y_hat`.
-    """
-    if not y_hat.is_contiguous():
-        raise InvalidArgumentError("exact_place_symbols: y_hat: expected a contiguous tensor")
-    _core.exact_place_symbols(borrow(symbols), borrow(mean), borrow(index), borrow(y_hat))
-
-
 # ---------------------------------------------------------------- shared
 
 

@@ -214,22 +214,6 @@ void check_kinds(std::int64_t n_wanted, std::int64_t side, bool literal, std::mt
   }
 }
 
-void place_adds_and_checks_places() {
-  const std::vector<std::int32_t> symbols = {1, -2, 0};
-  const Floats mean = {0.25F, 0.5F, 0x1p-149F};
-  const std::vector<std::int64_t> index = {3, 0, 1};
-  Floats y_hat(4, 7.0F);
-  {
-    const Flushing mode;
-    glc::exact::place_symbols(symbols, mean, index, y_hat);
-  }
-  check_same(y_hat, {-1.5F, 0x1p-149F, 7.0F, 1.25F}, "places");
-  const std::vector<std::int64_t> outside = {3, 0, 4};
-  check_throws<InvalidArgument>([&] { glc::exact::place_symbols(symbols, mean, outside, y_hat); });
-  check_throws<InvalidArgument>(
-      [&] { glc::exact::place_symbols(symbols, mean, {index.data(), 2}, y_hat); });
-}
-
 void arguments_are_checked() {
   const Floats ones(64, 1.0F);
   const std::span<const float> all(ones);
@@ -260,7 +244,6 @@ int main(int n_arguments, char** arguments) {
   const std::int64_t n_wanted = long_run ? std::atoll(arguments[1]) : 400'000;
   check_kinds(100'000, 12, true, random);
   check_kinds(n_wanted, long_run ? 200 : 30, false, random);
-  place_adds_and_checks_places();
   arguments_are_checked();
   return 0;
 }

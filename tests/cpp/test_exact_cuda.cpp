@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The CUDA kernels against the CPU's, bit for bit, on values of every kind.
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "check.h"
+#include "device_floats.h"
 #include "exact_values.h"
 #include "glc/cuda/exact.h"
 #include "glc/error.h"
@@ -28,37 +28,11 @@ using glc::exact::MapView;
 using glc::exact::Sampling;
 using glc::test::between;
 using glc::test::check_same;
+using glc::test::Device;
 using glc::test::draw;
 using glc::test::Floats;
 using glc::test::Values;
 namespace cuda = glc::cuda;
-
-/// Floats on the device.
-class Device {
- public:
-  explicit Device(const Floats& values) : n_(values.size()) {
-    glc::test::check(cudaMalloc(&data_, std::max<std::size_t>(bytes(), 1)) == cudaSuccess);
-    glc::test::check(cudaMemcpy(data_, values.data(), bytes(), cudaMemcpyHostToDevice) ==
-                     cudaSuccess);
-  }
-  ~Device() { cudaFree(data_); }
-  Device(const Device&) = delete;
-  Device& operator=(const Device&) = delete;
-
-  [[nodiscard]] float* data() const { return static_cast<float*>(data_); }
-  [[nodiscard]] Floats values() const {
-    Floats out(n_);
-    glc::test::check(cudaDeviceSynchronize() == cudaSuccess);
-    glc::test::check(cudaMemcpy(out.data(), data_, bytes(), cudaMemcpyDeviceToHost) == cudaSuccess);
-    return out;
-  }
-
- private:
-  [[nodiscard]] std::size_t bytes() const { return n_ * sizeof(float); }
-
-  void* data_ = nullptr;
-  std::size_t n_;
-};
 
 std::int64_t check_conv(Values kind, std::mt19937& random) {
   const std::int64_t n = between(1, 2, random);

@@ -20,7 +20,6 @@ from glc.ops import (
     exact_conv_heads,
     exact_depth_conv_block,
     exact_depth_conv_heads,
-    exact_place_symbols,
 )
 
 RTOL = 1e-5  # float32 chains of up to 600 terms against float64
@@ -276,19 +275,6 @@ def test_packed_weights_go_with_their_tensors():
     del weight
     gc.collect()
     assert len(exact._packed) == n - 1
-
-
-def test_placed_symbols():
-    y_hat = torch.zeros(2, 3)
-    index = torch.tensor([4, 0])
-    exact_place_symbols(
-        torch.tensor([3, -1], dtype=torch.int32), torch.tensor([0.5, 0.25]), index, y_hat
-    )
-    assert y_hat.tolist() == [[-0.75, 0, 0], [0, 3.5, 0]]
-    with pytest.raises(InvalidArgumentError, match="index: expected 0 to 5, got 6"):
-        exact_place_symbols(
-            torch.zeros(1, dtype=torch.int32), torch.zeros(1), torch.tensor([6]), y_hat
-        )
 
 
 @pytest.mark.parametrize(

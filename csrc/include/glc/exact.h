@@ -188,12 +188,4 @@ class DepthConvBlock {
   std::vector<Head> heads_;
 };
 
-/// Puts one part of a four-part latent in its places: y_hat = symbol + mean.
-///   symbols [n] i32 · mean [n] f32 · index [n] i64, where in y_hat · y_hat, written there
-/// Throws InvalidArgument when sizes disagree or an index lies outside y_hat.
-void place_symbols(std::span<const std::int32_t> symbols,
-                   std::span<const float> mean,
-                   std::span<const std::int64_t> index,
-                   std::span<float> y_hat);
-
 }  // namespace glc::exact
