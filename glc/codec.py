@@ -297,8 +297,8 @@ class Codec:
         profile = parse(data, max_pixels=_ANY_SIZE, cut=True)[0].profile
         if profile != ARITHMETIC_PROFILE:
             raise UnsupportedError(
-                f"decode: profile: expected {ARITHMETIC_PROFILE}, got {profile}: such a file decodes "
-                "with the arithmetic of the machine and release that wrote it"
+                f"decode: profile: expected {ARITHMETIC_PROFILE}, got {profile}: such a file needs "
+                "the arithmetic of the machine and release that wrote it"
             )
         try:
             check(data, self.fingerprint)

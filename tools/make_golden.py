@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write the golden data of the current format version: tests/golden/{rans,files}/v<N>.json.
+"""Write the golden data of the current format version: tests/golden/{rans,files,codec}/v<N>.json.
 
     make golden
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,11 @@ import numpy as np
 import torch
 
 from glc import _core, bitstream, cdf, rans
-from glc.entropy_path import Part
+from glc.codec import Codec
+from glc.entropy_path import Part, Symbols
+from glc.image import load_image
+from glc.models.config import preset
+from glc.models.glc import GLC
 from glc.payload import PayloadTables, join_tiles
 from glc.pieces import boxes
 
@@ -232,9 +237,58 @@ def build_files() -> dict[str, Any]:
     return {"format_version": FORMAT_VERSION, "canonical": canonical, "files": list(files())}
 
 
+def rule_made_model() -> GLC:
+    """The smallest preset with weights that no library version can change.
+
+    Value n of a tensor is (u / 2^24 - 1/2) * 2^e, u the upper 24 bits of number n of a generator
+    seeded by the tensor's place in the sorted state dict, 2^e the largest power of two that is at
+    most 2 / sqrt(fan in) of a convolution; 1/2 for all else, 8 times that for the prior.
+    """
+    model = GLC(preset("glc-tiny"))
+    with torch.no_grad():
+        for seed, (name, tensor) in enumerate(sorted(model.state_dict().items())):
+            is_conv = tensor.dim() == 4 and not name.endswith(".q")
+            scale = 2.0 ** (1 - math.ceil(math.log2(tensor[0].numel()) / 2)) if is_conv else 0.5
+            random = numbers(seed)
+            values = [((next(random) >> 8) / 2**24 - 0.5) * scale for _ in range(tensor.numel())]
+            tensor.copy_(torch.tensor(values, dtype=torch.float64).reshape(tensor.shape))
+        model.z_prior.logits.mul_(8)
+        for part in (model.g_a, model.g_s):
+            part.q.copy_(torch.tensor([0.5, 1.0, 2.0, 4.0]).reshape(4, 1, 1, 1).expand_as(part.q))
+    return model.eval()
+
+
+def hashes(symbols: Symbols) -> dict[str, str]:
+    """SHA-256 of everything that a decoder must recover bit for bit."""
+    y_q = np.concatenate([part.symbols for part in symbols.parts]).astype("<i4")
+    arrays = {
+        "z_index": symbols.z_index.numpy().astype("<i8"),
+        "y_q": y_q,
+        "y_hat": symbols.y_hat.numpy().astype("<f4"),
+    }
+    return {
+        name: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+        for name, array in arrays.items()
+    }
+
+
+def build_codec() -> dict[str, Any]:
+    """Files of a whole model, its networks included, and the hashes of their symbols."""
+    codec = Codec(rule_made_model())
+    pixels = load_image(FOLDER.parents[1] / "examples" / "images" / "kodim23.png")[150:350, 300:430]
+    cases = []
+    for quality, tile in ((0.0, None), (1.5, None), (3.0, None), (2.0, 64)):
+        data = codec.encode(np.ascontiguousarray(pixels), quality=quality, tile=tile)
+        _, pieces = codec._read(data, pixels.size)
+        found = [hashes(piece.symbols) for piece in pieces]
+        cases.append({"quality": quality, "file": data.hex(), "pieces": found})
+    fingerprint = codec.fingerprint.hex()
+    return {"format_version": FORMAT_VERSION, "fingerprint": fingerprint, "files": cases}
+
+
 def main() -> int:
     """Write the data, unless it is there."""
-    for name, make in (("rans", build), ("files", build_files)):
+    for name, make in (("rans", build), ("files", build_files), ("codec", build_codec)):
         path = FOLDER / name / f"v{FORMAT_VERSION}.json"
         if path.exists():
             sys.stderr.write(
