@@ -89,7 +89,9 @@ def main() -> int:
     parser.add_argument("--qualities", nargs="+", type=float, default=[0.0, 1.0, 2.0, 3.0])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--crop", type=int, default=0, help="top left corner only, of this size")
-    parser.add_argument("--simd", nargs="+", default=["scalar", *glc.build_info()["cpu_features"]])
+    features = set(glc.build_info()["cpu_features"])
+    found = [simd for simd in ("neon", "avx2", "avx512") if simd in features]
+    parser.add_argument("--simd", nargs="+", default=["scalar", *found])
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:

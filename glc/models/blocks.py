@@ -101,14 +101,21 @@ class DepthConvBlock(nn.Module):
         spatial, ffn = self.block
         if not isinstance(spatial, DepthConv):
             raise InvalidArgumentError("DepthConvBlock: exact: expected no product block")
+        expand, gate = cast(nn.Conv2d, spatial.conv1[0]), cast(GatedFFN, ffn)
         adaptor = spatial.adaptor
         return DepthConvWeights(
-            *_weight_and_bias(cast(nn.Conv2d, spatial.conv1[0])),
-            *_weight_and_bias(spatial.depth_conv),
-            *_weight_and_bias(spatial.conv2),
-            *((None, None) if adaptor is None else _weight_and_bias(adaptor)),
-            *_weight_and_bias(cast(GatedFFN, ffn).conv),
-            *_weight_and_bias(cast(GatedFFN, ffn).conv_out),
+            expand=expand.weight,
+            expand_bias=_bias(expand),
+            depthwise=spatial.depth_conv.weight,
+            depthwise_bias=_bias(spatial.depth_conv),
+            project=spatial.conv2.weight,
+            project_bias=_bias(spatial.conv2),
+            adaptor=None if adaptor is None else adaptor.weight,
+            adaptor_bias=None if adaptor is None else _bias(adaptor),
+            gate=gate.conv.weight,
+            gate_bias=_bias(gate.conv),
+            contract=gate.conv_out.weight,
+            contract_bias=_bias(gate.conv_out),
             depth_slope=DEPTH_SLOPE,
             gate_slope=FFN_SLOPE,
         )
@@ -152,8 +159,10 @@ def exact_conv(
     residual: Tensor | None = None,
 ) -> Tensor:
     """A convolution of the entropy path on exact layers; see `glc.ops.exact_conv2d`."""
-    weight, bias = _weight_and_bias(cast(nn.Conv2d, conv))
-    return exact_conv2d.plain(x, weight, bias, slope=slope, shuffle=shuffle, residual=residual)
+    dense = cast(nn.Conv2d, conv)
+    return exact_conv2d.plain(
+        x, dense.weight, _bias(dense), slope=slope, shuffle=shuffle, residual=residual
+    )
 
 
 def scale_init(conv: nn.Conv2d, gain: float) -> None:
@@ -166,8 +175,8 @@ def scale_init(conv: nn.Conv2d, gain: float) -> None:
             conv.bias.zero_()
 
 
-def _weight_and_bias(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    return conv.weight, cast(Tensor, conv.bias)
+def _bias(conv: nn.Conv2d) -> Tensor:
+    return cast(Tensor, conv.bias)
 
 
 def _adaptor(channels: int, out_channels: int) -> nn.Conv2d | None:

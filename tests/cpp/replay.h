@@ -137,8 +137,9 @@ class SymbolDecoder {
       };
       const Floats scale = pick(scales);
       const Floats mean = pick(scales + n_y);
+      const auto n = std::ssize(scale);
       std::vector<std::uint8_t> rows(scale.size());
-      entropy::gaussian_rows(scale, dump_.floats("bounds"), rows);
+      entropy::gaussian_rows({scale.data(), 1, n}, dump_.floats("bounds"), {rows.data(), 1, n});
       Ints symbols(scale.size());
       decoder.pull(std::span<const std::uint8_t>(rows), tables, symbols);
       entropy::four_part_put(

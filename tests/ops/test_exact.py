@@ -236,7 +236,8 @@ def test_every_instruction_set_of_this_cpu_gives_the_same_bits():
     )
     root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     outputs = {}
-    for simd in ("scalar", *glc.build_info()["cpu_features"]):
+    features = set(glc.build_info()["cpu_features"])
+    for simd in ("scalar", *sorted(features & {"neon", "avx2", "avx512"})):
         environment = os.environ | {"GLC_SIMD": simd, "PYTHONPATH": root}
         run = subprocess.run(
             [sys.executable, "-c", script],
