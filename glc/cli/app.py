@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from glc.cli import bench, decode, demo, doctor, encode, eval_, info, train, verify
+from glc.cli import bench, decode, demo, doctor, encode, eval_, fit_prior, info, train, verify
 from glc.errors import GlcError
 
 __all__ = ["EXIT_BAD_INPUT", "app", "main"]
@@ -124,6 +124,7 @@ app.command("decode")(decode.run)
 app.command("info")(info.run)
 app.command("verify")(verify.run)
 app.command("eval")(eval_.run)
+app.command("fit-prior")(fit_prior.run)
 app.command("train")(train.run)
 app.command("bench")(bench.run)
 app.command("doctor")(doctor.run)

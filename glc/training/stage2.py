@@ -43,7 +43,10 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     rate = config.rate
     controller = LambdaController(rate.lambdas, rate.targets, rate.gain)
     extras: dict[str, Stateful] = {"keeper": keeper, "controller": controller}
-    trained = [model.g_a, model.h_a, model.hyper_vq, model.h_s, model.context, model.g_s, predictor]
+    trained = [
+        *(model.g_a, model.h_a, model.hyper_vq, model.z_prior, model.h_s),
+        *(model.context, model.g_s, predictor),
+    ]
     run = Run("stage2", config, model, trained, {"code_predictor": predictor}, extras)
     model.image_vq.eval()  # the teacher's codebook follows nothing any more
     with torch.no_grad():

@@ -45,7 +45,7 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     teacher = copy.deepcopy(model.latent_encoder).requires_grad_(False)
     helpers: dict[str, nn.Module] = {"teacher": teacher}
     trained: list[nn.Module] = [
-        *(model.latent_encoder, model.g_a, model.h_a, model.hyper_vq, model.h_s),
+        *(model.latent_encoder, model.g_a, model.h_a, model.hyper_vq, model.z_prior, model.h_s),
         *(model.context, model.g_s, model.latent_decoder),
     ]
     predictor: CodePredictor | None = None

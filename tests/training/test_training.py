@@ -106,7 +106,7 @@ def test_stages_train_what_they_should(trained):
 
     for part in ("latent_encoder.", "latent_decoder.", "image_vq."):
         assert not moved(first, second, part), part
-    for part in ("g_a.", "h_a.", "h_s.", "hyper_vq.", "context.", "g_s."):
+    for part in ("g_a.", "h_a.", "h_s.", "hyper_vq.", "z_prior.", "context.", "g_s."):
         assert moved(first, second, part), part
         assert moved(second, third, part), part
     assert moved(second, third, "latent_encoder.")
