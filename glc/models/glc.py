@@ -9,7 +9,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
@@ -26,6 +26,7 @@ from glc.models.hyper import HyperAnalysis, HyperSynthesis
 from glc.models.transforms import RateTransform
 from glc.models.vqvae import build_autoencoder
 from glc.ops.gaussian import Rounding, gaussian_bits, lower_bound, round_ste
+from glc.ops.residual import residual_bits
 from glc.ops.vq import Quantized, VectorQuantizer
 
 TRAINING_SCALE_MIN = 0.03  # the smallest scale the coding tables tell from zero
@@ -227,7 +228,7 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         l: Tensor,
         quality: float | Tensor,
         *,
-        rounding: Rounding = "ste",
+        rounding: Rounding | Literal["residual"] = "residual",
         quantize_z: bool = True,
     ) -> LatentOutput:
         """Transform-code l with gradients (Stage II's forward pass).
@@ -235,7 +236,8 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         Args:
             l: [b, l_channels, h, w] float32, h and w multiples of 4.
             quality: rate level, one number or [b].
-            rounding: how the symbols of the rate term are made; see `gaussian_bits`.
+            rounding: how the symbols of the rate term are made: as `residual_bits` does, or one
+                of the ways of `gaussian_bits`.
             quantize_z: False lets z pass unquantised, while its encoder is still finding
                 a scale.
 
@@ -248,12 +250,22 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         params = self.context.params(self.h_s(hyper.z_hat if quantize_z else z))
         four = self.four_part(y, params)
         scale = lower_bound(four.scale, TRAINING_SCALE_MIN)
-        bits_y = gaussian_bits(four.y_scaled, four.mean, scale, rounding=rounding).sum((1, 2, 3))
+        if rounding == "residual":
+            bits = residual_bits(four.y_scaled, four.mean, scale)
+        else:
+            bits = gaussian_bits(four.y_scaled, four.mean, scale, rounding=rounding)
+        bits_y = bits.sum((1, 2, 3))
         bits_z = math.log2(self.config.hyper_codebook_size) * hyper.index[0].numel()
         l_hat = self.synthesis(four.y_hat, quality)
         return LatentOutput(l_hat, y, z, hyper, four, bits_y, bits_z)
 
-    def forward(self, x: Tensor, quality: float | Tensor, *, rounding: Rounding = "ste") -> Output:
+    def forward(
+        self,
+        x: Tensor,
+        quality: float | Tensor,
+        *,
+        rounding: Rounding | Literal["residual"] = "residual",
+    ) -> Output:
         """Code an image and reconstruct it, differentiably.
 
         Args:

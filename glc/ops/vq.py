@@ -227,12 +227,16 @@ class VectorQuantizer(nn.Module):
     @torch.no_grad()
     def _observe(self, z: Tensor, index: Tensor, usage: Tensor) -> None:
         counts = usage.to(self.row_usage.dtype)
-        self.row_usage += counts
-        if self.ema_decay is None:
-            return
         d = z.shape[1]
         sums = torch.zeros_like(self.codebook)
         sums.index_add_(0, index.flatten(), z.detach().permute(0, 2, 3, 1).reshape(-1, d))
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # one codebook follows the vectors of all processes
+            torch.distributed.all_reduce(counts)
+            torch.distributed.all_reduce(sums)
+        self.row_usage += counts
+        if self.ema_decay is None:
+            return
         self.row_weight.mul_(self.ema_decay).add_(counts, alpha=1.0 - self.ema_decay)
         # Same as keeping decayed sums and dividing, but a codebook assigned or loaded from
         # outside needs no second tensor brought into step with it.
