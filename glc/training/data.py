@@ -134,7 +134,7 @@ class Photos(Dataset[Sample]):
         side = self.config.validation_crop
         crops = []
         for number in self.validation:
-            photo = self._photo(number, 1, self.rejected)
+            photo = self.photo(number)
             if photo is not None:
                 photo = _at_least(photo, side)
                 top, left = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
@@ -145,6 +145,10 @@ class Photos(Dataset[Sample]):
                 f"the {len(self.validation)} held out"
             )
         return torch.stack(crops) if crops else torch.empty(0, 3, side, side)
+
+    def photo(self, number: int) -> np.ndarray | None:
+        """A whole photo by its place in the sorted list, [h, w, 3] uint8; None if unreadable."""
+        return self._photo(number, 1, self.rejected)
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if self._order[0] != epoch:

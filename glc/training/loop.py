@@ -277,7 +277,7 @@ class Run:
                 self.step += 1
                 last = self.step == config.steps
                 monitor.advance(self.step)
-                if self.step % LOG_EVERY == 0 or last or "nonfinite" in metrics:
+                if self.step % LOG_EVERY == 0 or self.step == 1 or last or "nonfinite" in metrics:
                     rejected = photos.rejected
                     counts = {
                         "skipped": self.skipped,
