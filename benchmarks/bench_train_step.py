@@ -60,7 +60,7 @@ def one_hot_forward(self: VectorQuantizer, z: Tensor) -> Quantized:
     one_hot = torch.zeros(len(flat), len(self.codebook), device=z.device).scatter_(1, index, 1)
     rows = (one_hot @ self.codebook).view(b, h, w, d).permute(0, 3, 1, 2)
     commitment = (rows.detach() - z).square().mean()
-    codebook = (rows - z.detach()).square().mean()
+    codebook = (rows - z.detach()).square().mean() * (self.ema_decay is None)
     loss = commitment + self.beta * codebook
     straight = z + (rows - z).detach()
     usage = one_hot.sum(0).long()

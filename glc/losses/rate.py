@@ -38,9 +38,9 @@ class LambdaController:
         return self.log_lambda.exp().to(level.device)[level]
 
     def balance(self, level: Tensor, power: float) -> Tensor:
-        """(largest lambda / lambda) ** power of every sample: level [b] int64 -> [b] float32."""
-        factor = ((self.log_lambda.max() - self.log_lambda) * power).exp()
-        return factor.to(level.device)[level]
+        """Factor lambda ** -power of every sample, 1 on average: level [b] int64 -> [b] float32."""
+        factor = (-power * self.log_lambda).exp()
+        return (factor / factor.mean()).to(level.device)[level]
 
     @torch.no_grad()
     def observe(self, level: Tensor, bpp: Tensor, *, steer: bool) -> None:

@@ -110,9 +110,9 @@ class RateConfig:
         lambdas: initial weight per level, low rate first.
         targets: bits per pixel asked for per level; empty leaves the lambdas alone.
         gain: log-lambda change per step per unit of log rate error.
-        balance: every sample's loss is multiplied by (largest lambda / its lambda) to this
-            power. At 0, the paper's weighting, the highest level drowns the others' gradients
-            when the lambdas span a factor of 30; at 1, distortions weigh alike.
+        balance: every sample's loss is multiplied by its lambda to minus this power, the factors
+            being 1 on average. At 0, the paper's weighting, the highest level drowns the others'
+            gradients when the lambdas span a factor of 30; at 1, distortions weigh alike.
         level_scales: what q_enc starts at per level in Stage II, and q_dec at the inverse;
             empty starts both at one, as the authors do, and the levels then part slowly.
         boost: factor on every lambda at step 0, falling to 1 at `boost_until`.

@@ -98,5 +98,5 @@ def test_the_documented_command(folder, tiny_folder, weights, tmp_path, monkeypa
     monkeypatch.setattr(sys, "argv", [str(c) for c in command])
     anchors.main()
     printed = capsys.readouterr().out
-    assert "bytes over jpeg at equal Tiny Darknet distance" in printed
+    assert "bytes over jpeg's at equal Tiny Darknet distance" in printed
     assert len(json.loads((tmp_path / "anchors.json").read_text())) == 3

@@ -93,7 +93,7 @@ def test_controller_stands_still_without_targets():
     controller = LambdaController((0.1, 0.2), (), gain=0.02)
     controller.observe(torch.tensor([1]), torch.tensor([0.5]), steer=True)
     level = torch.tensor([0, 1])
-    assert controller.balance(level, 1.0).tolist() == pytest.approx([2.0, 1.0])
+    assert controller.balance(level, 1.0).tolist() == pytest.approx([4 / 3, 2 / 3])
     assert controller.balance(level, 0.0).tolist() == [1.0, 1.0]
     assert controller.weights(torch.tensor([0, 1])).tolist() == pytest.approx([0.1, 0.2])
     assert controller.rates()[1] == pytest.approx(0.5)

@@ -150,3 +150,21 @@ def test_config_reads_numbers_as_people_write_them(write_config, tmp_path):
     assert config.learning_rate == 6e-4
     assert config.clip == 2.0
     assert config.rate.lambdas == (1.0, 0.5, 0.25, 0.1)
+
+
+def test_tensorboard_gets_scalars_and_pictures(write_config, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run("stage1", write_config(tmp_path, "stage1"), ["tensorboard=true"], False)
+    events = accumulator.EventAccumulator(str(tmp_path / "stage1" / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    assert "validation" in {tag.split("/")[0] for tag in tags["images"]}
+    assert {"train/l1", "validation/psnr", "validation/perplexity"} <= set(tags["scalars"])
+
+
+def test_layouts_are_a_setting_and_batches_must_divide(write_config, tmp_path):
+    path = write_config(tmp_path, "stage1")
+    run("stage1", path, ["channels_last=true"], False)
+    assert GLC.from_pretrained(tmp_path / "stage1" / "model")
+    with pytest.raises(InvalidArgumentError, match=r"batch: expected a multiple.*got 4"):
+        run("stage1", path, ["accumulate=3"], False)
