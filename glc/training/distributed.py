@@ -101,9 +101,9 @@ class Processes:
             torch.cuda.set_rng_state(state["device"], self.device)
 
 
-def snapshot(buffers: Iterable[Tensor]) -> list[Tensor]:
-    """Copies of tensors that a step may move besides the parameters."""
-    return [buffer.detach().clone() for buffer in buffers]
+def snapshot(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Copies of tensors that a step may move before its gradients are known."""
+    return [tensor.detach().clone() for tensor in tensors]
 
 
 def to_device(value: Any, device: torch.device) -> Any:

@@ -175,8 +175,9 @@ class Run:
         Raises:
             TrainingError: `nonfinite_limit` steps in a row had a gradient that is not finite.
         """
-        buffers = [b for m in (self.model, *self.helpers.values()) for b in m.buffers()]
-        before = snapshot(buffers)
+        moved = [b for m in (self.model, *self.helpers.values()) for b in m.buffers()]
+        moved += [self.model.image_vq.codebook, self.model.hyper_vq.codebook]  # may be parameters
+        before = snapshot(moved)
         extras = {name: extra.state_dict() for name, extra in self.extras.items()}
         random = self.processes.random_state()
 
@@ -186,9 +187,10 @@ class Run:
             self.skipped_in_a_row = 0
             return metrics
 
+        @torch.no_grad()
         def put_back() -> None:
-            for buffer, value in zip(buffers, before, strict=True):
-                buffer.copy_(value)
+            for tensor, value in zip(moved, before, strict=True):
+                tensor.copy_(value)
             for name, state in extras.items():
                 self.extras[name].load_state_dict(state)
 

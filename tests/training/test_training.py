@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every stage takes steps, learns, stops and resumes; on a tiny model and drawn photos."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from glc.errors import InvalidArgumentError
 from glc.models import GLC
+from glc.models.config import PRESETS, VQGANConfig
 from glc.training.cli import run
 from glc.training.config_file import load_config
 from glc.training.data import Photos
@@ -168,3 +170,27 @@ def test_layouts_are_a_setting_and_batches_must_divide(write_config, tmp_path):
     assert GLC.from_pretrained(tmp_path / "stage1" / "model")
     with pytest.raises(InvalidArgumentError, match=r"batch: expected a multiple.*got 4"):
         run("stage1", path, ["accumulate=3"], False)
+
+
+def test_the_authors_kind_of_model_trains(write_config, tmp_path, monkeypatch):
+    """Codebooks trained by gradient, gated blocks, a VQGAN autoencoder: three stages in a row."""
+    layout = dataclasses.replace(
+        PRESETS["glc-tiny"],
+        autoencoder=VQGANConfig(channels=32, channel_multipliers=(1, 1, 1, 1, 1), res_blocks=1),
+        codebook_ema=None,
+        gated_transforms=True,
+        adaptor_blocks=True,
+        normalize_z=False,
+    )
+    monkeypatch.setitem(PRESETS, "glc-tiny", layout)
+    before = None
+    for stage in ("stage1", "stage2", "stage3"):
+        path = write_config(tmp_path, stage, init=before or "null", steps=4, batch=2)
+        run(stage, path, ["codebook.start=1"], False)
+        before = tmp_path / stage / "checkpoint.pt"
+    first, second, third = (
+        GLC.from_pretrained(tmp_path / f"stage{n}" / "model").state_dict() for n in (1, 2, 3)
+    )
+    assert torch.equal(first["image_vq.codebook"], second["image_vq.codebook"])
+    for before, after in ((first, second), (second, third)):
+        assert not torch.equal(before["hyper_vq.codebook"], after["hyper_vq.codebook"])
