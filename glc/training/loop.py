@@ -78,6 +78,7 @@ class Run:
         self.skipped_in_a_row = 0
         self.norm = 0.0  # gradient norm of the latest step, before clipping
         self.finite = True  # whether its losses and gradients were, in all processes
+        self.offender = ""  # what was not, in the latest step that was put back
         self._loss = self.zero()  # of the latest step, in this process
         self._probe: list[str] | None = None  # what a diagnosing pass has found
         model.requires_grad_(False)
@@ -208,6 +209,7 @@ class Run:
                 f"{self.skipped_in_a_row} in a row. Weights are as they were before; resume from "
                 f"the last checkpoint in {self.out}, with a lower learning_rate or another seed"
             )
+        self.offender = offender
         return {"nonfinite": 1.0}
 
     def _gradients(self, update: Update, x: Tensor) -> Mapping[str, float | Tensor]:
@@ -288,6 +290,8 @@ class Run:
                     }
                     floats = {k: float(torch.as_tensor(v).detach()) for k, v in metrics.items()}
                     monitor.metrics(self.step, {**counts, **floats})
+                if "nonfinite" in metrics:
+                    monitor.say(f"step {self.step}: put back, {self.offender}")
                 if self.step % config.validate_every == 0 or last:
                     self._validate(validate, held_out, monitor)
                 if self.step % config.checkpoint_every == 0 or last:

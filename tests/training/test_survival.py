@@ -171,11 +171,12 @@ def test_what_is_not_finite_is_named_and_undone(write_config, tmp_path, spoiled,
     assert same(saved["optimizer"], runs[0].optimizer.state_dict())
 
 
-def test_a_single_step_that_is_not_finite_is_skipped(write_config, tmp_path, spoiled):
+def test_a_single_step_that_is_not_finite_is_skipped(write_config, tmp_path, spoiled, capsys):
     spoiled("value", [2, 4])
     run("stage1", write_config(tmp_path, "stage1"), [], False)
     state = read_checkpoint(tmp_path / "stage1" / "checkpoint.pt")
     assert (state["step"], state["skipped"]) == (6, 2)
+    assert "step 3: put back, perceptual is nan" in capsys.readouterr().out
     assert all(v.isfinite().all() for v in state["model"].values())
 
 
