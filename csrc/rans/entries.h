@@ -30,6 +30,13 @@ inline constexpr std::int32_t kEscapeValue = INT32_MIN;
 /// slot - start in bits 12..23, the byte in bits 24..31.
 inline constexpr int kByteBits = 12;
 
+/// A set of byte values. Bit j of low[i] stands for the value 16 j + i, of high[i] for 128 more.
+struct ByteSet {
+  alignas(16) std::uint8_t low[16];
+  alignas(16) std::uint8_t high[16];
+  std::uint8_t has[256];  ///< 1 for a member
+};
+
 /// Where a row's bins are and which symbols they stand for.
 struct RowInfo {
   std::uint32_t encode_base;

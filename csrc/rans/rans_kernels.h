@@ -47,9 +47,15 @@ void decode_runs(const DecodeTables& tables,
                  int lanes,
                  std::span<DecodeRun<Row, std::int32_t>> runs,
                  std::span<EscapePlaces> escapes);
-/// The same for bytes, from a table of 4096 slots (entries.h).
+/// The same for bytes, from a table of 4096 slots (entries.h); escapes are where the marker stands,
+/// which is -1 where there are none.
 void decode_runs(const std::uint32_t* slots,
+                 int marker,
                  int lanes,
-                 std::span<DecodeRun<OneRow, std::uint8_t>> runs);
+                 std::span<DecodeRun<OneRow, std::uint8_t>> runs,
+                 std::span<EscapePlaces> escapes);
+
+/// Places of the members of a set, ascending; fewer than 2^32 bytes of data.
+[[nodiscard]] EscapePlaces find_bytes(std::span<const std::uint8_t> data, const ByteSet& set);
 
 }  // namespace glc::rans
