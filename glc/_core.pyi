@@ -80,7 +80,34 @@ def cdf_normalise_pmf(weights: _Array, bits: int, out: _Array) -> None: ...
 def cdf_histogram(values: _Array, out: _Array) -> None: ...
 
 # ---- bind_vq.cpp
+class VqSearch:
+    AUTO: VqSearch
+    EXACT: VqSearch
+    SCREEN: VqSearch
+
+class VqCodebook:
+    def __init__(self, codebook: _Tensor) -> None: ...
+    def nearest(
+        self,
+        latents: _Tensor,
+        codebook: _Tensor,
+        indices: _Tensor,
+        search: VqSearch = ...,
+    ) -> None: ...
+    def plausible(self, codebook: _Tensor) -> bool: ...
+    @property
+    def packed(self) -> bool: ...
+    @property
+    def screen_lost(self) -> bool: ...
+    @property
+    def nbytes(self) -> int: ...
+
 def vq_nearest(latents: _Tensor, codebook: _Tensor, indices: _Tensor) -> None: ...
+def vq_lookup(
+    latents: _Tensor, codebook: _Tensor, indices: _Tensor, quantised: _Tensor
+) -> float: ...
+def vq_usage(indices: _Tensor, counts: _Tensor) -> None: ...
+def vq_segment_sums(latents: _Tensor, indices: _Tensor, counts: _Tensor, sums: _Tensor) -> None: ...
 
 # ---- bind_entropy.cpp
 def gaussian_rows(scale: _Tensor, bounds: _Tensor, rows: _Tensor) -> None: ...
@@ -92,25 +119,54 @@ def gaussian_symbols(
     symbols: _Tensor,
     rows: _Tensor,
 ) -> None: ...
-def gaussian_bits(
+def categorical_cdf(logits: _Tensor, bits: int, cdf: _Tensor) -> None: ...
+
+# ---- bind_four_part.cpp: maps are matrices with any row stride
+_FourPartShape: TypeAlias = tuple[int, int, int, int, bool]
+
+def four_part_step(
+    shape: _FourPartShape,
+    part: int,
+    y: _Tensor | None,
+    mean: _Tensor | None,
+    scale: _Tensor | None,
+    y_q: _Tensor | None,
+    y_hat: _Tensor | None,
+    mean_out: _Tensor | None,
+    scale_out: _Tensor | None,
+) -> None: ...
+def four_part_merge(
+    shape: _FourPartShape,
     y: _Tensor,
+    means: list[_Tensor],
+    scales: list[_Tensor],
+    y_q: _Tensor,
     mean: _Tensor,
     scale: _Tensor,
-    noise: _Tensor,
-    bits: _Tensor,
-    by_symbol: _Tensor,
-    by_scale: _Tensor,
+) -> None: ...
+def four_part_pick(shape: _FourPartShape, part: int, map: _Tensor, picked: _Tensor) -> None: ...
+def four_part_put(
+    shape: _FourPartShape, part: int, symbols: _Tensor, mean: _Tensor, y_hat: _Tensor
+) -> None: ...
+def four_part_size(shape: _FourPartShape, part: int) -> int: ...
+
+# ---- bind_gaussian.cpp: matrices with any row stride, float32 or bfloat16; an empty seed is none
+def gaussian_bits(
+    y: _Tensor, mean: _Tensor, scale: _Tensor, seed: _Tensor, bits: _Tensor
+) -> None: ...
+def gaussian_total_bits(
+    y: _Tensor, mean: _Tensor, scale: _Tensor, seed: _Tensor, totals: _Tensor
 ) -> None: ...
 def gaussian_bits_backward(
     grad: _Tensor,
-    bits: _Tensor,
-    by_symbol: _Tensor,
-    by_scale: _Tensor,
-    grad_y: _Tensor,
-    grad_mean: _Tensor,
-    grad_scale: _Tensor,
+    y: _Tensor,
+    mean: _Tensor,
+    scale: _Tensor,
+    seed: _Tensor,
+    grad_y: _Tensor | None,
+    grad_mean: _Tensor | None,
+    grad_scale: _Tensor | None,
 ) -> None: ...
-def categorical_cdf(logits: _Tensor, bits: int, cdf: _Tensor) -> None: ...
 
 # ---- bind_compressai.cpp
 class AnsTables:

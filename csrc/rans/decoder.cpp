@@ -108,6 +108,10 @@ void Decoder::Impl::decode(const Rows& rows, const TableSet& tables, std::span<s
 
 void Decoder::pull(Rows rows, const TableSet& tables, std::span<std::int32_t> out) {
   Impl& impl = *impl_;
+  if (out.size() > kMaxPush) {
+    throw InvalidArgument("rans: out: expected at most 2^31 - 1 symbols in a pull, got " +
+                          std::to_string(out.size()));
+  }
   check_rows(rows, out.size(), tables.rows());
   if (impl.failed) throw BitstreamError("rans: pull: the stream failed before");
   if (!impl.segmented) return impl.decode(rows, tables, out);

@@ -109,7 +109,10 @@ Resolved resolve(const TableSet& tables,
     });
   });
   Resolved resolved;
-  for (const Resolved& chunk : chunks) resolved.append(chunk);
+  std::size_t n_escapes = 0;
+  for (const Resolved& chunk : chunks) n_escapes += chunk.escapes.size();
+  resolved.escapes.reserve(n_escapes);
+  for (Resolved& chunk : chunks) resolved.append(std::exchange(chunk, {}));
   return resolved;
 }
 

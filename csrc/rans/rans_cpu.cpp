@@ -375,8 +375,8 @@ void decode_runs(const DecodeTables& tables,
           return TableLookup<Row>{tables, run.rows};
         });
       },
-      [](auto& run, std::size_t begin, std::size_t n, EscapePlaces& places) {
-        if (!std::exchange(run.escapes, false)) return;
+      [&](auto& run, std::size_t begin, std::size_t n, EscapePlaces& places) {
+        if (!std::exchange(run.escapes, false) || !tables.escape) return;
         const std::int32_t* const symbols = run.out - n;
         for (std::size_t i = 0; i < n; ++i) {
           if (symbols[i] == kEscapeValue) places.push_back(static_cast<std::uint32_t>(begin + i));

@@ -105,7 +105,7 @@ __device__ std::uint64_t read_escapes(const DecodeParams<Row, std::int32_t>& p,
     const bool mine = i < run.begin + run.n && p.out[i] == rans::kEscapeValue;
     unsigned left = __ballot_sync(group.mask, mine);
     for (; left != 0; left &= left - 1) {
-      const std::uint64_t number = bits.gamma();
+      const std::uint64_t number = bits.gamma(rans::kMaxEscapeWidth);
       if (number == 0) {
         if (group.lane == 0) note(&p.progress->error, RansError::kEscapeNumber, place);
         return n_bytes;

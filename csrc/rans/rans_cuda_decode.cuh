@@ -208,10 +208,10 @@ class DeviceBits {
   __device__ DeviceBits(const std::uint8_t* bytes, std::uint64_t n_bytes)
       : bytes_(bytes), n_bits_(8 * n_bytes) {}
   /// The next Elias-gamma number, or 0 when the bits run out or it has too many.
-  __device__ std::uint64_t gamma() {
+  __device__ std::uint64_t gamma(int max_width) {
     int width = 1;
     for (;; ++width) {
-      if (at_ >= n_bits_ || width > rans::kMaxEscapeWidth) return 0;
+      if (at_ >= n_bits_ || width > max_width) return 0;
       if (bit()) break;
     }
     std::uint64_t number = 1;

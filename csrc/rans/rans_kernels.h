@@ -40,7 +40,7 @@ using EscapePlaces = std::vector<std::uint32_t>;
 
 /// Decodes each run as far as its words last: n is then what is missing. A state that lacks its
 /// word at the end of the stream is left below 2^16; needing such a state ends the run. At most
-/// kMaxRuns runs, of fewer than 2^32 symbols; escapes[r] is filled for run r.
+/// kMaxRuns runs, of fewer than 2^32 symbols; with escape, escapes[r] is filled for run r.
 /// Row: std::uint8_t, std::uint16_t, std::int32_t or OneRow.
 template <class Row>
 void decode_runs(const DecodeTables& tables,

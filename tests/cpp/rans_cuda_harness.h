@@ -140,4 +140,29 @@ inline std::vector<std::vector<std::int32_t>> cuda_decode(std::span<const std::u
   return symbols;
 }
 
+inline std::vector<std::uint8_t> cuda_encode_bytes(std::span<const std::uint8_t> data,
+                                                   std::size_t segment_bytes) {
+  const OnDevice<std::uint8_t> bytes(data);
+  const OnDevice<std::uint8_t> out(cuda::rans_encoded_bytes_bound(data.size(), segment_bytes));
+  const OnDevice<cuda::RansProgress> progress(1);
+  const OnDevice<std::byte> workspace(
+      cuda::rans_encode_bytes_workspace_bytes(data.size(), segment_bytes));
+  cuda::rans_encode_bytes(
+      bytes.span(), segment_bytes, out.span(), progress.data(), workspace.span(), nullptr);
+  return out.host(checked(progress).position);
+}
+
+/// data decodes to n bytes.
+inline std::vector<std::uint8_t> cuda_decode_bytes(std::span<const std::uint8_t> data,
+                                                   std::size_t n) {
+  const OnDevice<std::uint8_t> coded(data);
+  const OnDevice<std::uint8_t> out(n);
+  const OnDevice<cuda::RansProgress> progress(1);
+  const OnDevice<std::byte> workspace(cuda::rans_decode_bytes_workspace_bytes());
+  cuda::rans_decode_bytes(
+      coded.span(), nullptr, out.span(), progress.data(), workspace.span(), nullptr);
+  checked(progress);
+  return out.host();
+}
+
 }  // namespace glc::test

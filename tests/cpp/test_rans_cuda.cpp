@@ -241,6 +241,59 @@ void hostile_streams() {
   check_same_outcome({}, {c.push(0)});
 }
 
+Bytes make_bytes(std::size_t n, std::uint32_t seed, double deviation) {
+  std::mt19937 r(seed);
+  std::normal_distribution<double> normal(128, deviation);
+  Bytes bytes(n);
+  for (auto& b : bytes) b = static_cast<std::uint8_t>(std::clamp(normal(r), 0.0, 255.0));
+  return bytes;
+}
+
+void bytes() {
+  for (const std::size_t n : std::vector<std::size_t>{0, 1, 2, 31, 33, 1000, 20011}) {
+    for (const double deviation : {0.0, 0.4, 3.0, 1000.0}) {
+      for (const unsigned segment : {32U, 2048U, 1U << 16}) {
+        const Bytes data = make_bytes(n, static_cast<std::uint32_t>(n), deviation);
+        const Bytes coded = glc::rans::encode_bytes(data, segment);
+        check(glc::test::cuda_encode_bytes(data, segment) == coded, "the CPU's bytes");
+        check(glc::test::cuda_decode_bytes(coded, n) == data, "the data");
+      }
+    }
+  }
+}
+
+void hostile_bytes() {
+  const Bytes data = make_bytes(700, 4, 2.0);
+  const Bytes coded = glc::rans::encode_bytes(data, 256);
+  std::mt19937 r(6);
+  for (std::size_t i = 0; i < coded.size() + 500; ++i) {
+    Bytes damaged = coded;
+    if (i < coded.size()) {
+      damaged.resize(i);
+    } else {
+      const std::size_t at = r() % damaged.size();
+      damaged[at] = static_cast<std::uint8_t>(damaged[at] ^ 1U << r() % 8);
+    }
+    const auto theirs = outcome([&] {
+      Bytes out(data.size());
+      if (glc::rans::decoded_bytes_size(damaged, 1 << 20) != out.size()) {
+        throw BitstreamError("another size");
+      }
+      glc::rans::decode_bytes(damaged, out);
+      return std::vector<Symbols>{Symbols(out.begin(), out.end())};
+    });
+    const auto ours = outcome([&] {
+      const Bytes out = glc::test::cuda_decode_bytes(damaged, data.size());
+      return std::vector<Symbols>{Symbols(out.begin(), out.end())};
+    });
+    if (!damaged.empty() && damaged[0] == 1) {
+      check(ours.empty(), "method 1 is for the CPU");
+    } else {
+      check(ours == theirs, "the CPU's outcome");
+    }
+  }
+}
+
 void mistakes() {
   const std::vector<std::uint32_t> freqs = {128, 0, 128};
   const std::vector<std::int32_t> n_bins = {3};
@@ -274,6 +327,8 @@ int main() {
   large_tables();
   mistakes();
   hostile_streams();
+  bytes();
+  hostile_bytes();
   many_tables(200, 5000);
   return 0;
 }
