@@ -26,9 +26,12 @@ from benchmarks import memory
 from benchmarks.harness import FAST, Race
 from glc.losses.code_prediction import ALPHA
 from glc.models.config import preset
-from glc.models.glc import GLC
+from glc.models.context import part_index
+from glc.models.glc import GLC, FourPart
 from glc.models.predictor import CodePredictor
-from glc.ops.vq import Quantized, VectorQuantizer
+from glc.ops.four_part import PARTS
+from glc.ops.gaussian import round_ste
+from glc.ops.vector_quantizer import Quantized, VectorQuantizer
 
 CUDA = torch.cuda.is_available()
 # preset, batch, side: what fits the device; the code predictor needs crops of its own size
@@ -47,10 +50,27 @@ def one_matrix_nearest(self: VectorQuantizer, z: Tensor) -> Tensor:
     return torch.cdist(latents, self.codebook).argmin(1).view(b, h, w)
 
 
+def _quantized(self: VectorQuantizer, z: Tensor, rows: Tensor, index: Tensor) -> Quantized:
+    """The losses as one writes them in torch; rows [n, d], index [n]."""
+    b, d, h, w = z.shape
+    rows = rows.view(b, h, w, d).permute(0, 3, 1, 2)
+    commitment = (rows.detach() - z).square().mean()
+    codebook = (rows - z.detach()).square().mean() * (self.ema_decay is None)
+    usage = torch.bincount(index, minlength=len(self.codebook))
+    straight = z + (rows - z).detach()
+    loss = commitment + self.beta * codebook
+    return Quantized(straight, index.view(b, h, w), codebook, commitment, loss, usage)
+
+
+def embedding_forward(self: VectorQuantizer, z: Tensor) -> Quantized:
+    """Plain torch: all distances at once, and the rows looked up."""
+    index = one_matrix_nearest(self, z).flatten()
+    return _quantized(self, z, torch.nn.functional.embedding(index, self.codebook), index)
+
+
 def one_hot_forward(self: VectorQuantizer, z: Tensor) -> Quantized:
     """The authors' quantiser: distances by the expanded square, one-hot rows times the codebook."""
-    b, d, h, w = z.shape
-    flat = z.permute(0, 2, 3, 1).reshape(-1, d)
+    flat = z.permute(0, 2, 3, 1).reshape(-1, z.shape[1])
     distance = (
         flat.square().sum(1, keepdim=True)
         + self.codebook.square().sum(1)
@@ -58,13 +78,7 @@ def one_hot_forward(self: VectorQuantizer, z: Tensor) -> Quantized:
     )
     index = distance.argmin(1, keepdim=True)
     one_hot = torch.zeros(len(flat), len(self.codebook), device=z.device).scatter_(1, index, 1)
-    rows = (one_hot @ self.codebook).view(b, h, w, d).permute(0, 3, 1, 2)
-    commitment = (rows.detach() - z).square().mean()
-    codebook = (rows - z.detach()).square().mean() * (self.ema_decay is None)
-    loss = commitment + self.beta * codebook
-    straight = z + (rows - z).detach()
-    usage = one_hot.sum(0).long()
-    return Quantized(straight, index.view(b, h, w), codebook, commitment, loss, usage)
+    return _quantized(self, z, one_hot @ self.codebook, index.flatten())
 
 
 def normal_bits(y: Tensor, mean: Tensor, scale: Tensor, **_: Any) -> Tensor:
@@ -80,17 +94,32 @@ def normal_bits(y: Tensor, mean: Tensor, scale: Tensor, **_: Any) -> Tensor:
     return bits(residual.detach().round(), scale) + (slope - slope.detach())
 
 
+def masked_four_part(self: GLC, y: Tensor, params: Tensor) -> FourPart:
+    """The authors' passes: a mask times everything, and sums (facts D)."""
+    step, context = self.split_params(params)
+    y_scaled = y * (1 / step)
+    y_q, y_hat, scale, mean = (torch.zeros_like(y) for _ in range(4))
+    for part in range(PARTS):
+        part_scale, part_mean = self.part_params(part, params, context, y_hat)
+        mask = torch.zeros(y[0].numel(), device=y.device)
+        mask[torch.from_numpy(part_index(*y.shape[1:], part).copy()).to(y.device)] = 1
+        mask = mask.view(1, *y.shape[1:])
+        symbols = round_ste(y_scaled - part_mean) * mask
+        y_q, y_hat = y_q + symbols, y_hat + symbols + part_mean * mask
+        scale, mean = scale + part_scale * mask, mean + part_mean * mask
+    return FourPart(y_q, y_hat * step, scale, mean, y_scaled)
+
+
 @contextlib.contextmanager
 def ops_of(side: str) -> Iterator[None]:
     """Put a side's formulas in the place of our ops."""
     with contextlib.ExitStack() as stack:
         if side != "ours":
             stack.enter_context(mock.patch.object(glc_module, "residual_bits", normal_bits))
-            patch = mock.patch.object(VectorQuantizer, "nearest", one_matrix_nearest)
-            stack.enter_context(patch)
-        if side == "authors' one-hot":
-            patch = mock.patch.object(VectorQuantizer, "forward", one_hot_forward)
-            stack.enter_context(patch)
+            forward = embedding_forward if side == "plain torch" else one_hot_forward
+            for name, plain in (("nearest", one_matrix_nearest), ("forward", forward)):
+                stack.enter_context(mock.patch.object(VectorQuantizer, name, plain))
+            stack.enter_context(mock.patch.object(GLC, "four_part", masked_four_part))
         yield
 
 
