@@ -23,7 +23,9 @@ std::vector<std::uint8_t> candidates_for_escape(const ByteCounts& counts, std::u
       values.push_back(static_cast<std::uint8_t>(value));
     }
   }
-  std::ranges::stable_sort(values, {}, [&](std::uint8_t value) { return counts[value]; });
+  // not stable_sort: GCC 12's calls what it has itself deprecated, and clang says so
+  std::ranges::sort(
+      values, {}, [&](std::uint8_t value) { return std::pair(counts[value], value); });
   return values;
 }
 
