@@ -162,7 +162,9 @@ def test_mistakes(device):
 
 
 def test_a_stream_in_one_piece_is_for_the_cpu(device):
-    stream = torch.frombuffer(bytearray(rans.encode(np.zeros(8, np.int32), 0, TABLES)), dtype=torch.uint8)
+    stream = torch.frombuffer(
+        bytearray(rans.encode(np.zeros(8, np.int32), 0, TABLES)), dtype=torch.uint8
+    )
     if _coder_cuda.takes(stream.to(device)):
         with pytest.raises(UnsupportedError):
             coder.decode(stream.to(device), 0, TABLES, count=8)
