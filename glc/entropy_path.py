@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glc.errors import InvalidArgumentError
-from glc.models.glc import GLC
 from glc.ops import gaussian_rows
 from glc.ops.four_part import PARTS, four_part_pick, four_part_put
+from glc.strips import EntropyNetworks
 
 __all__ = ["Part", "Quantizer", "SymbolSource", "Symbols", "walk_parts"]
 
@@ -131,11 +131,13 @@ class Quantizer:
             raise InvalidArgumentError(f"encode: {name}: expected finite values from the model")
 
 
-def walk_parts(model: GLC, bounds: Tensor, z_index: Tensor, source: SymbolSource) -> Symbols:
+def walk_parts(
+    networks: EntropyNetworks, bounds: Tensor, z_index: Tensor, source: SymbolSource
+) -> Symbols:
     """Go from hyper indices to y_hat, part by part; encoder and decoder both run this.
 
     Args:
-        model: in evaluation mode, on the CPU.
+        networks: of the model, on the CPU.
         bounds: [rows - 1] float32, between the scales of the table rows.
         z_index: [1, h/4, w/4] int64, on the CPU.
         source: where the symbols of each part come from.
@@ -147,7 +149,7 @@ def walk_parts(model: GLC, bounds: Tensor, z_index: Tensor, source: SymbolSource
         GlcError: the source's own error, for symbols it cannot give or values that are not finite.
     """
     with torch.no_grad():
-        params, step, context = model.exact_params(z_index)
+        params, step, context = networks.exact_params(z_index)
         source.require_finite("step", step)
         seen = torch.cat((torch.zeros_like(context), context), dim=1)
         y_hat = seen[:, : step.shape[1]]  # the first half: what is placed there, later parts see
@@ -156,7 +158,7 @@ def walk_parts(model: GLC, bounds: Tensor, z_index: Tensor, source: SymbolSource
             if part == 0:
                 scale, mean = (four_part_pick(m, part) for m in params.chunk(3, dim=1)[1:])
             else:
-                scale, mean = model.context.exact_part_params(part, seen)
+                scale, mean = networks.exact_part_params(part, seen)
             source.require_finite(f"scale of part {part}", scale)
             source.require_finite(f"mean of part {part}", mean)
             rows = gaussian_rows.plain(scale, bounds).numpy()

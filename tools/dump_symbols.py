@@ -64,7 +64,8 @@ def main() -> None:
     pixels = load_image(options.picture or SAMPLE)
     if options.picture is None:
         pixels = np.ascontiguousarray(pixels[:SIDE, :SIDE])
-    _, coded = codec._read(codec.encode(pixels, quality=options.quality), MAX_PIXELS)
+    _, (piece,) = codec._read(codec.encode(pixels, quality=options.quality), MAX_PIXELS)
+    coded = piece.symbols
 
     tables, bounds = cdf.canonical()
     encoder = rans.Encoder(segment_symbols=0)

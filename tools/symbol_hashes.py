@@ -61,11 +61,11 @@ def work(options: argparse.Namespace) -> None:
             data = codec.encode(pixels, quality=quality)
             for n_threads in options.threads:
                 glc.set_num_threads(n_threads)
-                _, coded = codec._read(data, MAX_PIXELS)
+                _, (piece,) = codec._read(data, MAX_PIXELS)
                 row = {
                     "case": f"{path.stem} q{quality:g}",
                     "threads": n_threads,
-                    "hashes": [digest(data), *hashes(coded)],
+                    "hashes": [digest(data), *hashes(piece.symbols)],
                 }
                 print(json.dumps(row), flush=True)
 
