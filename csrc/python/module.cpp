@@ -93,6 +93,7 @@ PYBIND11_MODULE(_core, m) {
   bind_tables(m);
   bind_rans(m);
   bind_vq(m);
+  bind_vq_train(m);
   bind_entropy(m);
   bind_bitstream(m);
   bind_compressai(m);
