@@ -1,17 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gaussian rates, rows and symbols beside plain torch, one thread each."""
+"""Gaussian rates, symbols and rows, and the four-part step, beside CompressAI and torch.
+
+One thread each, except where a case says so. `at stream speed` is what the bytes that must move
+would take at the speed of a plain copy of tensors of this size.
+"""
 
 import math
+import time
 
 import pytest
 import torch
 
+import glc
+from benchmarks.compressai_import import import_compressai
+from benchmarks.harness import seconds_text
 from glc import cdf
-from glc.ops import gaussian_bits, gaussian_rows, gaussian_symbols
-
-pytestmark = pytest.mark.usefixtures("one_thread")
+from glc.ops import (
+    four_part_merge,
+    four_part_step,
+    four_part_step_,
+    gaussian_bits,
+    gaussian_rows,
+    gaussian_symbols,
+    round_ste,
+)
+from glc.ops.four_part import PARTS, PHASES
 
 PROBABILITY_FLOOR = 1e-5
+THREADS = [pytest.param(1, id="1-thread"), pytest.param(0, id="all-threads")]
 
 
 def cases():
@@ -27,8 +43,36 @@ def inputs(shape):
     return y, mean, scale
 
 
+def at_stream_speed(n_maps, like):
+    """Seconds that reading or writing so many maps takes at the speed of a copy, as text."""
+    source, target = torch.rand_like(like), torch.empty_like(like)
+    times = []
+    for _ in range(15):
+        begin = time.perf_counter()
+        target.copy_(source)
+        times.append(time.perf_counter() - begin)
+    return {"at stream speed": seconds_text(n_maps / 2 * sorted(times)[len(times) // 2])}
+
+
+@pytest.fixture
+def threads(request, one_thread):
+    if request.param == 0:
+        torch.set_num_threads(torch.get_num_interop_threads())
+        glc.set_num_threads(torch.get_num_interop_threads())
+    return request.param
+
+
+def authors_bits(y, mean, scale):
+    """The formula of the release, the gradient left to autograd."""
+    residual = y - mean
+    symbol = residual + (residual.round() - residual).detach()
+    normal = torch.distributions.normal.Normal(torch.zeros_like(scale), scale.clamp(1e-5, 1e10))
+    probability = normal.cdf(symbol + 0.5) - normal.cdf(symbol - 0.5)
+    bits = -1.0 * torch.log(probability + PROBABILITY_FLOOR) / math.log(2.0)
+    return torch.clamp(bits, 0, None)
+
+
 def eager_bits(y, mean, scale):
-    """Spelt out in torch, the gradient left to autograd."""
     residual = y - mean
     symbol = residual + (residual.round() - residual).detach()
     inverse = 1.0 / (scale.clamp(1e-5, 1e10) * math.sqrt(2.0))
@@ -36,33 +80,62 @@ def eager_bits(y, mean, scale):
     return (-torch.log(probability + PROBABILITY_FLOOR) / math.log(2.0)).clamp_min(0.0)
 
 
-def with_gradients(bits, tensors):
-    leaves = [t.detach().requires_grad_() for t in tensors]
+def compressai_bits():
+    """Likelihoods with noise, as CompressAI trains; None where it is not installed."""
+    if import_compressai() is None:
+        return None
+    from compressai.entropy_models import GaussianConditional
+
+    model = GaussianConditional(None).train()
+    return lambda y, mean, scale: -torch.log2(model(y, scale, mean)[1])
+
+
+def with_gradients(bits, leaves):
     total = bits(*leaves).sum()
     return total.detach(), torch.autograd.grad(total, leaves)
 
 
+def bits_peers(leaves):
+    compiled = torch.compile(eager_bits, fullgraph=True)
+    sides = {"eager torch": eager_bits, "torch.compile": compiled, "the authors": authors_bits}
+    theirs = compressai_bits()
+    if theirs is not None:
+        sides["CompressAI"] = theirs
+    return {name: lambda bits=bits: with_gradients(bits, leaves) for name, bits in sides.items()}
+
+
+@pytest.mark.parametrize("reduction", ["none", "sample"])
+@pytest.mark.parametrize("rounding", ["ste", "noise"])
+@pytest.mark.parametrize("threads", THREADS, indirect=True)
 @pytest.mark.parametrize("shape", cases())
-def bench_bits_forward_backward(race, shape):
+def bench_bits_forward_backward(race, shape, threads, rounding, reduction):
     tensors = inputs(shape)
+    leaves = [t.clone().requires_grad_() for t in tensors]
 
     def check(ours, peers):
-        total, grads = peers["eager torch"]
+        if rounding == "noise":
+            assert abs(ours[0] / peers["eager torch"][0] - 1) < 0.2  # other symbols
+            return
         reference = gaussian_bits.reference(*tensors, rounding="ste").sum()
-        assert abs(ours[0].double() / reference - 1) < 1e-5
-        assert abs(total / ours[0] - 1) < 1e-3
-        for mine, theirs in zip(ours[1], grads, strict=True):
+        # the sum of a map is torch's, in float32
+        assert abs(ours[0].double() / reference - 1) < (1e-7 if reduction == "sample" else 1e-6)
+        for mine, theirs in zip(ours[1], peers["eager torch"][1], strict=True):
             assert (mine - theirs).abs().mean() < 1e-3
 
     race(
-        lambda: with_gradients(lambda *t: gaussian_bits(*t, rounding="ste"), tensors),
-        {"eager torch": lambda: with_gradients(eager_bits, tensors)},
+        lambda: with_gradients(
+            lambda *t: gaussian_bits(*t, rounding=rounding, reduction=reduction), leaves
+        ),
+        bits_peers(leaves),
         check=check,
         work=tensors[0].numel(),
         unit="sym",
+        threads=threads != 1,
+        notes=at_stream_speed(9 if reduction == "sample" else 10, tensors[0]),
     )
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("shape", cases())
 def bench_bits_forward(race, shape):
     tensors = inputs(shape)
@@ -80,14 +153,11 @@ def bench_bits_forward(race, shape):
         check=check,
         work=tensors[0].numel(),
         unit="sym",
+        notes=at_stream_speed(4, tensors[0]),
     )
 
 
-@pytest.mark.parametrize("shape", cases())
-def bench_symbols_and_rows(race, shape):
-    y, mean, scale = inputs(shape)
-    bounds = torch.from_numpy(cdf.canonical()[1].copy())
-
+def row_peers(y, mean, scale, bounds):
     def by_bucketize():
         return (y - mean).round().to(torch.int32), torch.bucketize(scale, bounds)
 
@@ -98,20 +168,44 @@ def bench_symbols_and_rows(race, shape):
             rows += bound < scale
         return (y - mean).round().to(torch.int32), rows
 
+    peers = {"bucketize": by_bucketize, "a comparison a row": by_comparisons}
+    if import_compressai() is not None:
+        from compressai.entropy_models import GaussianConditional
+
+        table = [*bounds.tolist(), 64.0]
+        model = GaussianConditional(table, scale_bound=1e-9).eval()
+
+        @torch.no_grad()
+        def compressai():
+            return model.quantize(y, "symbols", mean), model.build_indexes(scale)
+
+        peers["CompressAI"] = compressai
+    return peers
+
+
+@pytest.mark.parametrize("threads", THREADS, indirect=True)
+@pytest.mark.parametrize("shape", cases())
+def bench_symbols_and_rows(race, shape, threads):
+    y, mean, scale = inputs(shape)
+    bounds = torch.from_numpy(cdf.canonical()[1].copy())
+
     def check(ours, peers):
         for symbols, rows in peers.values():
-            assert torch.equal(ours[0], symbols)
+            assert torch.equal(ours[0], symbols.to(torch.int32))
             assert torch.equal(ours[1].long(), rows.long())
 
     race(
         lambda: gaussian_symbols.plain(y, mean, scale, bounds),
-        {"bucketize": by_bucketize, "a comparison a row": by_comparisons},
+        row_peers(y, mean, scale, bounds),
         check=check,
         work=y.numel(),
         unit="sym",
+        threads=threads != 1,
+        notes=at_stream_speed(4.25, y),
     )
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("shape", cases())
 def bench_rows(race, shape):
     _, _, scale = inputs(shape)
@@ -126,4 +220,100 @@ def bench_rows(race, shape):
         check=check,
         work=scale.numel(),
         unit="row",
+        notes=at_stream_speed(1.25, scale),
+    )
+
+
+def authors_masks(shape):
+    """Cells of 2 x 2 tiled over the map, as the release makes them."""
+    b, c, h, w = shape
+    masks = []
+    for part in range(PARTS):
+        groups = []
+        for phase in PHASES[part]:
+            cell = torch.zeros(2, 2)
+            cell[phase // 2, phase % 2] = 1
+            tiled = cell.repeat((h + 1) // 2, (w + 1) // 2)[:h, :w]
+            groups.append(tiled[None, None].expand(b, c // PARTS, h, w))
+        masks.append(torch.cat(groups, 1))
+    return masks
+
+
+def authors_pass(y, scales, means, masks):
+    sums = None
+    for mask, part_scale, part_mean in zip(masks, scales, means, strict=True):
+        scale, mean = part_scale * mask, part_mean * mask
+        y_q = round_ste((y - mean) * mask)
+        part = (y_q, y_q + mean, scale, mean)
+        sums = part if sums is None else tuple(a + b for a, b in zip(sums, part, strict=True))
+    return sums
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("shape", cases())
+def bench_four_part(race, shape):
+    """A whole pass of four steps, the maps of the parts being given."""
+    maps = [inputs(shape)[0] * (1 + 0.1 * i) for i in range(9)]
+    y, scales, means = maps[0], maps[1:5], maps[5:]
+    kept_masks = authors_masks(shape)
+
+    def ours():
+        y_hat = torch.zeros_like(y)
+        for part in range(PARTS):
+            four_part_step_(y, means[part], y_hat, part)
+        y_q, scale, mean = four_part_merge.plain(y, scales, means)
+        return y_q, y_hat, scale, mean
+
+    @torch.no_grad()
+    def plain_torch():
+        return authors_pass(y, scales, means, authors_masks(shape))
+
+    @torch.no_grad()
+    def with_kept_masks():
+        return authors_pass(y, scales, means, kept_masks)
+
+    def check(mine, peers):
+        for theirs in peers.values():
+            for a, b in zip(mine, theirs, strict=True):
+                assert torch.equal(a, b)
+
+    race(
+        ours,
+        {"plain torch": plain_torch, "plain torch, masks kept": with_kept_masks},
+        check=check,
+        work=y.numel(),
+        unit="sym",
+        notes=at_stream_speed(17, y),
+    )
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("shape", cases())
+def bench_four_part_forward_backward(race, shape):
+    maps = [inputs(shape)[0] * (1 + 0.1 * i) for i in range(9)]
+    leaves = [t.clone().requires_grad_() for t in maps]
+    y, scales, means = leaves[0], leaves[1:5], leaves[5:]
+
+    def graded(run):
+        outputs = run()
+        total = sum((i + 1) * x.sum() for i, x in enumerate(outputs))
+        return torch.autograd.grad(total, leaves)
+
+    def ours():
+        y_hat = torch.zeros_like(y)
+        for part in range(PARTS):
+            y_hat = four_part_step(y, means[part], y_hat, part)
+        y_q, scale, mean = four_part_merge(y, scales, means)
+        return y_q, y_hat, scale, mean
+
+    def check(mine, peers):
+        for a, b in zip(mine, peers["plain torch"], strict=True):
+            torch.testing.assert_close(a, b)
+
+    race(
+        lambda: graded(ours),
+        {"plain torch": lambda: graded(lambda: authors_pass(y, scales, means, authors_masks(shape)))},
+        check=check,
+        work=y.numel(),
+        unit="sym",
     )

@@ -125,25 +125,54 @@ def gaussian_symbols(
     symbols: _Tensor,
     rows: _Tensor,
 ) -> None: ...
-def gaussian_bits(
+def categorical_cdf(logits: _Tensor, bits: int, cdf: _Tensor) -> None: ...
+
+# ---- bind_four_part.cpp: maps are matrices with any row stride
+_FourPartShape: TypeAlias = tuple[int, int, int, int, bool]
+
+def four_part_step(
+    shape: _FourPartShape,
+    part: int,
+    y: _Tensor | None,
+    mean: _Tensor | None,
+    scale: _Tensor | None,
+    y_q: _Tensor | None,
+    y_hat: _Tensor | None,
+    mean_out: _Tensor | None,
+    scale_out: _Tensor | None,
+) -> None: ...
+def four_part_merge(
+    shape: _FourPartShape,
     y: _Tensor,
+    means: list[_Tensor],
+    scales: list[_Tensor],
+    y_q: _Tensor,
     mean: _Tensor,
     scale: _Tensor,
-    noise: _Tensor,
-    bits: _Tensor,
-    by_symbol: _Tensor,
-    by_scale: _Tensor,
+) -> None: ...
+def four_part_pick(shape: _FourPartShape, part: int, map: _Tensor, picked: _Tensor) -> None: ...
+def four_part_put(
+    shape: _FourPartShape, part: int, symbols: _Tensor, mean: _Tensor, y_hat: _Tensor
+) -> None: ...
+def four_part_size(shape: _FourPartShape, part: int) -> int: ...
+
+# ---- bind_gaussian.cpp: matrices with any row stride, float32 or bfloat16; an empty seed is none
+def gaussian_bits(
+    y: _Tensor, mean: _Tensor, scale: _Tensor, seed: _Tensor, bits: _Tensor
+) -> None: ...
+def gaussian_total_bits(
+    y: _Tensor, mean: _Tensor, scale: _Tensor, seed: _Tensor, totals: _Tensor
 ) -> None: ...
 def gaussian_bits_backward(
     grad: _Tensor,
-    bits: _Tensor,
-    by_symbol: _Tensor,
-    by_scale: _Tensor,
-    grad_y: _Tensor,
-    grad_mean: _Tensor,
-    grad_scale: _Tensor,
+    y: _Tensor,
+    mean: _Tensor,
+    scale: _Tensor,
+    seed: _Tensor,
+    grad_y: _Tensor | None,
+    grad_mean: _Tensor | None,
+    grad_scale: _Tensor | None,
 ) -> None: ...
-def categorical_cdf(logits: _Tensor, bits: int, cdf: _Tensor) -> None: ...
 
 # ---- bind_compressai.cpp
 class AnsTables:

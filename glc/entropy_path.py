@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glc.errors import InvalidArgumentError
-from glc.models.context import PARTS, part_index
 from glc.models.glc import GLC
 from glc.ops import gaussian_rows
+from glc.ops.four_part import PARTS, four_part_pick, four_part_put
 
 __all__ = ["Part", "Quantizer", "SymbolSource", "Symbols", "one_thread", "walk_parts"]
 
@@ -73,14 +73,13 @@ class SymbolSource(Protocol):
     """Where `walk_parts` gets its symbols: the latent (encoder) or the stream (decoder)."""
 
     def symbols(
-        self, part: int, index: Tensor, rows: NDArray[np.uint8], mean: Tensor, step: Tensor
+        self, part: int, rows: NDArray[np.uint8], mean: Tensor, step: Tensor
     ) -> tuple[NDArray[np.int32], int]:
         """Give the part's symbols and its skip threshold.
 
         Args:
             part: 0..3.
-            index: [n] int64, flat positions of the part.
-            rows: [n] uint8, table rows at these positions.
+            rows: [n] uint8, table rows at the part's positions, in the order of `four_part_pick`.
             mean: [n] float32, at these positions.
             step: [1, N, h, w] float32.
 
@@ -112,7 +111,7 @@ class Quantizer:
         self._scaled: Tensor | None = None
 
     def symbols(
-        self, part: int, index: Tensor, rows: NDArray[np.uint8], mean: Tensor, step: Tensor
+        self, part: int, rows: NDArray[np.uint8], mean: Tensor, step: Tensor
     ) -> tuple[NDArray[np.int32], int]:
         """Quantise one part; see `SymbolSource`.
 
@@ -120,8 +119,8 @@ class Quantizer:
             InvalidArgumentError: a residual is not finite or absurdly large.
         """
         if self._scaled is None:
-            self._scaled = (self._y * (1.0 / step)).flatten()
-        rounded = torch.round(self._scaled[index] - mean)
+            self._scaled = self._y * (1.0 / step)
+        rounded = torch.round(four_part_pick(self._scaled, part) - mean)
         if not bool((rounded.abs() < _MAX_SYMBOL).all()):  # so written, NaN is refused too
             raise InvalidArgumentError(
                 f"encode: symbols of part {part}: expected below 2^30, got {rounded.abs().max():g}"
@@ -174,13 +173,12 @@ def walk_parts(model: GLC, bounds: Tensor, z_index: Tensor, source: SymbolSource
         y_hat = torch.zeros_like(step, memory_format=torch.contiguous_format)
         parts = []
         for part in range(PARTS):
-            index = torch.from_numpy(part_index(*step.shape[1:], part).copy())
             scale_map, mean_map = model.part_params(part, params, context, y_hat)
-            scale, mean = scale_map.flatten()[index], mean_map.flatten()[index]
+            scale, mean = four_part_pick(scale_map, part), four_part_pick(mean_map, part)
             source.require_finite(f"scale of part {part}", scale)
             source.require_finite(f"mean of part {part}", mean)
             rows = gaussian_rows.plain(scale, bounds).numpy()
-            symbols, threshold = source.symbols(part, index, rows, mean, step)
-            y_hat.view(-1)[index] = torch.from_numpy(symbols).float() + mean
+            symbols, threshold = source.symbols(part, rows, mean, step)
+            four_part_put(torch.from_numpy(symbols), mean, y_hat, part)
             parts.append(Part(symbols, rows, scale, threshold))
     return Symbols(z_index, tuple(parts), y_hat, step)

@@ -127,7 +127,7 @@ class PayloadReader:
         return torch.from_numpy(index.reshape(1, height, width))
 
     def symbols(
-        self, part: int, index: Tensor, rows: NDArray[np.uint8], mean: Tensor, step: Tensor
+        self, part: int, rows: NDArray[np.uint8], mean: Tensor, step: Tensor
     ) -> tuple[NDArray[np.int32], int]:
         """Read one part; see `glc.entropy_path.SymbolSource`.
 

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/check.h"
+#include "glc/views.h"
 
 namespace glc::entropy {
 
@@ -15,6 +16,19 @@ inline void check_size(std::string_view op,
                        std::size_t got) {
   if (got != expected) {
     fail_argument(op, argument, std::to_string(expected) + " elements", got);
+  }
+}
+
+template <class A, class B>
+void check_shape(std::string_view op,
+                 std::string_view argument,
+                 const MatrixView<A>& expected,
+                 const MatrixView<B>& got) {
+  const auto text = [](const auto& view) {
+    return std::to_string(view.rows) + " x " + std::to_string(view.cols);
+  };
+  if (expected.rows != got.rows || expected.cols != got.cols) {
+    fail_argument(op, argument, text(expected), text(got));
   }
 }
 

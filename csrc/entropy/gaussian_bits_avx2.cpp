@@ -1,19 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compiled with AVX2 and FMA: include nothing here with inline functions that other files share.
+// Compiled for one instruction set: include nothing here with inline functions that others share.
 #include "entropy/gaussian_bits_kernel.h"
+#include "entropy/vec_avx2.h"
 
 namespace glc::entropy {
-namespace {
 
-struct Avx2 {
-  static float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-};
-
-}  // namespace
-
-GaussianBitsBackend gaussian_bits_avx2() {
-  using Kernel = GaussianBitsKernel<Avx2>;
-  return {.forward = &Kernel::forward, .backward = &Kernel::backward};
-}
+GaussianBitsBackend gaussian_bits_avx2() { return GaussianBitsBackend::of<VecAvx2>(); }
 
 }  // namespace glc::entropy

@@ -1,205 +1,262 @@
 // SPDX-License-Identifier: Apache-2.0
-// The rate kernel: plain scalar code that compilers turn into vectors. It is a template over a tag
-// naming the instruction set, so that each file that instantiates it gets symbols of its own.
+// The rate kernels: one template over the Vec trait of vec_avx512.h, so that each file that
+// instantiates it gets symbols of its own.
 //
 // Both tails of the bin share the exponential of their density:
 //   Q(x) = exp(-x^2 / 2) * g(1 / (1 + 0.3 x)), x >= 0
 // with g a polynomial of degree 8 fitted to 5e-8 relative on [0, 9]; beyond, Q is far below the
-// floor of 1e-5. So a bin costs two exponentials, one logarithm and four divisions, slopes
-// included.
+// floor of 1e-5. The reciprocals of both tails come from one division. So a bin costs two
+// exponentials, one logarithm and two divisions, its slopes one division more. The backward pass
+// computes the slopes anew: to keep them would move more memory than it saves work.
 #pragma once
 
 #include <cstdint>
 
 namespace glc::entropy {
 
-struct GaussianBitsParams {
-  const float* y;
-  const float* mean;
-  const float* scale;
-  const float* noise;  // in [0, 1), or null: round
-  float* bits;
-  float* by_symbol;  // both slopes or neither
-  float* by_scale;
-  std::int64_t n;
-};
-
-struct GaussianBitsBackwardParams {
-  const float* grad;
-  const float* bits;
-  const float* by_symbol;
-  const float* by_scale;
-  float* grad_y;
-  float* grad_mean;
-  float* grad_scale;
-  std::int64_t n;
-};
-
-template <class Isa>
+template <class V>
 struct GaussianBitsKernel {
+  using F = typename V::F;
+  using U = typename V::U;
+  using Mask = typename V::Mask;
+
   static constexpr float kScaleMin = 1e-5F;
   static constexpr float kScaleMax = 1e10F;
   static constexpr float kFloor = 1e-5F;
-  static constexpr float kFar = 13.0F;  // exp(-kFar^2 / 2) is still a normal number
-  static constexpr float kInvSqrtTwoPi = 0.3989422804014327F;
-  static constexpr float kInvLn2 = 1.4426950408889634F;
-  static constexpr float kRounder = 12582912.0F;  // 1.5 * 2^23
+  // Edges are measured in units of scale * kUnit, which makes exp(-x^2 / 2) a power of two.
+  static constexpr float kUnit = 1.1774100225154747F;    // sqrt(2 ln 2)
+  static constexpr float kFar = 10.0F;                   // 2^(-kFar^2), and less, are normal numbers
+  static constexpr float kSlope = 0.57554930F;           // 1 / (ln 2 sqrt(2 pi))
 
-  template <class... Rest>
-  static float horner(float x, float first, Rest... rest) {
-    if constexpr (sizeof...(rest) == 0) {
-      return first;
-    } else {
-      return Isa::fma(x, horner(x, rest...), first);
-    }
+  /// c0 + c1 x + c2 x^2 + c3 x^3, given x^2. Sums of pairs: the loops wait for results, so short
+  /// chains matter more than few operations.
+  static F cubic(F x, F x2, float c0, float c1, float c2, float c3) {
+    const F low = V::fma(x, V::splat(c1), V::splat(c0));
+    const F high = V::fma(x, V::splat(c3), V::splat(c2));
+    return V::fma(x2, high, low);
   }
 
-  /// exp(x) for -87 <= x <= 0, to 1e-7 relative.
-  static float exp_negative(float x) {
-    const float shifted = Isa::fma(x, kInvLn2, kRounder);
-    const float n = shifted - kRounder;
-    const float r = Isa::fma(n, -0x1.7f7d1cp-20F, Isa::fma(n, -0x1.62e4p-1F, x));  // x - n ln 2
-    const float tail = horner(r, 0.49999994F, 0.16666521F, 0.04166839F, 0.00836871F, 0.0013814613F);
-    const float fraction = Isa::fma(r * r, tail, r) + 1.0F;
-    constexpr std::uint32_t kOne = 0x3F800000;
-    const std::uint32_t power = (__builtin_bit_cast(std::uint32_t, shifted) << 23) + kOne;
-    return fraction * __builtin_bit_cast(float, power);
+  /// 2^(-x^2) for |x| <= kFar, to 1e-7 relative.
+  static F gauss(F x) {
+    const F n = V::round(V::negative_product(x, x));
+    const F f = V::fma(x, x, n);  // exact: one rounding, of a small number
+    const F f2 = f * f;
+    const F top = V::fma(f, V::splat(-0.0013264720F), V::splat(0.009671513F));
+    const F low = cubic(f, f2, 1.0F, -0.693147F, 0.24022242F, -0.055507336F);
+    return V::scale(V::fma(f2 * f2, top, low), n);
   }
 
   /// log2(x) for normal x > 0, to 1e-7 absolute.
-  static float log2(float x) {
-    constexpr std::uint32_t kSqrtHalf = 0x3F3504F3;
-    const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, x) - kSqrtHalf;
-    const auto exponent = static_cast<float>(static_cast<std::int32_t>(bits) >> 23);
-    const float mantissa = __builtin_bit_cast(float, (bits & 0x7FFFFFU) + kSqrtHalf);
-    const float f = mantissa - 1.0F;
-    const float q = horner(f,
-                           1.4426949F,
-                           -0.72134715F,
-                           0.48092252F,
-                           -0.3607212F,
-                           0.28765666F,
-                           -0.23851945F,
-                           0.21737939F,
-                           -0.21030334F,
-                           0.12541242F);
-    return Isa::fma(f, q, exponent);
+  static F log2(F x) {
+    const U sqrt_half = V::splat(0x3F3504F3U);
+    const U bits = V::sub(V::bits(x), sqrt_half);
+    const F exponent = V::from_signed(V::shift_right_signed(bits, 23));
+    const F mantissa = V::floats(V::add(V::both(bits, V::splat(0x7FFFFFU)), sqrt_half));
+    const F f = mantissa - V::splat(1.0F);
+    const F f2 = f * f;
+    const F f4 = f2 * f2;
+    const F low = cubic(f, f2, 1.4426949F, -0.72134715F, 0.48092252F, -0.3607212F);
+    const F high = cubic(f, f2, 0.28765666F, -0.23851945F, 0.21737939F, -0.21030334F);
+    const F all = V::fma(f4, V::fma(f4, V::splat(0.12541242F), high), low);
+    return V::fma(f, all, exponent);
   }
 
-  /// Upper tail of the normal distribution at x >= 0, given exp(-x^2 / 2).
-  static float upper_tail(float x, float gauss) {
-    const float t = 1.0F / Isa::fma(0.3F, x, 1.0F);
-    const float g = horner(t,
-                           0.11960549F,
-                           0.1211057F,
-                           0.09778396F,
-                           0.13542014F,
-                           -0.06640256F,
-                           0.21997122F,
-                           -0.16501965F,
-                           0.037535705F);
-    return gauss * t * g;
+  /// Q(x) / exp(-x^2 / 2), given t = 1 / (1 + 0.3 x).
+  static F tail_ratio(F t) {
+    const F t2 = t * t;
+    const F low = cubic(t, t2, 0.11960549F, 0.1211057F, 0.09778396F, 0.13542014F);
+    const F high = cubic(t, t2, -0.06640256F, 0.21997122F, -0.16501965F, 0.037535705F);
+    return t * V::fma(t2 * t2, high, low);
   }
 
-  /// Half to even: from 2^23 on every float is an integer, and adding 2^23 rounds the others.
-  static float round(float x) {
-    constexpr float kAllIntegers = 8388608.0F;
-    const float rounder = __builtin_copysignf(kAllIntegers, x);
-    return __builtin_fabsf(x) < kAllIntegers ? (x + rounder) - rounder : x;
-  }
+  /// A bin: its edges, the density at each relative to its peak, and what lies between them.
+  struct Bin {
+    F symbol;
+    F scale;  // clamped
+    F inverse;  // of scale * kUnit
+    F far;  // > 0
+    F near;
+    F gauss_far;
+    F gauss_near;
+    F probability;  // with the floor; NaN where an input is
+  };
 
-  // Every comparison below is false for NaN and then keeps it, so that training sees it.
-  // The pointers are parameters because compilers take `restrict` at its word only there.
-  template <bool kNoise, bool kSlopes>
-  static void forward_loop(const float* __restrict y,
-                           const float* __restrict mean,
-                           const float* __restrict scales,
-                           const float* __restrict noise,
-                           float* __restrict bits,
-                           float* __restrict by_symbol,
-                           float* __restrict by_scale,
-                           std::int64_t n) {
-    for (std::int64_t i = 0; i < n; ++i) {
-      const float residual = y[i] - mean[i];
-      float symbol;
-      if constexpr (kNoise) {
-        symbol = residual + (noise[i] - 0.5F);
-      } else {
-        symbol = round(residual);
-      }
-      const float raw_scale = scales[i];
-      float scale = raw_scale < kScaleMin ? kScaleMin : raw_scale;
-      scale = scale > kScaleMax ? kScaleMax : scale;
-      const float inverse = 1.0F / scale;
-      const float magnitude = __builtin_fabsf(symbol);
-      float far = (magnitude + 0.5F) * inverse;  // > 0
-      float near = (magnitude - 0.5F) * inverse;
-      far = far > kFar ? kFar : far;
-      near = near > kFar ? kFar : near;
-      near = near < -kFar ? -kFar : near;
-      const float gauss_far = exp_negative(-0.5F * far * far);
-      const float gauss_near = exp_negative(-0.5F * near * near);
-      const float tail_near = upper_tail(__builtin_fabsf(near), gauss_near);
-      const float above_near = near < 0.0F ? 1.0F - tail_near : tail_near;
-      const float probability = above_near - upper_tail(far, gauss_far) + kFloor;
-      const float raw = (probability - probability) - log2(probability);  // log2 would lose a NaN
-      bits[i] = raw < 0.0F ? -0.0F : raw;
-      if constexpr (kSlopes) {
-        const float factor = kInvLn2 * kInvSqrtTwoPi * inverse / probability;
-        const float slope = factor * (gauss_near - gauss_far);
-        by_symbol[i] = __builtin_copysignf(1.0F, symbol) * slope;
-        const float by_clamped = factor * (far * gauss_far - near * gauss_near);
-        by_scale[i] = by_clamped * (scale == raw_scale ? 1.0F : 0.0F);
-      }
-    }
-  }
-
-  template <bool kNoise, bool kSlopes>
-  static void forward_as(const GaussianBitsParams& p) {
-    forward_loop<kNoise, kSlopes>(
-        p.y, p.mean, p.scale, p.noise, p.bits, p.by_symbol, p.by_scale, p.n);
-  }
-
-  static void forward(const GaussianBitsParams& p) {
-    const bool slopes = p.by_symbol != nullptr;
-    if (p.noise != nullptr) {
-      slopes ? forward_as<true, true>(p) : forward_as<true, false>(p);
+  // max and min keep a NaN in their second operand, so that training sees it.
+  template <bool kNoise>
+  static Bin bin(F y, F mean, F raw_scale, F noise) {
+    Bin b;
+    b.symbol = y - mean;
+    if constexpr (kNoise) {
+      b.symbol = b.symbol + noise;
     } else {
-      slopes ? forward_as<false, true>(p) : forward_as<false, false>(p);
+      b.symbol = V::round(b.symbol);
+    }
+    b.scale = V::min(V::splat(kScaleMax), V::max(V::splat(kScaleMin), raw_scale));
+    const F one = V::splat(1.0F);
+    const F half = V::splat(0.5F);
+    b.inverse = V::splat(1.0F / kUnit) / b.scale;
+    const F magnitude = V::abs(b.symbol);
+    const F end = V::splat(kFar);
+    b.far = V::min(end, (magnitude + half) * b.inverse);
+    b.near = V::max(V::splat(-kFar), V::min(end, (magnitude - half) * b.inverse));
+    b.gauss_far = gauss(b.far);
+    b.gauss_near = gauss(b.near);
+    const F den_far = V::fma(V::splat(0.3F * kUnit), b.far, one);
+    const F den_near = V::fma(V::splat(0.3F * kUnit), V::abs(b.near), one);
+    const F tail_far = b.gauss_far * tail_ratio(one / den_far);
+    const F tail_near = b.gauss_near * tail_ratio(one / den_near);
+    const F above_near = V::select(V::less(b.near, V::splat(0.0F)), one - tail_near, tail_near);
+    b.probability = (above_near - tail_far) + V::splat(kFloor);
+    return b;
+  }
+
+  template <bool kNoise>
+  static void forward_as(const float* y,
+                         const float* mean,
+                         const float* scale,
+                         const float* noise,
+                         float* bits,
+                         std::int64_t n) {
+    const F zero = V::splat(0.0F);
+    for (std::int64_t i = 0; i < n; i += V::kLanes) {
+      const F shift = kNoise ? V::load(noise + i) : zero;
+      const Bin b = bin<kNoise>(V::load(y + i), V::load(mean + i), V::load(scale + i), shift);
+      // log2 would lose a NaN
+      const F raw = (b.probability - b.probability) - log2(b.probability);
+      V::store(bits + i, V::max(zero, raw));
     }
   }
 
-  static void backward_loop(const float* __restrict grad,
-                            const float* __restrict bits,
-                            const float* __restrict by_symbol,
-                            const float* __restrict by_scale,
-                            float* __restrict grad_y,
-                            float* __restrict grad_mean,
-                            float* __restrict grad_scale,
-                            std::int64_t n) {
-    for (std::int64_t i = 0; i < n; ++i) {
-      const bool bounded = __builtin_bit_cast(std::uint32_t, bits[i]) == 0x80000000U;  // -0.0
-      const bool blocked = bounded && grad[i] >= 0.0F;
-      const float passed = blocked ? 0.0F : grad[i];
-      const float by_y = passed * by_symbol[i];
-      grad_y[i] = by_y;
-      grad_mean[i] = -by_y;
-      grad_scale[i] = passed * by_scale[i];
+  static void forward(const float* y,
+                      const float* mean,
+                      const float* scale,
+                      const float* noise,
+                      float* bits,
+                      std::int64_t n) {
+    noise != nullptr ? forward_as<true>(y, mean, scale, noise, bits, n)
+                     : forward_as<false>(y, mean, scale, noise, bits, n);
+  }
+
+  template <bool kNoise>
+  static void backward_as(const float* grad,
+                          const float* y,
+                          const float* mean,
+                          const float* scale,
+                          const float* noise,
+                          float* grad_y,
+                          float* grad_mean,
+                          float* grad_scale,
+                          std::int64_t n) {
+    const F zero = V::splat(0.0F);
+    const F one = V::splat(1.0F);
+    for (std::int64_t i = 0; i < n; i += V::kLanes) {
+      const F shift = kNoise ? V::load(noise + i) : zero;
+      const F raw_scale = V::load(scale + i);
+      const Bin b = bin<kNoise>(V::load(y + i), V::load(mean + i), raw_scale, shift);
+      // bits before their bound at 0 are negative where the probability is above 1
+      const F all = V::load(grad + i);
+      const F passed = V::select(V::less(one, b.probability), V::min(zero, all), all);
+      const F factor = passed * V::splat(kSlope * kUnit) * (b.inverse / b.probability);
+      const F slope = factor * (b.gauss_near - b.gauss_far);
+      const F by_y = V::flip(slope, b.symbol);
+      const F weighted = b.far * b.gauss_far - b.near * b.gauss_near;
+      const F by_scale = factor * V::splat(kUnit) * weighted;
+      V::store(grad_y + i, by_y);
+      V::store(grad_mean + i, V::flip(by_y, V::splat(-0.0F)));
+      // not a mask: NaN must stay
+      V::store(grad_scale + i, by_scale * V::where(V::equal(b.scale, raw_scale), one));
     }
   }
 
-  static void backward(const GaussianBitsBackwardParams& p) {
-    backward_loop(
-        p.grad, p.bits, p.by_symbol, p.by_scale, p.grad_y, p.grad_mean, p.grad_scale, p.n);
+  static void backward(const float* grad,
+                       const float* y,
+                       const float* mean,
+                       const float* scale,
+                       const float* noise,
+                       float* grad_y,
+                       float* grad_mean,
+                       float* grad_scale,
+                       std::int64_t n) {
+    noise != nullptr
+        ? backward_as<true>(grad, y, mean, scale, noise, grad_y, grad_mean, grad_scale, n)
+        : backward_as<false>(grad, y, mean, scale, noise, grad_y, grad_mean, grad_scale, n);
+  }
+
+  /// Adds in double precision, in an order that depends on n alone.
+  static double sum(const float* values, std::int64_t n) {
+    typename V::Sum sum;
+    for (std::int64_t i = 0; i < n; i += V::kLanes) {
+      sum.add(V::load(values + i));
+    }
+    return sum.total();
+  }
+
+  /// U[-1/2, 1/2) for 64 elements of a row, from element 64 block on. Element 64 block + 16 w + i
+  /// takes the upper 24 bits of word w of Philox4x32-10 (Salmon et al. 2011) at the counter
+  /// (16 block + i, row), 64 bits each.
+  static void noise(std::uint64_t seed, std::uint64_t row, std::uint64_t block, float* out) {
+    constexpr int kGroup = 16;
+    const U mul0 = V::splat(0xD2511F53U);
+    const U mul1 = V::splat(0xCD9E8D57U);
+    for (int i = 0; i < kGroup; i += V::kLanes) {
+      const std::uint64_t first = block * kGroup + static_cast<std::uint64_t>(i);
+      U word[4] = {V::add(V::splat(static_cast<std::uint32_t>(first)), V::iota()),
+                   V::splat(static_cast<std::uint32_t>(first >> 32)),
+                   V::splat(static_cast<std::uint32_t>(row)),
+                   V::splat(static_cast<std::uint32_t>(row >> 32))};
+      auto key0 = static_cast<std::uint32_t>(seed);
+      auto key1 = static_cast<std::uint32_t>(seed >> 32);
+      for (int round = 0; round < 10; ++round) {
+        U high0;
+        U high1;
+        const U low0 = V::multiply(word[0], mul0, &high0);
+        const U low1 = V::multiply(word[2], mul1, &high1);
+        word[0] = V::differ(V::differ(high1, word[1]), V::splat(key0));
+        word[1] = low1;
+        word[2] = V::differ(V::differ(high0, word[3]), V::splat(key1));
+        word[3] = low0;
+        key0 += 0x9E3779B9U;
+        key1 += 0xBB67AE85U;
+      }
+      for (int w = 0; w < 4; ++w) {
+        const F unit = V::from_signed(V::shift_right(word[w], 8)) * V::splat(0x1p-24F);
+        V::store(out + kGroup * w + i, unit - V::splat(0.5F));
+      }
+    }
   }
 };
 
-/// One instruction set's kernels.
+/// One instruction set's kernels. All sizes are multiples of 16: callers pad.
 struct GaussianBitsBackend {
-  void (*forward)(const GaussianBitsParams&);
-  void (*backward)(const GaussianBitsBackwardParams&);
+  void (*forward)(const float* y,
+                  const float* mean,
+                  const float* scale,
+                  const float* noise,  // or null: round
+                  float* bits,
+                  std::int64_t n);
+  void (*backward)(const float* grad,
+                   const float* y,
+                   const float* mean,
+                   const float* scale,
+                   const float* noise,
+                   float* grad_y,
+                   float* grad_mean,
+                   float* grad_scale,
+                   std::int64_t n);
+  double (*sum)(const float* values, std::int64_t n);
+  void (*noise)(std::uint64_t seed, std::uint64_t row, std::uint64_t block, float* out);
+
+  template <class V>
+  static GaussianBitsBackend of() {
+    using Kernel = GaussianBitsKernel<V>;
+    return {.forward = &Kernel::forward,
+            .backward = &Kernel::backward,
+            .sum = &Kernel::sum,
+            .noise = &Kernel::noise};
+  }
 };
 
 GaussianBitsBackend gaussian_bits_avx2();
+GaussianBitsBackend gaussian_bits_avx512();
 
 }  // namespace glc::entropy

@@ -1,99 +1,56 @@
 // SPDX-License-Identifier: Apache-2.0
-// Positive floats sort like their bit patterns. The top 11 bits below the sign (exponent and three
-// bits of mantissa) therefore name an interval of scales, and a table of 2048 entries says how many
-// bounds lie below the whole interval. What is left are the few bounds inside the interval, which
-// are compared one by one: no search, no branch, no arithmetic that could round.
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cmath>
 #include <cstddef>
-#include <limits>
+#include <string>
 
+#include "core/cpu_features.h"
 #include "entropy/entropy_check.h"
+#include "entropy/gaussian_symbols_kernel.h"
+#include "entropy/row_finder.h"
+#include "entropy/runs.h"
+#include "entropy/vec_portable.h"
 #include "glc/entropy.h"
 
 namespace glc::entropy {
 namespace {
 
-constexpr int kKeyShift = 20;
-constexpr std::size_t kKeys = std::size_t{1} << (31 - kKeyShift);
-constexpr std::size_t kRowsMax = 256;
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-/// 2^23. From here on every float is an integer; adding it to a smaller one of the same sign leaves
-/// no bit for a fraction, so the addition itself rounds half to even.
-constexpr float kRounder = 8388608.0F;
-
-std::size_t key_of(float positive) { return std::bit_cast<std::uint32_t>(positive) >> kKeyShift; }
-
-class RowFinder {
- public:
-  explicit RowFinder(std::span<const float> bounds) {
-    std::ranges::copy(bounds, bounds_.begin());
-    std::size_t next = 0;
-    for (std::size_t key = 0; key < kKeys; ++key) {
-      below_[key] = static_cast<std::uint8_t>(next);
-      const std::size_t first = next;
-      while (next < bounds.size() && key_of(bounds[next]) == key) {
-        ++next;
-      }
-      n_steps_ = std::max(n_steps_, next - first);
-    }
+GaussianSymbolsBackend choose() {
+#ifdef GLC_X86_SIMD
+  if (simd_in_force(Simd::kAvx512) == Simd::kAvx512) {
+    return gaussian_symbols_avx512();
   }
-
-  std::uint8_t operator()(float scale) const {
-    const float positive = scale > 0.0F ? scale : 0.0F;  // NaN too: every comparison is false
-    std::size_t row = below_[key_of(positive)];
-    // Bounds are sorted and end in +inf, so a false comparison repeats itself harmlessly.
-    for (std::size_t step = 0; step < n_steps_; ++step) {
-      row += bounds_[row] < positive ? 1U : 0U;
-    }
-    return static_cast<std::uint8_t>(row);
+  if (simd_in_force() == Simd::kAvx2) {
+    return gaussian_symbols_avx2();
   }
+#endif
+  return GaussianSymbolsKernel<VecPortable>::backend();
+}
 
- private:
-  static constexpr std::array<float, kRowsMax> all_infinite() {
-    std::array<float, kRowsMax> out{};
-    out.fill(kInfinity);
-    return out;
+const GaussianSymbolsBackend& backend() {
+  static const GaussianSymbolsBackend chosen = choose();
+  return chosen;
+}
+
+void find_rows(const RowFinder& finder,
+               const float* scale,
+               std::uint8_t* rows,
+               std::int64_t n) {
+  const std::int64_t even = finder.has_table() ? n / kPad * kPad : 0;
+  if (even > 0) {
+    backend().find_rows(finder.table(), scale, rows, even);
   }
+  std::transform(scale + even, scale + n, rows + even, finder);
+}
 
-  std::array<float, kRowsMax> bounds_ = all_infinite();
-  std::array<std::uint8_t, kKeys> below_{};
-  std::size_t n_steps_ = 0;
-};
-
-[[noreturn]] void refuse(std::string_view argument, std::size_t i, float value) {
+[[noreturn]] void refuse(std::string_view argument, std::int64_t i, float value) {
   fail_argument("gaussian_symbols",
                 argument,
                 "finite values",
                 std::to_string(value) + " at element " + std::to_string(i));
 }
 
-float round_small(float residual) {
-  const float rounder = std::copysign(kRounder, residual);
-  return (residual + rounder) - rounder;
-}
-
-/// Rounds [first, last) and says whether all of it was ordinary.
-bool round_block(std::span<const float> y,
-                 std::span<const float> mean,
-                 std::span<const float> scale,
-                 std::span<std::int32_t> symbols,
-                 std::size_t first,
-                 std::size_t last) {
-  std::int32_t n_odd = 0;
-  for (std::size_t i = first; i < last; ++i) {
-    const float residual = y[i] - mean[i];
-    const bool ordinary = std::fabs(residual) < kRounder;
-    symbols[i] = static_cast<std::int32_t>(round_small(ordinary ? residual : 0.0F));
-    n_odd += ordinary && std::fabs(scale[i]) < kInfinity ? 0 : 1;
-  }
-  return n_odd == 0;
-}
-
-std::int32_t checked_symbol(float y, float mean, float scale, std::size_t i) {
+std::int32_t checked_symbol(float y, float mean, float scale, std::int64_t i) {
   if (!std::isfinite(y)) {
     refuse("y", i, y);
   }
@@ -103,10 +60,12 @@ std::int32_t checked_symbol(float y, float mean, float scale, std::size_t i) {
   if (!std::isfinite(scale)) {
     refuse("scale", i, scale);
   }
-  constexpr float kLimit = 2147483648.0F;  // 2^31
+  constexpr float kAllIntegers = 8388608.0F;  // from 2^23 on every float is one
+  constexpr float kLimit = 2147483648.0F;     // 2^31
   const float residual = y - mean;
-  if (std::fabs(residual) < kRounder) {
-    return static_cast<std::int32_t>(round_small(residual));
+  if (std::fabs(residual) < kAllIntegers) {
+    const float rounder = std::copysign(kAllIntegers, residual);
+    return static_cast<std::int32_t>((residual + rounder) - rounder);  // half to even
   }
   if (!(residual >= -kLimit && residual < kLimit)) {
     fail_argument("gaussian_symbols",
@@ -119,41 +78,44 @@ std::int32_t checked_symbol(float y, float mean, float scale, std::size_t i) {
 
 }  // namespace
 
-void gaussian_rows(std::span<const float> scale,
+void gaussian_rows(MatrixView<const float> scale,
                    std::span<const float> bounds,
-                   std::span<std::uint8_t> rows) {
-  check_size("gaussian_rows", "rows", scale.size(), rows.size());
+                   MatrixView<std::uint8_t> rows) {
+  check_shape("gaussian_rows", "rows", scale, rows);
   check_bounds("gaussian_rows", bounds);
-  const RowFinder find(bounds);
-  std::ranges::transform(scale, rows.begin(), find);
+  const RowFinder finder(bounds);
+  const Tasks tasks{.groups = 1, .rows = scale.rows, .cols = scale.cols};
+  tasks.for_each([&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {
+    find_rows(finder, scale.row(row) + first, rows.row(row) + first, last - first);
+  });
 }
 
-void gaussian_symbols(std::span<const float> y,
-                      std::span<const float> mean,
-                      std::span<const float> scale,
+void gaussian_symbols(const GaussianLatents<float>& in,
                       std::span<const float> bounds,
-                      std::span<std::int32_t> symbols,
-                      std::span<std::uint8_t> rows) {
+                      MatrixView<std::int32_t> symbols,
+                      MatrixView<std::uint8_t> rows) {
   constexpr std::string_view kOp = "gaussian_symbols";
-  check_size(kOp, "mean", y.size(), mean.size());
-  check_size(kOp, "scale", y.size(), scale.size());
-  check_size(kOp, "symbols", y.size(), symbols.size());
-  check_size(kOp, "rows", y.size(), rows.size());
+  check_shape(kOp, "mean", in.y, in.mean);
+  check_shape(kOp, "scale", in.y, in.scale);
+  check_shape(kOp, "symbols", in.y, symbols);
+  check_shape(kOp, "rows", in.y, rows);
   check_bounds(kOp, bounds);
-  const RowFinder find(bounds);
-  std::ranges::transform(scale, rows.begin(), find);
-  // Block by block, so that the inner loop has no branch: a block with a value out of the ordinary
-  // is done again, slowly.
-  constexpr std::size_t kBlock = 1024;
-  for (std::size_t first = 0; first < y.size(); first += kBlock) {
-    const std::size_t last = std::min(first + kBlock, y.size());
-    if (round_block(y, mean, scale, symbols, first, last)) {
-      continue;
+  const RowFinder finder(bounds);
+  const Tasks tasks{.groups = 1, .rows = in.y.rows, .cols = in.y.cols};
+  tasks.for_each([&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {
+    const std::int64_t n = last - first;
+    const float* const y = in.y.row(row) + first;
+    const float* const mean = in.mean.row(row) + first;
+    const float* const scale = in.scale.row(row) + first;
+    std::int32_t* const out = symbols.row(row) + first;
+    find_rows(finder, scale, rows.row(row) + first, n);
+    const std::int64_t even = n / kPad * kPad;
+    // a run with a value out of the ordinary is done again, slowly
+    const std::int64_t done = backend().round(y, mean, scale, out, even) ? even : 0;
+    for (std::int64_t i = done; i < n; ++i) {
+      out[i] = checked_symbol(y[i], mean[i], scale[i], row * in.y.cols + first + i);
     }
-    for (std::size_t i = first; i < last; ++i) {
-      symbols[i] = checked_symbol(y[i], mean[i], scale[i], i);
-    }
-  }
+  });
 }
 
 }  // namespace glc::entropy

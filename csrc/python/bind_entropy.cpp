@@ -14,14 +14,16 @@ namespace py = pybind11;
 namespace glc::python {
 namespace {
 
+constexpr auto kRows = Dlpack::Layout::kRows;
+
 void gaussian_rows(const py::object& scale, const py::object& bounds, const py::object& rows) {
   constexpr const char* kOp = "gaussian_rows";
-  const Dlpack scale_in(scale, kOp, "scale");
+  const Dlpack scale_in(scale, kOp, "scale", kRows);
   const Dlpack bounds_in(bounds, kOp, "bounds");
-  const Dlpack rows_out(rows, kOp, "rows");
-  const auto s = scale_in.span<const float>();
+  const Dlpack rows_out(rows, kOp, "rows", kRows);
+  const auto s = scale_in.matrix<const float>();
   const auto b = bounds_in.span<const float>();
-  const auto r = rows_out.span<std::uint8_t>();
+  const auto r = rows_out.matrix<std::uint8_t>();
   const py::gil_scoped_release release;
   entropy::gaussian_rows(s, b, r);
 }
@@ -33,72 +35,20 @@ void gaussian_symbols(const py::object& y,
                       const py::object& symbols,
                       const py::object& rows) {
   constexpr const char* kOp = "gaussian_symbols";
-  const Dlpack y_in(y, kOp, "y");
-  const Dlpack mean_in(mean, kOp, "mean");
-  const Dlpack scale_in(scale, kOp, "scale");
+  const Dlpack y_in(y, kOp, "y", kRows);
+  const Dlpack mean_in(mean, kOp, "mean", kRows);
+  const Dlpack scale_in(scale, kOp, "scale", kRows);
   const Dlpack bounds_in(bounds, kOp, "bounds");
-  const Dlpack symbols_out(symbols, kOp, "symbols");
-  const Dlpack rows_out(rows, kOp, "rows");
-  const auto a = y_in.span<const float>();
-  const auto m = mean_in.span<const float>();
-  const auto s = scale_in.span<const float>();
+  const Dlpack symbols_out(symbols, kOp, "symbols", kRows);
+  const Dlpack rows_out(rows, kOp, "rows", kRows);
+  const auto a = y_in.matrix<const float>();
+  const auto m = mean_in.matrix<const float>();
+  const auto s = scale_in.matrix<const float>();
   const auto b = bounds_in.span<const float>();
-  const auto q = symbols_out.span<std::int32_t>();
-  const auto r = rows_out.span<std::uint8_t>();
+  const auto q = symbols_out.matrix<std::int32_t>();
+  const auto r = rows_out.matrix<std::uint8_t>();
   const py::gil_scoped_release release;
-  entropy::gaussian_symbols(a, m, s, b, q, r);
-}
-
-void gaussian_bits(const py::object& y,
-                   const py::object& mean,
-                   const py::object& scale,
-                   const py::object& noise,
-                   const py::object& bits,
-                   const py::object& by_symbol,
-                   const py::object& by_scale) {
-  constexpr const char* kOp = "gaussian_bits";
-  const Dlpack y_in(y, kOp, "y");
-  const Dlpack mean_in(mean, kOp, "mean");
-  const Dlpack scale_in(scale, kOp, "scale");
-  const Dlpack noise_in(noise, kOp, "noise");
-  const Dlpack bits_out(bits, kOp, "bits");
-  const Dlpack by_symbol_out(by_symbol, kOp, "by_symbol");
-  const Dlpack by_scale_out(by_scale, kOp, "by_scale");
-  const auto a = y_in.span<const float>();
-  const auto m = mean_in.span<const float>();
-  const auto s = scale_in.span<const float>();
-  const auto u = noise_in.span<const float>();
-  const auto b = bits_out.span<float>();
-  const auto dv = by_symbol_out.span<float>();
-  const auto ds = by_scale_out.span<float>();
-  const py::gil_scoped_release release;
-  entropy::gaussian_bits(a, m, s, u, b, dv, ds);
-}
-
-void gaussian_bits_backward(const py::object& grad,
-                            const py::object& bits,
-                            const py::object& by_symbol,
-                            const py::object& by_scale,
-                            const py::object& grad_y,
-                            const py::object& grad_mean,
-                            const py::object& grad_scale) {
-  constexpr const char* kOp = "gaussian_bits_backward";
-  const Dlpack grad_in(grad, kOp, "grad");
-  const Dlpack bits_in(bits, kOp, "bits");
-  const Dlpack by_symbol_in(by_symbol, kOp, "by_symbol");
-  const Dlpack by_scale_in(by_scale, kOp, "by_scale");
-  const Dlpack y_out(grad_y, kOp, "grad_y");
-  const Dlpack mean_out(grad_mean, kOp, "grad_mean");
-  const Dlpack scale_out(grad_scale, kOp, "grad_scale");
-  const auto g = grad_in.span<const float>();
-  const auto b = bits_in.span<const float>();
-  const auto dv = by_symbol_in.span<const float>();
-  const auto ds = by_scale_in.span<const float>();
-  const auto gy = y_out.span<float>();
-  const auto gm = mean_out.span<float>();
-  const auto gs = scale_out.span<float>();
-  const py::gil_scoped_release release;
-  entropy::gaussian_bits_backward(g, b, dv, ds, gy, gm, gs);
+  entropy::gaussian_symbols({a, m, s}, b, q, r);
 }
 
 void categorical_cdf(const py::object& logits, std::int32_t bits, const py::object& cdf) {
@@ -123,24 +73,6 @@ void bind_entropy(py::module_& m) {
         py::arg("bounds"),
         py::arg("symbols"),
         py::arg("rows"));
-  m.def("gaussian_bits",
-        &gaussian_bits,
-        py::arg("y"),
-        py::arg("mean"),
-        py::arg("scale"),
-        py::arg("noise"),
-        py::arg("bits"),
-        py::arg("by_symbol"),
-        py::arg("by_scale"));
-  m.def("gaussian_bits_backward",
-        &gaussian_bits_backward,
-        py::arg("grad"),
-        py::arg("bits"),
-        py::arg("by_symbol"),
-        py::arg("by_scale"),
-        py::arg("grad_y"),
-        py::arg("grad_mean"),
-        py::arg("grad_scale"));
   m.def("categorical_cdf", &categorical_cdf, py::arg("logits"), py::arg("bits"), py::arg("cdf"));
 }
 

@@ -9,6 +9,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include "glc/bfloat16.h"
 #include "glc/error.h"
 #include "glc/views.h"
 
@@ -21,7 +22,7 @@ namespace glc::python {
 /// The parts of the DLPack binary interface (version 0.x, unversioned capsule) that we read.
 namespace dlpack_abi {
 enum DeviceType : std::int32_t { kCpu = 1, kCuda = 2, kCudaHost = 3, kCudaManaged = 13 };
-enum TypeCode : std::uint8_t { kInt = 0, kUInt = 1, kFloat = 2, kBool = 6 };
+enum TypeCode : std::uint8_t { kInt = 0, kUInt = 1, kFloat = 2, kBFloat = 4, kBool = 6 };
 struct Device {
   std::int32_t type;
   std::int32_t id;
@@ -48,11 +49,16 @@ struct ManagedTensor {
 }  // namespace dlpack_abi
 
 /// Borrows a tensor for the duration of a call from a DLPack capsule or any object with
-/// __dlpack__ (detach a tensor that requires grad first). The tensor must be C-contiguous.
-/// Construct and destroy with the GIL held. Throws InvalidArgument.
+/// __dlpack__ (detach a tensor that requires grad first). The tensor must be C-contiguous,
+/// or have contiguous rows where kRows is asked for. Construct and destroy with the GIL held. Throws InvalidArgument.
 class Dlpack {
  public:
-  Dlpack(const pybind11::handle& object, const char* op, const char* argument)
+  enum class Layout : std::uint8_t { kDense, kRows };
+
+  Dlpack(const pybind11::handle& object,
+         const char* op,
+         const char* argument,
+         Layout layout = Layout::kDense)
       : where_(std::string(op) + ": " + argument) {
     capsule_ = pybind11::isinstance<pybind11::capsule>(object)
                    ? pybind11::reinterpret_borrow<pybind11::object>(object)
@@ -65,7 +71,7 @@ class Dlpack {
     for (std::int32_t d = 0; d < tensor_->ndim; ++d) {
       size_ *= tensor_->shape[d];
     }
-    check_contiguous();
+    check_contiguous(layout == Layout::kRows && tensor_->ndim == 2 ? 1 : 0);
   }
 
   [[nodiscard]] bool on_cpu() const { return tensor_->device.type == dlpack_abi::kCpu; }
@@ -90,13 +96,16 @@ class Dlpack {
     return {pointer<T>(), static_cast<std::size_t>(size_)};
   }
 
+  [[nodiscard]] bool is_bfloat16() const { return tensor_->dtype.code == dlpack_abi::kBFloat; }
+
   /// As a matrix [rows, cols]; exactly two dimensions; CPU memory only.
   template <class T>
   [[nodiscard]] MatrixView<T> matrix() const {
     if (ndim() != 2) {
       throw InvalidArgument(where_ + ": expected 2 dimensions, got " + std::to_string(ndim()));
     }
-    return {span<T>().data(), shape(0), shape(1)};
+    const bool strided = tensor_->strides != nullptr && shape(0) > 1;
+    return {span<T>().data(), shape(0), shape(1), strided ? tensor_->strides[0] : shape(1)};
   }
 
   /// First element, on whatever device the tensor is.
@@ -104,6 +113,7 @@ class Dlpack {
   [[nodiscard]] T* pointer() const {
     using Value = std::remove_const_t<T>;
     constexpr std::uint8_t code = std::is_same_v<Value, bool>       ? dlpack_abi::kBool
+                                  : std::is_same_v<Value, BFloat16> ? dlpack_abi::kBFloat
                                   : std::is_floating_point_v<Value> ? dlpack_abi::kFloat
                                   : std::is_unsigned_v<Value>       ? dlpack_abi::kUInt
                                                                     : dlpack_abi::kInt;
@@ -119,12 +129,13 @@ class Dlpack {
   }
 
  private:
-  void check_contiguous() const {
+  /// From dimension `first` on.
+  void check_contiguous(std::int32_t first) const {
     if (tensor_->strides == nullptr || size_ == 0) {
       return;
     }
     std::int64_t expected = 1;
-    for (std::int32_t d = tensor_->ndim; d-- > 0;) {
+    for (std::int32_t d = tensor_->ndim; d-- > first;) {
       if (tensor_->shape[d] != 1 && tensor_->strides[d] != expected) {
         throw InvalidArgument(where_ + ": expected a contiguous tensor, got strides");
       }
@@ -135,10 +146,11 @@ class Dlpack {
   static std::string type_name(unsigned code, std::size_t bits) {
     const char* kind = code == dlpack_abi::kInt     ? "int"
                        : code == dlpack_abi::kUInt  ? "uint"
-                       : code == dlpack_abi::kFloat ? "float"
+                       : code == dlpack_abi::kFloat  ? "float"
+                       : code == dlpack_abi::kBFloat ? "bfloat"
                        : code == dlpack_abi::kBool  ? "bool"
                                                     : "type code ";
-    return code <= dlpack_abi::kFloat || code == dlpack_abi::kBool
+    return code <= dlpack_abi::kFloat || code == dlpack_abi::kBFloat || code == dlpack_abi::kBool
                ? kind + std::to_string(bits)
                : kind + std::to_string(code) + " of " + std::to_string(bits) + " bits";
   }

@@ -95,6 +95,8 @@ PYBIND11_MODULE(_core, m) {
   bind_vq(m);
   bind_vq_train(m);
   bind_entropy(m);
+  bind_four_part(m);
+  bind_gaussian(m);
   bind_bitstream(m);
   bind_compressai(m);
 }

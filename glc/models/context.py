@@ -18,13 +18,11 @@ from torch import Tensor, nn
 
 from glc.models.blocks import DepthConvBlock, scale_init
 from glc.models.config import GLCConfig
+from glc.ops.four_part import PARTS, PHASES
 
-PARTS = 4
 STEP_MIN = 0.5  # the quantisation step is clamped from below only
 INITIAL_STEP = 1.0
 INITIAL_SCALE = 0.5
-# PHASES[part][group] = the pixel phase 2 * (row % 2) + (column % 2) that this part codes.
-PHASES = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
 
 
 @lru_cache(maxsize=32)
@@ -47,14 +45,6 @@ def part_index(channels: int, height: int, width: int, part: int) -> np.ndarray:
     index = np.flatnonzero(phase[None] == wanted[:, None, None])
     index.flags.writeable = False
     return index
-
-
-def part_mask(channels: int, height: int, width: int, part: int, like: Tensor) -> Tensor:
-    """The part's positions as a [1, channels, height, width] 0/1 map in `like`'s dtype."""
-    mask = torch.zeros(channels * height * width, dtype=like.dtype, device=like.device)
-    index = torch.from_numpy(part_index(channels, height, width, part).copy())
-    mask[index.to(like.device)] = 1
-    return mask.reshape(1, channels, height, width)
 
 
 class ContextModel(nn.Module):

@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from glc.cdf import canonical
 from glc.errors import InvalidArgumentError
 from glc.models.config import GLCConfig
-from glc.models.context import PARTS, STEP_MIN, ContextModel, part_mask
+from glc.models.context import STEP_MIN, ContextModel
 from glc.models.hyper import HyperAnalysis, HyperSynthesis
 from glc.models.transforms import RateTransform
 from glc.models.vqvae import build_autoencoder
-from glc.ops.gaussian import Rounding, gaussian_bits, lower_bound, round_ste
+from glc.ops.four_part import PARTS, four_part_merge, four_part_step
+from glc.ops.gaussian import Rounding, gaussian_bits, lower_bound
 from glc.ops.vector_quantizer import Quantized, VectorQuantizer
 
 TRAINING_SCALE_MIN = 0.03  # the smallest scale the coding tables tell from zero
@@ -210,16 +211,14 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         """
         step, context = self.split_params(params)
         y_scaled = y * (1 / step)
-        y_hat = torch.zeros_like(y)
-        y_q, scale, mean = torch.zeros_like(y), torch.zeros_like(y), torch.zeros_like(y)
+        y_hat = torch.zeros_like(y_scaled)
+        scales, means = [], []
         for part in range(PARTS):
-            part_scale, part_mean = self.part_params(part, params, context, y_hat)
-            mask = part_mask(y.shape[1], y.shape[2], y.shape[3], part, y)
-            symbols = round_ste(y_scaled - part_mean) * mask
-            y_q = y_q + symbols
-            scale = scale + part_scale * mask
-            mean = mean + part_mean * mask
-            y_hat = y_hat + symbols + part_mean * mask
+            scale, mean = self.part_params(part, params, context, y_hat)
+            y_hat = four_part_step(y_scaled, mean, y_hat, part)
+            scales.append(scale)
+            means.append(mean)
+        y_q, scale, mean = four_part_merge(y_scaled, scales, means)
         return FourPart(y_q, y_hat * step, scale, mean, y_scaled)
 
     def code_latent(
@@ -248,7 +247,9 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         params = self.context.params(self.h_s(hyper.z_hat if quantize_z else z))
         four = self.four_part(y, params)
         scale = lower_bound(four.scale, TRAINING_SCALE_MIN)
-        bits_y = gaussian_bits(four.y_scaled, four.mean, scale, rounding=rounding).sum((1, 2, 3))
+        bits_y = gaussian_bits(
+            four.y_scaled, four.mean, scale, rounding=rounding, reduction="sample"
+        )
         bits_z = math.log2(self.config.hyper_codebook_size) * hyper.index[0].numel()
         l_hat = self.synthesis(four.y_hat, quality)
         return LatentOutput(l_hat, y, z, hyper, four, bits_y, bits_z)

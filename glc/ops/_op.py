@@ -65,6 +65,30 @@ def require_same_shape(op: str, **tensors: Tensor) -> None:
             )
 
 
+def require_alike(op: str, **tensors: Tensor) -> None:
+    """Refuse tensors that differ in shape or device from the first, or are not floating point.
+
+    Args:
+        op: name for the message.
+        tensors: argument names and values.
+
+    Raises:
+        InvalidArgumentError: naming the first argument that is not like the others.
+    """
+    require_same_shape(op, **tensors)
+    (first, reference), *_ = tensors.items()
+    for name, tensor in tensors.items():
+        if tensor.device != reference.device:
+            raise InvalidArgumentError(
+                f"{op}: {name}: expected the device of {first}, {reference.device}, "
+                f"got {tensor.device}"
+            )
+        if not tensor.is_floating_point():
+            raise InvalidArgumentError(
+                f"{op}: {name}: expected a floating-point dtype, got {tensor.dtype}"
+            )
+
+
 def borrow(tensor: Tensor) -> object:
     """Lend a tensor's memory, made contiguous, to a native call; autograd does not see it.
 
@@ -77,4 +101,17 @@ def borrow(tensor: Tensor) -> object:
         A DLPack capsule that keeps the memory alive.
     """
     capsule: object = to_dlpack(tensor.contiguous())
+    return capsule
+
+
+def borrow_rows(matrix: Tensor) -> object:
+    """Lend a matrix as it lies; rows may be at any distance, columns must be contiguous.
+
+    Args:
+        matrix: [rows, cols] on the CPU.
+
+    Returns:
+        A DLPack capsule that keeps the memory alive.
+    """
+    capsule: object = to_dlpack(matrix)
     return capsule

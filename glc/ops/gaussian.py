@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gaussian entropy parameters: differentiable rates, and the symbols and rows that are coded."""
+"""Gaussian entropy parameters in training: differentiable rates."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from torch import Tensor
 
 from glc import _core
 from glc.errors import InvalidArgumentError
-from glc.ops._op import Op, borrow, require_same_shape
+from glc.ops._layout import as_rows, is_channels_last, new_like, spread_of
+from glc.ops._op import Op, borrow, borrow_rows, require_alike
 
 Rounding = Literal["noise", "ste", "round"]
+Reduction = Literal["none", "sample"]
 
 SCALE_MIN = 1e-5
 SCALE_MAX = 1e10
@@ -85,84 +87,173 @@ def _unbounded_bits(symbol: Tensor, scale: Tensor) -> Tensor:
     return -torch.log2(0.5 * (near - far) + PROBABILITY_FLOOR)
 
 
-def _empty_like(x: Tensor, n: int) -> tuple[Tensor, ...]:
-    return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(n))
+def philox_noise(seed: Tensor, rows: int, cols: int) -> Tensor:
+    """Draw the noise that the kernels draw: Philox4x32-10 with a counter per place.
+
+    Element 64 b + 16 w + i of a row takes word w of the counter (16 b + i, row), 64 bits each.
+    (Salmon et al. 2011)
+
+    Args:
+        seed: [1] int64, the key.
+        rows: of the matrix.
+        cols: of the matrix.
+
+    Returns:
+        [rows, cols] float32, multiples of 2^-24 in [-1/2, 1/2).
+    """
+    low = 0xFFFFFFFF
+    count = torch.arange(-(-cols // 64) * 16, device=seed.device)
+    row = torch.arange(rows, device=seed.device)[:, None]
+    zero = torch.zeros(rows, len(count), dtype=torch.int64, device=seed.device)
+    words = [zero + (count & low), zero + (count >> 32), zero + (row & low), zero + (row >> 32)]
+    keys = [seed & low, (seed >> 32) & low]
+    for _ in range(10):
+        first, second = words[0] * 0xD2511F53, words[2] * 0xCD9E8D57  # wraps; the bits are right
+        words = [
+            ((second >> 32) & low) ^ words[1] ^ keys[0],
+            second & low,
+            ((first >> 32) & low) ^ words[3] ^ keys[1],
+            first & low,
+        ]
+        keys = [(keys[0] + 0x9E3779B9) & low, (keys[1] + 0xBB67AE85) & low]
+    units = torch.stack([w.view(rows, -1, 16) for w in words], 2) >> 8
+    return (units.float() * 2.0**-24 - 0.5).reshape(rows, -1)[:, :cols]
 
 
-def _bits_by_torch(
-    y: Tensor, mean: Tensor, scale: Tensor, noise: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    with torch.enable_grad():
-        residual = y.detach() - mean.detach()
-        symbol = residual.round() if noise is None else residual + (noise - 0.5)
-        symbol.requires_grad_()
-        scale = scale.detach().requires_grad_()
-        bits = _unbounded_bits(symbol, scale)
-        by_symbol, by_scale = torch.autograd.grad(bits.sum(), (symbol, scale))
-    bits = bits.detach()
-    return bits.masked_fill(bits < 0, -0.0), by_symbol, by_scale
+def _noise_like(y: Tensor, seed: Tensor) -> Tensor:
+    (rows,) = as_rows(y)
+    noise = philox_noise(seed, rows.shape[0], rows.shape[1])
+    if not is_channels_last(y):
+        return noise.reshape(y.shape)
+    b, c, h, w = y.shape
+    return noise.reshape(b, h, w, c).permute(0, 3, 1, 2)
+
+
+def _symbol_and_scale(
+    y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    residual = y.float() - mean.float()
+    return residual.round() if seed is None else residual + _noise_like(y, seed), scale.float()
+
+
+def _by_torch(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
+    return _unbounded_bits(*_symbol_and_scale(y, mean, scale, seed)).clamp_min_(0.0)
+
+
+def _borrow_latents(
+    y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None
+) -> tuple[object, ...]:
+    seed = torch.empty(0, dtype=torch.int64) if seed is None else seed
+    return (*(borrow_rows(t) for t in as_rows(y, mean, scale)), borrow(seed))
+
+
+def _bits_plain(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
+    if y.device.type != "cpu":
+        return _by_torch(y, mean, scale, seed)
+    bits = new_like(y, torch.float32)
+    out = borrow_rows(as_rows(bits)[0])
+    _core.gaussian_bits(*_borrow_latents(y, mean, scale, seed), out)
+    return bits
+
+
+def _totals_plain(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
+    if y.device.type != "cpu":
+        return _by_torch(y, mean, scale, seed).flatten(1).double().sum(1).float()
+    totals = torch.empty(y.shape[0], dtype=torch.float32)
+    _core.gaussian_total_bits(*_borrow_latents(y, mean, scale, seed), borrow(totals))
+    return totals
 
 
 @torch.library.custom_op("glc::gaussian_bits", mutates_args=())
-def _gaussian_bits_op(
-    y: Tensor, mean: Tensor, scale: Tensor, noise: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Bits, their slope by the symbol and by the scale; as csrc/include/glc/entropy.h says."""
-    if y.device.type != "cpu":
-        return _bits_by_torch(y, mean, scale, noise)
-    bits, by_symbol, by_scale = _empty_like(y, 3)
-    noise = y.new_empty(0) if noise is None else noise
-    _core.gaussian_bits(*(borrow(t) for t in (y, mean, scale, noise, bits, by_symbol, by_scale)))
-    return bits, by_symbol, by_scale
+def _gaussian_bits_op(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
+    return _bits_plain(y, mean, scale, seed)
 
 
 @_gaussian_bits_op.register_fake
-def _(
-    y: Tensor, mean: Tensor, scale: Tensor, noise: Tensor | None
+def _(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
+    return new_like(y, torch.float32)
+
+
+@torch.library.custom_op("glc::gaussian_total_bits", mutates_args=())
+def _gaussian_total_bits_op(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
+    return _totals_plain(y, mean, scale, seed)
+
+
+@_gaussian_total_bits_op.register_fake
+def _(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
+    return y.new_empty(y.shape[0], dtype=torch.float32)
+
+
+def _backward_by_torch(
+    grad: Tensor, y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    bits, by_symbol, by_scale = _empty_like(y, 3)
-    return bits, by_symbol, by_scale
+    with torch.enable_grad():
+        symbol, scale = (
+            t.detach().requires_grad_() for t in _symbol_and_scale(y, mean, scale, seed)
+        )
+        bits = lower_bound(_unbounded_bits(symbol, scale), 0.0)
+        by_y, by_scale = torch.autograd.grad(bits, (symbol, scale), grad.expand_as(bits))
+    return by_y, -by_y, by_scale
+
+
+def _empty_gradients(
+    y: Tensor, mean: Tensor, scale: Tensor, wanted: list[bool]
+) -> tuple[Tensor, Tensor, Tensor]:
+    by_y, by_mean, by_scale = (
+        new_like(y, t.dtype) if want else t.new_empty(0)
+        for t, want in zip((y, mean, scale), wanted, strict=True)
+    )
+    return by_y, by_mean, by_scale
 
 
 @torch.library.custom_op("glc::gaussian_bits_backward", mutates_args=())
 def _gaussian_bits_backward_op(
-    grad: Tensor, bits: Tensor, by_symbol: Tensor, by_scale: Tensor
+    grad: Tensor, y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, wanted: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    if grad.device.type != "cpu":
-        grad = grad.masked_fill((bits == 0) & torch.signbit(bits) & (grad >= 0), 0.0)
-        by_y = grad * by_symbol
-        return by_y, -by_y, grad * by_scale
-    grad_y, grad_mean, grad_scale = _empty_like(grad, 3)
-    tensors = (grad, bits, by_symbol, by_scale, grad_y, grad_mean, grad_scale)
-    _core.gaussian_bits_backward(*(borrow(t) for t in tensors))
-    return grad_y, grad_mean, grad_scale
+    """Gradients; grad is like y, or [b]. An unwanted one is left empty."""
+    out = _empty_gradients(y, mean, scale, wanted)
+    totals = grad.shape != y.shape
+    if y.device.type != "cpu":
+        grad = grad.view(-1, *(1,) * (y.dim() - 1)) if totals else grad
+        slopes = _backward_by_torch(grad, y, mean, scale, seed)
+        for to, slope, want in zip(out, slopes, wanted, strict=True):
+            if want:
+                to.copy_(slope)
+        return out
+    spread = grad.reshape(-1, 1) if totals else spread_of(grad)
+    _core.gaussian_bits_backward(
+        borrow_rows(as_rows(y, grad)[1] if spread is None else spread),
+        *_borrow_latents(y, mean, scale, seed),
+        *(borrow_rows(as_rows(y, o)[1]) if w else None for o, w in zip(out, wanted, strict=True)),
+    )
+    return out
 
 
 @_gaussian_bits_backward_op.register_fake
 def _(
-    grad: Tensor, bits: Tensor, by_symbol: Tensor, by_scale: Tensor
+    grad: Tensor, y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, wanted: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    grad_y, grad_mean, grad_scale = _empty_like(grad, 3)
-    return grad_y, grad_mean, grad_scale
+    return _empty_gradients(y, mean, scale, wanted)
 
 
-def _save_slopes(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.mark_non_differentiable(*output[1:])
-    ctx.save_for_backward(*output)
+def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
 
 
-def _apply_slopes(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-    by_y, by_mean, by_scale = _gaussian_bits_backward_op(grad, *ctx.saved_tensors)
-    return by_y, by_mean, by_scale, None
+def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    wanted = list(ctx.needs_input_grad[:3])
+    by_each = _gaussian_bits_backward_op(grad, *ctx.saved_tensors, wanted)
+    return (*(g if w else None for g, w in zip(by_each, wanted, strict=True)), None)
 
 
-_gaussian_bits_op.register_autograd(_apply_slopes, setup_context=_save_slopes)
+_gaussian_bits_op.register_autograd(_differentiate, setup_context=_save_inputs)
+_gaussian_total_bits_op.register_autograd(_differentiate, setup_context=_save_inputs)
 
 
-def _draw(y: Tensor, rounding: Rounding) -> Tensor | None:
-    """Draw U[0, 1) for "noise", in float32 whatever y is, so that the reference can repeat it."""
+def _draw_seed(y: Tensor, rounding: Rounding) -> Tensor | None:
+    """Draw a seed for "noise" from torch's generator of the device of y."""
     if rounding == "noise":
-        return torch.rand(y.shape, dtype=torch.float32, device=y.device)
+        return torch.randint(2**63 - 1, (1,), device=y.device)
     if rounding in ("ste", "round"):
         return None
     raise InvalidArgumentError(
@@ -170,8 +261,35 @@ def _draw(y: Tensor, rounding: Rounding) -> Tensor | None:
     )
 
 
+_DTYPES = (torch.float32, torch.bfloat16)
+
+
+def _prepared(
+    y: Tensor, mean: Tensor, scale: Tensor, rounding: Rounding, reduction: Reduction
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Check the arguments, bring them to one dtype that the kernels read, and draw the seed."""
+    require_alike("gaussian_bits", y=y, mean=mean, scale=scale)
+    if reduction not in ("none", "sample"):
+        raise InvalidArgumentError(
+            f"gaussian_bits: reduction: expected 'none' or 'sample', got {reduction!r}"
+        )
+    if reduction == "sample" and y.dim() < 2:
+        raise InvalidArgumentError(
+            f"gaussian_bits: y: expected [b, ...] to reduce, got {tuple(y.shape)}"
+        )
+    seed = _draw_seed(y, rounding)
+    if not (y.dtype == mean.dtype == scale.dtype and y.dtype in _DTYPES):
+        y, mean, scale = y.float(), mean.float(), scale.float()
+    return y, mean, scale, seed
+
+
 def _gaussian_bits(
-    y: Tensor, mean: Tensor, scale: Tensor, *, rounding: Rounding = "noise"
+    y: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    *,
+    rounding: Rounding = "noise",
+    reduction: Reduction = "none",
 ) -> Tensor:
     """Estimate the bits each quantised latent costs under its Gaussian.
 
@@ -179,193 +297,63 @@ def _gaussian_bits(
     bits = max(0, -log2(P + 1e-5)), scale clamped to [1e-5, 1e10]     (Jia et al. 2024)
 
     The bound at 0 lets gradients through as `lower_bound` does. Second derivatives are not
-    defined.
+    defined. `reduction="sample"` writes no map of bits, and is the quicker for it.
 
     Args:
-        y: [...] floating point, latent units; computed in float32, also under autocast.
+        y: [...] floating point, latent units; computed in float32, also under autocast. float32 and
+            bfloat16, contiguous or channels_last or a slice of channels, are read in place.
         mean: [...] like y.
         scale: [...] like y; may be zero or negative, then it counts as 1e-5.
         rounding: how the symbol is made. "noise" adds U(-.5, .5), for training; "ste" rounds half
             to even and passes the gradient straight through; "round" rounds and passes none.
+        reduction: "sample" adds up the bits of each y[b], which must have two dimensions or more.
 
     Returns:
-        [...] float32, bits per symbol, in [0, 16.61]; differentiable in y, mean and scale. NaN
-        where an input is NaN. Not bit-exact between machines.
+        [...] float32, bits per symbol, in [0, 16.61], or [b] float32, their sums; differentiable in
+        y, mean and scale. NaN where an input is NaN. The sums do not depend on the number of
+        threads. Not bit-exact between machines.
 
     Raises:
-        InvalidArgumentError: unknown rounding, or shapes that disagree.
+        InvalidArgumentError: unknown rounding or reduction, not floating point, or shapes or
+            devices that disagree.
     """
-    require_same_shape("gaussian_bits", y=y, mean=mean, scale=scale)
-    noise = _draw(y, rounding)
+    y, mean, scale, seed = _prepared(y, mean, scale, rounding, reduction)
     if rounding == "round":
         y, mean = y.detach(), mean.detach()
-    bits: Tensor = _gaussian_bits_op(y.float(), mean.float(), scale.float(), noise)[0]
+    op = _gaussian_bits_op if reduction == "none" else _gaussian_total_bits_op
+    bits: Tensor = op(y, mean, scale, seed)
     return bits
 
 
 @torch.no_grad()
 def _gaussian_bits_plain(
-    y: Tensor, mean: Tensor, scale: Tensor, *, rounding: Rounding = "noise"
+    y: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    *,
+    rounding: Rounding = "noise",
+    reduction: Reduction = "none",
 ) -> Tensor:
-    require_same_shape("gaussian_bits", y=y, mean=mean, scale=scale)
-    noise = _draw(y, rounding)
-    y, mean, scale = y.float(), mean.float(), scale.float()
-    if y.device.type != "cpu":
-        symbol = (y - mean).round() if noise is None else y - mean + (noise - 0.5)
-        return _unbounded_bits(symbol, scale).clamp_min_(0.0)
-    (bits,) = _empty_like(y, 1)
-    none = y.new_empty(0)
-    noise = none if noise is None else noise
-    _core.gaussian_bits(*(borrow(t) for t in (y, mean, scale, noise, bits, none, none)))
-    return bits
+    compute = _bits_plain if reduction == "none" else _totals_plain
+    return compute(*_prepared(y, mean, scale, rounding, reduction))
 
 
 def _gaussian_bits_reference(
-    y: Tensor, mean: Tensor, scale: Tensor, *, rounding: Rounding = "noise"
+    y: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    *,
+    rounding: Rounding = "noise",
+    reduction: Reduction = "none",
 ) -> Tensor:
-    noise = _draw(y, rounding)
+    seed = _draw_seed(y, rounding)
     residual = y - mean  # in the inputs' own precision: rounding it decides the symbol
-    if noise is not None:
-        symbol = residual + (noise - 0.5).to(residual.dtype)
+    if seed is not None:
+        symbol = residual + _noise_like(y, seed).to(residual.dtype)
     else:
         symbol = round_ste(residual) if rounding == "ste" else residual.round()
-    return lower_bound(_unbounded_bits(symbol.double(), scale.double()), 0.0)
+    bits = lower_bound(_unbounded_bits(symbol.double(), scale.double()), 0.0)
+    return bits if reduction == "none" else bits.flatten(1).sum(1)
 
 
 gaussian_bits = Op(_gaussian_bits, reference=_gaussian_bits_reference, plain=_gaussian_bits_plain)
-
-
-# ---------------------------------------------------------------- gaussian_rows
-
-
-def _rows_by_torch(scale: Tensor, bounds: Tensor) -> Tensor:
-    rows = torch.bucketize(scale, bounds)  # number of bounds strictly below
-    return torch.where(scale > 0, rows, 0).to(torch.uint8)
-
-
-def _gaussian_rows_plain(scale: Tensor, bounds: Tensor) -> Tensor:
-    if scale.device.type != "cpu":
-        return _rows_by_torch(scale, bounds)
-    rows = torch.empty(scale.shape, dtype=torch.uint8)
-    _core.gaussian_rows(borrow(scale), borrow(bounds), borrow(rows))
-    return rows
-
-
-@torch.library.custom_op("glc::gaussian_rows", mutates_args=())
-def _gaussian_rows_op(scale: Tensor, bounds: Tensor) -> Tensor:
-    return _gaussian_rows_plain(scale, bounds)
-
-
-@_gaussian_rows_op.register_fake
-def _(scale: Tensor, bounds: Tensor) -> Tensor:
-    return scale.new_empty(scale.shape, dtype=torch.uint8)
-
-
-def _gaussian_rows(scale: Tensor, bounds: Tensor) -> Tensor:
-    """Pick the cdf table row for each Gaussian scale.
-
-    row = number of bounds strictly below scale; 0 where scale is NaN or <= 0
-    (Balle et al. 2018, scale table)
-
-    Args:
-        scale: [...] float32, latent units.
-        bounds: [rows - 1] float32, finite, > 0, strictly increasing, same device, at most 255.
-
-    Returns:
-        [...] uint8, in [0, rows). Identical on every backend.
-
-    Raises:
-        InvalidArgumentError: bounds not as above, or another dtype.
-    """
-    rows: Tensor = _gaussian_rows_op(scale, bounds)
-    return rows
-
-
-def _gaussian_rows_reference(scale: Tensor, bounds: Tensor) -> Tensor:
-    below = bounds.double() < scale.double().unsqueeze(-1)  # [..., rows - 1]; false for NaN
-    return below.sum(-1).to(torch.uint8)
-
-
-gaussian_rows = Op(_gaussian_rows, reference=_gaussian_rows_reference, plain=_gaussian_rows_plain)
-
-
-# ---------------------------------------------------------------- gaussian_symbols
-
-
-def _require_finite(**tensors: Tensor) -> None:
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise InvalidArgumentError(
-                f"gaussian_symbols: {name}: expected finite values, got some that are not"
-            )
-
-
-def _symbols_by_torch(
-    y: Tensor, mean: Tensor, scale: Tensor, bounds: Tensor
-) -> tuple[Tensor, Tensor]:
-    _require_finite(y=y, mean=mean, scale=scale)
-    residual = (y - mean).round()
-    if not bool(((residual >= -(2.0**31)) & (residual < 2.0**31)).all()):
-        raise InvalidArgumentError("gaussian_symbols: y: expected residuals that fit 32 bits")
-    return residual.to(torch.int32), _rows_by_torch(scale, bounds)
-
-
-def _gaussian_symbols_plain(
-    y: Tensor, mean: Tensor, scale: Tensor, bounds: Tensor
-) -> tuple[Tensor, Tensor]:
-    require_same_shape("gaussian_symbols", y=y, mean=mean, scale=scale)
-    if y.device.type != "cpu":
-        return _symbols_by_torch(y, mean, scale, bounds)
-    symbols = torch.empty(y.shape, dtype=torch.int32)
-    rows = torch.empty(y.shape, dtype=torch.uint8)
-    _core.gaussian_symbols(*(borrow(t) for t in (y, mean, scale, bounds, symbols, rows)))
-    return symbols, rows
-
-
-@torch.library.custom_op("glc::gaussian_symbols", mutates_args=())
-def _gaussian_symbols_op(
-    y: Tensor, mean: Tensor, scale: Tensor, bounds: Tensor
-) -> tuple[Tensor, Tensor]:
-    return _gaussian_symbols_plain(y, mean, scale, bounds)
-
-
-@_gaussian_symbols_op.register_fake
-def _(y: Tensor, mean: Tensor, scale: Tensor, bounds: Tensor) -> tuple[Tensor, Tensor]:
-    return y.new_empty(y.shape, dtype=torch.int32), y.new_empty(y.shape, dtype=torch.uint8)
-
-
-def _gaussian_symbols(
-    y: Tensor, mean: Tensor, scale: Tensor, bounds: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Turn latents into the symbols that are coded and the table row of each.
-
-    symbol = y - mean rounded half to even; rows as in `gaussian_rows`
-
-    Args:
-        y: [...] float32, latent units, finite.
-        mean: [...] float32, finite.
-        scale: [...] float32, finite; may be zero or negative.
-        bounds: [rows - 1] float32, as in `gaussian_rows`.
-
-    Returns:
-        symbols [...] int32 and rows [...] uint8. Identical on every backend.
-
-    Raises:
-        InvalidArgumentError: a value that is not finite, a symbol that does not fit 32 bits, bounds
-            that are not increasing, shapes that disagree, or another dtype.
-    """
-    symbols, rows = _gaussian_symbols_op(y, mean, scale, bounds)
-    return symbols, rows
-
-
-def _gaussian_symbols_reference(
-    y: Tensor, mean: Tensor, scale: Tensor, bounds: Tensor
-) -> tuple[Tensor, Tensor]:
-    # The residual is defined in float32: float64 would round other values half to even.
-    residual = (y.float() - mean.float()).double()
-    return residual.round().to(torch.int32), _gaussian_rows_reference(scale, bounds)
-
-
-gaussian_symbols = Op(
-    _gaussian_symbols, reference=_gaussian_symbols_reference, plain=_gaussian_symbols_plain
-)

@@ -7,63 +7,82 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
+#include "glc/bfloat16.h"
 #include "glc/views.h"
 
 namespace glc::entropy {
 
-/// rows[i] = number of bounds strictly below scale[i]; 0 when scale[i] is NaN or <= 0.
-///   scale [n] f32 · bounds [r] f32, finite, > 0, strictly increasing, r <= 255 · rows [n] u8,
-///   written
-/// Throws InvalidArgument when sizes disagree or the bounds are not as above. Never allocates.
-void gaussian_rows(std::span<const float> scale,
+/// Latents and their Gaussians, T being float or BFloat16: all [rows, cols], any row stride.
+template <class T>
+struct GaussianLatents {
+  MatrixView<const T> y;
+  MatrixView<const T> mean;
+  MatrixView<const T> scale;
+};
+
+/// rows = number of bounds strictly below scale; 0 where scale is NaN or <= 0. By comparisons of bit
+/// patterns, so exact and identical everywhere.
+///   scale [rows, cols] f32, any row stride · bounds [r] f32, finite, > 0, strictly increasing,
+///   r <= 255 · rows [rows, cols] u8, written
+/// Throws InvalidArgument when shapes disagree or the bounds are not as above. Never allocates.
+void gaussian_rows(MatrixView<const float> scale,
                    std::span<const float> bounds,
-                   std::span<std::uint8_t> rows);
+                   MatrixView<std::uint8_t> rows);
 
-/// symbols[i] = y[i] - mean[i] rounded half to even; rows as in gaussian_rows.
-///   y, mean, scale [n] f32 · bounds as in gaussian_rows · symbols [n] i32, rows [n] u8, written
-/// Throws InvalidArgument when sizes disagree, when y, mean or scale holds a value that is not
+/// symbols = y - mean rounded half to even; rows as in gaussian_rows.
+///   symbols [rows, cols] i32, rows [rows, cols] u8, written
+/// Throws InvalidArgument when shapes disagree, when y, mean or scale holds a value that is not
 /// finite, or when a symbol does not fit 32 bits. Never allocates.
-void gaussian_symbols(std::span<const float> y,
-                      std::span<const float> mean,
-                      std::span<const float> scale,
+void gaussian_symbols(const GaussianLatents<float>& in,
                       std::span<const float> bounds,
-                      std::span<std::int32_t> symbols,
-                      std::span<std::uint8_t> rows);
+                      MatrixView<std::int32_t> symbols,
+                      MatrixView<std::uint8_t> rows);
 
-/// Bits of each quantised latent under its Gaussian, with both slopes, in one pass:
-///   symbol = y - mean, rounded half to even, or plus noise - .5 when there is noise
+/// Where gradients go, [rows, cols] each; what has null data is not wanted.
+template <class T>
+struct GaussianGradients {
+  MatrixView<T> y;
+  MatrixView<T> mean;
+  MatrixView<T> scale;
+};
+
+/// Bits of each quantised latent under its Gaussian:
+///   symbol = y - mean, rounded half to even, or plus noise from [-.5, .5) when there is a seed
 ///   P = Phi((symbol + .5) / scale) - Phi((symbol - .5) / scale), scale clamped to [1e-5, 1e10]
-///   bits[i] = max(0, -log2(P + 1e-5)); -0.0 marks a value that the bound at 0 replaced
-///   by_symbol[i] = d bits / d symbol · by_scale[i] = d bits / d scale, 0 where scale was clamped;
-///   both of the bits before the bound
-/// NaN in, NaN out. Accurate to about 1e-6 relative; not bit-exact between machines: an estimate
-/// for training, never for coding.
-///   y, mean, scale [n] f32 · noise [n] f32 in [0, 1), or empty · bits [n] f32, written
-///   by_symbol, by_scale [n] f32, written, or both empty
-/// Throws InvalidArgument when sizes disagree. Never allocates.
-void gaussian_bits(std::span<const float> y,
-                   std::span<const float> mean,
-                   std::span<const float> scale,
-                   std::span<const float> noise,
-                   std::span<float> bits,
-                   std::span<float> by_symbol,
-                   std::span<float> by_scale);
+///   bits = max(0, -log2(P + 1e-5))
+/// The noise of an element follows from seed, row and column (csrc/entropy/gaussian_bits_kernel.h),
+/// so the backward pass repeats it and nothing is kept. NaN in, NaN out. Accurate to about 1e-6
+/// relative; not bit-exact between machines: an estimate for training, never for coding.
+///   bits [rows, cols] f32, written
+/// Throws InvalidArgument when shapes disagree. Never allocates.
+template <class T>
+void gaussian_bits(const GaussianLatents<T>& in,
+                   std::optional<std::uint64_t> noise_seed,
+                   MatrixView<float> bits);
 
-/// Gradients of gaussian_bits, given the gradient of its result and what it wrote:
-///   grad_y = grad * by_symbol · grad_mean = -grad_y · grad_scale = grad * by_scale
-/// all 0 where the bound at 0 replaced the bits and grad >= 0: only a gradient that lifts the bits
-/// again passes the bound.
-///   all [n] f32; the last three are written
-/// Throws InvalidArgument when sizes disagree. Never allocates.
-void gaussian_bits_backward(std::span<const float> grad,
-                            std::span<const float> bits,
-                            std::span<const float> by_symbol,
-                            std::span<const float> by_scale,
-                            std::span<float> grad_y,
-                            std::span<float> grad_mean,
-                            std::span<float> grad_scale);
+/// Their sums over groups of rows, which do not depend on the number of threads:
+///   totals[g] = sum of bits over rows g * rows / n .. (g + 1) * rows / n - 1, in f64
+///   totals [n] f32, written, n a divisor of rows
+/// Throws InvalidArgument when shapes disagree. Allocates 8 bytes per 16384 elements.
+template <class T>
+void gaussian_total_bits(const GaussianLatents<T>& in,
+                         std::optional<std::uint64_t> noise_seed,
+                         std::span<float> totals);
+
+/// Gradients of both, rounding passed straight through:
+///   grad_y = grad * d bits / d symbol · grad_mean = -grad_y · grad_scale = grad * d bits / d scale
+/// grad_scale is 0 where scale was clamped; all are 0 where the bound at 0 replaced the bits and
+/// grad >= 0: only a gradient that lifts the bits again passes the bound.
+///   grad [rows, cols] f32, or [n, 1] with one value for each group of rows
+/// Throws InvalidArgument when shapes disagree. Never allocates.
+template <class T>
+void gaussian_bits_backward(MatrixView<const float> grad,
+                            const GaussianLatents<T>& in,
+                            std::optional<std::uint64_t> noise_seed,
+                            const GaussianGradients<T>& out);
 
 /// Integer cdf of softmax(logits), row by row. Exact and identical everywhere:
 ///   e_j = exp(logits_j - max) by a fixed polynomial in fused multiply-adds, as a multiple of 2^-30

@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The four-part step: mask, residual, quantise and dequantise one part of y in one pass.
+
+A map [b, c, h, w] has four equal groups of channels and four phases of pixels; `part` 0..3 takes
+one phase of each group (`csrc/include/glc/four_part.h`). Masks are never made: kernels walk the
+positions. NCHW and channels_last maps, and slices of channels of either, are read in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glc import _core
+from glc.errors import InvalidArgumentError
+from glc.ops._layout import as_rows, is_channels_last, new_like
+from glc.ops._op import Op, borrow, borrow_rows, require_alike
+from glc.ops.gaussian import round_ste
+
+PARTS = 4
+# PHASES[part][group] = the pixel phase 2 * (row % 2) + (column % 2) that this part codes.
+PHASES = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
+
+
+def part_mask(shape: Sequence[int], part: int, device: torch.device | str = "cpu") -> Tensor:
+    """Mark the positions of a part, for references and devices without kernels.
+
+    Args:
+        shape: (b, c, h, w) or (c, h, w), c a multiple of 4.
+        part: 0..3.
+        device: of the result.
+
+    Returns:
+        [c, h, w] bool.
+    """
+    c, h, w = shape[-3:]
+    rows = torch.arange(h, device=device)[:, None]
+    phase = 2 * (rows % 2) + torch.arange(w, device=device) % 2
+    wanted = torch.tensor(PHASES[part], device=device).repeat_interleave(c // PARTS)
+    return phase == wanted[:, None, None]
+
+
+def _require_maps(op: str, part: int, **maps: Tensor) -> None:
+    require_alike(op, **maps)
+    name, first = next(iter(maps.items()))
+    if first.dim() != 4 or first.shape[1] % PARTS or first.shape[1] == 0:
+        raise InvalidArgumentError(
+            f"{op}: {name}: expected [b, c, h, w] with c a multiple of 4, got {tuple(first.shape)}"
+        )
+    if part not in range(PARTS):
+        raise InvalidArgumentError(f"{op}: part: expected 0..3, got {part}")
+
+
+def _require_dense(op: str, y_hat: Tensor) -> None:
+    dense = torch.channels_last if is_channels_last(y_hat) else torch.contiguous_format
+    if not y_hat.is_contiguous(memory_format=dense):
+        raise InvalidArgumentError(f"{op}: y_hat: expected a dense tensor, got strides")
+
+
+def _shape_of(x: Tensor) -> tuple[int, int, int, int, bool]:
+    b, c, h, w = x.shape
+    return b, c, h, w, is_channels_last(x)
+
+
+def _native_step(
+    part: int,
+    outputs: Sequence[Tensor | None],
+    y: Tensor | None = None,
+    mean: Tensor | None = None,
+    scale: Tensor | None = None,
+) -> None:
+    """Write (y_q, y_hat, mean, scale), those given, at the part's positions; all dense alike."""
+    like = next(o for o in outputs if o is not None)
+
+    def lend(x: Tensor | None) -> object | None:
+        return None if x is None else borrow_rows(as_rows(like, x)[1])
+
+    places = [lend(o) for o in outputs]
+    _core.four_part_step(_shape_of(like), part, lend(y), lend(mean), lend(scale), *places)
+
+
+# ---------------------------------------------------------------- four_part_step_
+
+
+def _step_in_place(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> None:
+    _require_maps("four_part_step_", part, y_hat=y_hat, y=y, mean=mean)
+    if y.device.type != "cpu":
+        new = (y - mean).round() + 0.0 + mean
+        y_hat.copy_(torch.where(part_mask(y.shape, part, y.device), new, y_hat))
+        return
+    _require_dense("four_part_step_", y_hat)
+    _native_step(part, (None, y_hat, None, None), y, mean)
+
+
+@torch.library.custom_op("glc::four_part_step_", mutates_args=("y_hat",))
+def _in_place_op(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> None:
+    _step_in_place(y, mean, y_hat, part)
+
+
+@_in_place_op.register_fake
+def _(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> None:
+    return None
+
+
+def four_part_step_(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> None:
+    """Add a part to y_hat in place, as `four_part_step` does; no gradient.
+
+    Args:
+        y: [b, c, h, w] float32, divided by the quantisation step.
+        mean: like y.
+        y_hat: like y, contiguous or channels_last; written at the part's positions only.
+        part: 0..3.
+
+    Raises:
+        InvalidArgumentError: shapes, devices or dtypes that disagree, channels not a multiple of 4,
+            part out of range, or a y_hat with other strides.
+    """
+    step = _in_place_op if torch.compiler.is_compiling() else _step_in_place
+    step(y, mean, y_hat, part)
+
+
+# ---------------------------------------------------------------- four_part_step
+
+
+def _step_plain(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
+    _require_maps("four_part_step", part, y_hat=y_hat, y=y, mean=mean)
+    if y.device.type != "cpu":
+        new = (y - mean).round() + 0.0 + mean
+        return torch.where(part_mask(y.shape, part, y.device), new, y_hat)
+    out = new_like(y_hat).copy_(y_hat)
+    _native_step(part, (None, out, None, None), y, mean)
+    return out
+
+
+@torch.library.custom_op("glc::four_part_step", mutates_args=())
+def _step_op(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
+    return _step_plain(y, mean, y_hat, part)
+
+
+@_step_op.register_fake
+def _(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
+    return new_like(y_hat)
+
+
+@torch.library.custom_op("glc::four_part_split", mutates_args=())
+def _split_op(x: Tensor, part: int) -> tuple[Tensor, Tensor]:
+    """The part's positions of x, zero elsewhere; and the others, zero at these."""
+    if x.device.type != "cpu":
+        mask = part_mask(x.shape, part, x.device)
+        return torch.where(mask, x, 0.0), torch.where(mask, 0.0, x)
+    kept, dropped = new_like(x).zero_(), new_like(x).copy_(x)
+    _native_step(part, (None, None, None, kept), scale=x)
+    _native_step(part, (None, None, dropped, None))
+    return kept, dropped
+
+
+@_split_op.register_fake
+def _(x: Tensor, part: int) -> tuple[Tensor, Tensor]:
+    return new_like(x), new_like(x)
+
+
+def _save_part(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.part = inputs[-1]
+
+
+def _step_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, None]:
+    by_y, by_y_hat = _split_op(grad, ctx.part)
+    return by_y, None, by_y_hat, None
+
+
+_step_op.register_autograd(_step_backward, setup_context=_save_part)
+
+
+def _step(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
+    """Add a part to y_hat: quantised around its mean there, untouched elsewhere.
+
+    y_hat = round(y - mean) + mean at the part's positions, half to even     (Jia et al. 2024)
+
+    Rounding passes the gradient straight through, so y gets it and the mean, which is taken off and
+    put back, none. One rounding per operation, in this order: the bits are the same everywhere.
+
+    Args:
+        y: [b, c, h, w] floating point, divided by the quantisation step; computed in float32.
+        mean: like y.
+        y_hat: like y; the parts before this one.
+        part: 0..3.
+
+    Returns:
+        Like y_hat, float32. Identical on every backend.
+
+    Raises:
+        InvalidArgumentError: as `four_part_step_`.
+    """
+    _require_maps("four_part_step", part, y_hat=y_hat, y=y, mean=mean)
+    out: Tensor = _step_op(y.float(), mean.float(), y_hat.float(), part)
+    return out
+
+
+def _step_reference(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
+    mask = part_mask(y.shape, part, y.device)
+    return torch.where(mask, round_ste(y - mean) + mean, y_hat)
+
+
+four_part_step = Op(_step, reference=_step_reference, plain=_step_plain)
+
+
+# ---------------------------------------------------------------- four_part_merge
+
+
+def _require_fours(y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]) -> None:
+    if len(scales) != PARTS or len(means) != PARTS:
+        raise InvalidArgumentError(
+            f"four_part_merge: scales, means: expected 4 each, got {len(scales)}, {len(means)}"
+        )
+    parts = {f"scales[{i}]": m for i, m in enumerate(scales)}
+    parts |= {f"means[{i}]": m for i, m in enumerate(means)}
+    _require_maps("four_part_merge", 0, y=y, **parts)
+
+
+def _merge_plain(
+    y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    _require_fours(y, scales, means)
+    if y.device.type != "cpu":
+        y_q, scale, mean = _merge_reference(y, scales, means)
+        return y_q + 0.0, scale, mean
+    y_q, scale, mean = new_like(y), new_like(y), new_like(y)
+    lent = [borrow_rows(m) for m in as_rows(y, *means, *scales, y_q, mean, scale)]
+    _core.four_part_merge(_shape_of(y), lent[0], lent[1:5], lent[5:9], *lent[9:])
+    return y_q, scale, mean
+
+
+@torch.library.custom_op("glc::four_part_merge", mutates_args=())
+def _merge_op(
+    y: Tensor, scales: list[Tensor], means: list[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _merge_plain(y, scales, means)
+
+
+@_merge_op.register_fake
+def _(y: Tensor, scales: list[Tensor], means: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    return new_like(y), new_like(y), new_like(y)
+
+
+@torch.library.custom_op("glc::four_part_spread", mutates_args=())
+def _spread_op(x: Tensor) -> list[Tensor]:
+    """Each part's positions of x in a map of its own, zero elsewhere."""
+    if x.device.type != "cpu":
+        masks = (part_mask(x.shape, part, x.device) for part in range(PARTS))
+        return [torch.where(mask, x, 0.0) for mask in masks]
+    out = [new_like(x).zero_() for _ in range(PARTS)]
+    for part, by_map in enumerate(out):
+        _native_step(part, (None, None, None, by_map), scale=x)
+    return out
+
+
+@_spread_op.register_fake
+def _(x: Tensor) -> list[Tensor]:
+    return [new_like(x) for _ in range(PARTS)]
+
+
+def _merge_backward(
+    ctx: Any, by_y_q: Tensor, by_scale: Tensor, by_mean: Tensor
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    return by_y_q, _spread_op(by_scale), _spread_op(by_mean - by_y_q)
+
+
+_merge_op.register_autograd(_merge_backward)
+
+
+def _merge(
+    y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Take each position from the maps of the part it belongs to, and quantise there.
+
+    Args:
+        y: [b, c, h, w] floating point, divided by the quantisation step; computed in float32.
+        scales: four like y.
+        means: four like y.
+
+    Returns:
+        (y_q, scale, mean), float32 like y; y_q = y - mean rounded half to even, its gradient passed
+        straight through.
+
+    Raises:
+        InvalidArgumentError: not four maps each, or as `four_part_step_`.
+    """
+    _require_fours(y, scales, means)
+    y_q, scale, mean = _merge_op(y.float(), [s.float() for s in scales], [m.float() for m in means])
+    return y_q, scale, mean
+
+
+def _merge_reference(
+    y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    scale, mean = scales[0], means[0]
+    for part in range(1, PARTS):
+        mask = part_mask(y.shape, part, y.device)
+        scale, mean = torch.where(mask, scales[part], scale), torch.where(mask, means[part], mean)
+    return round_ste(y - mean), scale, mean
+
+
+four_part_merge = Op(_merge, reference=_merge_reference, plain=_merge_plain)
+
+
+# ---------------------------------------------------------------- for the coder
+
+
+def four_part_pick(x: Tensor, part: int) -> Tensor:
+    """Gather a part's elements in the order of its symbols.
+
+    Args:
+        x: [b, c, h, w] float32, CPU, c a multiple of 4.
+        part: 0..3.
+
+    Returns:
+        [n] float32, ascending in [b, c, h, w].
+    """
+    _require_maps("four_part_pick", part, x=x)
+    shape = _shape_of(x)
+    picked = torch.empty(shape[0] * _core.four_part_size(shape, part))
+    _core.four_part_pick(shape, part, borrow_rows(as_rows(x)[0]), borrow(picked))
+    return picked
+
+
+def four_part_put(symbols: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> None:
+    """Dequantise a part's symbols into place: y_hat = symbol + mean, as `four_part_step_` does.
+
+    Args:
+        symbols: [n] int32, in the order of `four_part_pick`.
+        mean: [n] float32.
+        y_hat: [b, c, h, w] float32, CPU, contiguous or channels_last; written.
+        part: 0..3.
+    """
+    _require_maps("four_part_put", part, y_hat=y_hat)
+    _require_dense("four_part_put", y_hat)
+    rows = borrow_rows(as_rows(y_hat)[0])
+    _core.four_part_put(_shape_of(y_hat), part, borrow(symbols), borrow(mean), rows)
