@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from benchmarks.decode_shares import decode_shares
 from benchmarks.harness import Race
 from glc.codec import Codec
 from glc.defaults import DEFAULT_MODEL
@@ -93,6 +94,10 @@ def test_codec(race: Race, codec: Codec, pixels: np.ndarray, case: str) -> None:
     def check_pictures(mine: np.ndarray, theirs: dict[str, np.ndarray]) -> None:
         for decoded in (mine, *theirs.values()):
             assert psnr(pixels, decoded) > MIN_PSNR_DB
+
+    if case == "decode":
+        shares = decode_shares(codec, data, rounds=3)
+        notes |= {f"{group} %": 100 * shares[group] for group in shares if group != "seconds"}
 
     n_pixels = pixels.shape[0] * pixels.shape[1]
     if case == "encode":

@@ -15,8 +15,9 @@ from glc import errors
 from glc._core import __version__
 
 if TYPE_CHECKING:
-    from glc.codec import Codec, decode, encode, verify
+    from glc.codec import Codec
     from glc.models import GLC, load_official
+    from glc.shortcuts import decode, encode, verify
 
 __all__ = [
     "GLC",
@@ -38,9 +39,9 @@ _LAZY = MappingProxyType(
         "GLC": "glc.models",
         "load_official": "glc.models",
         "Codec": "glc.codec",
-        "decode": "glc.codec",
-        "encode": "glc.codec",
-        "verify": "glc.codec",
+        "decode": "glc.shortcuts",
+        "encode": "glc.shortcuts",
+        "verify": "glc.shortcuts",
     }
 )
 

@@ -16,6 +16,7 @@ True
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,15 @@ FINGERPRINT_BYTES = 32
 N_PARTS = 4
 MAX_PIXELS = 178_956_970  # a 512 MiB RGB picture
 
+TILE_UNIT = 64
+"""Pixels; the side of a tile is a multiple of it."""
+
+CHUNK_ICC = 1
+CHUNK_EXIF = 2
+
 _MODEL_ID_BYTES = 2
 _LEVELS_PER_QUALITY = 21
+_SEGMENTS = 0x10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,19 +49,23 @@ class Header:
         width: pixels, 1 .. 2^32 - 1.
         height: pixels, 1 .. 2^32 - 1.
         level: 0 .. 63, rate level, 21 x quality.
-        coder: descriptor byte of the coder stream: bits 0-2 log2 of the lanes, bit 3 escapes.
+        coder: descriptor byte of the coder stream: bits 0-2 log2 of the lanes, bit 3 escapes; or
+            bit 4 alone, segments. 0 in a tiled picture, whose tiles carry their own.
         model_id: 2 bytes, the beginning of the model fingerprint.
-        version: format version; 0 while the format is not frozen.
-        profile: arithmetic profile; 0 means files are not yet portable between machines.
+        version: format version.
+        profile: arithmetic of the networks that predict the symbols: 1 is the same on every
+            machine, 0 is whatever the writer's machine did.
+        tile: side of the tiles in units of 64 pixels; 0 means the picture is one piece.
     """
 
     width: int
     height: int
-    level: int
-    coder: int
     model_id: bytes
-    version: int = 0
-    profile: int = 0
+    level: int = 0
+    coder: int = 0
+    version: int = 1
+    profile: int = 1
+    tile: int = 0
 
     @property
     def quality(self) -> float:
@@ -62,8 +74,8 @@ class Header:
 
     @property
     def n_lanes(self) -> int:
-        """Number of coder lanes."""
-        return int(1 << (self.coder & 7))
+        """Number of coder lanes; 0 in a stream of segments, each of which has its own."""
+        return 0 if self.coder == _SEGMENTS else int(1 << (self.coder & 7))
 
     @property
     def has_escapes(self) -> bool:
@@ -88,10 +100,13 @@ class Accounting:
         flags: bits of coder descriptor and reserved flags.
         size: bits of width and height.
         crc: bits of the checksum.
+        tiles: bits of the tiles' side, and of each one's length and descriptor.
         thresholds: bits of the four skip thresholds.
         escapes: bits of the escape section with its length and padding.
         states: bits of the initial lane states.
         words: bits of the renormalisation words.
+        segments: bits of a stream of segments, as one.
+        chunks: bits of the metadata, and of the payload's length, which only it needs.
     """
 
     magic: int
@@ -101,10 +116,13 @@ class Accounting:
     flags: int
     size: int
     crc: int
+    tiles: int
     thresholds: int
     escapes: int
     states: int
     words: int
+    segments: int
+    chunks: int
 
     @property
     def header(self) -> int:
@@ -114,13 +132,18 @@ class Accounting:
 
     @property
     def payload(self) -> int:
-        """Bits of thresholds, escapes, states and words."""
-        return self.thresholds + self.escapes + self.states + self.words
+        """Bits of thresholds and coder streams, and of what divides them."""
+        return self.tiles + self.thresholds + self.coder
+
+    @property
+    def coder(self) -> int:
+        """Bits of the coder streams."""
+        return self.escapes + self.states + self.words + self.segments
 
     @property
     def total(self) -> int:
         """Bits of the file."""
-        return self.header + self.payload
+        return self.header + self.payload + self.chunks
 
 
 def _checked_fingerprint(fingerprint: bytes) -> bytes:
@@ -143,16 +166,23 @@ def crc32c(data: Buffer) -> int:
     return _core.crc32c(data)
 
 
-def pack(header: Header, payload: Buffer, fingerprint: bytes) -> bytes:
+def pack(
+    header: Header,
+    payload: Buffer,
+    fingerprint: bytes,
+    chunks: Mapping[int, bytes] | None = None,
+) -> bytes:
     """Assemble a `.glc` file.
 
     Args:
         header: its model_id must be the first two bytes of the fingerprint.
-        payload: 4 bytes of skip thresholds, then the coder stream without its descriptor byte.
+        payload: 4 bytes of skip thresholds, then the coder stream without its descriptor byte; or
+            the tiles.
         fingerprint: 32 bytes that identify the model; they enter the checksum, not the file.
+        chunks: metadata by tag, 1 .. 127.
 
     Returns:
-        The file: header, CRC-32C, payload.
+        The file: header, CRC-32C, payload, chunks.
 
     Raises:
         InvalidArgumentError: a field out of range, a model id that is not the fingerprint's, or
@@ -163,27 +193,38 @@ def pack(header: Header, payload: Buffer, fingerprint: bytes) -> bytes:
         raise InvalidArgumentError(
             f"pack: model_id: expected {_MODEL_ID_BYTES} bytes, got {len(model_id)}"
         )
-    fields = ("width", "height", "level", "coder", "version", "profile")
-    for name in fields:
-        limit = 1 << 32 if name in ("width", "height") else 1 << 8
+    wide = ("width", "height", "tile")
+    for name in (*wide, "level", "coder", "version", "profile"):
+        limit = 1 << 32 if name in wide else 1 << 8
         if not 0 <= getattr(header, name) < limit:
             raise InvalidArgumentError(
                 f"pack: {name}: expected 0 .. {limit - 1}, got {getattr(header, name)}"
             )
+    listed = sorted((chunks or {}).items())
+    if listed and not 1 <= listed[0][0] <= listed[-1][0] < 128:
+        raise InvalidArgumentError(
+            f"pack: chunks: expected tags in 1 .. 127, got {list(chunks or ())}"
+        )
     return _core.pack_container(
-        header.width,
-        header.height,
-        header.level,
-        header.coder,
-        header.version,
-        header.profile,
+        (
+            header.width,
+            header.height,
+            header.level,
+            header.coder,
+            header.version,
+            header.profile,
+            header.tile,
+        ),
         model_id,
         payload,
+        listed,
         _checked_fingerprint(fingerprint),
     )
 
 
-def parse(data: Buffer, max_pixels: int = MAX_PIXELS) -> tuple[Header, memoryview]:
+def parse(
+    data: Buffer, max_pixels: int = MAX_PIXELS, *, cut: bool = False
+) -> tuple[Header, memoryview]:
     """Read the header of a `.glc` file and find its payload.
 
     The checksum is not verified, because that takes the model's fingerprint: see `check`.
@@ -191,21 +232,24 @@ def parse(data: Buffer, max_pixels: int = MAX_PIXELS) -> tuple[Header, memoryvie
     Args:
         data: the whole file, contiguous bytes.
         max_pixels: refuse pictures that claim more pixels than this.
+        cut: the file may end anywhere behind its header.
 
     Returns:
-        The header, and the payload as a view into data.
+        The header, and the payload, or what is left of it, as a view into data.
 
     Raises:
         BitstreamError: malformed or truncated; names field and byte offset.
-        UnsupportedError: written by a newer version, or under an unknown profile.
+        UnsupportedError: written by another version, under an unknown profile, or with a chunk
+            that must be understood and is not.
         InvalidArgumentError: max_pixels below 1.
     """
     if max_pixels < 1:
         raise InvalidArgumentError(f"parse: max_pixels: expected at least 1, got {max_pixels}")
     view = memoryview(data).cast("B")
-    width, height, level, coder, version, profile, model_id, payload_offset = _core.parse_container(
-        view, min(max_pixels, (1 << 64) - 1)
+    fields, model_id, start, n_bytes = _core.parse_container(
+        view, min(max_pixels, (1 << 64) - 1), cut
     )
+    width, height, level, coder, version, profile, tile = fields
     header = Header(
         width=width,
         height=height,
@@ -214,8 +258,26 @@ def parse(data: Buffer, max_pixels: int = MAX_PIXELS) -> tuple[Header, memoryvie
         model_id=model_id,
         version=version,
         profile=profile,
+        tile=tile,
     )
-    return header, view[payload_offset:]
+    return header, view[start : start + n_bytes]
+
+
+def chunks(data: Buffer) -> dict[int, bytes]:
+    """Read the metadata of a `.glc` file.
+
+    Args:
+        data: the whole file, contiguous bytes.
+
+    Returns:
+        Content by tag: `CHUNK_ICC`, `CHUNK_EXIF`, or one that a later writer added. Empty for most
+        files. Nobody vouches for the content; only the checksum does, see `check`.
+
+    Raises:
+        BitstreamError: malformed or truncated; names field and byte offset.
+        UnsupportedError: as `parse`.
+    """
+    return dict(_core.container_chunks(data))
 
 
 def check(data: Buffer, fingerprint: bytes) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "histogram",
     "index_tables",
     "normalise",
+    "ranked_index_tables",
     "uniform_index_tables",
 ]
 
@@ -118,14 +119,14 @@ def gaussian_rows(
 
 
 def index_tables(counts: Any) -> TableSet:
-    """Make tables for codebook indices from how often each occurs.
+    """Make tables for numbers below k from how often each occurs.
 
-    An index is two symbols: high = index >> 7 with row 0, then low = index & 127 with row
+    A number is two symbols: high = number >> 7 with row 0, then low = number & 127 with row
     1 + high. Compared with one table of k entries this costs next to nothing in size.
 
     Args:
-        counts: [k] integers >= 0, k in 1 .. 2^20; a zero counts as one, so that every index can be
-            coded.
+        counts: [k] integers >= 0 of sum at most 2^46, k in 1 .. 2^20; a zero counts as one, so that
+            every number can be coded.
 
     Returns:
         Tables without escape, 16 bits, 1 + ceil(k / 128) rows.
@@ -142,6 +143,34 @@ def index_tables(counts: Any) -> TableSet:
     lows = [raised[i : i + (1 << LOW_BITS)] for i in range(0, raised.size, 1 << LOW_BITS)]
     highs = np.array([low.sum() for low in lows], np.uint64)
     return TableSet.from_freqs([highs, *lows], bits=16)
+
+
+def ranked_index_tables(logits: Any) -> tuple[npt.NDArray[np.int32], TableSet]:
+    """Make tables for codebook indices from the logits of a categorical distribution.
+
+    weight_j = floor(2^30 exp(logit_j - max)); the likeliest index has rank 0, the lower index on a
+    tie. What is coded is the rank, as `index_tables` says, so that a row's entries are alike.
+
+    Args:
+        logits: [k] float32, finite, k in 1 .. 2^16.
+
+    Returns:
+        rank of every index, [k] int32, and the tables. Identical on every machine.
+
+    Raises:
+        InvalidArgumentError: another shape or k, or a logit that is not finite.
+    """
+    array = np.ascontiguousarray(logits, np.float32)
+    if array.ndim != 1 or not 1 <= array.size <= 1 << 16:
+        raise InvalidArgumentError(
+            f"cdf: logits: expected [k], k in 1..2^16, got {list(array.shape)}"
+        )
+    weights = np.empty(array.size, np.int32)
+    _core.cdf_softmax_weights(array, weights)
+    order = np.argsort(-weights.astype(np.int64), kind="stable")
+    rank = np.empty(array.size, np.int32)
+    rank[order] = np.arange(array.size, dtype=np.int32)
+    return rank, index_tables(weights[order])
 
 
 @cache

@@ -3,8 +3,8 @@
 
 import copy
 import os
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,50 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from glc.bitstream import Header, accounting, check, pack, parse
+from glc.bitstream import N_PARTS, TILE_UNIT, Header, accounting, check, pack, parse
 from glc.defaults import DEFAULT_MODEL, DEFAULT_QUALITY
-from glc.entropy_path import Part, Quantizer, Symbols, walk_parts
-from glc.errors import InvalidArgumentError
-from glc.image import MAX_PIXELS, load_image
-from glc.models.glc import GLC, bundled_models
-from glc.models.padding import pad_to_multiple
+from glc.entropy_path import Part, Quantizer, walk_parts
+from glc.errors import BitstreamError, InvalidArgumentError, UnsupportedError
+from glc.image import MAX_PIXELS, Metadata, load_image
+from glc.models.glc import ARITHMETIC_PROFILE, GLC, bundled_models
 from glc.ops import gaussian_bits
-from glc.payload import PayloadReader, PayloadTables, write_payload
+from glc.payload import PayloadTables, join_tiles
+from glc.pieces import Piece, boxes, read_pieces
+from glc.rate import MAX_LEVEL, largest_within, level_of
 from glc.report import Analysis, PartAnalysis, Report
+from glc.strips import Networks
 
-__all__ = ["MAX_LEVEL", "Codec", "codec_for", "decode", "encode", "level_of", "verify"]
+__all__ = ["MAX_LEVEL", "Codec", "Restored", "checked_bytes", "level_of", "load_model"]
 
-MAX_LEVEL = 63
-LEVELS_PER_QUALITY = 21
+_ANY_SIZE = (1 << 64) - 1  # pixels; bounded where the picture is read
 
 Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A picture, and how far it can be relied upon.
+
+    Attributes:
+        pixels: [h, w, 3] uint8, sRGB.
+        n_parts: parts behind the hyper indices that were used, 0 .. 4.
+        verified: whether the file's checksum was found right.
+    """
+
+    pixels: NDArray[np.uint8]
+    n_parts: int
+    verified: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether this is the picture the file was made for, without doubt."""
+        return self.verified and self.n_parts == N_PARTS
+
+    @property
+    def label(self) -> str:
+        """What was used, for the reader of the picture."""
+        parts = f"parts 0..{self.n_parts - 1}" if self.n_parts else "no part, z alone,"
+        return f"{'verified' if self.verified else 'unverified'}: {parts} of {N_PARTS}"
 
 
 class Codec:
@@ -54,7 +81,7 @@ class Codec:
         Raises:
             InvalidArgumentError: no such model or device, or the folder holds no model.
         """
-        loaded = model if isinstance(model, GLC) else _load_model(os.fspath(model))
+        loaded = model if isinstance(model, GLC) else load_model(os.fspath(model))
         self.device = _checked_device(device)
         coder_model = loaded.eval()
         if self.device.type != "cpu" or next(loaded.parameters()).device.type != "cpu":
@@ -62,7 +89,9 @@ class Codec:
         self.model: GLC = loaded.to(self.device)
         self.fingerprint: bytes = loaded.fingerprint()
         self._coder_model: GLC = coder_model
-        self._tables = PayloadTables(loaded.config.hyper_codebook_size)
+        self._networks = Networks(self.model)
+        self._coder_networks = Networks(coder_model)
+        self._tables = PayloadTables(coder_model)
 
     def encode(
         self,
@@ -70,6 +99,8 @@ class Codec:
         quality: float | None = None,
         target_bytes: int | None = None,
         *,
+        metadata: Metadata | None = None,
+        tile: int | None = None,
         progress: Progress | None = None,
     ) -> bytes:
         """Compress a picture.
@@ -78,30 +109,45 @@ class Codec:
             image: a path, a PIL image, a uint8 array [h, w, 3], or a float tensor [3, h, w] in
                 [0, 1]; see `load_image` for what happens to orientation, colour and alpha.
             quality: 0 (smallest file) to 3, rounded to a 21st; 2 unless told.
-            target_bytes: instead of a quality, the size not to exceed. The highest level found to
-                fit by bisection is taken.
+            target_bytes: instead of a quality, the size not to exceed, metadata included. The
+                highest level found to fit by bisection is taken.
+            metadata: to keep beside the picture; see `load_with_metadata`.
+            tile: code squares of so many pixels independently, a multiple of the model's
+                `pad_multiple`. For models with whole-picture normalisation, whose memory it bounds;
+                seams may show.
             progress: called with (step name, fraction done) as the work goes on.
 
         Returns:
             The whole `.glc` file.
 
         Raises:
-            InvalidArgumentError: not a picture, quality out of range, both limits given, or even
-                the lowest quality does not fit `target_bytes`.
+            InvalidArgumentError: not a picture, quality or tile out of range, both limits given, or
+                even the lowest quality does not fit `target_bytes`.
         """
         if None not in (quality, target_bytes):
             raise InvalidArgumentError("encode: expected a quality or target_bytes, got both")
         level = level_of(DEFAULT_QUALITY if quality is None else quality)
+        tile_units = self._tile_units(tile)
         pixels = load_image(image)
         height, width = pixels.shape[:2]
         report = progress or (lambda _step, _fraction: None)
         with torch.inference_mode():
             report("latents", 0.0)
-            l = self.model.latents(self._to_tensor(pixels))
+            places = boxes(height, width, tile_units)
+            features = [self._networks.features(pixels[box]) for box in places]
+            del pixels
+
+            header = Header(
+                width=width, height=height, model_id=self.fingerprint[:2], tile=tile_units
+            )
+
+            def encode_level(level: int) -> bytes:
+                return self._encode_level(features, replace(header, level=level), metadata)
+
             if target_bytes is None:
                 report(f"level {level}", 0.5)
-                return self._encode_level(l, height, width, level)
-            return self._search(l, height, width, target_bytes, report)
+                return encode_level(level)
+            return largest_within(target_bytes, encode_level, report)
 
     def decode(
         self, data: bytes, *, max_pixels: int = MAX_PIXELS, progress: Progress | None = None
@@ -118,18 +164,55 @@ class Codec:
 
         Raises:
             BitstreamError: damaged, truncated, made by another model, or too many pixels.
-            UnsupportedError: written by a newer version.
+            UnsupportedError: written by another version.
         """
+        return self.restore(data, max_pixels=max_pixels, progress=progress).pixels
+
+    def restore(
+        self,
+        data: bytes,
+        *,
+        until: int = N_PARTS,
+        partial: bool = False,
+        max_pixels: int = MAX_PIXELS,
+        progress: Progress | None = None,
+    ) -> Restored:
+        """Restore a picture from all of a file or from its beginning.
+
+        Args:
+            data: the file, or with `partial` what there is of it.
+            until: parts to use behind the hyper indices, 0 .. 4; each makes the picture better.
+            partial: whether a file that was cut, or whose checksum is wrong, may be drawn as far as
+                its parts are whole. The result then says `verified` False.
+            max_pixels: refuse a file that claims more pixels than this.
+            progress: called with (step name, fraction done) as the work goes on.
+
+        Returns:
+            The picture and what it was made from.
+
+        Raises:
+            BitstreamError: as `decode`; with `partial`, only when not even the hyper indices are
+                there, or the cut file is tiled.
+            UnsupportedError: written by another version.
+            InvalidArgumentError: until out of range.
+        """
+        if not 0 <= until <= N_PARTS:
+            raise InvalidArgumentError(f"decode: until: expected 0..{N_PARTS} parts, got {until}")
         report = progress or (lambda _step, _fraction: None)
+        data = checked_bytes(data)
         with torch.inference_mode():
             report("symbols", 0.0)
-            header, coded = self._read(data, max_pixels)
-            report("pixels", 0.5)
-            y_hat = (coded.y_hat * coded.step).to(self.device)
-            x_hat = self.model.reconstruct(self.model.synthesis(y_hat, header.quality))
-            x_hat = x_hat[0, :, : header.height, : header.width].clamp(-1.0, 1.0)
-            pixels = torch.round((x_hat * 0.5 + 0.5) * 255.0).to(torch.uint8)
-        return np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())
+            verified = self._check(data, partial=partial)
+            header, pieces = self._read(data, max_pixels, until=until, cut=not verified)
+            pixels = np.empty((header.height, header.width, 3), np.uint8)
+            n_parts = N_PARTS
+            for piece in pieces:
+                report("pixels", 0.5 * (1 + piece.box[0].start / header.height))
+                y_hat = piece.symbols.y_hat * piece.symbols.step
+                shape = pixels[piece.box].shape[:2]
+                pixels[piece.box] = self._networks.pixels(y_hat, header.quality, *shape)
+                n_parts = min(n_parts, piece.n_parts)
+        return Restored(pixels, n_parts, verified)
 
     def analyze(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> Analysis:
         """Account for every bit of a file.
@@ -143,19 +226,27 @@ class Codec:
 
         Raises:
             BitstreamError: as `decode`.
-            UnsupportedError: written by a newer version.
+            UnsupportedError: written by another version.
         """
+        data = checked_bytes(data)
         with torch.inference_mode():
-            header, coded = self._read(data, max_pixels)
-            parts = tuple(self._analyze_part(part) for part in coded.parts)
+            self._check(data)
+            header, pieces = self._read(data, max_pixels)
+            index = self._tables.index(header.level)
+            z_symbols, z_bits = 0, 0.0
+            parts: list[PartAnalysis] = []
+            for piece in pieces:
+                z_symbols += piece.symbols.z_index.numel()
+                z_bits += index.cost_bits(piece.symbols.z_index)
+                found = [self._analyze_part(part) for part in piece.symbols.parts]
+                parts = [a + b for a, b in zip(parts, found, strict=True)] if parts else found
         return Analysis(
             header=header,
             fields=accounting(data),
-            z_symbols=coded.z_index.numel(),
-            z_bits=self._tables.z_bits(coded.z_index),
-            z_estimated_bits=coded.z_index.numel()
-            * float(np.log2(self.model.config.hyper_codebook_size)),
-            parts=parts,
+            z_symbols=z_symbols,
+            z_bits=z_bits,
+            z_estimated_bits=z_symbols * float(np.log2(self.model.config.hyper_codebook_size)),
+            parts=tuple(parts),
             file_bytes=len(data),
         )
 
@@ -173,67 +264,59 @@ class Codec:
 
         Raises:
             BitstreamError: as `decode`.
-            UnsupportedError: written by a newer version.
+            UnsupportedError: written by another version.
         """
-        header, coded = self._read(data, max_pixels)
-        n_symbols = 2 * coded.z_index.numel() + sum(part.symbols.size for part in coded.parts)
+        data = checked_bytes(data)
+        self._check(data)
+        header, pieces = self._read(data, max_pixels)
+        n_symbols = 0
+        for piece in pieces:
+            n_symbols += 2 * piece.symbols.z_index.numel()
+            n_symbols += sum(part.symbols.size for part in piece.symbols.parts)
         return Report(
             header=header, file_bytes=len(data), symbols=n_symbols, portable=header.portable
         )
 
-    def _to_tensor(self, pixels: NDArray[np.uint8]) -> Tensor:
-        x = torch.from_numpy(pixels).to(self.device).permute(2, 0, 1)[None].float()
-        return pad_to_multiple((x / 255.0 - 0.5) * 2.0, self.model.pad_multiple).contiguous()
-
-    def _search(
-        self, l: Tensor, height: int, width: int, target_bytes: int, report: Progress
+    def _encode_level(
+        self, features: Sequence[Tensor], header: Header, metadata: Metadata | None
     ) -> bytes:
-        """The highest level whose file fits, by bisection; sizes grow with the level."""
-        best, smallest = None, None
-        low, high, tried = 0, MAX_LEVEL, 0
-        while low <= high:
-            level = (low + high) // 2
-            report(f"level {level}", 0.3 + 0.1 * tried)
-            data = self._encode_level(l, height, width, level)
-            smallest = min(len(data), smallest or len(data))
-            tried += 1
-            if len(data) <= target_bytes:
-                best, low = data, level + 1
-            else:
-                high = level - 1
-        if best is None:
-            raise InvalidArgumentError(
-                f"encode: target_bytes: expected at least {smallest} for this picture, "
-                f"got {target_bytes}"
+        pieces = []
+        for each in features:
+            y = self._networks.analysis(each, header.quality)
+            z_index = self._networks.hyper_index(y)
+            quantizer = Quantizer(y, self._tables.y.rows)
+            coded = walk_parts(self._coder_networks, self._tables.bounds, z_index, quantizer)
+            pieces.append(self._tables.write(header.level, z_index, coded.parts))
+        if header.tile:
+            return pack(header, join_tiles(pieces), self.fingerprint, metadata)
+        ((descriptor, payload),) = pieces
+        return pack(replace(header, coder=descriptor), payload, self.fingerprint, metadata)
+
+    def _check(self, data: bytes, *, partial: bool = False) -> bool:
+        """Whether the checksum is right; another model, or a wrong one unasked for, raises."""
+        profile = parse(data, max_pixels=_ANY_SIZE, cut=True)[0].profile
+        if profile != ARITHMETIC_PROFILE:
+            raise UnsupportedError(
+                f"decode: profile: expected {ARITHMETIC_PROFILE}, got {profile}: such a file needs "
+                "the arithmetic of the machine and release that wrote it"
             )
-        return best
+        try:
+            check(data, self.fingerprint)
+        except BitstreamError:
+            if not partial:
+                raise
+            header, _ = parse(data, max_pixels=_ANY_SIZE, cut=True)
+            ours = self.fingerprint[:2].hex()
+            if header.model_id.hex() != ours:
+                raise
+            return False
+        return True
 
-    def _encode_level(self, l: Tensor, height: int, width: int, level: int) -> bytes:
-        y = self.model.analysis(l, level / LEVELS_PER_QUALITY)
-        z_index = self.model.hyper_index(y).cpu()
-        quantizer = Quantizer(y.cpu(), self._tables.y.rows)
-        coded = walk_parts(self._coder_model, self._tables.bounds, z_index, quantizer)
-        descriptor, payload = write_payload(self._tables, z_index, coded.parts)
-        header = Header(
-            width=width,
-            height=height,
-            level=level,
-            coder=descriptor,
-            model_id=self.fingerprint[:2],
-        )
-        return pack(header, payload, self.fingerprint)
-
-    def _read(self, data: bytes, max_pixels: int) -> tuple[Header, Symbols]:
-        """Recover every symbol of a file, checking all that can be checked."""
-        data = _checked_bytes(data)
-        header, payload = parse(data, max_pixels=max_pixels)
-        check(data, self.fingerprint)
-        reader = PayloadReader(self._tables, header.coder, bytes(payload), len(data) - len(payload))
-        stride = self.model.pad_multiple
-        z_index = reader.z_index(-(-header.height // stride), -(-header.width // stride))
-        coded = walk_parts(self._coder_model, self._tables.bounds, z_index, reader)
-        reader.finish()
-        return header, coded
+    def _read(
+        self, data: bytes, max_pixels: int, *, until: int = N_PARTS, cut: bool = False
+    ) -> tuple[Header, Iterator[Piece]]:
+        networks, tables = self._coder_networks, self._tables
+        return read_pieces(networks, tables, data, max_pixels=max_pixels, until=until, cut=cut)
 
     def _analyze_part(self, part: Part) -> PartAnalysis:
         symbols = torch.from_numpy(part.symbols).float()
@@ -247,134 +330,18 @@ class Codec:
             estimated_bits=float(estimate.double().sum()),
         )
 
-
-def encode(
-    image: Any,
-    model: "str | os.PathLike[str] | GLC" = DEFAULT_MODEL,
-    quality: float | None = None,
-    target_bytes: int | None = None,
-) -> bytes:
-    """Compress a picture; see `Codec.encode`.
-
-    Args:
-        image: a path, a PIL image, a uint8 array [h, w, 3], or a float tensor [3, h, w] in [0, 1].
-        model: a bundled model's name (kept loaded), a folder, or a model.
-        quality: 0 (smallest file) to 3; 2 unless told.
-        target_bytes: instead of a quality, the size not to exceed.
-
-    Returns:
-        The whole `.glc` file.
-
-    Raises:
-        InvalidArgumentError: as `Codec.encode`.
-    """
-    return _codec(model).encode(image, quality=quality, target_bytes=target_bytes)
+    def _tile_units(self, tile: int | None) -> int:
+        if tile is None:
+            return 0
+        multiple = self.model.pad_multiple
+        if tile < multiple or tile % multiple:
+            raise InvalidArgumentError(
+                f"encode: tile: expected a multiple of {multiple} pixels, got {tile}"
+            )
+        return tile // TILE_UNIT
 
 
-def decode(
-    data: bytes,
-    model: "str | os.PathLike[str] | GLC | None" = None,
-    max_pixels: int = MAX_PIXELS,
-) -> NDArray[np.uint8]:
-    """Restore the picture of a file; see `Codec.decode`.
-
-    Args:
-        data: the whole file.
-        model: the model that wrote it; None looks among the bundled ones.
-        max_pixels: refuse a file that claims more pixels than this.
-
-    Returns:
-        [h, w, 3] uint8, sRGB.
-
-    Raises:
-        BitstreamError: damaged, truncated, made by another model, or too many pixels.
-        UnsupportedError: written by a newer version.
-    """
-    return codec_for(data, model, max_pixels=max_pixels).decode(data, max_pixels=max_pixels)
-
-
-def verify(
-    data: bytes,
-    model: "str | os.PathLike[str] | GLC | None" = None,
-    max_pixels: int = MAX_PIXELS,
-) -> Report:
-    """Check a file without drawing its picture; see `Codec.verify`.
-
-    Args:
-        data: the whole file.
-        model: the model that wrote it; None looks among the bundled ones.
-        max_pixels: refuse a file that claims more pixels than this.
-
-    Returns:
-        What the file holds.
-
-    Raises:
-        BitstreamError: damaged, truncated, made by another model, or too many pixels.
-        UnsupportedError: written by a newer version.
-    """
-    return codec_for(data, model, max_pixels=max_pixels).verify(data, max_pixels=max_pixels)
-
-
-def codec_for(
-    data: bytes,
-    model: "str | os.PathLike[str] | GLC | None" = None,
-    *,
-    device: str = "cpu",
-    max_pixels: int = MAX_PIXELS,
-) -> Codec:
-    """Find the codec that reads a file; a file that is none is refused before a model is loaded.
-
-    Args:
-        data: the whole file.
-        model: the model that wrote it; None looks among the bundled ones.
-        device: where the networks run.
-        max_pixels: refuse a file that claims more pixels than this.
-
-    Returns:
-        The codec; when no bundled model fits, one whose `decode` names both model ids.
-
-    Raises:
-        BitstreamError: not a `.glc` file.
-        UnsupportedError: written by a newer version.
-        InvalidArgumentError: no such model.
-    """
-    header, _ = parse(_checked_bytes(data), max_pixels=max_pixels)
-    if model is not None:
-        return _codec(model, device)
-    names = bundled_models() or [DEFAULT_MODEL]
-    codecs = [_codec(name, device) for name in names]
-    return next((c for c in codecs if c.fingerprint[:2] == header.model_id), codecs[0])
-
-
-def level_of(quality: float) -> int:
-    """Round a quality to the level a file can name.
-
-    Args:
-        quality: 0 .. 3.
-
-    Returns:
-        21 x quality, rounded, 0 .. 63.
-
-    Raises:
-        InvalidArgumentError: out of range, or not a number.
-    """
-    if not 0.0 <= quality <= MAX_LEVEL / LEVELS_PER_QUALITY:
-        raise InvalidArgumentError(f"encode: quality: expected 0 .. 3, got {quality:g}")
-    return int(quality * LEVELS_PER_QUALITY + 0.5)
-
-
-def _codec(model: "str | os.PathLike[str] | GLC", device: str = "cpu") -> Codec:
-    if isinstance(model, str) and model in bundled_models():
-        return _bundled(model, device)
-    return Codec(model, device)
-
-
-@lru_cache(maxsize=2)
-def _bundled(name: str, device: str) -> Codec:
-    return Codec(name, device)
-
-
-def _load_model(name: str) -> GLC:
+def load_model(name: str) -> GLC:
     """Load from disk only: coding must not wait for a network because of a misspelt folder."""
     if name not in bundled_models() and not Path(name).is_dir():
         raise InvalidArgumentError(
@@ -394,7 +361,8 @@ def _checked_device(name: str) -> torch.device:
     return device
 
 
-def _checked_bytes(data: bytes) -> bytes:
+def checked_bytes(data: bytes) -> bytes:
+    """Take bytes or a buffer of them; anything else raises InvalidArgumentError."""
     if not isinstance(data, bytes | bytearray | memoryview):
         raise InvalidArgumentError(f"decode: data: expected bytes, got {type(data).__name__}")
     return bytes(data)

@@ -2,15 +2,12 @@
 """The entropy path: from hyper indices to y_hat, the same on both sides of a file.
 
 What trips people first: the networks that predict the symbols' distributions run again in the
-decoder and must give the same bits there. Everything between z_index and y_hat is therefore one
-function, `walk_parts`, which encoder and decoder both run, on contiguous tensors and one CPU
-thread. While files carry arithmetic profile 0 that is promised for one machine only ("not yet
-portable").
+decoder and must give the same bits there, on another machine. Everything between z_index and y_hat
+is therefore one function, `walk_parts`, which encoder and decoder both run, and every sum in it is
+made by an exact layer (`glc.ops.exact`). Torch only moves, compares and gathers here, so neither
+its threads nor its memory formats, nor flags such as `torch.set_flush_denormal`, have a say.
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,14 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glc.errors import InvalidArgumentError
-from glc.models.glc import GLC
 from glc.ops import gaussian_rows
 from glc.ops.four_part import PARTS, four_part_pick, four_part_put
+from glc.strips import EntropyNetworks
 
-__all__ = ["Part", "Quantizer", "SymbolSource", "Symbols", "one_thread", "walk_parts"]
+__all__ = ["Part", "Quantizer", "SymbolSource", "Symbols", "walk_parts"]
 
 _MAX_SYMBOL = 2.0**30  # beyond this a residual is a broken network, not a picture
-_ONE_THREAD = threading.RLock()  # torch's thread count belongs to the whole process
 
 
 @dataclass(frozen=True)
@@ -135,27 +131,13 @@ class Quantizer:
             raise InvalidArgumentError(f"encode: {name}: expected finite values from the model")
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run the block on one torch thread, and give the process its threads back afterwards.
-
-    Sums that are split between threads depend on the number of threads. Blocks of several Python
-    threads run one after the other, because the setting belongs to the whole process.
-    """
-    with _ONE_THREAD:
-        n_threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(n_threads)
-
-
-def walk_parts(model: GLC, bounds: Tensor, z_index: Tensor, source: SymbolSource) -> Symbols:
+def walk_parts(
+    networks: EntropyNetworks, bounds: Tensor, z_index: Tensor, source: SymbolSource
+) -> Symbols:
     """Go from hyper indices to y_hat, part by part; encoder and decoder both run this.
 
     Args:
-        model: in evaluation mode, on the CPU.
+        networks: of the model, on the CPU.
         bounds: [rows - 1] float32, between the scales of the table rows.
         z_index: [1, h/4, w/4] int64, on the CPU.
         source: where the symbols of each part come from.
@@ -166,19 +148,21 @@ def walk_parts(model: GLC, bounds: Tensor, z_index: Tensor, source: SymbolSource
     Raises:
         GlcError: the source's own error, for symbols it cannot give or values that are not finite.
     """
-    with torch.inference_mode(), one_thread():
-        params = model.entropy_params(z_index.contiguous())
-        step, context = model.split_params(params)
+    with torch.no_grad():
+        params, step, context = networks.exact_params(z_index)
         source.require_finite("step", step)
-        y_hat = torch.zeros_like(step, memory_format=torch.contiguous_format)
+        seen = torch.cat((torch.zeros_like(context), context), dim=1)
+        y_hat = seen[:, : step.shape[1]]  # the first half: what is placed there, later parts see
         parts = []
         for part in range(PARTS):
-            scale_map, mean_map = model.part_params(part, params, context, y_hat)
-            scale, mean = four_part_pick(scale_map, part), four_part_pick(mean_map, part)
+            if part == 0:
+                scale, mean = (four_part_pick(m, part) for m in params.chunk(3, dim=1)[1:])
+            else:
+                scale, mean = networks.exact_part_params(part, seen)
             source.require_finite(f"scale of part {part}", scale)
             source.require_finite(f"mean of part {part}", mean)
             rows = gaussian_rows.plain(scale, bounds).numpy()
             symbols, threshold = source.symbols(part, rows, mean, step)
             four_part_put(torch.from_numpy(symbols), mean, y_hat, part)
             parts.append(Part(symbols, rows, scale, threshold))
-    return Symbols(z_index, tuple(parts), y_hat, step)
+    return Symbols(z_index, tuple(parts), y_hat.clone(), step)

@@ -16,13 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from glc.bitstream import CHUNK_EXIF, CHUNK_ICC
 from glc.errors import InvalidArgumentError
 from glc.files import check_output, read_file, write_file
 
-__all__ = ["MAX_PIXELS", "load_image", "png_bytes", "save_png"]
+__all__ = ["MAX_PIXELS", "Metadata", "load_image", "load_with_metadata", "png_bytes", "save_png"]
 
 MAX_PIXELS = 178_956_970
 """Default bound on width * height: 512 MiB of RGB pixels, where Pillow gives up too."""
+
+Metadata = dict[int, bytes]
+"""Content of the metadata chunks by tag; see `glc.bitstream.chunks`."""
 
 _WHITE = (255, 255, 255, 255)
 _GREY_16 = {"I;16", "I;16L", "I;16B", "I;16N"}
@@ -47,50 +51,79 @@ def load_image(image: Any, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
         InvalidArgumentError: not an image, truncated, too many pixels, no pixels, or an unsupported
             array, sample format or value range.
     """
+    return load_with_metadata(image, keep=False, max_pixels=max_pixels)[0]
+
+
+def load_with_metadata(
+    image: Any, *, keep: bool = True, max_pixels: int = MAX_PIXELS
+) -> tuple[NDArray[np.uint8], Metadata]:
+    """Read a picture as `load_image` does, and keep what it says about itself.
+
+    Args:
+        image: as `load_image`.
+        keep: False drops all metadata. True keeps EXIF, its orientation set to upright, and leaves
+            an RGB picture in its own colour space, whose ICC profile is kept in turn.
+        max_pixels: the most pixels to accept.
+
+    Returns:
+        Pixels as `load_image`, and the metadata by the tag of its chunk in a `.glc` file.
+
+    Raises:
+        InvalidArgumentError: as `load_image`.
+    """
     if isinstance(image, str | os.PathLike):
-        return _load_path(Path(image), max_pixels)
+        return _load_path(Path(image), max_pixels, keep)
     if isinstance(image, Image.Image):
-        return _from_pil(image, "PIL image", max_pixels)
+        return _from_pil(image, "PIL image", max_pixels, keep)
     if isinstance(image, np.ndarray):
-        return _from_array(image, max_pixels)
+        return _from_array(image, max_pixels), {}
     torch = sys.modules.get("torch")  # a tensor can only exist once torch has been imported
     if torch is not None and isinstance(image, torch.Tensor):
-        return _from_tensor(image, max_pixels)
+        return _from_tensor(image, max_pixels), {}
     raise InvalidArgumentError(
         "load_image: image: expected a path, a PIL image, a uint8 array [h, w, 3] or a float "
         f"tensor [3, h, w], got {type(image).__name__}"
     )
 
 
-def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
+def png_bytes(pixels: NDArray[np.uint8], metadata: Metadata | None = None) -> bytes:
     """Encode pixels as a PNG file.
 
     Args:
-        pixels: [h, w, 3] uint8 sRGB.
+        pixels: [h, w, 3] uint8, sRGB or of the profile in metadata.
+        metadata: ICC profile and EXIF to embed, as `load_with_metadata` gives them.
 
     Returns:
         The bytes of the file.
     """
     stream = io.BytesIO()
-    Image.fromarray(_from_array(pixels, sys.maxsize)).save(stream, format="PNG")
+    known = metadata or {}
+    Image.fromarray(_from_array(pixels, sys.maxsize)).save(
+        stream, format="PNG", icc_profile=known.get(CHUNK_ICC), exif=known.get(CHUNK_EXIF)
+    )
     return stream.getvalue()
 
 
 def save_png(
-    path: str | os.PathLike[str], pixels: NDArray[np.uint8], *, overwrite: bool = False
+    path: str | os.PathLike[str],
+    pixels: NDArray[np.uint8],
+    *,
+    metadata: Metadata | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write pixels as a PNG file, whole or not at all.
 
     Args:
         path: the file to write; its name must end in .png.
-        pixels: [h, w, 3] uint8 sRGB.
+        pixels: [h, w, 3] uint8, sRGB or of the profile in metadata.
+        metadata: as `png_bytes`.
         overwrite: whether an existing regular file may be replaced.
 
     Raises:
         InvalidArgumentError: another suffix, or `path` cannot be written.
     """
     check_png_path(path, overwrite=overwrite)
-    write_file(path, png_bytes(pixels), overwrite=overwrite)
+    write_file(path, png_bytes(pixels, metadata), overwrite=overwrite)
 
 
 def check_png_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -104,7 +137,7 @@ def check_png_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
     check_output(path, overwrite=overwrite)
 
 
-def _load_path(path: Path, max_pixels: int) -> NDArray[np.uint8]:
+def _load_path(path: Path, max_pixels: int, keep: bool) -> tuple[NDArray[np.uint8], Metadata]:
     data = read_file(path)
     if not data:
         raise InvalidArgumentError(f"load_image: {path}: the file is empty")
@@ -125,23 +158,30 @@ def _load_path(path: Path, max_pixels: int) -> NDArray[np.uint8]:
             f"load_image: {path}: the file is damaged ({_one_line(error)})"
         ) from error
     with picture:
-        return _from_pil(picture, str(path), max_pixels)
+        return _from_pil(picture, str(path), max_pixels, keep)
 
 
-def _from_pil(picture: Image.Image, name: str, max_pixels: int) -> NDArray[np.uint8]:
+def _from_pil(
+    picture: Image.Image, name: str, max_pixels: int, keep: bool
+) -> tuple[NDArray[np.uint8], Metadata]:
     _check_size(name, picture.height, picture.width, max_pixels)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF it then ignores
             picture.load()
             profile = picture.info.get("icc_profile")
-            upright = ImageOps.exif_transpose(picture)
+            upright = ImageOps.exif_transpose(picture)  # and its EXIF says so
+            exif = upright.getexif()
+            metadata = {CHUNK_EXIF: exif.tobytes()} if keep and exif else {}
     except Exception as error:  # Pillow's plugins raise anything on damaged data
         raise InvalidArgumentError(
             f"load_image: {name}: the file is truncated or damaged ({_one_line(error)})"
         ) from error
-    pixels = np.array(_to_srgb(_to_8_bits(upright, name), profile, name), dtype=np.uint8)
-    return np.ascontiguousarray(pixels)
+    plain = _to_8_bits(upright, name)
+    if keep and profile and plain.mode in {"RGB", "RGBA"} and profile[16:20] == b"RGB ":
+        metadata[CHUNK_ICC], profile = profile, None
+    pixels = np.array(_to_srgb(plain, profile, name), dtype=np.uint8)
+    return np.ascontiguousarray(pixels), metadata
 
 
 def _to_8_bits(picture: Image.Image, name: str) -> Image.Image:

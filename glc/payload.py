@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The payload of a file: skip thresholds, hyper indices and four parts in one coder stream.
+"""The payload of a picture: skip thresholds, hyper indices and four parts in one coder stream.
 
     4 bytes      skip threshold of each part: symbols of lower table rows are zero and not coded
     coder stream z high halves, z low halves, part 0, 1, 2, 3, without its descriptor byte
 
 What trips people first: the table rows of a part follow from the symbols of the parts before it, so
-a reader is pulled from by the entropy path; it cannot run ahead.
+a reader is pulled from by the entropy path; it cannot run ahead. And a file that was cut still
+gives its first parts, for the coder's words lie in the order in which they are wanted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,88 +21,146 @@ from glc import cdf, rans
 from glc.bitstream import N_PARTS
 from glc.entropy_path import Part
 from glc.errors import BitstreamError
+from glc.models.glc import GLC
+from glc.rate import LEVELS_PER_QUALITY
 
-__all__ = ["PayloadReader", "PayloadTables", "write_payload"]
+__all__ = ["IndexTables", "PayloadReader", "PayloadTables", "join_tiles", "split_tiles"]
 
 _LANE_BYTES = 2048  # of payload for each lane, which costs 3 bytes and saves microseconds
-_LOW_BITS = 7  # a z index is coded as index >> 7, then index & 127
+_SEGMENTS_FROM_BYTES = 96 << 10  # a larger stream is cut, so that threads share its work
+
+
+@dataclass(frozen=True)
+class IndexTables:
+    """How the hyper indices of a level are coded: by their rank, in two halves.
+
+    Attributes:
+        rank: [k] int32, place of every index, the likeliest first.
+        tables: row 0 for the high half of a rank, row 1 + high for its low half.
+    """
+
+    rank: NDArray[np.int32]
+    tables: rans.TableSet
+
+    def halves(self, z_index: Tensor) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """High and low half of every rank, flat."""
+        rank = self.rank[z_index.numpy().ravel()]
+        return rank >> cdf.LOW_BITS, rank & ((1 << cdf.LOW_BITS) - 1)
+
+    def cost_bits(self, z_index: Tensor) -> float:
+        """Cost of hyper indices, a multiple of 2^-16 bit."""
+        high, low = self.halves(z_index)
+        return self.tables.cost_bits(high, 0) + self.tables.cost_bits(low, high + 1)
 
 
 class PayloadTables:
-    """The integer tables that a payload is coded with.
+    """The integer tables that a model's payloads are coded with.
 
     Attributes:
         y: the canonical Gaussian tables.
         bounds: [rows - 1] float32, between the scales of their rows.
-        z: row 0 for the high half of an index, row 1 + high for its low half.
-        n_codes: entries of the hyper codebook.
     """
 
-    def __init__(self, n_codes: int) -> None:
+    def __init__(self, model: GLC) -> None:
         self.y, bounds = cdf.canonical()
         self.bounds: Tensor = torch.from_numpy(np.array(bounds))
-        self.z: cdf.TableSet = cdf.uniform_index_tables(n_codes)
-        self.n_codes = n_codes
+        self._prior = model.z_prior
+        self._index: dict[int, IndexTables] = {}
 
-    def z_bits(self, z_index: Tensor) -> float:
-        """Cost of hyper indices, a multiple of 2^-16 bit."""
-        high, low = _split_index(z_index)
-        return self.z.cost_bits(high, 0) + self.z.cost_bits(low, high + 1)
+    def index(self, level: int) -> IndexTables:
+        """The tables of the hyper indices at a level, 0 .. 63."""
+        row = self._prior.row(level / LEVELS_PER_QUALITY)
+        if row not in self._index:
+            logits = self._prior.logits[row].detach().cpu().numpy()
+            self._index[row] = IndexTables(*cdf.ranked_index_tables(logits))
+        return self._index[row]
 
     def part_bits(self, part: Part) -> float:
         """Cost of a part's coded symbols, escapes included, a multiple of 2^-16 bit."""
         return self.y.cost_bits(part.symbols[part.coded], part.rows[part.coded])
 
+    def write(
+        self,
+        level: int,
+        z_index: Tensor,
+        parts: Sequence[Part],
+        encoder: rans.Encoder | None = None,
+    ) -> tuple[int, bytes]:
+        """Code all symbols of a picture.
 
-def write_payload(
-    tables: PayloadTables, z_index: Tensor, parts: Sequence[Part]
-) -> tuple[int, bytes]:
-    """Code all symbols of a picture.
+        Args:
+            level: 0 .. 63.
+            z_index: [1, h/4, w/4] int64, CPU.
+            parts: the four parts.
+            encoder: of other lanes or segments than the rule of the format gives.
 
-    Args:
-        tables: the integer tables.
-        z_index: [1, h/4, w/4] int64, CPU.
-        parts: the four parts.
+        Returns:
+            The coder's descriptor byte, which the header carries, and the payload.
+        """
+        index = self.index(level)
+        if encoder is None:
+            bits = index.cost_bits(z_index) + sum(self.part_bits(part) for part in parts)
+            encoder = _encoder_for(bits / 8)
+        high, low = index.halves(z_index)
+        encoder.push(high, 0, index.tables)
+        encoder.push(low, high + 1, index.tables)
+        for part in parts:
+            encoder.push(part.symbols[part.coded], part.rows[part.coded], self.y)
+        stream = encoder.finish()
+        return stream[0], bytes(part.threshold for part in parts) + stream[1:]
 
-    Returns:
-        The coder's descriptor byte, which the header carries, and the payload.
-    """
-    bits = tables.z_bits(z_index) + sum(tables.part_bits(part) for part in parts)
-    lanes = max((n for n in (1, 2, 4, 8, 16, 32) if _LANE_BYTES * n <= bits / 8), default=1)
-    encoder = rans.Encoder(lanes, segment_symbols=0)  # the header keeps one stream's descriptor
-    high, low = _split_index(z_index)
-    encoder.push(high, 0, tables.z)
-    encoder.push(low, high + 1, tables.z)
-    for part in parts:
-        encoder.push(part.symbols[part.coded], part.rows[part.coded], tables.y)
-    stream = encoder.finish()
-    return stream[0], bytes(part.threshold for part in parts) + stream[1:]
+
+def _encoder_for(n_bytes: float) -> rans.Encoder:
+    if n_bytes >= _SEGMENTS_FROM_BYTES:
+        return rans.Encoder()
+    lanes = max((n for n in (1, 2, 4, 8, 16, 32) if _LANE_BYTES * n <= n_bytes), default=1)
+    return rans.Encoder(lanes, segment_symbols=0)
 
 
 class PayloadReader:
-    """Gives the symbols of a payload in the order the entropy path asks for them."""
+    """Gives the symbols of a payload in the order the entropy path asks for them.
+
+    Attributes:
+        n_parts: parts read so far.
+    """
 
     def __init__(
-        self, tables: PayloadTables, descriptor: int, payload: bytes, first_byte: int
+        self,
+        tables: PayloadTables,
+        level: int,
+        descriptor: int,
+        payload: memoryview,
+        *,
+        until: int = N_PARTS,
+        cut: bool = False,
     ) -> None:
         """Open a payload.
 
         Args:
-            tables: the integer tables.
+            tables: the model's tables.
+            level: 0 .. 63.
             descriptor: the coder's descriptor byte, from the header.
-            payload: as `write_payload` made it.
-            first_byte: its position in the file, for error messages.
+            payload: as `PayloadTables.write` made it.
+            until: parts wanted; all symbols of the others are taken for zero.
+            cut: the payload may end early; parts that are not whole are taken for zero too.
 
         Raises:
-            BitstreamError: a threshold beyond the rows, or a malformed coder stream.
+            BitstreamError: no thresholds, one beyond the rows, or a malformed coder stream.
         """
+        self.n_parts = 0
         self._tables = tables
-        self._thresholds = payload[:N_PARTS]
+        self._index = tables.index(level)
+        self._until = until
+        self._cut = cut
+        self._whole = True
+        self._thresholds = bytes(payload[:N_PARTS])
+        if len(self._thresholds) < N_PARTS:
+            raise BitstreamError("decode: thresholds: truncated (at byte 0 of the payload)")
         for part, threshold in enumerate(self._thresholds):
             if threshold > tables.y.rows:
                 raise BitstreamError(
-                    f"decode: threshold of part {part} at byte {first_byte + part}: expected at "
-                    f"most {tables.y.rows}, got {threshold}"
+                    f"decode: threshold of part {part}: expected at most {tables.y.rows}, got "
+                    f"{threshold} (at byte {part} of the payload)"
                 )
         self._decoder = rans.Decoder(payload[N_PARTS:], descriptor=descriptor)
 
@@ -117,13 +177,14 @@ class PayloadReader:
         Raises:
             BitstreamError: the stream ends too early, or names an index that does not exist.
         """
-        high = self._decoder.pull(0, self._tables.z, count=height * width)
-        low = self._decoder.pull(high + 1, self._tables.z)
-        index = (high.astype(np.int64) << _LOW_BITS) | low
-        if int(index.max()) >= self._tables.n_codes:
+        high = self._decoder.pull(0, self._index.tables, count=height * width)
+        low = self._decoder.pull(high + 1, self._index.tables)
+        rank = (high.astype(np.int64) << cdf.LOW_BITS) | low
+        if int(rank.max()) >= self._index.rank.size:
             raise BitstreamError(
-                f"decode: z: expected an index below {self._tables.n_codes}, got {index.max()}"
+                f"decode: z: expected a rank below {self._index.rank.size}, got {rank.max()}"
             )
+        index = np.argsort(self._index.rank)[rank]
         return torch.from_numpy(index.reshape(1, height, width))
 
     def symbols(
@@ -132,12 +193,21 @@ class PayloadReader:
         """Read one part; see `glc.entropy_path.SymbolSource`.
 
         Raises:
-            BitstreamError: the stream ends too early.
+            BitstreamError: the stream ends too early, and need not.
         """
+        symbols = np.zeros(rows.size, dtype=np.int32)
+        if part >= self._until or not self._whole:
+            return symbols, self._tables.y.rows
         threshold = self._thresholds[part]
         coded = rows >= threshold
-        symbols = np.zeros(rows.size, dtype=np.int32)
-        symbols[coded] = self._decoder.pull(rows[coded], self._tables.y)
+        try:
+            symbols[coded] = self._decoder.pull(rows[coded], self._tables.y)
+        except BitstreamError:
+            if not self._cut:
+                raise
+            self._whole = False
+            return symbols, self._tables.y.rows
+        self.n_parts += 1
         return symbols, threshold
 
     def require_finite(self, name: str, value: Tensor) -> None:
@@ -146,14 +216,41 @@ class PayloadReader:
             raise BitstreamError(f"decode: {name}: expected finite values, the file is damaged")
 
     def finish(self) -> None:
-        """Check that the stream ends exactly here.
+        """Check that the stream ends exactly here, if it was read to its end.
 
         Raises:
             BitstreamError: words are left, or the coder's closing state is wrong.
         """
-        self._decoder.finish()
+        if self._until == N_PARTS and not self._cut:
+            self._decoder.finish()
 
 
-def _split_index(z_index: Tensor) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    index = z_index.numpy().astype(np.int32).ravel()
-    return index >> _LOW_BITS, index & ((1 << _LOW_BITS) - 1)
+def join_tiles(pieces: Sequence[tuple[int, bytes]]) -> bytes:
+    """Put the (descriptor, payload) of every tile into one payload: length, descriptor, payload."""
+    out = bytearray()
+    for descriptor, payload in pieces:
+        n_bytes = 1 + len(payload)
+        while n_bytes > 0x7F:
+            out.append(n_bytes & 0x7F | 0x80)
+            n_bytes >>= 7
+        out += bytes([n_bytes, descriptor]) + payload
+    return bytes(out)
+
+
+def split_tiles(payload: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Take apart what `join_tiles` made, of a file that `accounting` has found well formed.
+
+    Yields:
+        Descriptor and payload of each tile.
+    """
+    at = 0
+    while at < len(payload):
+        n_bytes = shift = 0
+        while True:
+            byte = payload[at]
+            n_bytes |= (byte & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 0x80:
+                break
+        yield payload[at], payload[at + 1 : at + n_bytes]
+        at += n_bytes

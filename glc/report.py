@@ -13,7 +13,8 @@ class PartAnalysis:
     """What one of the four context parts costs.
 
     Attributes:
-        threshold: symbols of table rows below this are all zero and not coded.
+        threshold: symbols of table rows below this are all zero and not coded; of several tiles the
+            lowest.
         symbols: symbols of the part.
         coded: those that were coded; the others were skipped.
         nonzero: those that are not zero.
@@ -27,6 +28,17 @@ class PartAnalysis:
     nonzero: int
     bits: float
     estimated_bits: float
+
+    def __add__(self, other: "PartAnalysis") -> "PartAnalysis":
+        """The same part of two tiles together."""
+        return PartAnalysis(
+            threshold=min(self.threshold, other.threshold),
+            symbols=self.symbols + other.symbols,
+            coded=self.coded + other.coded,
+            nonzero=self.nonzero + other.nonzero,
+            bits=self.bits + other.bits,
+            estimated_bits=self.estimated_bits + other.estimated_bits,
+        )
 
     @property
     def skip_share(self) -> float:
@@ -43,7 +55,7 @@ class Analysis:
         fields: bits of each container field, as the bytes say.
         z_symbols: hyper indices.
         z_bits: cost of the hyper indices under their tables.
-        z_estimated_bits: log2(hyper codebook size) per index.
+        z_estimated_bits: log2(hyper codebook size) per index, whatever the prior.
         parts: the four context parts.
         file_bytes: size of the file.
     """
@@ -60,7 +72,7 @@ class Analysis:
     def coder_overhead_bits(self) -> float:
         """Coder bits beyond the table costs: lane states, rounding, length of the escapes."""
         costs = self.z_bits + sum(part.bits for part in self.parts)
-        return self.fields.states + self.fields.words + self.fields.escapes - costs
+        return self.fields.coder - costs
 
     @property
     def estimated_bits(self) -> float:
@@ -71,10 +83,11 @@ class Analysis:
         """Bits per field and part.
 
         Returns:
-            Name to bits, in file order; the values sum to exactly 8 * file_bytes.
+            Name to bits, about in file order; the values sum to exactly 8 * file_bytes.
         """
         fields = self.fields
-        named = ("magic", "version", "model_id", "level", "flags", "size", "crc", "thresholds")
+        named = ["magic", "version", "model_id", "level", "flags", "size", "crc", "chunks"]
+        named += ["tiles", "thresholds"]
         table: dict[str, float] = {name: float(getattr(fields, name)) for name in named}
         table["z"] = self.z_bits
         table |= {f"part_{i}": part.bits for i, part in enumerate(self.parts)}

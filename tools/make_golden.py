@@ -1,26 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write the golden coder streams of the current format version: tests/golden/rans/v<N>.json.
+"""Write the golden data of the current format version: tests/golden/{rans,files,codec}/v<N>.json.
 
     make golden
 
-A file of an existing version is never overwritten: streams that have been written must stay
-readable. Raise FORMAT_VERSION when, and only when, the format's version rises.
+Data of an existing version is never overwritten: what has been written must stay readable. Raise
+FORMAT_VERSION when, and only when, the format's version rises.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 
-from glc import cdf, rans
+from glc import _core, bitstream, cdf, rans
+from glc.codec import Codec
+from glc.entropy_path import Part, Symbols
+from glc.image import load_image
+from glc.models.config import preset
+from glc.models.glc import GLC
+from glc.payload import PayloadTables, join_tiles
+from glc.pieces import boxes
 
-FORMAT_VERSION = 0
-FOLDER = Path(__file__).resolve().parent.parent / "tests" / "golden" / "rans"
+FORMAT_VERSION = 1
+FOLDER = Path(__file__).resolve().parent.parent / "tests" / "golden"
 
 
 def numbers(seed: int) -> Iterator[int]:
@@ -64,7 +75,7 @@ def gaussian_like(n: int, seed: int, outlier_every: int) -> tuple[list[int], lis
 
 
 def streams() -> Iterator[tuple[str, int | None, list[tuple[rans.TableSet, list[int], list[int]]]]]:
-    """Yield name, lanes and pushes (tables, symbols, rows) of every stream."""
+    """Yield name, lanes and pushes (tables, symbols, rows) of every stream; lanes 0: segments."""
     canonical, _ = cdf.canonical()
     example = rans.TableSet.from_exact_freqs([128, 64, 64], [3], [0], 8, escape=True)
     yield "example of docs/format.md", 1, [(example, [0, 1, 7], [0, 0, 0])]
@@ -99,6 +110,7 @@ def streams() -> Iterator[tuple[str, int | None, list[tuple[rans.TableSet, list[
             (coarse, [10], [1]),
         ],
     )
+    yield "segments of 32 symbols", 0, [(canonical, *gaussian_like(70, 55, 30)), (fine, [1], [0])]
 
 
 def blocks() -> Iterator[bytes]:
@@ -114,13 +126,15 @@ def build() -> dict[str, Any]:
     """Encode everything."""
     cases = []
     for name, lanes, pushes in streams():
-        encoder = rans.Encoder(lanes)
+        segment_symbols = 32 if lanes == 0 else 0
+        encoder = rans.Encoder(lanes or None, segment_symbols)
         for tables, symbols, rows in pushes:
             encoder.push(symbols, rows, tables)
         cases.append(
             {
                 "name": name,
-                "lanes": lanes,
+                "lanes": lanes or None,
+                "segment_symbols": segment_symbols,
                 "pushes": [
                     {"tables": describe(tables), "symbols": symbols, "rows": rows}
                     for tables, symbols, rows in pushes
@@ -132,17 +146,159 @@ def build() -> dict[str, Any]:
     return {"format_version": FORMAT_VERSION, "streams": cases, "bytes": coded}
 
 
-def main() -> int:
-    """Write the file, unless it is there."""
-    path = FOLDER / f"v{FORMAT_VERSION}.json"
-    if path.exists():
-        sys.stderr.write(
-            f"{path.name} exists and is not overwritten: raise FORMAT_VERSION when the format's "
-            "version has risen\n"
+def piece(
+    tables: PayloadTables, level: int, k: int, n_z: int, n: int, seed: int, encoder: rans.Encoder
+) -> tuple[tuple[int, bytes], dict[str, Any]]:
+    """Draw one picture's symbols, n a part: its coded form, and what must come out again."""
+    random = numbers(seed)
+    z_index = [min(next(random) // 2**12 % k, next(random) // 2**12 % k) for _ in range(n_z)]
+    parts, rows_of, symbols_of = [], [], []
+    for part in range(4):
+        symbols, rows = gaussian_like(n, seed + part + 1, 37 if seed % 2 else 0)
+        threshold = (0, 5, 20, 68)[(part + seed) % 4]
+        symbols = [s if r >= threshold else 0 for s, r in zip(symbols, rows, strict=True)]
+        arrays = np.array(symbols, np.int32), np.array(rows, np.uint8)
+        parts.append(Part(*arrays, torch.empty(0), threshold))
+        rows_of.append(rows)
+        symbols_of.append(symbols)
+    coded = tables.write(level, torch.tensor(z_index).reshape(1, 1, n_z), parts, encoder)
+    return coded, {"z_index": z_index, "rows": rows_of, "symbols": symbols_of}
+
+
+def files() -> Iterator[dict[str, Any]]:
+    """Yield one file of every kind, with the rows and weights that its model would supply."""
+    icc, exif = b"a colour profile", b"MM\0*" + bytes(200)
+    one = (1, 0)  # lanes, segment_symbols
+    for seed, (name, k, size, n, tile, chunks, layout) in enumerate(
+        (
+            ("one hyper index", 1024, (64, 64), 24, 0, {}, one),
+            ("an odd codebook and odd sides", 300, (130, 65), 60, 0, {}, one),
+            ("four lanes", 512, (768, 512), 150, 0, {}, (4, 0)),
+            ("metadata", 16, (200, 40), 30, 0, {1: icc, 2: exif}, one),
+            ("an unknown chunk", 16, (64, 40), 8, 0, {127: b"?"}, one),
+            ("tiles", 512, (300, 200), 40, 2, {}, (2, 0)),
+            ("tiles and metadata", 512, (129, 64), 33, 1, {2: exif}, one),
+            ("segments", 512, (640, 640), 90, 0, {}, (2, 32)),
+            ("segments in tiles", 200, (90, 90), 50, 1, {}, (1, 64)),
         )
-        return 2
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(build(), separators=(",", ":")) + "\n", encoding="utf-8")
+    ):
+        random = numbers(1000 + seed)
+        logits = np.float32([-(next(random) >> 24) / 20 for _ in range(k)])
+        weights = np.empty(k, np.int32)
+        _core.cdf_softmax_weights(logits, weights)
+        prior = SimpleNamespace(logits=torch.from_numpy(logits)[None], row=lambda _quality: 0)
+        tables = PayloadTables(SimpleNamespace(z_prior=prior))
+        level = 7 * seed
+        width, height = size
+        places = boxes(height, width, tile)
+        drawn = [
+            piece(
+                tables,
+                level,
+                k,
+                -(-(rows.stop - rows.start) // 64) * -(-(columns.stop - columns.start) // 64),
+                n,
+                10 * seed + i,
+                rans.Encoder(*layout),
+            )
+            for i, (rows, columns) in enumerate(places)
+        ]
+        coded = [pair for pair, _ in drawn]
+        fingerprint = hashlib.sha256(name.encode()).digest()
+        header = bitstream.Header(
+            width=width,
+            height=height,
+            level=level,
+            coder=0 if tile else coded[0][0],
+            model_id=fingerprint[:2],
+            profile=seed % 2,
+            tile=tile,
+        )
+        payload = join_tiles(coded) if tile else coded[0][1]
+        yield {
+            "name": name,
+            "fingerprint": fingerprint.hex(),
+            "logits": [float(logit).hex() for logit in logits],
+            "weights": weights.tolist(),
+            "pieces": [expected for _, expected in drawn],
+            "chunks": {str(tag): content.hex() for tag, content in chunks.items()},
+            "file": bitstream.pack(header, payload, fingerprint, chunks).hex(),
+        }
+
+
+def build_files() -> dict[str, Any]:
+    """Every kind of file, and the canonical tables, for readers that have no numpy."""
+    freqs, n_bins, offsets = cdf.canonical()[0].arrays()
+    ends = np.cumsum(n_bins)
+    canonical = [
+        {"offset": int(offset), "freqs": freqs[end - n : end].tolist()}
+        for end, n, offset in zip(ends, n_bins, offsets, strict=True)
+    ]
+    return {"format_version": FORMAT_VERSION, "canonical": canonical, "files": list(files())}
+
+
+def rule_made_model() -> GLC:
+    """The smallest preset with weights that no library version can change.
+
+    Value n of a tensor is (u / 2^24 - 1/2) * 2^e, u the upper 24 bits of number n of a generator
+    seeded by the tensor's place in the sorted state dict, 2^e the largest power of two that is at
+    most 2 / sqrt(fan in) of a convolution; 1/2 for all else, 8 times that for the prior.
+    """
+    model = GLC(preset("glc-tiny"))
+    with torch.no_grad():
+        for seed, (name, tensor) in enumerate(sorted(model.state_dict().items())):
+            is_conv = tensor.dim() == 4 and not name.endswith(".q")
+            scale = 2.0 ** (1 - math.ceil(math.log2(tensor[0].numel()) / 2)) if is_conv else 0.5
+            random = numbers(seed)
+            values = [((next(random) >> 8) / 2**24 - 0.5) * scale for _ in range(tensor.numel())]
+            tensor.copy_(torch.tensor(values, dtype=torch.float64).reshape(tensor.shape))
+        model.z_prior.logits.mul_(8)
+        for part in (model.g_a, model.g_s):
+            part.q.copy_(torch.tensor([0.5, 1.0, 2.0, 4.0]).reshape(4, 1, 1, 1).expand_as(part.q))
+    return model.eval()
+
+
+def hashes(symbols: Symbols) -> dict[str, str]:
+    """SHA-256 of everything that a decoder must recover bit for bit."""
+    y_q = np.concatenate([part.symbols for part in symbols.parts]).astype("<i4")
+    arrays = {
+        "z_index": symbols.z_index.numpy().astype("<i8"),
+        "y_q": y_q,
+        "y_hat": symbols.y_hat.numpy().astype("<f4"),
+    }
+    return {
+        name: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+        for name, array in arrays.items()
+    }
+
+
+def build_codec() -> dict[str, Any]:
+    """Files of a whole model, its networks included, and the hashes of their symbols."""
+    codec = Codec(rule_made_model())
+    pixels = load_image(FOLDER.parents[1] / "examples" / "images" / "kodim23.png")[150:350, 300:430]
+    cases = []
+    for quality, tile in ((0.0, None), (1.5, None), (3.0, None), (2.0, 64)):
+        data = codec.encode(np.ascontiguousarray(pixels), quality=quality, tile=tile)
+        _, pieces = codec._read(data, pixels.size)
+        found = [hashes(piece.symbols) for piece in pieces]
+        cases.append({"quality": quality, "file": data.hex(), "pieces": found})
+    fingerprint = codec.fingerprint.hex()
+    return {"format_version": FORMAT_VERSION, "fingerprint": fingerprint, "files": cases}
+
+
+def main() -> int:
+    """Write the data, unless it is there."""
+    for name, make in (("rans", build), ("files", build_files), ("codec", build_codec)):
+        path = FOLDER / name / f"v{FORMAT_VERSION}.json"
+        if path.exists():
+            sys.stderr.write(
+                f"{name}/{path.name} exists and is not overwritten: raise FORMAT_VERSION when the "
+                "format's version has risen\n"
+            )
+            return 2
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(make(), separators=(",", ":"))
+        path.write_text(text + "\n", encoding="utf-8")
     return 0
 
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "bitstream/fields.h"
 #include "core/byte_reader.h"
 #include "core/byte_writer.h"
 #include "core/check.h"
@@ -17,14 +18,8 @@
 namespace glc::bitstream {
 namespace {
 
-constexpr std::array<std::uint8_t, 3> kMagic{'G', 'L', 'C'};
-constexpr std::size_t kCrcBytes = 4;
-constexpr std::size_t kStateBytes = 4;
-constexpr std::size_t kWordBytes = 2;
 constexpr std::size_t kModelIdOffset = 4;
-constexpr std::uint8_t kLanesMask = 7;
 constexpr std::uint64_t kAnySize = std::numeric_limits<std::uint64_t>::max();
-constexpr std::string_view kContext = "container";
 
 std::string hex(std::uint64_t value, int digits) {
   constexpr std::string_view kDigits = "0123456789abcdef";
@@ -43,7 +38,7 @@ std::string size_text(const Header& header) {
   return std::to_string(header.width) + "x" + std::to_string(header.height);
 }
 
-std::uint8_t* put_varint(std::uint8_t* out, std::uint32_t value) {
+std::uint8_t* put_varint(std::uint8_t* out, std::uint64_t value) {
   for (; value >= 0x80U; value >>= 7) {
     *out++ = static_cast<std::uint8_t>(value | 0x80U);
   }
@@ -51,21 +46,37 @@ std::uint8_t* put_varint(std::uint8_t* out, std::uint32_t value) {
   return out;
 }
 
-void validate(const Header& header) {
+void validate(const Header& header, std::size_t payload_bytes, std::span<const Chunk> chunks) {
   if (header.version != kVersion) {
     fail_argument("pack", "version", kVersion, header.version);
   }
-  if (header.profile != kProfile) {
-    fail_argument("pack", "profile", kProfile, header.profile);
+  if (header.profile > kMaxProfile) {
+    fail_argument("pack", "profile", "0 or 1", header.profile);
   }
   if (header.level > kMaxLevel) {
     fail_argument("pack", "level", "0..63", header.level);
   }
-  if ((header.coder >> 4) != 0 || (header.coder & kLanesMask) > kMaxLog2Lanes) {
-    fail_argument("pack", "coder", "a descriptor of 1 to 32 lanes", header.coder);
+  if (!is_descriptor(header.coder)) {
+    fail_argument("pack", "coder", "a descriptor of 1 to 32 lanes, or of segments", header.coder);
   }
   if (header.width == 0 || header.height == 0) {
     fail_argument("pack", "size", "at least 1x1", size_text(header));
+  }
+  if (header.tile > kMaxTile) {
+    fail_argument("pack", "tile", "at most 2^26 - 1", header.tile);
+  }
+  if (header.tile != 0 && header.coder != 0) {
+    fail_argument("pack", "coder", "0: tiles carry their own", header.coder);
+  }
+  if (payload_bytes < kThresholdBytes) {
+    fail_argument("pack", "payload", "at least 4 bytes of thresholds", payload_bytes);
+  }
+  std::uint8_t last = 0;
+  for (const Chunk& chunk : chunks) {
+    if (chunk.tag <= last) {
+      fail_argument("pack", "chunks", "tags that ascend from 1", chunk.tag);
+    }
+    last = chunk.tag;
   }
 }
 
@@ -73,13 +84,37 @@ void read_version(ByteReader& reader, Header& header) {
   const std::uint8_t byte = reader.u8("version");
   header.version = byte >> 4;
   header.profile = byte & 15U;
-  if (header.version > kVersion) {
-    throw Unsupported("container: version: expected 0, got " + std::to_string(header.version) +
+  if (header.version != kVersion) {
+    throw Unsupported("container: version: expected 1, got " + std::to_string(header.version) +
+                      (header.version == 0 ? ": such files were never portable; decode with the "
+                                             "release that wrote it (at byte 3)"
+                                           : ": written by a newer glc (at byte 3)"));
+  }
+  if (header.profile > kMaxProfile) {
+    throw Unsupported("container: profile: expected 0 or 1, got " + std::to_string(header.profile) +
                       ": written by a newer glc (at byte 3)");
   }
-  if (header.profile > kProfile) {
-    throw Unsupported("container: profile: expected 0, got " + std::to_string(header.profile) +
-                      ": written by a newer glc (at byte 3)");
+}
+
+void read_flags(ByteReader& reader, Parsed& parsed, bool& tiled) {
+  const std::uint8_t flags = reader.u8("flags");
+  const std::size_t at = reader.position() - 1;
+  if ((flags & kReservedBit) != 0) {
+    reader.fail("flags", "expected the reserved bit zero, got 0x" + hex(flags, 2), at);
+  }
+  parsed.has_chunks = (flags & kChunksBit) != 0;
+  tiled = (flags & kTilesBit) != 0;
+  parsed.header.coder = flags & kDescriptorMask;
+  if (!is_descriptor(parsed.header.coder)) {
+    reader.fail("flags",
+                "expected at most 32 lanes, or segments alone, got descriptor 0x" +
+                    hex(parsed.header.coder, 2),
+                at);
+  }
+  if (tiled && parsed.header.coder != 0) {
+    reader.fail("flags",
+                "expected descriptor 0 of a tiled picture, got 0x" + hex(parsed.header.coder, 2),
+                at);
   }
 }
 
@@ -99,6 +134,23 @@ void read_size(ByteReader& reader, Header& header, std::uint64_t max_pixels) {
   }
 }
 
+/// One chunk, its content borrowed. Tags ascend, so that no two are alike.
+Chunk read_chunk(ByteReader& reader, std::uint8_t last_tag) {
+  const std::size_t start = reader.position();
+  const std::uint8_t tag = reader.u8("chunk tag");
+  if (tag <= last_tag) {
+    reader.fail("chunk tag",
+                "expected more than " + std::to_string(last_tag) + ", got " + std::to_string(tag),
+                start);
+  }
+  if (tag >= kFirstEssentialTag) {
+    throw Unsupported("container: chunk tag: expected one below 128, got " + std::to_string(tag) +
+                      ": written by a newer glc (at byte " + std::to_string(start) + ")");
+  }
+  const std::uint64_t n_bytes = reader.varint("chunk length", reader.remaining());
+  return {tag, reader.bytes(static_cast<std::size_t>(n_bytes), "chunk")};
+}
+
 std::uint32_t file_crc(std::span<const std::uint8_t> data,
                        std::size_t crc_offset,
                        Fingerprint fingerprint) {
@@ -107,46 +159,67 @@ std::uint32_t file_crc(std::span<const std::uint8_t> data,
   return crc32c(data.subspan(crc_offset + kCrcBytes), crc);
 }
 
-std::uint64_t bits(std::size_t n_bytes) { return std::uint64_t{8} * n_bytes; }
+}  // namespace
+
+namespace {
+
+std::size_t header_bytes(const Header& header, std::size_t payload_bytes, bool has_chunks) {
+  return kMagic.size() + 1 + kModelIdBytes + 1 + 1 + varint_bytes(header.width) +
+         varint_bytes(header.height) + (header.tile != 0 ? varint_bytes(header.tile) : 0) +
+         (has_chunks ? varint_bytes(payload_bytes) : 0) + kCrcBytes;
+}
 
 }  // namespace
 
-std::size_t header_bytes(const Header& header) {
-  validate(header);
-  return kMagic.size() + 1 + kModelIdBytes + 1 + 1 + varint_bytes(header.width) +
-         varint_bytes(header.height) + kCrcBytes;
+std::size_t file_bytes(const Header& header,
+                       std::size_t payload_bytes,
+                       std::span<const Chunk> chunks) {
+  validate(header, payload_bytes, chunks);
+  std::size_t n = header_bytes(header, payload_bytes, !chunks.empty()) + payload_bytes;
+  for (const Chunk& chunk : chunks) {
+    n += 1 + varint_bytes(chunk.content.size()) + chunk.content.size();
+  }
+  return n;
 }
 
 void write(const Header& header,
            std::span<const std::uint8_t> payload,
+           std::span<const Chunk> chunks,
            Fingerprint fingerprint,
            std::span<std::uint8_t> out) {
-  const std::size_t n_header = header_bytes(header);
+  const std::size_t n_bytes = file_bytes(header, payload.size(), chunks);
   const auto model_id = fingerprint.first<kModelIdBytes>();
   if (!std::ranges::equal(header.model_id, model_id)) {
     fail_argument("pack", "model_id", "the fingerprint's " + hex(model_id), hex(header.model_id));
   }
-  if (payload.size() < kThresholdBytes) {
-    fail_argument("pack", "payload", "at least 4 bytes of thresholds", payload.size());
-  }
-  if (out.size() != n_header + payload.size()) {
-    fail_argument("pack", "out", n_header + payload.size(), out.size());
+  if (out.size() != n_bytes) {
+    fail_argument("pack", "out", n_bytes, out.size());
   }
   std::uint8_t* next = std::ranges::copy(kMagic, out.data()).out;
   *next++ = static_cast<std::uint8_t>(header.version << 4 | header.profile);
   next = std::ranges::copy(header.model_id, next).out;
   *next++ = header.level;
-  *next++ = header.coder;
+  *next++ = static_cast<std::uint8_t>(header.coder | (chunks.empty() ? 0 : kChunksBit) |
+                                      (header.tile != 0 ? kTilesBit : 0));
   next = put_varint(next, header.width);
   next = put_varint(next, header.height);
-  std::ranges::copy(payload, next + kCrcBytes);
-  const std::uint32_t crc = file_crc(out, n_header - kCrcBytes, fingerprint);
+  if (header.tile != 0) next = put_varint(next, header.tile);
+  if (!chunks.empty()) next = put_varint(next, payload.size());
+  std::uint8_t* const crc_at = next;
+  next = std::ranges::copy(payload, next + kCrcBytes).out;
+  for (const Chunk& chunk : chunks) {
+    *next++ = chunk.tag;
+    next = put_varint(next, chunk.content.size());
+    next = std::ranges::copy(chunk.content, next).out;
+  }
+  const auto crc_offset = static_cast<std::size_t>(crc_at - out.data());
+  const std::uint32_t crc = file_crc(out, crc_offset, fingerprint);
   for (std::size_t i = 0; i < kCrcBytes; ++i) {
-    next[i] = static_cast<std::uint8_t>(crc >> (8 * i));
+    crc_at[i] = static_cast<std::uint8_t>(crc >> (8 * i));
   }
 }
 
-Parsed parse(std::span<const std::uint8_t> data, std::uint64_t max_pixels) {
+Parsed parse(std::span<const std::uint8_t> data, std::uint64_t max_pixels, bool cut) {
   if (max_pixels == 0) {
     fail_argument("parse", "max_pixels", "at least 1", max_pixels);
   }
@@ -163,23 +236,54 @@ Parsed parse(std::span<const std::uint8_t> data, std::uint64_t max_pixels) {
     reader.fail(
         "level", "expected 0..63, got " + std::to_string(header.level), reader.position() - 1);
   }
-  header.coder = reader.u8("flags");
-  if ((header.coder >> 4) != 0) {
-    reader.fail("flags",
-                "expected reserved bits zero, got 0x" + hex(header.coder, 2),
-                reader.position() - 1);
-  }
-  if ((header.coder & kLanesMask) > kMaxLog2Lanes) {
-    reader.fail("flags",
-                "expected at most 32 lanes, got descriptor 0x" + hex(header.coder, 2),
-                reader.position() - 1);
-  }
+  bool tiled = false;
+  read_flags(reader, parsed, tiled);
   read_size(reader, header, max_pixels);
+  if (tiled) {
+    header.tile = static_cast<std::uint32_t>(reader.varint("tile", kMaxTile));
+    if (header.tile == 0) reader.fail("tile", "expected at least 1, got 0", reader.position() - 1);
+  }
+  const std::size_t length_offset = reader.position();
+  if (parsed.has_chunks) {
+    parsed.payload_bytes = reader.varint("payload bytes", kAnySize);
+    if (parsed.payload_bytes < kThresholdBytes) {
+      reader.fail("payload bytes",
+                  "expected at least 4, got " + std::to_string(parsed.payload_bytes),
+                  length_offset);
+    }
+  }
   parsed.crc_offset = reader.position();
   parsed.crc = reader.u32("crc");
   parsed.payload_offset = reader.position();
+  if (!parsed.has_chunks) parsed.payload_bytes = reader.remaining();
+  if (cut) return parsed;
+  if (parsed.payload_bytes > reader.remaining()) {
+    reader.fail("payload bytes",
+                "expected at most the " + std::to_string(reader.remaining()) + " left, got " +
+                    std::to_string(parsed.payload_bytes) + ": truncated",
+                length_offset);
+  }
   reader.bytes(kThresholdBytes, "thresholds");
+  if (parsed.has_chunks) {
+    reader.bytes(static_cast<std::size_t>(parsed.payload_bytes) - kThresholdBytes, "payload");
+    std::uint8_t tag = 0;
+    do {
+      tag = read_chunk(reader, tag).tag;
+    } while (reader.remaining() != 0);
+  }
   return parsed;
+}
+
+std::vector<Chunk> chunks(std::span<const std::uint8_t> data) {
+  const Parsed parsed = parse(data, kAnySize);
+  std::vector<Chunk> found;
+  if (!parsed.has_chunks) return found;
+  ByteReader reader(data, kContext);
+  reader.bytes(parsed.payload_offset + static_cast<std::size_t>(parsed.payload_bytes), "payload");
+  while (reader.remaining() != 0) {
+    found.push_back(read_chunk(reader, found.empty() ? std::uint8_t{0} : found.back().tag));
+  }
+  return found;
 }
 
 void check(std::span<const std::uint8_t> data, Fingerprint fingerprint) {
@@ -199,37 +303,6 @@ void check(std::span<const std::uint8_t> data, Fingerprint fingerprint) {
                     ": the file is damaged or was made by another model",
                 parsed.crc_offset);
   }
-}
-
-Accounting accounting(std::span<const std::uint8_t> data) {
-  const Parsed parsed = parse(data, kAnySize);
-  Accounting account;
-  account.magic_bits = bits(kMagic.size());
-  account.version_bits = bits(1);
-  account.model_id_bits = bits(kModelIdBytes);
-  account.level_bits = bits(1);
-  account.flags_bits = bits(1);
-  account.size_bits = bits(varint_bytes(parsed.header.width) + varint_bytes(parsed.header.height));
-  account.crc_bits = bits(kCrcBytes);
-  account.threshold_bits = bits(kThresholdBytes);
-  ByteReader reader(data, kContext);
-  reader.bytes(parsed.payload_offset + kThresholdBytes, "thresholds");
-  if ((parsed.header.coder & kEscapeBit) != 0) {
-    const std::size_t start = reader.position();
-    const std::uint64_t n_escape = reader.varint("escapes", data.size());
-    reader.bytes(static_cast<std::size_t>(n_escape), "escapes");
-    account.escape_bits = bits(reader.position() - start);
-  }
-  const std::size_t n_states = kStateBytes << (parsed.header.coder & kLanesMask);
-  reader.bytes(n_states, "lane states");
-  account.state_bits = bits(n_states);
-  if (reader.remaining() % kWordBytes != 0) {
-    reader.fail("words",
-                "expected whole 16-bit words, got " + std::to_string(reader.remaining()) + " bytes",
-                reader.position());
-  }
-  account.word_bits = bits(reader.remaining());
-  return account;
 }
 
 }  // namespace glc::bitstream

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <string>
+#include <string_view>
 
 #include "core/check.h"
 #include "core/cpu_features.h"
@@ -31,11 +32,16 @@ CategoricalWeights choose() {
   return &CategoricalKernel<CategoricalPortable>::weights;
 }
 
-float checked_max(std::span<const float> logits) {
+CategoricalWeights kernel() {
+  static const CategoricalWeights weights = choose();
+  return weights;
+}
+
+float checked_max(std::string_view op, std::span<const float> logits) {
   float largest = logits[0];
   for (std::size_t j = 0; j < logits.size(); ++j) {
     if (!std::isfinite(logits[j])) {
-      fail_argument("categorical_cdf",
+      fail_argument(op,
                     "logits",
                     "finite values",
                     std::to_string(logits[j]) + " at column " + std::to_string(j));
@@ -64,13 +70,12 @@ void categorical_cdf(MatrixView<const float> logits,
                   "[" + std::to_string(logits.rows) + ", " + std::to_string(logits.cols + 1) + "]",
                   "[" + std::to_string(cdf.rows) + ", " + std::to_string(cdf.cols) + "]");
   }
-  static const CategoricalWeights weights = choose();
   const auto spare = static_cast<std::uint64_t>(total - logits.cols);
   for (std::int64_t row = 0; row < logits.rows; ++row) {
     const auto in = logits.row_span(row);
     const auto out = cdf.row_span(row);
-    const float largest = checked_max(in);
-    weights(in.data(), largest, out.data(), logits.cols);  // below 2^31; the starts replace them
+    const float largest = checked_max(kOp, in);
+    kernel()(in.data(), largest, out.data(), logits.cols);  // below 2^31; the starts replace them
     std::uint64_t sum = 0;
     for (const std::int32_t weight : out.first(in.size())) {
       sum += static_cast<std::uint64_t>(weight);
@@ -84,6 +89,18 @@ void categorical_cdf(MatrixView<const float> logits,
     }
     out[in.size()] = static_cast<std::int32_t>(total);
   }
+}
+
+void categorical_weights(std::span<const float> logits, std::span<std::int32_t> weights) {
+  constexpr std::string_view kOp = "categorical_weights";
+  if (logits.empty()) {
+    fail_argument(kOp, "logits", "at least 1", logits.size());
+  }
+  if (weights.size() != logits.size()) {
+    fail_argument(kOp, "weights", logits.size(), weights.size());
+  }
+  const auto n = static_cast<std::int64_t>(logits.size());
+  kernel()(logits.data(), checked_max(kOp, logits), weights.data(), n);
 }
 
 }  // namespace glc::entropy

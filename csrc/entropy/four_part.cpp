@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/cpu_features.h"
+#include "core/float_mode.h"
 #include "core/thread_pool.h"
 #include "entropy/entropy_check.h"
 #include "entropy/four_part_kernel.h"
@@ -306,6 +307,7 @@ void four_part_put(const FourPartShape& shape,
   check_size(kOp, "symbols", static_cast<std::size_t>(size), symbols.size());
   check_size(kOp, "mean", static_cast<std::size_t>(size), mean.size());
   const std::int64_t step = distance(shape, y_hat);
+  const IeeeFloats mode;  // the decoder's sums, whatever its thread's settings
   std::size_t next = 0;
   for_each_line(shape, part, [&](std::int64_t row, std::int64_t col, std::int64_t n) {
     float* to = y_hat.row(row) + col;

@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 
 #include "glc/cdf.h"
+#include "glc/entropy.h"
 #include "glc/rans.h"
 #include "python/bindings.h"
 #include "python/buffer.h"
@@ -83,6 +84,13 @@ void histogram(const py::buffer& values, const py::buffer& out) {
   cdf::histogram(v.span(), counts.span());
 }
 
+void softmax_weights(const py::buffer& logits, const py::buffer& out) {
+  const Buffer<const float> in(logits, "cdf", "logits");
+  const Buffer<std::int32_t> weights(out, "cdf", "weights");
+  const NoGil no_gil;
+  entropy::categorical_weights(in.span(), weights.span());
+}
+
 }  // namespace
 
 void bind_tables(py::module_& m) {
@@ -99,6 +107,7 @@ void bind_tables(py::module_& m) {
   m.def("cdf_normalise_counts", &normalise<std::uint64_t>);
   m.def("cdf_normalise_pmf", &normalise<double>);
   m.def("cdf_histogram", &histogram);
+  m.def("cdf_softmax_weights", &softmax_weights);
 }
 
 }  // namespace glc::python

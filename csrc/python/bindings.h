@@ -12,9 +12,13 @@ void bind_tables(pybind11::module_& m);
 void bind_vq(pybind11::module_& m);
 void bind_vq_train(pybind11::module_& m);
 void bind_entropy(pybind11::module_& m);
+void bind_exact(pybind11::module_& m);
 void bind_four_part(pybind11::module_& m);
 void bind_gaussian(pybind11::module_& m);
 void bind_bitstream(pybind11::module_& m);
 void bind_compressai(pybind11::module_& m);
+// with GLC_WITH_CUDA
+void bind_rans_cuda(pybind11::module_& m);
+void bind_rans_cuda_bytes(pybind11::module_& m);
 
 }  // namespace glc::python

@@ -419,7 +419,8 @@ void decode_runs(const std::uint32_t* slots,
                   const std::uint8_t* p = bytes;
                   while ((p = static_cast<const std::uint8_t*>(
                               std::memchr(p, marker, static_cast<std::size_t>(run.out - p))))) {
-                    places.push_back(static_cast<std::uint32_t>(begin + (p - bytes)));
+                    const auto at = static_cast<std::size_t>(p - bytes);
+                    places.push_back(static_cast<std::uint32_t>(begin + at));
                     ++p;
                   }
                 });

@@ -25,6 +25,13 @@ def run(
     target_bpp: Annotated[
         float | None, typer.Option("--target-bpp", help="Best quality within these bits per pixel.")
     ] = None,
+    keep_metadata: Annotated[
+        bool, typer.Option("--keep-metadata", help="Keep EXIF and the colour profile.")
+    ] = False,
+    tile: Annotated[
+        int | None,
+        typer.Option("--tile", metavar="PIXELS", help="Code squares of this side independently."),
+    ] = None,
     model: Model = DEFAULT_MODEL,
     device: Device = "cpu",
     overwrite: Overwrite = False,
@@ -32,19 +39,17 @@ def run(
     """Compress a picture into a .glc file."""
     from glc.errors import InvalidArgumentError
     from glc.files import check_output, write_file
-    from glc.image import load_image
+    from glc.image import load_with_metadata
 
     if sum(option is not None for option in (quality, target_bytes, target_bpp)) > 1:
         raise InvalidArgumentError(
             "encode: expected one of --quality, --target-bytes and --target-bpp, got several"
         )
     check_output(output, overwrite=overwrite)
-    pixels = load_image(source)
+    pixels, metadata = load_with_metadata(source, keep=keep_metadata)
     height, width = pixels.shape[:2]
     if target_bpp is not None:
-        if not 0.0 < target_bpp < 64.0:
-            raise InvalidArgumentError(f"encode: target_bpp: expected > 0, got {target_bpp:g}")
-        target_bytes = int(target_bpp * height * width / 8)
+        target_bytes = _bytes_of(target_bpp, height * width)
 
     with progress_bar("encode") as progress:
         progress("loading the model", 0.0)
@@ -53,7 +58,14 @@ def run(
 
         codec = Codec(model, device=device)
         start = time.perf_counter()
-        data = codec.encode(pixels, quality=quality, target_bytes=target_bytes, progress=progress)
+        data = codec.encode(
+            pixels,
+            quality=quality,
+            target_bytes=target_bytes,
+            metadata=metadata,
+            tile=tile,
+            progress=progress,
+        )
         seconds = time.perf_counter() - start
     write_file(output, data, overwrite=overwrite)
     level = parse(data)[0].level
@@ -61,3 +73,11 @@ def run(
         f"{output}: {len(data)} bytes, {8 * len(data) / (height * width):.4f} bpp, "
         f"{width}x{height}, quality {level / 21:.2f}, {seconds:.2f} s"
     )
+
+
+def _bytes_of(target_bpp: float, pixels: int) -> int:
+    from glc.errors import InvalidArgumentError
+
+    if not 0.0 < target_bpp < 64.0:
+        raise InvalidArgumentError(f"encode: target_bpp: expected > 0, got {target_bpp:g}")
+    return int(target_bpp * pixels / 8)

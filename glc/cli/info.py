@@ -30,7 +30,7 @@ def run(
     parse(data)  # what is no .glc file is refused before torch is loaded
     with progress_bar("info") as progress:
         progress("loading the model", 0.0)
-        from glc.codec import codec_for
+        from glc.shortcuts import codec_for
 
         codec = codec_for(data, model)
         progress("symbols", 0.5)
@@ -42,6 +42,8 @@ def run(
 
 
 def _as_dict(source: Path, analysis: "Analysis") -> dict[str, Any]:
+    from glc.bitstream import TILE_UNIT
+
     header = analysis.header
     return {
         "file": str(source),
@@ -52,8 +54,10 @@ def _as_dict(source: Path, analysis: "Analysis") -> dict[str, Any]:
         "level": header.level,
         "model_id": header.model_id.hex(),
         "version": header.version,
+        "profile": header.profile,
         "portable": header.portable,
         "lanes": header.n_lanes,
+        "tile": header.tile * TILE_UNIT,
         "bits": analysis.bits(),
         "estimated_bits": analysis.estimated_bits,
         "z_symbols": analysis.z_symbols,
@@ -67,22 +71,28 @@ def _print(source: Path, analysis: "Analysis") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from glc.bitstream import TILE_UNIT
+
     header = analysis.header
     pixels = header.width * header.height
     bits = 8 * analysis.file_bytes
+    lanes = f"{header.n_lanes} lane{'s' * (header.n_lanes > 1)}" if header.n_lanes else "segments"
+    layout = f"tiles of {header.tile * TILE_UNIT} pixels" if header.tile else lanes
     typer.echo(
         f"{source}: {header.width}x{header.height}, {analysis.file_bytes} bytes, "
         f"{bits / pixels:.4f} bpp, quality {header.quality:.2f} (level {header.level}), "
-        f"model {header.model_id.hex()}, {header.n_lanes} lane{'s' * (header.n_lanes > 1)}"
+        f"model {header.model_id.hex()}, {layout}"
     )
     if not header.portable:
         typer.echo(
-            f"format version {header.version}: not yet portable; decode where it was encoded"
+            f"arithmetic profile {header.profile}: not yet portable; decode where it was encoded"
         )
     table = Table(box=None)
     for name in ("field", "bits", "share", "symbols", "coded", "nonzero", "skipped"):
         table.add_column(name, justify="left" if name == "field" else "right")
     for name, value in analysis.bits().items():
+        if value == 0.0 and name in ("chunks", "tiles"):
+            continue
         cells = [name, f"{value:.1f}", f"{100 * value / bits:.1f} %"]
         if name == "z":
             cells += [str(analysis.z_symbols)]

@@ -24,7 +24,7 @@ def run(
     parse(data)  # what is no .glc file is refused before torch is loaded
     with progress_bar("verify") as progress:
         progress("loading the model", 0.0)
-        from glc.codec import codec_for
+        from glc.shortcuts import codec_for
 
         codec = codec_for(data, model)
         progress("symbols", 0.5)

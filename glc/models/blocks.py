@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The depthwise and gated blocks shared by the transforms and the entropy path (facts B4)."""
+"""The depthwise and gated blocks shared by the transforms and the entropy path (facts B4).
+
+A block of the entropy path has two forms of one function: `forward`, for training, and `exact`, for
+coding, whose bits are the same on every machine (`glc.ops.exact`).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from glc.errors import InvalidArgumentError
+from glc.ops.exact import DepthConvWeights, exact_conv2d, exact_depth_conv_block
 
 DEPTH_SLOPE = 0.01  # LeakyReLU of the depthwise part
 FFN_SLOPE = 0.1  # LeakyReLU of the gated feed-forward part
@@ -81,6 +88,38 @@ class DepthConvBlock(nn.Module):
         """[n, a, h, w] float -> [n, b, h, w]."""
         return cast(Tensor, self.block(x))
 
+    def exact(self, x: Tensor) -> Tensor:
+        """`forward` on exact layers: [n, a, h, w] float32, CPU -> [n, b, h, w]."""
+        return exact_depth_conv_block.plain(x, self.exact_weights())
+
+    def exact_weights(self) -> DepthConvWeights:
+        """The block's weights as the exact layers take them.
+
+        Raises:
+            InvalidArgumentError: a product block, which the entropy path has none of.
+        """
+        spatial, ffn = self.block
+        if not isinstance(spatial, DepthConv):
+            raise InvalidArgumentError("DepthConvBlock: exact: expected no product block")
+        expand, gate = cast(nn.Conv2d, spatial.conv1[0]), cast(GatedFFN, ffn)
+        adaptor = spatial.adaptor
+        return DepthConvWeights(
+            expand=expand.weight,
+            expand_bias=_bias(expand),
+            depthwise=spatial.depth_conv.weight,
+            depthwise_bias=_bias(spatial.depth_conv),
+            project=spatial.conv2.weight,
+            project_bias=_bias(spatial.conv2),
+            adaptor=None if adaptor is None else adaptor.weight,
+            adaptor_bias=None if adaptor is None else _bias(adaptor),
+            gate=gate.conv.weight,
+            gate_bias=_bias(gate.conv),
+            contract=gate.conv_out.weight,
+            contract_bias=_bias(gate.conv_out),
+            depth_slope=DEPTH_SLOPE,
+            gate_slope=FFN_SLOPE,
+        )
+
 
 class ResidualBlockUpsample(nn.Module):
     """Doubles the sides: pixel-shuffle path plus a shuffled 1x1 skip (facts B5)."""
@@ -97,11 +136,32 @@ class ResidualBlockUpsample(nn.Module):
         skip: Tensor = self.upsample(x)
         return F.leaky_relu(self.conv(out), FFN_SLOPE) + skip
 
+    def exact(self, x: Tensor) -> Tensor:
+        """`forward` on exact layers: [n, a, h, w] float32, CPU -> [n, b, 2h, 2w]."""
+        out = exact_conv(self.subpel_conv[0], x, slope=DEPTH_SLOPE, shuffle=2)
+        skip = exact_conv(self.upsample[0], x, shuffle=2)
+        return exact_conv(self.conv, out, slope=FFN_SLOPE, residual=skip)
+
 
 def subpixel(channels: int, out_channels: int, factor: int) -> nn.Sequential:
     """1x1 convolution and pixel shuffle: [n, a, h, w] -> [n, b, factor h, factor w]."""
     return nn.Sequential(
         nn.Conv2d(channels, out_channels * factor * factor, 1), nn.PixelShuffle(factor)
+    )
+
+
+def exact_conv(
+    conv: nn.Module,
+    x: Tensor,
+    *,
+    slope: float | None = None,
+    shuffle: int = 1,
+    residual: Tensor | None = None,
+) -> Tensor:
+    """A convolution of the entropy path on exact layers; see `glc.ops.exact_conv2d`."""
+    dense = cast(nn.Conv2d, conv)
+    return exact_conv2d.plain(
+        x, dense.weight, _bias(dense), slope=slope, shuffle=shuffle, residual=residual
     )
 
 
@@ -113,6 +173,10 @@ def scale_init(conv: nn.Conv2d, gain: float) -> None:
         conv.weight.mul_(gain)
         if conv.bias is not None:
             conv.bias.zero_()
+
+
+def _bias(conv: nn.Conv2d) -> Tensor:
+    return cast(Tensor, conv.bias)
 
 
 def _adaptor(channels: int, out_channels: int) -> nn.Conv2d | None:

@@ -9,6 +9,7 @@ parameters; the prior splits into (step, scale, mean) while later parts give (sc
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import cast
 
@@ -16,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from glc.models.blocks import DepthConvBlock, scale_init
+from glc.models.blocks import DepthConvBlock, exact_conv, scale_init
 from glc.models.config import GLCConfig
+from glc.ops.exact import exact_conv_heads, exact_depth_conv_heads
 from glc.ops.four_part import PARTS, PHASES
 
 STEP_MIN = 0.5  # the quantisation step is clamped from below only
@@ -107,6 +109,54 @@ class ContextModel(nn.Module):
             adapted = self.adaptors[part - 1](torch.cat((y_hat, context), dim=1))
             scale, mean = self.prior(adapted).chunk(2, dim=1)
         return scale, mean
+
+    def exact_params(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """`params` and its context on exact layers, for coding: CPU, float32.
+
+        Args:
+            features: [b, N, h, w] float32, from h_s.
+
+        Returns:
+            params [b, 3N, h, w] and context [b, N, h, w].
+        """
+        params = _exact_layers(self.fusion, features)
+        return params, exact_conv(self.reduction, params)
+
+    def exact_part_params(self, part: int, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """`part_params` of part 1, 2 or 3 on exact layers, at the part's positions alone.
+
+        Of the last layer's outputs, each position needs one group of scales and one of means.
+
+        Args:
+            part: 1..3.
+            seen: [1, 2N, h, w] float32: y_hat of the earlier parts, then the context.
+
+        Returns:
+            (scale, mean), each [n] float32 in the order of `four_part_pick`.
+        """
+        adaptor = self.adaptors[part - 1]
+        x = (
+            adaptor.exact(seen)
+            if isinstance(adaptor, DepthConvBlock)
+            else exact_conv(adaptor, seen)
+        )
+        *inner, last = self.prior
+        x = _exact_layers(inner, x)
+        phases = [divmod(phase, 2) for phase in PHASES[part]]
+        if isinstance(last, DepthConvBlock):
+            heads = exact_depth_conv_heads(x, last.exact_weights(), phases)
+        else:
+            head = cast(nn.Conv2d, last)
+            heads = exact_conv_heads(x, head.weight, cast(Tensor, head.bias), phases)
+        halves = [head.chunk(2, dim=1) for head in heads]
+        scale, mean = (torch.cat([half[i].flatten() for half in halves]) for i in range(2))
+        return scale, mean
+
+
+def _exact_layers(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    for layer in layers:
+        x = layer.exact(x) if isinstance(layer, DepthConvBlock) else exact_conv(layer, x)
+    return x
 
 
 def _parameter_head(width: int, initial: tuple[float, ...], n: int, gain: float) -> nn.Conv2d:

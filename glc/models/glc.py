@@ -9,7 +9,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
@@ -22,17 +22,18 @@ from glc.cdf import canonical
 from glc.errors import InvalidArgumentError
 from glc.models.config import GLCConfig
 from glc.models.context import STEP_MIN, ContextModel
-from glc.models.hyper import HyperAnalysis, HyperSynthesis
+from glc.models.hyper import HyperAnalysis, HyperPrior, HyperSynthesis
 from glc.models.transforms import RateTransform
 from glc.models.vqvae import build_autoencoder
 from glc.ops.four_part import PARTS, four_part_merge, four_part_step
 from glc.ops.gaussian import Rounding, gaussian_bits, lower_bound
+from glc.ops.residual import residual_bits
 from glc.ops.vector_quantizer import Quantized, VectorQuantizer
 
 TRAINING_SCALE_MIN = 0.03  # the smallest scale the coding tables tell from zero
 MODEL_FILES = ("config.json", "model.safetensors")
-ARITHMETIC_PROFILE = 0  # torch layers, one thread: not yet portable
-CODED_MODULES = ("hyper_vq.", "h_s.", "context.", "g_s.")
+ARITHMETIC_PROFILE = 1  # exact layers (glc.ops.exact): the same symbols on every machine
+CODED_MODULES = ("hyper_vq.", "z_prior.", "h_s.", "context.", "g_s.")
 CODED_CONFIG = {
     *("latent_channels", "l_channels", "transform_blocks", "gated_transforms", "levels"),
     *("hyper_codebook_size", "hyper_channels", "fusion_widths"),
@@ -70,7 +71,7 @@ class LatentOutput:
         hyper: quantised z, with its index, losses and usage.
         four_part: the context model's pass.
         bits_y: [b] float32, estimated bits of y per sample.
-        bits_z: bits of z per sample, uniform: positions x log2(K).
+        bits_z: [b] float32, bits of z per sample under the prior.
     """
 
     l_hat: Tensor
@@ -79,7 +80,7 @@ class LatentOutput:
     hyper: Quantized
     four_part: FourPart
     bits_y: Tensor
-    bits_z: float
+    bits_z: Tensor
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         self.hyper_vq = VectorQuantizer(
             config.hyper_codebook_size, config.hyper_channels, ema_decay=ema
         )
+        self.z_prior = HyperPrior(config)
         self.h_s = HyperSynthesis(config)
         self.context = ContextModel(config)
         self.g_s = RateTransform(config, analysis=False)
@@ -194,6 +196,19 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         """(scale, mean) for one part; see `ContextModel.part_params`."""
         return self.context.part_params(part, params, context, y_hat)
 
+    def exact_params(self, z_hat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What coding knows of y before its symbols, the same bits on every machine.
+
+        Args:
+            z_hat: [1, d, h/4, w/4] float32, CPU: the hyper codes that the file names.
+
+        Returns:
+            params [1, 3N, h, w], step (clamped to >= 0.5) and context [1, N, h, w].
+        """
+        features = self.h_s.exact(z_hat)
+        params, context = self.context.exact_params(features)
+        return params, params.chunk(3, dim=1)[0].clamp(min=STEP_MIN).contiguous(), context
+
     def synthesis(self, y_hat: Tensor, quality: float | Tensor) -> Tensor:
         """g_s: y_hat (multiplied by the step) -> l_hat [b, l_channels, h, w]."""
         return cast(Tensor, self.g_s(y_hat, quality))
@@ -226,7 +241,7 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         l: Tensor,
         quality: float | Tensor,
         *,
-        rounding: Rounding = "ste",
+        rounding: Rounding | Literal["residual"] = "residual",
         quantize_z: bool = True,
     ) -> LatentOutput:
         """Transform-code l with gradients (Stage II's forward pass).
@@ -234,7 +249,8 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         Args:
             l: [b, l_channels, h, w] float32, h and w multiples of 4.
             quality: rate level, one number or [b].
-            rounding: how the symbols of the rate term are made; see `gaussian_bits`.
+            rounding: how the symbols of the rate term are made: as `residual_bits` does, or one
+                of the ways of `gaussian_bits`.
             quantize_z: False lets z pass unquantised, while its encoder is still finding
                 a scale.
 
@@ -247,14 +263,23 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         params = self.context.params(self.h_s(hyper.z_hat if quantize_z else z))
         four = self.four_part(y, params)
         scale = lower_bound(four.scale, TRAINING_SCALE_MIN)
-        bits_y = gaussian_bits(
-            four.y_scaled, four.mean, scale, rounding=rounding, reduction="sample"
-        )
-        bits_z = math.log2(self.config.hyper_codebook_size) * hyper.index[0].numel()
+        if rounding == "residual":
+            bits_y = residual_bits(four.y_scaled, four.mean, scale).sum((1, 2, 3))
+        else:
+            bits_y = gaussian_bits(
+                four.y_scaled, four.mean, scale, rounding=rounding, reduction="sample"
+            )
+        bits_z = self.z_prior(hyper.index, quality)
         l_hat = self.synthesis(four.y_hat, quality)
         return LatentOutput(l_hat, y, z, hyper, four, bits_y, bits_z)
 
-    def forward(self, x: Tensor, quality: float | Tensor, *, rounding: Rounding = "ste") -> Output:
+    def forward(
+        self,
+        x: Tensor,
+        quality: float | Tensor,
+        *,
+        rounding: Rounding | Literal["residual"] = "residual",
+    ) -> Output:
         """Code an image and reconstruct it, differentiably.
 
         Args:
@@ -322,9 +347,10 @@ class GLC(nn.Module, PyTorchModelHubMixin):
     def fingerprint(self) -> bytes:
         """SHA-256 over everything a file's symbols and y_hat depend on: 32 bytes.
 
-        Covered: the layout of the coded path, the hyper codebook, h_s, the context model, g_s,
-        the canonical coding tables and the arithmetic profile. Not covered: E, g_a, h_a and D,
-        so other encoders and decoders of the same latents stay compatible.
+        Covered: the layout of the coded path, the hyper codebook and the prior of its indices,
+        h_s, the context model, g_s, the canonical coding tables and the arithmetic profile. Not
+        covered: E, g_a, h_a and D, so other encoders and decoders of the same latents stay
+        compatible.
         """
         digest = hashlib.sha256()
         coded = {k: v for k, v in self.config.to_dict().items() if k in CODED_CONFIG}

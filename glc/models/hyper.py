@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The categorical hyper module: h_a, the hyper codebook's search, h_s (facts B5, F)."""
+"""The categorical hyper module: h_a, h_s and the prior of the hyper indices (facts B5, F)."""
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from glc.models.blocks import DEPTH_SLOPE, DepthConvBlock, ResidualBlockUpsample
 from glc.models.config import GLCConfig
+from glc.ops.categorical import categorical_bits
 
 Z_NORM_EPS = 1e-6  # keeps an all-zero z finite; far below any trained vector's mean square
 
@@ -55,3 +56,45 @@ class HyperSynthesis(nn.Module):
     def forward(self, z_hat: Tensor) -> Tensor:
         """[n, d, h, w] float32 -> [n, N, 4h, 4w] float32."""
         return cast(Tensor, self.layers(z_hat))
+
+    def exact(self, z_hat: Tensor) -> Tensor:
+        """`forward` on exact layers, for coding: CPU, float32."""
+        for layer in self.layers:
+            z_hat = cast(ResidualBlockUpsample | DepthConvBlock, layer).exact(z_hat)
+        return z_hat
+
+
+class HyperPrior(nn.Module):
+    """How likely every hyper index is, per learned rate level; uniform until trained or fitted.
+
+    A quality between two learned levels takes the nearer one, the upper one halfway.
+    """
+
+    def __init__(self, config: GLCConfig) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(config.levels, config.hyper_codebook_size))
+
+    def row(self, quality: float) -> int:
+        """Row of the logits that a quality uses."""
+        return min(int(quality + 0.5), len(self.logits) - 1)
+
+    def forward(self, z_index: Tensor, quality: float | Tensor) -> Tensor:
+        """Bits of the hyper indices, differentiable in the logits.
+
+        Args:
+            z_index: [b, h, w] int64.
+            quality: rate level, one number or [b].
+
+        Returns:
+            [b] float32.
+        """
+        levels = torch.as_tensor(quality, dtype=torch.float32).reshape(-1).expand(len(z_index))
+        rows = [self.logits[self.row(level)] for level in levels.tolist()]
+        return torch.stack(
+            [categorical_bits(*pair).sum() for pair in zip(rows, z_index, strict=True)]
+        )
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Take weights from before there was a prior: it is uniform."""
+        state_dict.setdefault(prefix + "logits", torch.zeros_like(self.logits))
+        super()._load_from_state_dict(state_dict, prefix, *rest)

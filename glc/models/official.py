@@ -80,6 +80,7 @@ def official_layout() -> dict[str, tuple[int, ...]]:
         _renamed(f"{prefix}{name}", _TO_OFFICIAL): tuple(tensor.shape)
         for prefix, module in modules.items()
         for name, tensor in module.state_dict().items()
+        if not name.startswith("z_prior.")  # ours; theirs is uniform
     }
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -47,10 +48,16 @@ class RateTransform(nn.Module):
         Raises:
             InvalidArgumentError: a quality outside the range.
         """
-        if self.entry is not None:
-            x = self.entry(x)
-        x = self.second(self.first(x) * self.rate_scale(quality))
-        return x if self.exit is None else self.exit(x)
+        return self.finish(self.features(x), quality)
+
+    def features(self, x: Tensor) -> Tensor:
+        """First half, which is the same for every level: [n, channels, h, w] -> [n, N, h, w]."""
+        return cast(Tensor, self.first(x if self.entry is None else self.entry(x)))
+
+    def finish(self, features: Tensor, quality: float | Tensor) -> Tensor:
+        """Second half: `features` -> what `forward` gives, with its arguments and errors."""
+        x = self.second(features * self.rate_scale(quality))
+        return cast(Tensor, x if self.exit is None else self.exit(x))
 
     @torch.no_grad()
     def spread_levels(self, scales: Sequence[float]) -> None:

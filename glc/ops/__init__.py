@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Torch ops of the codec; each keeps its float64 reference beside it."""
 
+from glc.ops import coder
 from glc.ops.categorical import categorical_bits, categorical_cdf
+from glc.ops.exact import (
+    DepthConvWeights,
+    exact_conv2d,
+    exact_conv_heads,
+    exact_depth_conv_block,
+    exact_depth_conv_heads,
+)
 from glc.ops.four_part import (
     four_part_merge,
     four_part_pick,
@@ -16,11 +24,17 @@ from glc.ops.vq import vq_nearest
 from glc.ops.vq_quantize import QuantizedRows, vq_quantize
 
 __all__ = [
+    "DepthConvWeights",
     "Quantized",
     "QuantizedRows",
     "VectorQuantizer",
     "categorical_bits",
     "categorical_cdf",
+    "coder",
+    "exact_conv2d",
+    "exact_conv_heads",
+    "exact_depth_conv_block",
+    "exact_depth_conv_heads",
     "four_part_merge",
     "four_part_pick",
     "four_part_put",

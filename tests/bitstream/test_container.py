@@ -25,7 +25,8 @@ headers = st.builds(
     width=st.integers(1, 2**32 - 1),
     height=st.integers(1, 2**32 - 1),
     level=st.integers(0, 63),
-    coder=st.sampled_from([lanes | escapes for lanes in range(6) for escapes in (0, 8)]),
+    coder=st.sampled_from([16, *(lanes | escapes for lanes in range(6) for escapes in (0, 8))]),
+    profile=st.integers(0, 1),
     model_id=st.just(FINGERPRINT[:2]),
 )
 
@@ -49,7 +50,7 @@ def test_ordinary_photo_needs_sixteen_bytes_of_header():
 
 
 def test_layout_is_the_documented_one():
-    head = b"GLC" + bytes([0, 200, 201, 21, 2]) + b"\x80\x06" + b"\x80\x04"
+    head = b"GLC" + bytes([0x11, 200, 201, 21, 2]) + b"\x80\x06" + b"\x80\x04"
     assert with_crc(head, PAYLOAD) == FILE
 
 
@@ -74,7 +75,7 @@ def test_round_trip(header, payload):
 
 @given(st.binary(max_size=40))
 def test_any_bytes_are_read_or_refused(data):
-    for blob in (data, b"GLC\x00" + data):
+    for blob in (data, b"GLC\x10" + data):
         try:
             parse(blob)
             check(blob, FINGERPRINT)
@@ -118,7 +119,7 @@ def test_wrong_model_with_the_same_short_id_fails_the_checksum():
         check(FILE, other)
 
 
-def head(version=0, level=21, flags=2, size=b"\x80\x06\x80\x04", magic=b"GLC"):
+def head(version=0x10, level=21, flags=2, size=b"\x80\x06\x80\x04", magic=b"GLC"):
     return magic + bytes([version, 200, 201, level, flags]) + size
 
 
@@ -126,11 +127,18 @@ def head(version=0, level=21, flags=2, size=b"\x80\x06\x80\x04", magic=b"GLC"):
     ("bad", "error", "message"),
     [
         (head(magic=b"GLX"), BitstreamError, r"magic: .*not a \.glc file \(at byte 0\)"),
-        (head(version=0x10), UnsupportedError, r"version: expected 0, got 1: .*byte 3"),
-        (head(version=0x01), UnsupportedError, r"profile: expected 0, got 1: .*byte 3"),
+        (head(version=0x00), UnsupportedError, r"version: expected 1, got 0: .*never.*byte 3"),
+        (head(version=0x20), UnsupportedError, r"version: expected 1, got 2: .*newer.*byte 3"),
+        (head(version=0x12), UnsupportedError, r"profile: expected 0 or 1, got 2: .*byte 3"),
         (head(level=64), BitstreamError, r"level: expected 0\.\.63, got 64 \(at byte 6\)"),
-        (head(flags=0x12), BitstreamError, r"flags: .*reserved bits zero, got 0x12 \(at byte 7\)"),
+        (head(flags=0x82), BitstreamError, r"flags: .*reserved bit zero, got 0x82 \(at byte 7\)"),
         (head(flags=6), BitstreamError, r"flags: expected at most 32 lanes.* \(at byte 7\)"),
+        (head(flags=0x12), BitstreamError, r"flags: .*or segments alone, got.*0x12 \(at byte 7\)"),
+        (head(flags=0x42), BitstreamError, r"flags: expected descriptor 0 of a tiled.*byte 7\)"),
+        (head(flags=0x40, size=b"\x04\x04\x00"), BitstreamError, r"tile: .*at least 1.*byte 10"),
+        (head(flags=0x20, size=b"\x04\x04\x03"), BitstreamError, r"payload bytes: .*least 4.*10\)"),
+        (head(flags=0x20, size=b"\x04\x04\x63"), BitstreamError, r"payload bytes: .*truncated.*10"),
+        (head(flags=0x20, size=b"\x04\x04\x1a"), BitstreamError, r"chunk tag: .*truncated"),
         (head(size=b"\x00\x04"), BitstreamError, r"size: .*at least 1x1, got 0x4 \(at byte 8\)"),
         (head(size=b"\x04\x00"), BitstreamError, r"size: .*at least 1x1, got 4x0 \(at byte 8\)"),
         (head(size=b"\x84\x00\x04"), BitstreamError, r"width: varint .*redundant.*\(at byte 8\)"),
@@ -170,9 +178,12 @@ def test_largest_claim_does_not_overflow():
         ({"level": 64}, "level"),
         ({"level": 256}, "level"),
         ({"coder": 6}, "coder"),
-        ({"coder": 16}, "coder"),
-        ({"version": 1}, "version"),
-        ({"profile": 1}, "profile"),
+        ({"coder": 17}, "coder"),
+        ({"version": 0}, "version"),
+        ({"version": 2}, "version"),
+        ({"profile": 2}, "profile"),
+        ({"tile": 3}, "coder: expected 0: tiles carry their own"),
+        ({"tile": 1 << 26, "coder": 0}, "tile"),
         ({"model_id": b"\x00\x00"}, "model_id: expected the fingerprint's c8c9, got 0000"),
         ({"model_id": b"\xc8"}, "model_id"),
     ],
@@ -236,7 +247,8 @@ def test_header_speaks_in_the_users_terms():
     assert header.quality == 3.0
     assert header.n_lanes == 32
     assert header.has_escapes
-    assert not header.portable
+    assert header.portable
+    assert not replace(HEADER, profile=0).portable
 
 
 def test_works_without_torch():

@@ -58,7 +58,7 @@ def canonical_row(number: int) -> Row:
 
 def test_words_of_the_document_decode_the_dump(dump):
     # An outsider's reader: nothing of the native module takes part.
-    assert dump[:4] == b"GLC\x00"
+    assert dump[:4] == b"GLC\x11"
     assert dump[4:6] == FINGERPRINT[:2]
     level, flags = dump[6], dump[7]
     width, at = varint(dump, 8)

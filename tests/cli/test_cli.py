@@ -221,12 +221,80 @@ def test_info_adds_up(run: Run, coded: Path) -> None:
     info = json.loads(result.stdout)
     assert sum(info["bits"].values()) == 8 * coded.stat().st_size == 8 * info["file_bytes"]
     assert [part["skip_share"] for part in info["parts"]]
-    assert info["portable"] is False
+    assert info["portable"] is True
+    assert info["version"] == 1
     text = run("info", coded).stdout
     assert f"{coded.stat().st_size} bytes" in text
-    assert "not yet portable" in text
+    assert "not yet portable" not in text
     for word in ("thresholds", "part_3", "coder_overhead", "skipped"):
         assert word in text
+
+
+def test_partial_pictures_are_labelled(run: Run, coded: Path, tmp_path: Path) -> None:
+    cut, png = tmp_path / "cut.glc", tmp_path / "cut.png"
+    cut.write_bytes(coded.read_bytes()[:-4])
+    assert_refused(run("decode", cut, png), "crc")
+    assert not png.exists()
+    result = run("decode", cut, png, "--partial")
+    assert result.exit_code == 3, result.output
+    assert re.search(r"unverified: parts 0\.\.[0-2] of 4", result.stderr)
+    assert load_image(png).shape == (70, 90, 3)
+    assert run("decode", coded, png, "--partial", "--overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize(("until", "label"), [("z", "z alone"), ("1", "parts 0..1 of 4")])
+def test_until(run: Run, coded: Path, tmp_path: Path, until: str, label: str) -> None:
+    result = run("decode", coded, tmp_path / "a.png", "--until", until)
+    assert result.exit_code == 3
+    assert "verified: " in result.stderr
+    assert label in result.stderr
+    assert "unverified" not in result.stderr
+    assert_refused(run("decode", coded, tmp_path / "b.png", "--until", "5"), "--until")
+    assert run("decode", coded, tmp_path / "b.png", "--until", "3").exit_code == 0
+
+
+def test_keep_metadata(run: Run, picture: Path, tmp_path: Path) -> None:
+    coded, png = tmp_path / "a.glc", tmp_path / "a.png"
+    exif = Image.Exif()
+    exif[0x010F] = "A camera"
+    with Image.open(picture) as plain:
+        plain.save(picture, exif=exif)
+    for options, name in (([], None), (["--keep-metadata"], "A camera")):
+        assert run("encode", picture, coded, "--overwrite", *options).exit_code == 0
+        assert run("decode", coded, png, "--overwrite").exit_code == 0
+        with Image.open(png) as decoded:
+            assert decoded.getexif().get(0x010F) == name
+    assert json.loads(run("info", coded, "--json").stdout)["bits"]["chunks"] > 0
+
+
+def test_tiles(run: Run, picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.glc"
+    assert run("encode", picture, out, "--tile", 64).exit_code == 0
+    assert run("verify", out).exit_code == 0
+    assert "tiles of 64 pixels" in run("info", out).stdout
+    assert_refused(run("encode", picture, tmp_path / "b.glc", "--tile", 50), "tile")
+
+
+def test_fit_prior(run: Run, tiny_folder: Path, picture: Path, tmp_path: Path) -> None:
+    photos, fitted = tmp_path / "photos", tmp_path / "fitted"
+    photos.mkdir()
+    for name in ("a.png", "b.png"):
+        (photos / name).write_bytes(picture.read_bytes())
+    assert_refused(run("fit-prior", tmp_path / "none", fitted), "folder")
+    result = run("fit-prior", photos, fitted)
+    assert result.exit_code == 0, result.output
+    assert "level 3" in result.stdout
+    assert_refused(run("fit-prior", photos, fitted), "--overwrite")
+    sizes = []
+    for folder in (tiny_folder, fitted):
+        assert (
+            run("encode", picture, tmp_path / "a.glc", "--overwrite", model=folder).exit_code == 0
+        )
+        sizes.append((tmp_path / "a.glc").stat().st_size)
+        result = run("decode", tmp_path / "a.glc", tmp_path / "a.png", "--overwrite", model=folder)
+        assert result.exit_code == 0
+    assert sizes[1] < sizes[0]
+    assert_refused(run("verify", tmp_path / "a.glc"), "expected", "this model")
 
 
 def test_verify(run: Run, coded: Path) -> None:
@@ -320,10 +388,10 @@ def test_usage() -> None:
 
 
 def test_a_bug_shows_a_traceback(run: Run, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def bug(_path: object) -> None:
+    def bug(_path: object, **_options: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("glc.image.load_image", bug)
+    monkeypatch.setattr("glc.image.load_with_metadata", bug)
     assert isinstance(run("encode", picture, picture.parent / "a.glc").exception, ZeroDivisionError)
 
 

@@ -4,6 +4,7 @@
 import contextlib
 import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
+from glc.bitstream import CHUNK_EXIF, CHUNK_ICC
 from glc.errors import InvalidArgumentError
-from glc.image import load_image, png_bytes, save_png
+from glc.image import load_image, load_with_metadata, png_bytes, save_png
 
 ORIENTATION = 0x0112
 
@@ -185,6 +187,52 @@ def test_useless_icc_profile_is_ignored_aloud(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="colour profile"):
         loaded = load_image(path)
     np.testing.assert_array_equal(loaded, ramp())
+
+
+def turned_photo(tmp_path: Path, **options: object) -> Path:
+    """A photograph on its side, with a camera's name and a colour profile."""
+    picture = Image.new("RGB", (6, 4), (220, 40, 90))
+    exif = picture.getexif()
+    exif[0x0112], exif[0x010F] = 6, "A camera"
+    return save(
+        picture, tmp_path / "a.png", exif=exif.tobytes(), icc_profile=swapped_profile(), **options
+    )
+
+
+def test_metadata_is_dropped_unless_asked_for(tmp_path: Path) -> None:
+    pixels, metadata = load_with_metadata(turned_photo(tmp_path), keep=False)
+    assert metadata == {}
+    np.testing.assert_array_equal(pixels, load_image(tmp_path / "a.png"))
+
+
+def test_kept_metadata_fits_the_pixels(tmp_path: Path) -> None:
+    path = turned_photo(tmp_path)
+    pixels, metadata = load_with_metadata(path)
+    assert pixels.shape == (6, 4, 3), "upright"
+    np.testing.assert_array_equal(pixels[0, 0], [220, 40, 90])  # in its own colour space
+    assert metadata[CHUNK_ICC] == swapped_profile()
+    save_png(tmp_path / "b.png", pixels, metadata=metadata)
+    with Image.open(tmp_path / "b.png") as again:
+        assert again.getexif()[0x010F] == "A camera"
+        assert again.getexif().get(0x0112, 1) == 1, "a viewer must not turn it once more"
+    np.testing.assert_array_equal(load_image(tmp_path / "b.png"), load_image(path))
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "L"])
+def test_profile_of_converted_pixels_is_not_kept(tmp_path: Path, mode: str) -> None:
+    picture = Image.new(mode, (4, 4))
+    path = save(picture, tmp_path / "a.tif", icc_profile=swapped_profile())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert CHUNK_ICC not in load_with_metadata(path)[1]
+
+
+def test_hostile_metadata_is_written_or_refused(tmp_path: Path) -> None:
+    for content in (b"", b"\0", b"Exif\0\0", b"MM\0*" + bytes(9), bytes(range(256)) * 9):
+        metadata = {CHUNK_EXIF: content, CHUNK_ICC: content, 77: content}
+        save_png(tmp_path / "a.png", ramp(), metadata=metadata, overwrite=True)
+        with Image.open(tmp_path / "a.png") as picture:
+            np.testing.assert_array_equal(np.asarray(picture), ramp())
 
 
 def test_first_frame_of_an_animation(tmp_path: Path) -> None:

@@ -33,9 +33,11 @@ std::array<std::uint8_t, bitstream::kFingerprintBytes> fingerprint() {
   return out;
 }
 
-Bytes file(const bitstream::Header& header, const Bytes& payload) {
-  Bytes out(bitstream::header_bytes(header) + payload.size());
-  bitstream::write(header, payload, fingerprint(), out);
+Bytes file(const bitstream::Header& header,
+           const Bytes& payload,
+           std::span<const bitstream::Chunk> chunks = {}) {
+  Bytes out(bitstream::file_bytes(header, payload.size(), chunks));
+  bitstream::write(header, payload, chunks, fingerprint(), out);
   return out;
 }
 
@@ -68,7 +70,7 @@ void round_trip() {
     check_equal(parsed.payload_offset, data.size() - payload().size(), "payload");
     bitstream::check(data, fingerprint());
   }
-  check_equal(bitstream::header_bytes(photo()), std::size_t{16}, "header of a photo");
+  check_equal(bitstream::file_bytes(photo(), 4, {}), std::size_t{20}, "header of a photo");
 }
 
 bool refused(const Bytes& data) {
@@ -82,8 +84,7 @@ bool refused(const Bytes& data) {
   return false;
 }
 
-void hostile() {
-  const Bytes data = file(photo(), payload());
+void hostile(const Bytes& data) {
   for (std::size_t n = 0; n < data.size(); ++n) {
     // a fresh allocation of exactly n bytes, so that a sanitizer sees any read past it
     const Bytes cut(data.begin(), data.begin() + static_cast<std::ptrdiff_t>(n));
@@ -94,27 +95,84 @@ void hostile() {
     flipped[bit / 8] = static_cast<std::uint8_t>(flipped[bit / 8] ^ (1U << (bit % 8)));
     check(refused(flipped), "a flipped bit went unnoticed");
   }
+}
+
+void bounds_pixels() {
+  const Bytes data = file(photo(), payload());
   check_throws<BitstreamError>([&] { bitstream::parse(data, 768 * 512 - 1); }, "max_pixels");
   bitstream::parse(data, 768 * 512);
+}
+
+Bytes with_chunks() {
+  const Bytes icc(5, 1);
+  const Bytes exif(200, 2);
+  const std::array<bitstream::Chunk, 2> chunks{{{1, icc}, {2, exif}}};
+  return file(photo(), payload(), chunks);
+}
+
+void chunks_come_back() {
+  const Bytes data = with_chunks();
+  const auto found = bitstream::chunks(data);
+  check_equal(found.size(), std::size_t{2}, "chunks");
+  check_equal(static_cast<int>(found[1].tag), 2, "tag");
+  check_equal(found[1].content.size(), std::size_t{200}, "length");
+  check_equal(static_cast<int>(found[1].content[199]), 2, "content");
+  check_equal(bitstream::parse(data, kAny).payload_bytes, std::uint64_t{26}, "payload");
+  check(bitstream::chunks(file(photo(), payload())).empty(), "no chunks");
+  const Bytes content(1);
+  const std::array<bitstream::Chunk, 2> twice{{{3, content}, {3, content}}};
+  check_throws<InvalidArgument>([&] { bitstream::file_bytes(photo(), 26, twice); }, "same tag");
+  const std::array<bitstream::Chunk, 1> essential{{{128, content}}};
+  const Bytes newer = file(photo(), payload(), essential);
+  check_throws<Unsupported>([&] { bitstream::parse(newer, kAny); }, "essential tag");
+}
+
+Bytes tiled() {  // two tiles: one lane and a word; segments
+  bitstream::Header header = photo();
+  header.width = 128;
+  header.height = 64;
+  header.coder = 0;
+  header.tile = 1;
+  const Bytes body{11, 0, 1, 2, 3, 4, 0, 1, 0, 0, 9, 9, 10, 16, 1, 2, 3, 4, 0, 0, 0, 7, 7};
+  return file(header, body);
+}
+
+void cut_files_give_their_beginning() {
+  const Bytes data = with_chunks();
+  for (const std::size_t n : {std::size_t{17}, std::size_t{20}, data.size() - 3, data.size()}) {
+    const auto parsed = bitstream::parse(std::span(data).first(n), kAny, true);
+    check_equal(parsed.payload_offset, std::size_t{17}, "payload of a cut file");
+  }
+  const auto head = std::span(data).first(16);
+  check_throws<BitstreamError>([&] { bitstream::parse(head, kAny, true); }, "cut header");
+}
+
+std::uint64_t sum(const bitstream::Accounting& a) {
+  return a.magic_bits + a.version_bits + a.model_id_bits + a.level_bits + a.flags_bits +
+         a.size_bits + a.crc_bits + a.tile_bits + a.threshold_bits + a.escape_bits + a.state_bits +
+         a.word_bits + a.segment_bits + a.chunk_bits;
 }
 
 void sums_to_the_file() {
   const Bytes data = file(photo(), payload());
   const bitstream::Accounting a = bitstream::accounting(data);
-  check_equal(a.magic_bits + a.version_bits + a.model_id_bits + a.level_bits + a.flags_bits +
-                  a.size_bits + a.crc_bits + a.threshold_bits + a.escape_bits + a.state_bits +
-                  a.word_bits,
-              std::uint64_t{8} * data.size(),
-              "sum");
+  check_equal(sum(a), std::uint64_t{8} * data.size(), "sum");
   check_equal(a.state_bits, std::uint64_t{128}, "four lanes");
   check_equal(a.word_bits, std::uint64_t{48}, "three words");
+  const Bytes more = with_chunks();
+  check_equal(sum(bitstream::accounting(more)), std::uint64_t{8} * more.size(), "chunks");
+  const Bytes tiles = tiled();
+  const bitstream::Accounting t = bitstream::accounting(tiles);
+  check_equal(sum(t), std::uint64_t{8} * tiles.size(), "tiles");
+  check_equal(t.tile_bits, std::uint64_t{40}, "a side, two lengths, two descriptors");
+  check_equal(t.segment_bits, std::uint64_t{40}, "a stream of segments");
 }
 
 void writer_refuses() {
   Bytes out(64);
   const auto refused = [&](const bitstream::Header& header, const Bytes& body, std::size_t n) {
     check_throws<InvalidArgument>(
-        [&] { bitstream::write(header, body, fingerprint(), std::span(out).first(n)); });
+        [&] { bitstream::write(header, body, {}, fingerprint(), std::span(out).first(n)); });
   };
   bitstream::Header header = photo();
   refused(header, payload(), 41);
@@ -131,7 +189,12 @@ void writer_refuses() {
 int main() {
   crc();
   round_trip();
-  hostile();
+  hostile(file(photo(), payload()));
+  hostile(with_chunks());
+  hostile(tiled());
+  bounds_pixels();
+  chunks_come_back();
+  cut_files_give_their_beginning();
   sums_to_the_file();
   writer_refuses();
   return 0;

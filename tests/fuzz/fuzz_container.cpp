@@ -22,24 +22,26 @@ void expect(bool condition) {
 void account(std::span<const std::uint8_t> data) {
   const glc::bitstream::Accounting a = glc::bitstream::accounting(data);
   expect(a.magic_bits + a.version_bits + a.model_id_bits + a.level_bits + a.flags_bits +
-             a.size_bits + a.crc_bits + a.threshold_bits + a.escape_bits + a.state_bits +
-             a.word_bits ==
+             a.size_bits + a.crc_bits + a.tile_bits + a.threshold_bits + a.escape_bits +
+             a.state_bits + a.word_bits + a.segment_bits + a.chunk_bits ==
          8 * data.size());
 }
 
 void rewrite(std::span<const std::uint8_t> data, const glc::bitstream::Parsed& parsed) {
   std::array<std::uint8_t, glc::bitstream::kFingerprintBytes> fingerprint{};
   std::copy(parsed.header.model_id.begin(), parsed.header.model_id.end(), fingerprint.begin());
-  const auto payload = data.subspan(parsed.payload_offset);
-  if (payload.size() < glc::bitstream::kThresholdBytes) {
-    return;
-  }
-  std::vector<std::uint8_t> out(glc::bitstream::header_bytes(parsed.header) + payload.size());
-  glc::bitstream::write(parsed.header, payload, fingerprint, out);
+  const auto n_bytes = static_cast<std::size_t>(parsed.payload_bytes);
+  const auto payload = data.subspan(parsed.payload_offset, n_bytes);
+  const auto chunks = glc::bitstream::chunks(data);
+  std::vector<std::uint8_t> out(glc::bitstream::file_bytes(parsed.header, payload.size(), chunks));
+  glc::bitstream::write(parsed.header, payload, chunks, fingerprint, out);
   glc::bitstream::check(out, fingerprint);
   expect(out.size() == data.size());
   expect(std::equal(
       out.begin(), out.begin() + static_cast<std::ptrdiff_t>(parsed.crc_offset), data.begin()));
+  expect(std::equal(out.begin() + static_cast<std::ptrdiff_t>(parsed.payload_offset),
+                    out.end(),
+                    data.begin() + static_cast<std::ptrdiff_t>(parsed.payload_offset)));
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 // fuzz_rans.cpp). The first byte of the input chooses what the others are:
 //
 //   0  a file as it stands                     3  cdfs as CompressAI has them
-//   1  the frequencies and what follows        4  frequencies
+//   1  the table and what follows              4  frequencies
 //   2  bytes to code, then damage              5  counts
 #include <algorithm>
 #include <cstddef>
@@ -61,20 +61,21 @@ void put_u32(std::size_t value, Bytes& file) {
 
 /// The frequencies and data as they stand, between heads that let the reader get to the words.
 Bytes file_with_heads(Input& input) {
-  const bool segmented = input.below(2) == 1;
+  const auto method = static_cast<std::uint8_t>(1 + input.below(4));
+  const bool segmented = method % 2 == 0;
   const std::size_t n = 128 + input.u16() % 2000;
   const BytesView freqs = input.take(1 + input.below(32));
   Bytes file;
-  file.push_back(segmented ? 2 : 1);
+  file.push_back(method);
   file.push_back(static_cast<std::uint8_t>(n | 0x80U));
   file.push_back(static_cast<std::uint8_t>(n >> 7));
   file.insert(file.end(), freqs.begin(), freqs.end());
-  const std::uint8_t log2_lanes = input.u8() & 5U;
+  const std::uint8_t descriptor = input.u8() & (method > 2 ? 0x0DU : 5U);  // lanes, escapes
   if (!segmented) {
-    file.push_back(log2_lanes);
+    file.push_back(descriptor);
   } else {
     file.resize((file.size() + 3) / 4 * 4);
-    put_u32(log2_lanes, file);
+    put_u32(descriptor, file);
     put_u32(1U << 11, file);
     put_u32((n + 2047) / 2048, file);
     const std::size_t n_words = (input.size() + 3) / 4;

@@ -115,7 +115,8 @@ def test_forward_trains_every_parameter():
     x = torch.rand(2, 3, 64, 64) * 2 - 1
     out = model(x, torch.tensor([0.0, 3.0]))
     assert out.x_hat.shape == x.shape
-    loss = out.x_hat.abs().mean() + out.latent.bits_y.mean() / 100 + out.latent.hyper.loss
+    bits = out.latent.bits_y + out.latent.bits_z
+    loss = out.x_hat.abs().mean() + bits.mean() / 100 + out.latent.hyper.loss
     loss.backward()
     without = [n for n, p in model.named_parameters() if p.grad is None]
     assert without == ["image_vq.codebook"]  # Stage I alone uses it
@@ -158,7 +159,7 @@ def test_fingerprint_covers_the_coded_path_only(model):
     before = model.fingerprint()
     assert len(before) == 32
     for name, parameter in model.named_parameters():
-        coded = name.startswith(("h_s.", "context.", "g_s."))
+        coded = name.startswith(("z_prior.", "h_s.", "context.", "g_s."))
         with torch.no_grad():
             kept = parameter.clone()
             parameter.view(-1)[0] += 1

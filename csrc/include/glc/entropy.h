@@ -96,4 +96,10 @@ void categorical_cdf(MatrixView<const float> logits,
                      std::int32_t bits,
                      MatrixView<std::int32_t> cdf);
 
+/// The e_j of categorical_cdf: floor(2^30 exp(logits_j - max)), 0 below exp(-21). For tables that
+/// need sums of them; identical everywhere.
+///   logits [n] f32, finite, n >= 1 · weights [n] i32, written
+/// Throws InvalidArgument when sizes disagree or a logit is not finite. Never allocates.
+void categorical_weights(std::span<const float> logits, std::span<std::int32_t> weights);
+
 }  // namespace glc::entropy

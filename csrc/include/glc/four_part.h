@@ -72,7 +72,7 @@ void four_part_pick(const FourPartShape& shape,
                     std::span<float> picked);
 
 /// Dequantises decoded symbols, in the order of four_part_pick: y_hat = float(symbol) + mean at the
-/// positions of the part. The same bits as four_part_step gave where it wrote them.
+/// positions of the part. The same bits as four_part_step gave where it wrote them, denormals kept.
 ///   symbols [n] i32, below 2^24 in magnitude to be exact · mean [n] f32 · y_hat, written
 void four_part_put(const FourPartShape& shape,
                    int part,

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// The layers of glc/exact.h on a CUDA device, with the same bits. All pointers and views are device
+// memory unless said; nothing is allocated, and no call waits for the device.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <cuda_runtime_api.h>
+
+#include "glc/exact.h"
+
+namespace glc::cuda {
+
+/// Weights for exact_conv2d, [k][out_channels] with k over (tap row, tap column, input channel),
+/// from weight [out_channels, in_channels, kernel, kernel]; both on the host. Throws
+/// InvalidArgument.
+[[nodiscard]] std::vector<float> exact_k_major(std::span<const float> weight,
+                                               std::int64_t in_channels,
+                                               std::int64_t out_channels,
+                                               std::int64_t kernel);
+
+/// out = residual + shuffle(LeakyReLU(convolution(x))), as Conv::run.
+///   weight from exact_k_major · bias [out_channels]
+/// Throws InvalidArgument, CudaError.
+void exact_conv2d(exact::MapView<const float> x,
+                  const float* weight,
+                  const float* bias,
+                  std::int64_t out_channels,
+                  std::int64_t kernel,
+                  const exact::Conv::Options& options,
+                  exact::MapView<float> out,
+                  cudaStream_t stream);
+
+/// As exact::depthwise3x3.
+/// Throws InvalidArgument, CudaError.
+void exact_depthwise3x3(exact::MapView<const float> x,
+                        const float* weight,
+                        const float* bias,
+                        exact::MapView<float> out,
+                        cudaStream_t stream);
+
+/// out = u * LeakyReLU(v) for (u, v) = x, halves by channel.
+///   x [n, 2 c, h, w] · out [n, c, h, w], written
+/// Throws InvalidArgument, CudaError.
+void exact_gated_product(exact::MapView<const float> x,
+                         float slope,
+                         exact::MapView<float> out,
+                         cudaStream_t stream);
+
+}  // namespace glc::cuda

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pieces of a file: the whole picture as one, or tiles that know nothing of each other."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from glc.bitstream import N_PARTS, TILE_UNIT, Header, accounting, parse
+from glc.entropy_path import Symbols, walk_parts
+from glc.errors import BitstreamError
+from glc.payload import PayloadReader, PayloadTables, split_tiles
+from glc.strips import Networks
+
+__all__ = ["Box", "Piece", "boxes", "read_pieces"]
+
+Box = tuple[slice, slice]  # rows and columns of the picture
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a file says about one piece of its picture.
+
+    Attributes:
+        box: where it belongs.
+        symbols: of the piece; zero in parts that were not read.
+        n_parts: parts that were read, 0 .. 4.
+    """
+
+    box: Box
+    symbols: Symbols
+    n_parts: int
+
+
+def boxes(height: int, width: int, tile: int) -> list[Box]:
+    """Cut a picture into its pieces.
+
+    Args:
+        height: pixels.
+        width: pixels.
+        tile: side of a tile in units of 64 pixels; 0 leaves the picture whole.
+
+    Returns:
+        The pieces, row by row; those at the right and bottom edges may be smaller.
+    """
+    side = tile * TILE_UNIT or max(height, width)
+    return [
+        (slice(top, min(top + side, height)), slice(left, min(left + side, width)))
+        for top in range(0, height, side)
+        for left in range(0, width, side)
+    ]
+
+
+def read_pieces(
+    networks: Networks,
+    tables: PayloadTables,
+    data: bytes,
+    *,
+    max_pixels: int,
+    until: int = N_PARTS,
+    cut: bool = False,
+) -> tuple[Header, Iterator[Piece]]:
+    """Recover the symbols of a file, piece by piece, checking all but the checksum.
+
+    Args:
+        networks: of the model that wrote the file, on the CPU.
+        tables: of the same model.
+        data: the file.
+        max_pixels: refuse a file that claims more pixels than this.
+        until: parts to read.
+        cut: the file may end early; a tiled one may not.
+
+    Returns:
+        The header, and the pieces as they are asked for.
+
+    Raises:
+        BitstreamError: malformed, too many pixels, or cut unasked for; also while iterating.
+        UnsupportedError: as `parse`.
+    """
+    header, payload = parse(data, max_pixels=max_pixels, cut=cut)
+    multiple = networks.model.pad_multiple
+    if header.tile * TILE_UNIT % multiple:
+        raise BitstreamError(
+            f"decode: tile: expected a multiple of {multiple} pixels, got {header.tile * TILE_UNIT}"
+        )
+    if not header.tile:
+        coded = iter([(header.coder, payload)])
+    else:
+        accounting(data)  # raises unless all tiles are there, and not a byte more
+        coded = split_tiles(payload)
+
+    def read(box: Box, descriptor: int, body: memoryview) -> Piece:
+        reader = PayloadReader(tables, header.level, descriptor, body, until=until, cut=cut)
+        z_sides = (-(-(side.stop - side.start) // multiple) for side in box)
+        with torch.inference_mode():
+            z_index = reader.z_index(*z_sides)
+            symbols = walk_parts(networks, tables.bounds, z_index, reader)
+        reader.finish()
+        return Piece(box, symbols, reader.n_parts)
+
+    places = boxes(header.height, header.width, header.tile)
+    return header, (read(box, *piece) for box, piece in zip(places, coded, strict=True))

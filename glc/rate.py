@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rate control: from a quality or a size to one of the 64 levels a file can name."""
+
+from collections.abc import Callable
+
+from glc.errors import InvalidArgumentError
+
+__all__ = ["LEVELS_PER_QUALITY", "MAX_LEVEL", "largest_within", "level_of"]
+
+MAX_LEVEL = 63
+LEVELS_PER_QUALITY = 21
+
+
+def level_of(quality: float) -> int:
+    """Round a quality to the level a file can name.
+
+    Args:
+        quality: 0 .. 3.
+
+    Returns:
+        21 x quality, rounded, 0 .. 63.
+
+    Raises:
+        InvalidArgumentError: out of range, or not a number.
+    """
+    if not 0.0 <= quality <= MAX_LEVEL / LEVELS_PER_QUALITY:
+        raise InvalidArgumentError(f"encode: quality: expected 0 .. 3, got {quality:g}")
+    return int(quality * LEVELS_PER_QUALITY + 0.5)
+
+
+def largest_within(
+    target_bytes: int,
+    encode_level: Callable[[int], bytes],
+    report: Callable[[str, float], None],
+) -> bytes:
+    """Find the highest level whose file fits, by bisection: six or seven files are made.
+
+    Sizes grow with the level, a few bytes of a small picture aside. A larger target never gives a
+    lower level: both searches take the same turns until the larger target takes the higher half.
+
+    Args:
+        target_bytes: the size not to exceed.
+        encode_level: gives the file of a level.
+        report: called with (step name, fraction done).
+
+    Returns:
+        The file.
+
+    Raises:
+        InvalidArgumentError: not even level 0 fits; names the smallest size.
+    """
+    best: bytes | None = None
+    low, high, tried, smallest = 0, MAX_LEVEL, 0, 0
+    while low <= high:
+        level = (low + high) // 2
+        report(f"level {level}", 0.3 + 0.1 * tried)
+        data = encode_level(level)
+        tried += 1
+        if len(data) <= target_bytes:
+            best, low = data, level + 1
+        else:
+            smallest, high = min(len(data), smallest or len(data)), level - 1
+    if best is None:
+        raise InvalidArgumentError(
+            f"encode: target_bytes: expected at least {smallest} for this picture, "
+            f"got {target_bytes}"
+        )
+    return best

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same file and the same symbols from every instruction set and thread count."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def agree(*arguments: object) -> str:
+    command = [sys.executable, "tools/symbol_hashes.py", *map(str, arguments)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+def test_a_tiny_model_agrees(tiny_folder: Path, sample_path: Path) -> None:
+    table = agree("--model", tiny_folder, "--crop", 200, "--qualities", 0, 3, "--", sample_path)
+    assert "2 files" in table
+    assert "0 differ" in table
+
+
+@pytest.mark.slow
+def test_the_bundled_model_agrees_on_kodak_and_large_pictures(shared_data: Path) -> None:
+    folders = [shared_data / "eval" / name for name in ("kodak", "hires")]
+    pictures = [path for folder in folders for path in sorted(folder.glob("*.png"))]
+    assert "0 differ" in agree("--", *pictures)
+
+
+@pytest.mark.slow
+def test_the_authors_layout_agrees_on_cuts(sample_path: Path, tmp_path: Path) -> None:
+    from glc.models import load_official
+    from glc.models.official import official_layout
+    from tests.models.test_golden import rule_made
+
+    load_official({k: rule_made(k, s) for k, s in official_layout().items()}).save_pretrained(
+        tmp_path
+    )
+    assert "0 differ" in agree("--model", tmp_path, "--crop", 256, "--", sample_path)

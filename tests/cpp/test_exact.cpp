@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every backend of this machine against the contract of exact.h written out, bit for bit, and
+// against each other at 1, 2 and 3 threads. `test_exact N` goes on until N outputs of every kind
+// of values have been compared; by default it does enough for a test run.
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "core/thread_pool.h"
+#include "exact/exact_backend.h"
+#include "exact_literal.h"
+#include "exact_values.h"
+#include "glc/error.h"
+#include "glc/exact.h"
+#include "glc/threads.h"
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+namespace {
+
+using glc::InvalidArgument;
+using glc::Simd;
+using glc::exact::Backend;
+using glc::exact::backend_of;
+using glc::exact::Conv;
+using glc::exact::DepthConvBlock;
+using glc::exact::MapView;
+using glc::exact::Sampling;
+using glc::test::between;
+using glc::test::check;
+using glc::test::check_same;
+using glc::test::check_throws;
+using glc::test::draw;
+using glc::test::Floats;
+using glc::test::kAllValues;
+using glc::test::Values;
+
+std::vector<const Backend*> backends() {
+  std::vector<const Backend*> found;
+  for (const Simd simd : {Simd::kScalar, Simd::kNeon, Simd::kAvx2, Simd::kAvx512}) {
+    if (const Backend* use = backend_of(simd)) found.push_back(use);
+  }
+  return found;
+}
+
+/// While it lives, this thread flushes denormals, as torch.set_flush_denormal(True) makes it.
+class Flushing {
+ public:
+#if defined(__x86_64__)
+  Flushing() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
+  ~Flushing() { _mm_setcsr(before_); }
+
+ private:
+  unsigned before_;
+#elif defined(__aarch64__)
+  Flushing() {
+    asm volatile("mrs %0, fpcr" : "=r"(before_));
+    asm volatile("msr fpcr, %0" ::"r"(before_ | (std::uint64_t{1} << 24)));
+  }
+  ~Flushing() { asm volatile("msr fpcr, %0" ::"r"(before_)); }
+
+ private:
+  std::uint64_t before_ = 0;
+#else
+  Flushing() {}
+  ~Flushing() {}
+#endif
+};
+
+template <class F>
+auto while_flushing(F f) {
+  const Flushing mode;
+  return f();
+}
+
+/// The middle one of three runs flushes denormals in the calling thread; main() lets the pool's
+/// threads inherit that as well.
+template <class Run>
+std::int64_t check_everywhere(const Floats& expected, const std::string& what, Run run) {
+  std::int64_t n = 0;
+  for (const Backend* use : backends()) {
+    for (const int threads : {1, 2, 3}) {
+      glc::set_threads(threads);
+      const std::string name = what + ", " + std::string(simd_name(use->simd)) + ", " +
+                               std::to_string(threads) + " threads";
+      const Floats got = threads == 2 ? while_flushing([&] { return run(use); }) : run(use);
+      check_same(got, expected, name);
+      n += std::ssize(expected);
+    }
+  }
+  return n;
+}
+
+std::int64_t check_conv(Values kind, std::int64_t side, bool literal, std::mt19937& random) {
+  const std::int64_t n = between(1, 2, random);
+  const std::int64_t in = between(1, random() % 8 == 0 ? 300 : 20, random);
+  const std::int64_t kernel = random() % 2 == 0 ? 1 : 3;
+  const std::int64_t h = between(0, side, random);
+  const std::int64_t w = between(0, side, random);
+  const bool shuffle = random() % 4 == 0;
+  const std::int64_t out = shuffle ? 4 * between(1, 6, random) : between(1, 40, random);
+  Conv::Options options;
+  options.sampling.stride = between(1, 2, random);
+  if (kernel == 1) {
+    options.sampling.row = between(0, options.sampling.stride - 1, random);
+    options.sampling.col = between(0, options.sampling.stride - 1, random);
+  }
+  if (random() % 2 == 0) options.slope = 0.01F;
+  options.shuffle = shuffle ? 2 : 1;
+  const Floats x = draw(n * in * h * w, kind, random);
+  const Floats weight = draw(out * in * kernel * kernel, kind, random);
+  const Floats bias = draw(out, kind, random);
+  const Sampling& s = options.sampling;
+  const std::int64_t f = options.shuffle;
+  const std::int64_t h_out = f * s.count(h, s.row);
+  const std::int64_t w_out = f * s.count(w, s.col);
+  const std::int64_t c_out = out / (f * f);
+  const Floats residual = draw(n * c_out * h_out * w_out, kind, random);
+  if (!shuffle && random() % 2 == 0) options.residual = {residual.data(), n, c_out, h_out, w_out};
+  const MapView<const float> view{x.data(), n, in, h, w};
+  const auto run = [&](const Backend* use) {
+    const Conv conv(weight, bias, in, out, kernel, use);
+    Floats result(residual.size(), 7.0F);
+    std::vector<std::byte> workspace(conv.workspace_bytes());
+    conv.run(view, options, {result.data(), n, c_out, h_out, w_out}, workspace);
+    return result;
+  };
+  glc::set_threads(1);
+  const Floats expected = literal ? glc::test::conv(view, weight, bias, out, kernel, options)
+                                  : run(backend_of(Simd::kScalar));
+  return check_everywhere(expected, "conv", run);
+}
+
+std::int64_t check_depthwise(Values kind, std::int64_t side, bool literal, std::mt19937& random) {
+  const std::int64_t c = between(1, 20, random);
+  const std::int64_t h = between(0, side, random);
+  const std::int64_t w = between(0, random() % 16 == 0 ? 20 * side : side, random);
+  const Floats x = draw(c * h * w, kind, random);
+  const Floats weight = draw(9 * c, kind, random);
+  const Floats bias = draw(c, kind, random);
+  const MapView<const float> view{x.data(), 1, c, h, w};
+  const auto run = [&](const Backend* use) {
+    Floats result(x.size(), 7.0F);
+    std::vector<std::byte> workspace(glc::exact::depthwise_workspace_bytes(w));
+    glc::exact::depthwise3x3(view, weight, bias, {result.data(), 1, c, h, w}, workspace, use);
+    return result;
+  };
+  glc::set_threads(1);
+  const Floats expected =
+      literal ? glc::test::depthwise(view, weight, bias) : run(backend_of(Simd::kScalar));
+  return check_everywhere(expected, "depthwise", run);
+}
+
+std::int64_t check_block(Values kind, std::int64_t side, bool literal, std::mt19937& random) {
+  const bool heads = random() % 2 == 0;
+  const std::int64_t a = between(1, 30, random);
+  const std::int64_t b =
+      heads ? 8 * between(1, 4, random) : (random() % 2 ? a : between(1, 30, random));
+  const std::int64_t h = between(0, side, random);
+  const std::int64_t w = between(0, side, random);
+  const Floats x = draw(a * h * w, kind, random);
+  glc::test::BlockFloats p;
+  for (const auto& [part, size] : p.parts(a, b)) *part = draw(size, kind, random);
+  const DepthConvBlock::Weights weights = p.weights(a, b);
+  std::vector<Sampling> samplings(1);
+  if (heads) samplings = {{2, 0, 0}, {2, 1, 1}, {2, 0, 1}, {2, 1, 0}};
+  const auto n_heads = std::ssize(samplings);
+  const MapView<const float> view{x.data(), 1, a, h, w};
+  const auto run = [&](const Backend* use) {
+    const DepthConvBlock block(weights, n_heads, use);
+    std::int64_t size = 0;
+    for (const Sampling& s : samplings) size += b / n_heads * s.count(h, s.row) * s.count(w, s.col);
+    Floats result(static_cast<std::size_t>(size), 7.0F);
+    std::vector<MapView<float>> outs;
+    float* at = result.data();
+    for (const Sampling& s : samplings) {
+      outs.push_back({at, 1, b / n_heads, s.count(h, s.row), s.count(w, s.col)});
+      at += outs.back().size();
+    }
+    std::vector<std::byte> workspace(block.workspace_bytes(h, w));
+    block.run(view, samplings, outs, workspace);
+    return result;
+  };
+  glc::set_threads(1);
+  const Floats expected =
+      literal ? glc::test::block(view, p, b, samplings) : run(backend_of(Simd::kScalar));
+  return check_everywhere(expected, "block", run);
+}
+
+void check_kinds(std::int64_t n_wanted, std::int64_t side, bool literal, std::mt19937& random) {
+  for (const Values kind : kAllValues) {
+    std::int64_t n = 0;
+    while (n < n_wanted) {
+      n += check_conv(kind, side, literal, random);
+      n += check_depthwise(kind, side, literal, random);
+      n += check_block(kind, side, literal, random);
+    }
+    std::printf("%lld outputs of kind %d equal %s\n",
+                static_cast<long long>(n),
+                static_cast<int>(kind),
+                literal ? "the contract" : "the scalar ones");
+  }
+}
+
+void arguments_are_checked() {
+  const Floats ones(64, 1.0F);
+  const std::span<const float> all(ones);
+  check_throws<InvalidArgument>([&] { Conv(all.first(5), all.first(2), 2, 2, 1); });
+  check_throws<InvalidArgument>([&] { Conv(all.first(4), all.first(1), 2, 2, 1); });
+  check_throws<InvalidArgument>([&] { Conv(all.first(4), all.first(1), 1, 1, 2); });
+  check_throws<InvalidArgument>([&] { Conv({}, {}, 0, 0, 1); });
+  const Conv conv(all.first(4), all.first(2), 2, 2, 1);
+  Floats out(32);
+  std::vector<std::byte> workspace(conv.workspace_bytes());
+  const MapView<const float> x{ones.data(), 1, 2, 4, 4};
+  const MapView<float> good{out.data(), 1, 2, 4, 4};
+  conv.run(x, {}, good, workspace);
+  check_throws<InvalidArgument>([&] { conv.run(x, {}, {out.data(), 1, 2, 4, 3}, workspace); });
+  check_throws<InvalidArgument>([&] { conv.run(x, {}, good, {}); });
+  check_throws<InvalidArgument>([&] { conv.run(x, {.sampling = {3, 0, 0}}, good, workspace); });
+  check_throws<InvalidArgument>([&] { conv.run(x, {.shuffle = 2}, good, workspace); });
+  check_throws<InvalidArgument>([&] { conv.run({ones.data(), 1, 4, 2, 4}, {}, good, workspace); });
+}
+
+}  // namespace
+
+int main(int n_arguments, char** arguments) {
+  std::mt19937 random(5);
+  glc::set_threads(3);
+  while_flushing([] { glc::parallel_for(3, [](std::size_t) {}); });  // starts the threads
+  const bool long_run = n_arguments > 1;
+  const std::int64_t n_wanted = long_run ? std::atoll(arguments[1]) : 400'000;
+  check_kinds(100'000, 12, true, random);
+  check_kinds(n_wanted, long_run ? 200 : 30, false, random);
+  arguments_are_checked();
+  return 0;
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CUDA kernels against the CPU's, bit for bit, on values of every kind.
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "device_floats.h"
+#include "exact_values.h"
+#include "glc/cuda/exact.h"
+#include "glc/error.h"
+#include "glc/exact.h"
+
+#ifdef GLC_CUDA_EMULATED
+#include "cuda_on_cpu/scheduler.h"
+#endif
+
+namespace {
+
+using glc::InvalidArgument;
+using glc::exact::Conv;
+using glc::exact::MapView;
+using glc::exact::Sampling;
+using glc::test::between;
+using glc::test::check_same;
+using glc::test::Device;
+using glc::test::draw;
+using glc::test::Floats;
+using glc::test::Values;
+namespace cuda = glc::cuda;
+
+std::int64_t check_conv(Values kind, std::mt19937& random) {
+  const std::int64_t n = between(1, 2, random);
+  const std::int64_t in = between(1, 20, random);
+  const std::int64_t kernel = random() % 2 == 0 ? 1 : 3;
+  const std::int64_t h = between(1, 24, random);
+  const std::int64_t w = between(1, 24, random);
+  const bool shuffle = random() % 4 == 0;
+  const std::int64_t out = shuffle ? 4 * between(1, 20, random) : between(1, 80, random);
+  Conv::Options options;
+  Sampling& s = options.sampling;
+  s.stride = between(1, 2, random);
+  if (kernel == 1) s.row = between(0, s.stride - 1, random);
+  if (kernel == 1) s.col = between(0, s.stride - 1, random);
+  if (random() % 2 == 0) options.slope = 0.01F;
+  options.shuffle = shuffle ? 2 : 1;
+  const std::int64_t f = options.shuffle;
+  MapView<float> shape{nullptr, n, out / (f * f), f * s.count(h, s.row), f * s.count(w, s.col)};
+  const Floats x = draw(n * in * h * w, kind, random);
+  const Floats weight = draw(out * in * kernel * kernel, kind, random);
+  const Floats bias = draw(out, kind, random);
+  const Floats residual = draw(shape.size(), kind, random);
+  const bool add = !shuffle && random() % 2 == 0;
+
+  Floats expected(residual.size());
+  const Conv conv(weight, bias, in, out, kernel);
+  std::vector<std::byte> workspace(conv.workspace_bytes());
+  if (add) options.residual = {residual.data(), shape.n, shape.c, shape.h, shape.w};
+  shape.data = expected.data();
+  conv.run({x.data(), n, in, h, w}, options, shape, workspace);
+
+  const Device x_on(x);
+  const Device weight_on(cuda::exact_k_major(weight, in, out, kernel));
+  const Device bias_on(bias);
+  const Device residual_on(residual);
+  const Device out_on(Floats(residual.size(), 7.0F));
+  if (add) options.residual.data = residual_on.data();
+  shape.data = out_on.data();
+  cuda::exact_conv2d({x_on.data(), n, in, h, w},
+                     weight_on.data(),
+                     bias_on.data(),
+                     out,
+                     kernel,
+                     options,
+                     shape,
+                     nullptr);
+  check_same(out_on.values(), expected, "conv2d");
+  return shape.size();
+}
+
+std::int64_t check_elementwise(Values kind, std::mt19937& random) {
+  const std::int64_t n = between(1, 2, random);
+  const std::int64_t c = 2 * between(1, 8, random);
+  const std::int64_t h = between(1, 40, random);
+  const std::int64_t w = between(1, 40, random);
+  const Floats x = draw(n * c * h * w, kind, random);
+  const Floats weight = draw(9 * c, kind, random);
+  const Floats bias = draw(c, kind, random);
+  const MapView<const float> view{x.data(), n, c, h, w};
+  Floats expected(x.size());
+  std::vector<std::byte> workspace(glc::exact::depthwise_workspace_bytes(w));
+  glc::exact::depthwise3x3(view, weight, bias, {expected.data(), n, c, h, w}, workspace);
+  const Device x_on(x);
+  const Device weight_on(weight);
+  const Device bias_on(bias);
+  const Device out_on(Floats(x.size(), 7.0F));
+  const MapView<const float> on{x_on.data(), n, c, h, w};
+  cuda::exact_depthwise3x3(
+      on, weight_on.data(), bias_on.data(), {out_on.data(), n, c, h, w}, nullptr);
+  check_same(out_on.values(), expected, "depthwise3x3");
+
+  const std::int64_t half = c / 2 * h * w;
+  Floats gated(static_cast<std::size_t>(n * half));
+  for (std::int64_t i = 0; i < n * half; ++i) {
+    const float* u = x.data() + i / half * 2 * half + i % half;
+    gated[static_cast<std::size_t>(i)] = u[0] * (u[half] > 0.0F ? u[half] : u[half] * 0.1F);
+  }
+  const Device gated_on(Floats(gated.size(), 7.0F));
+  cuda::exact_gated_product(on, 0.1F, {gated_on.data(), n, c / 2, h, w}, nullptr);
+  check_same(gated_on.values(), gated, "gated_product");
+  return n * c * h * w + n * half;
+}
+
+void arguments_are_checked() {
+  const Device four(Floats(4));
+  const MapView<const float> x{four.data(), 1, 1, 2, 2};
+  glc::test::check_throws<InvalidArgument>([&] {
+    cuda::exact_conv2d(x, four.data(), four.data(), 1, 1, {}, {four.data(), 1, 1, 2, 1}, nullptr);
+  });
+  glc::test::check_throws<InvalidArgument>([&] {
+    cuda::exact_depthwise3x3(x, four.data(), four.data(), {four.data(), 1, 1, 1, 2}, nullptr);
+  });
+  glc::test::check_throws<InvalidArgument>(
+      [&] { cuda::exact_gated_product(x, 0.1F, {four.data(), 1, 0, 2, 2}, nullptr); });
+}
+
+}  // namespace
+
+int main(int n_arguments, char** arguments) {
+  const std::int64_t n_wanted = n_arguments > 1 ? std::atoll(arguments[1]) : 20'000;
+  std::mt19937 random(7);
+  for (const Values kind : glc::test::kAllValues) {
+    std::int64_t n = 0;
+    for (unsigned seed = 0; n < n_wanted; ++seed) {
+#ifdef GLC_CUDA_EMULATED
+      cuda_on_cpu::set_seed(seed);
+#endif
+      n += check_conv(kind, random);
+      n += check_elementwise(kind, random);
+    }
+    std::printf("%lld outputs of kind %d equal the CPU's\n",
+                static_cast<long long>(n),
+                static_cast<int>(kind));
+  }
+  arguments_are_checked();
+  return 0;
+}

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write the golden files as seeds for fuzz_container and fuzz_payload.
+
+python tests/fuzz/make_corpus.py FOLDER
+"""
+
+import json
+import sys
+from pathlib import Path
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "files"
+
+folder = Path(sys.argv[1])
+folder.mkdir(parents=True, exist_ok=True)
+for path in sorted(GOLDEN.glob("v*.json")):
+    for n, case in enumerate(json.loads(path.read_text(encoding="utf-8"))["files"]):
+        (folder / f"{path.stem}-{n}.glc").write_bytes(bytes.fromhex(case["file"]))
