@@ -6,6 +6,7 @@ __all__ = [
     "CudaError",
     "GlcError",
     "InvalidArgumentError",
+    "TrainingError",
     "UnsupportedError",
 ]
 
@@ -31,3 +32,7 @@ class UnsupportedError(GlcError, NotImplementedError):
 
 class CudaError(GlcError, RuntimeError):
     """A CUDA driver call or kernel launch reported an error."""
+
+
+class TrainingError(GlcError, RuntimeError):
+    """A training run that cannot go on: gradients that are not finite, a disk that is full."""

@@ -51,6 +51,7 @@ class TableSet:
         bits: Each row's frequencies sum to `1 << bits`; 8..16.
         escape: Whether the last bin of a row takes every symbol that the row does not hold.
         nbytes: Memory of the coding tables.
+        prepared: What others derived from these tables, such as a copy on a device; not pickled.
     """
 
     def __init__(self, native: _core.RansTableSet) -> None:
@@ -59,6 +60,7 @@ class TableSet:
         self.bits: int = native.bits
         self.escape: bool = native.escape
         self.nbytes: int = native.nbytes
+        self.prepared: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
         escape = ", escape" if self.escape else ""

@@ -8,6 +8,7 @@ The manifest has one row per photo with at least the columns filename, licence, 
 original_path; the list names the photos that were trained on. The model card, README.md, is
 written by hand and kept. --level-scales moves the rate levels after training: level k's vector is
 multiplied by scales[k] in g_a and divided by it in g_s, so less than 1 means fewer bits.
+--photos, their folder, adds how well both codebooks are used by the listed photos.
 """
 
 import argparse
@@ -17,7 +18,10 @@ from pathlib import Path
 import torch
 
 from glc.models import GLC, GLCConfig
-from glc.training.loop import read_checkpoint
+from glc.training.checkpoint import read_checkpoint
+from glc.training.config import DataConfig
+from glc.training.data import Photos
+from glc.training.validation import codebook_health
 
 COLUMNS = ("filename", "licence", "source_repo", "original_path")
 
@@ -29,6 +33,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--list", type=Path, required=True)
+    parser.add_argument("--photos", type=Path)
     parser.add_argument("--level-scales", type=float, nargs="+", default=[])
     args = parser.parse_args()
 
@@ -61,7 +66,32 @@ def main() -> None:
         writer.writeheader()
         writer.writerows(sorted(rows, key=lambda row: row["filename"]))
     print(f"{args.out}: {rounded.inference_parameters()} parameters, {len(rows)} attributions")
+    if args.photos is not None:
+        print_usage(rounded, args.photos, args.list)
     print(f"fingerprint {rounded.fingerprint().hex()}, torch {torch.__version__}")
+
+
+@torch.inference_mode()
+def print_usage(model: GLC, photos: Path, listed: Path) -> None:
+    """Print how many rows of each codebook the photos select, sides cut to whole blocks."""
+    loader = Photos(DataConfig(root=str(photos), list=str(listed), holdout=0), 0)
+    levels = range(model.config.levels)
+    index: dict[str, list[torch.Tensor]] = {"image": [], **{f"hyper {k}": [] for k in levels}}
+    for number in loader.training:
+        photo = loader.photo(number)
+        if photo is None:
+            continue
+        height, width = (side - side % model.pad_multiple for side in photo.shape[:2])
+        x = torch.from_numpy(photo[:height, :width].copy()).permute(2, 0, 1)[None] / 127.5 - 1
+        l = model.latents(x)
+        index["image"].append(model.image_vq.nearest(l).flatten())
+        for k in levels:
+            index[f"hyper {k}"].append(model.hyper_index(model.analysis(l, float(k))).flatten())
+    index["hyper, all levels"] = [t for k in levels for t in index[f"hyper {k}"]]
+    for name, parts in index.items():
+        size = model.config.codebook_size if name == "image" else model.config.hyper_codebook_size
+        health = codebook_health(torch.cat(parts), size)
+        print(f"codebook {name}: {health['usage']:.1%} used, perplexity {health['perplexity']:.0f}")
 
 
 if __name__ == "__main__":

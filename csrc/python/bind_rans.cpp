@@ -113,6 +113,10 @@ py::bytes decode_bytes(const py::buffer& data, std::size_t max_size) {
                     });
 }
 
+std::size_t decoded_bytes_size(const py::buffer& data, std::size_t max_size) {
+  return rans::decoded_bytes_size(Bytes(data, "bytes", "data").span(), max_size);
+}
+
 }  // namespace
 
 void bind_rans(py::module_& m) {
@@ -127,6 +131,7 @@ void bind_rans(py::module_& m) {
       .def("finish", &PyDecoder::finish);
   m.def("rans_encode_bytes", &encode_bytes);
   m.def("rans_decode_bytes", &decode_bytes);
+  m.def("rans_decoded_bytes_size", &decoded_bytes_size);
   m.def("threads", &threads);
   m.def("set_threads", &set_threads);
 }

@@ -16,5 +16,8 @@ void bind_four_part(pybind11::module_& m);
 void bind_gaussian(pybind11::module_& m);
 void bind_bitstream(pybind11::module_& m);
 void bind_compressai(pybind11::module_& m);
+// with GLC_WITH_CUDA
+void bind_rans_cuda(pybind11::module_& m);
+void bind_rans_cuda_bytes(pybind11::module_& m);
 
 }  // namespace glc::python

@@ -77,6 +77,7 @@ class Dlpack {
   [[nodiscard]] bool on_cpu() const { return tensor_->device.type == dlpack_abi::kCpu; }
   [[nodiscard]] bool on_cuda() const { return tensor_->device.type == dlpack_abi::kCuda; }
   [[nodiscard]] std::int32_t device_id() const { return tensor_->device.id; }
+  [[nodiscard]] std::size_t item_bytes() const { return tensor_->dtype.bits / 8U; }
   [[nodiscard]] std::int64_t ndim() const { return tensor_->ndim; }
   [[nodiscard]] std::int64_t size() const { return size_; }
   /// `op: argument`, for messages.

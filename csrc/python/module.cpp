@@ -92,6 +92,10 @@ PYBIND11_MODULE(_core, m) {
   m.def("build_info", &build_info, "Compiler, CPU features and backends of this build.");
   bind_tables(m);
   bind_rans(m);
+#ifdef GLC_WITH_CUDA
+  bind_rans_cuda(m);
+  bind_rans_cuda_bytes(m);
+#endif
   bind_vq(m);
   bind_entropy(m);
   bind_exact(m);

@@ -9,6 +9,7 @@
 #include "glc/rans.h"
 #include "rans/rans_kernels.h"
 #include "rans/rans_state.h"
+#include "rans/rare_choice.h"
 
 namespace glc::rans {
 namespace {
@@ -29,65 +30,13 @@ std::vector<std::uint8_t> candidates_for_escape(const ByteCounts& counts, std::u
   return values;
 }
 
-/// Estimates what a set of bins costs before their frequencies are settled: each has its share of
-/// 2^16 slots but at least a 4096th, and all then shrink to fit.
-class Estimate {
- public:
-  explicit Estimate(std::uint64_t n) : n_(n) {}
-  void add(std::uint64_t count) { change(count, 1); }
-  void remove(std::uint64_t count) { change(count, -1); }
-  [[nodiscard]] std::int64_t cost() const {
-    const std::uint64_t shrunk = std::min<std::uint64_t>((std::uint64_t{1} << 32) / slots_, 65536);
-    return cost_ +
-           static_cast<std::int64_t>(n_ * symbol_cost(static_cast<std::uint32_t>(shrunk), 16));
-  }
-
- private:
-  void change(std::uint64_t count, int sign) {
-    if (count == 0) return;
-    const auto slots = static_cast<std::uint32_t>(std::max<std::uint64_t>((count << 16) / n_, 16));
-    slots_ += sign > 0 ? slots : 0U - slots;
-    cost_ += sign * static_cast<std::int64_t>(count * symbol_cost(slots, 16));
-  }
-
-  std::uint64_t n_;
-  std::uint32_t slots_ = 0;
-  std::int64_t cost_ = 0;
-};
-
 }  // namespace
 
 ByteTable byte_table_for(const ByteCounts& counts) {
   std::uint64_t n = 0;
   for (const std::uint64_t count : counts) n += count;
   const std::vector<std::uint8_t> candidates = candidates_for_escape(counts, n);
-
-  // Take candidates in one by one, each to the front of the list: those at places 2^j - 1 move on
-  // to where a number is two bits longer.
-  std::size_t n_rare = 0;
-  if (!candidates.empty()) {
-    Estimate estimate(n);
-    for (const std::uint64_t count : counts) estimate.add(count);
-    std::int64_t least = estimate.cost();
-    std::int64_t numbers = 0;
-    std::uint64_t escapes = 0;
-    for (std::size_t k = 1; k <= candidates.size(); ++k) {
-      const std::uint64_t count = counts[candidates[k - 1]];
-      for (std::size_t place = 1; place < k; place = 2 * place + 1) {
-        numbers += static_cast<std::int64_t>(2 * counts[candidates[k - 1 - place]]) << 16;
-      }
-      numbers += static_cast<std::int64_t>(count) << 16;
-      estimate.remove(count);
-      estimate.remove(escapes);
-      escapes += count;
-      estimate.add(escapes);
-      const std::int64_t head = static_cast<std::int64_t>(k * 8) << 16;
-      if (const std::int64_t cost = estimate.cost() + numbers + head; cost < least) {
-        least = cost;
-        n_rare = k;
-      }
-    }
-  }
+  const std::size_t n_rare = choose_rare(counts.data(), candidates.data(), candidates.size(), n);
 
   ByteTable table;
   std::array<std::uint64_t, kByteEscape + 1> bins{};

@@ -6,24 +6,29 @@
 
 #include "rans/cost.h"
 #include "rans/rans_cuda_encode.cuh"
+#include "rans/rare_choice.h"
 
 namespace glc::cuda {
 
 inline constexpr int kHeadBlock = 256;
-inline constexpr std::uint32_t kByteTotal = 1U << rans::kByteBits;
+inline constexpr int kMostRareBits = 9;  // of the place of a rare value, counted from 1
+using rans::kByteTotal;
 inline constexpr int kMostStartBytes = 1 + 10;  // method, size
-inline constexpr int kMostHeadBytes = kMostStartBytes + 256 * 25 / 8 + 4;  // and zeros up to a word
+inline constexpr int kMostHeadBytes =
+    kMostStartBytes + static_cast<int>(rans::kMaxByteTableBytes) + 4;  // and zeros up to a word
+
+inline constexpr std::uint32_t kNoValue = 512;
 
 /// A change of one in a frequency: its gain is weight / odd, the lower value wins a tie.
 struct Change {
   std::uint64_t weight;
   std::uint64_t odd;
-  std::uint32_t value;  ///< 256 when there is none
+  std::uint32_t value;  ///< kNoValue when there is none
 };
 template <bool kLargest>
 __device__ inline Change better(const Change& a, const Change& b) {
-  if (a.value > 255) return b;
-  if (b.value > 255) return a;
+  if (a.value == kNoValue) return b;
+  if (b.value == kNoValue) return a;
   const std::uint64_t left = a.weight * b.odd;
   const std::uint64_t right = b.weight * a.odd;
   if (left == right) return a.value < b.value ? a : b;
@@ -62,20 +67,39 @@ __device__ inline std::uint64_t block_sum(std::uint64_t value) {
   return sum;
 }
 
-/// Frequency of this thread's byte value: cdf::normalise of the counts at 12 bits.
-__device__ inline std::uint32_t normalised(std::uint64_t count, std::uint64_t n) {
-  auto freq = static_cast<std::uint32_t>((count << rans::kByteBits) / n);
-  if (count != 0 && freq == 0) freq = 1;
+/// A bin, its count and its frequency.
+struct CountedBin {
+  std::uint32_t number;
+  std::uint64_t count;
+  std::uint32_t freq;
+
+  /// One more, or one less, in the frequency.
+  [[nodiscard]] __device__ Change change(bool adds) const {
+    const bool possible = adds ? count != 0 : freq > 1;
+    const std::uint64_t odd = 2 * std::uint64_t{freq} + (adds ? 1U : 0U) - (adds ? 0U : 1U);
+    return {count, odd, possible ? number : kNoValue};
+  }
+  __device__ void apply(const Change& best, bool adds) {
+    if (best.value == number) freq = adds ? freq + 1 : freq - 1;
+  }
+};
+
+/// cdf::normalise at 12 bits, of a bin of each thread and one more, which the caller gives the same
+/// in every thread; counts sum to n.
+__device__ inline void normalise(CountedBin& mine, CountedBin& shared, std::uint64_t n) {
+  for (CountedBin* bin : {&mine, &shared}) {
+    bin->freq = static_cast<std::uint32_t>((bin->count << rans::kByteBits) / n);
+    if (bin->count != 0 && bin->freq == 0) bin->freq = 1;
+  }
   for (;;) {
-    const auto sum = static_cast<std::uint32_t>(block_sum(freq));
-    if (sum == kByteTotal) return freq;
+    const auto sum = static_cast<std::uint32_t>(block_sum(mine.freq)) + shared.freq;
+    if (sum == kByteTotal) return;
     const bool adds = sum < kByteTotal;
-    const bool candidate = adds ? count != 0 : freq > 1;
-    const Change mine{count,
-                      2 * std::uint64_t{freq} + (adds ? 1U : 0U) - (adds ? 0U : 1U),
-                      candidate ? threadIdx.x : 256U};
-    const Change best = adds ? block_best<true>(mine) : block_best<false>(mine);
-    if (best.value == threadIdx.x) freq = adds ? freq + 1 : freq - 1;
+    const Change best =
+        adds ? better<true>(block_best<true>(mine.change(true)), shared.change(true))
+             : better<false>(block_best<false>(mine.change(false)), shared.change(false));
+    mine.apply(best, adds);
+    shared.apply(best, adds);
   }
 }
 
@@ -83,6 +107,9 @@ __device__ inline std::uint32_t normalised(std::uint64_t count, std::uint64_t n)
 class ByteBits {
  public:
   __device__ explicit ByteBits(std::uint8_t* bytes) : bytes_(bytes) {}
+  __device__ void byte(std::uint32_t value) {
+    for (int i = 8; i-- > 0;) bit((value >> i & 1U) != 0);
+  }
   __device__ void gamma(std::uint32_t number) {
     const int digits = rans::digits_of(number);
     for (int i = 2 * digits - 1; i-- > 0;) bit(i < digits && (number >> i & 1U) != 0);
@@ -114,19 +141,38 @@ __device__ inline std::uint32_t put_start(std::uint8_t* out, std::uint8_t method
   return at;
 }
 
+/// The table of order-0 bytes (byte_tables.h) as a block holds it.
+struct ByteBins {
+  std::uint32_t freqs[257];  ///< the last is the escape bin's
+  std::uint32_t starts[257];
+  std::uint32_t n_rare;
+  std::uint8_t rare[256];  ///< the most frequent first
+
+  __device__ void find_starts() {
+    std::uint32_t start = 0;
+    for (int bin = 0; bin < 257; ++bin) {
+      starts[bin] = start;
+      start += freqs[bin];
+    }
+  }
+};
+
 /// The whole head in front of a record, zeros up to a multiple of 4 included. By one thread.
-__device__ inline std::uint32_t put_head(std::uint8_t* out,
-                                         std::uint64_t n,
-                                         const std::uint32_t* freqs) {
-  std::uint32_t at = put_start(out, 2, n);
+__device__ inline std::uint32_t put_head(std::uint8_t* out, std::uint64_t n, const ByteBins& bins) {
+  std::uint32_t at = put_start(out, bins.n_rare == 0 ? 2 : 4, n);
   ByteBits bits(out + at);
-  std::uint32_t sum = 0;
+  if (bins.n_rare != 0) {
+    bits.gamma(bins.n_rare);
+    for (std::uint32_t i = 0; i < bins.n_rare; ++i) bits.byte(bins.rare[i]);
+    bits.gamma(bins.freqs[256]);
+  }
+  std::uint32_t sum = bins.freqs[256];
   for (std::uint32_t value = 0; sum < kByteTotal; ++value) {
-    bits.gamma(freqs[value] + 1);
-    sum += freqs[value];
-    if (freqs[value] != 0) continue;
+    bits.gamma(bins.freqs[value] + 1);
+    sum += bins.freqs[value];
+    if (bins.freqs[value] != 0) continue;
     std::uint32_t last = value;
-    while (freqs[last + 1] == 0) ++last;
+    while (bins.freqs[last + 1] == 0) ++last;
     bits.gamma(last - value + 1);
     value = last;
   }

@@ -89,44 +89,6 @@ struct TableLookup {
   }
 };
 
-/// Puts the numbers of the group's escapes in their places; returns the bytes that they take.
-template <class Row>
-__device__ std::uint64_t read_escapes(const DecodeParams<Row, std::int32_t>& p,
-                                      const Group& group,
-                                      const SegmentRun<std::int32_t>& run,
-                                      const std::uint8_t* bytes,
-                                      std::uint64_t n_bytes,
-                                      std::uint64_t place) {
-  const auto* const rows =
-      reinterpret_cast<const rans::RowInfo*>(p.blob + p.layout.encode_at + p.layout.rows_at);
-  DeviceBits bits(bytes, n_bytes);
-  for (std::uint32_t base = 0; base < run.n; base += static_cast<std::uint32_t>(group.lanes)) {
-    const std::uint64_t i = run.begin + base + static_cast<std::uint32_t>(group.lane);
-    const bool mine = i < run.begin + run.n && p.out[i] == rans::kEscapeValue;
-    unsigned left = __ballot_sync(group.mask, mine);
-    for (; left != 0; left &= left - 1) {
-      const std::uint64_t number = bits.gamma(rans::kMaxEscapeWidth);
-      if (number == 0) {
-        if (group.lane == 0) note(&p.progress->error, RansError::kEscapeNumber, place);
-        return n_bytes;
-      }
-      if (__ffs(static_cast<int>(left)) - 1 != Group::thread_lane()) continue;
-      const std::uint32_t row = row_of(p.rows, p.one_row, i);
-      const rans::RowInfo info = rows[row < p.layout.n_rows ? row : 0];
-      const std::int64_t symbol = rans::escape_value(number - 1, info.n_direct) + info.offset;
-      if (symbol < INT32_MIN || symbol > INT32_MAX) {
-        note(&p.progress->error, RansError::kEscapeRange, place);
-      } else {
-        p.out[i] = static_cast<std::int32_t>(symbol);
-      }
-    }
-  }
-  if (!bits.skip_padding() && group.lane == 0) {
-    note(&p.progress->error, RansError::kEscapePadding, place);
-  }
-  return bits.bytes_used();
-}
-
 template <class Row, class Bucket, bool kShared>
 __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor)
     decode_kernel(DecodeParams<Row, std::int32_t> p) {
@@ -140,14 +102,22 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor)
     __syncwarp();  // the ring may still be read
     decode_segment(p, lookup, group, rings[threadIdx.x / kWarpLanes], run);
     close_segment(p, record, group, run, [&](const std::uint8_t* bytes, std::uint64_t n_bytes) {
-      if (record.escapes == 0) {
-        if (group.lane == 0) {
-          note(&p.progress->error, RansError::kEscapeUnannounced, record.body);
+      const std::uint64_t place = segment_begin(p.data, record, group.segment);
+      const auto* const infos =
+          reinterpret_cast<const rans::RowInfo*>(p.blob + p.layout.encode_at + p.layout.rows_at);
+      const auto put = [&](std::uint64_t i, std::uint64_t number) {
+        const std::uint32_t row = row_of(p.rows, p.one_row, i);
+        const rans::RowInfo info = infos[row < p.layout.n_rows ? row : 0];
+        const std::int64_t symbol = rans::escape_value(number - 1, info.n_direct) + info.offset;
+        if (symbol < INT32_MIN || symbol > INT32_MAX) {
+          note(&p.progress->error, RansError::kEscapeRange, place);
+        } else {
+          p.out[i] = static_cast<std::int32_t>(symbol);
         }
-        return std::uint64_t{0};
-      }
-      return read_escapes(
-          p, group, run, bytes, n_bytes, segment_begin(p.data, record, group.segment));
+      };
+      DeviceBits bits(bytes, n_bytes);
+      constexpr int kWidth = rans::kMaxEscapeWidth;
+      return read_escapes(p, record, group, run, bits, rans::kEscapeValue, kWidth, put);
     });
   });
 }

@@ -221,6 +221,13 @@ class DeviceBits {
     }
     return number;
   }
+  /// The next eight; n_left() has to be asked first.
+  __device__ std::uint32_t byte() {
+    std::uint32_t value = 0;
+    for (int i = 0; i < 8; ++i) value = value << 1 | (bit() ? 1U : 0U);
+    return value;
+  }
+  [[nodiscard]] __device__ std::uint64_t n_left() const { return n_bits_ - at_; }
   [[nodiscard]] __device__ bool skip_padding() {
     while (at_ % 8 != 0) {
       if (bit()) return false;
@@ -239,6 +246,41 @@ class DeviceBits {
   std::uint64_t n_bits_;
   std::uint64_t at_ = 0;
 };
+
+/// Finds the group's escapes, which stand as `marker` in out, and calls put(i, number) in the lane
+/// that decoded symbol i. Returns the bytes that the numbers take.
+template <class Row, class Value, class Put>
+__device__ std::uint64_t read_escapes(const DecodeParams<Row, Value>& p,
+                                      const RansRecord& record,
+                                      const Group& group,
+                                      const SegmentRun<Value>& run,
+                                      DeviceBits& bits,
+                                      int marker,
+                                      int max_width,
+                                      Put put) {
+  const std::uint64_t place = segment_begin(p.data, record, group.segment);
+  if (record.escapes == 0) {
+    if (group.lane == 0) note(&p.progress->error, RansError::kEscapeUnannounced, place);
+    return 0;
+  }
+  for (std::uint32_t base = 0; base < run.n; base += static_cast<std::uint32_t>(group.lanes)) {
+    const std::uint32_t k = base + static_cast<std::uint32_t>(group.lane);
+    const bool mine = k < run.n && p.out[run.begin + k] == marker;
+    unsigned left = __ballot_sync(group.mask, mine);
+    for (; left != 0; left &= left - 1) {
+      const std::uint64_t number = bits.gamma(max_width);
+      if (number == 0) {
+        if (group.lane == 0) note(&p.progress->error, RansError::kEscapeNumber, place);
+        return bits.bytes_used();
+      }
+      if (__ffs(static_cast<int>(left)) - 1 == Group::thread_lane()) put(run.begin + k, number);
+    }
+  }
+  if (!bits.skip_padding() && group.lane == 0) {
+    note(&p.progress->error, RansError::kEscapePadding, place);
+  }
+  return bits.bytes_used();
+}
 
 /// Checks what is left of a segment after its symbols. escapes(bytes, n_bytes) is called by every
 /// lane of a group that has any, and returns how many bytes they took.

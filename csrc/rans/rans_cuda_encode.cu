@@ -145,42 +145,6 @@ __global__ void __launch_bounds__(kPlaceBlock) place_kernel(PlaceParams p) {
 
 // ---------------------------------------------------------------------------------------- pack
 
-/// Sets the bits of a number's Elias-gamma code that begins at bit `at` of `to`, which is zero
-/// there; others write to the same words.
-__device__ inline void write_gamma(std::uint32_t* to, std::uint64_t at, std::uint64_t number) {
-  const int digits = rans::digits_of(number);
-  at += static_cast<std::uint64_t>(digits - 1);
-  for (int i = digits; i-- > 0; ++at) {
-    if ((number >> i & 1U) == 0) continue;
-    // bit 7 of byte 0 comes first
-    const auto bit = static_cast<unsigned>(at % 32 / 8 * 8 + (7 - at % 8));
-    atomicOr(&to[at / 32], 1U << bit);
-  }
-}
-
-/// Writes the escape numbers of segment s from bit `at` of `to` on, by a warp.
-template <class Row>
-__device__ void pack_escapes(const EncodeParams<Row>& p,
-                             std::uint64_t s,
-                             std::uint32_t* to,
-                             std::uint64_t at) {
-  const std::byte* const tables = p.blob + p.layout.encode_at;
-  const std::uint32_t n = symbols_in(p.shape, s);
-  const std::uint64_t begin = s * p.shape.segment_symbols;
-  for (std::uint32_t base = 0; base < n; base += kWarpLanes) {
-    const std::uint32_t k = base + static_cast<std::uint32_t>(Group::thread_lane());
-    std::uint64_t number = 0;
-    if (k < n) {
-      const FoundBin bin = find_bin(row_info(p, tables, begin + k), p.symbols[begin + k]);
-      if (bin.escapes) number = bin.raw + 1;
-    }
-    const auto n_bits = number == 0 ? 0 : static_cast<std::uint64_t>(rans::gamma_bits(number));
-    const std::uint64_t end = inclusive_sum(n_bits);
-    if (number != 0) write_gamma(to, at + end - n_bits, number);
-    at += __shfl_sync(kFullWarp, end, kWarpLanes - 1);
-  }
-}
-
 template <class Row>
 __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) pack_kernel(EncodeParams<Row> p) {
   const EncodePlan plan = *p.work.plan;
@@ -194,7 +158,11 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) pack_kernel(Encod
     if (p.work.escape_bits[s] == 0) return;
     __syncwarp();  // the zeros that the numbers are written into
     const std::uint64_t bytes = (std::uint64_t{4} << plan.log2_lanes) + 2 * p.work.n_words[s];
-    pack_escapes(p, s, body + begin, 8 * bytes);
+    const std::byte* const tables = p.blob + p.layout.encode_at;
+    pack_escapes(p.shape, s, body + begin, 8 * bytes, [&](std::uint64_t i) -> std::uint64_t {
+      const FoundBin bin = find_bin(row_info(p, tables, i), p.symbols[i]);
+      return bin.escapes ? bin.raw + 1 : 0;
+    });
   });
 }
 

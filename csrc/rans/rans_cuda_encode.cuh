@@ -179,6 +179,39 @@ __device__ inline void pack_segment(const EncodeShape& shape,
   }
 }
 
+/// Sets the bits of a number's Elias-gamma code that begins at bit `at` of `to`, which is zero
+/// there; others write to the same words.
+__device__ inline void write_gamma(std::uint32_t* to, std::uint64_t at, std::uint64_t number) {
+  const int digits = rans::digits_of(number);
+  at += static_cast<std::uint64_t>(digits - 1);
+  for (int i = digits; i-- > 0; ++at) {
+    if ((number >> i & 1U) == 0) continue;
+    // bit 7 of byte 0 comes first
+    const auto bit = static_cast<unsigned>(at % 32 / 8 * 8 + (7 - at % 8));
+    atomicOr(&to[at / 32], 1U << bit);
+  }
+}
+
+/// Writes the escape numbers of segment s from bit `at` of `to` on, by a warp: number_of(i) is that
+/// of symbol i, 0 when it does not escape.
+template <class NumberOf>
+__device__ void pack_escapes(const EncodeShape& shape,
+                             std::uint64_t s,
+                             std::uint32_t* to,
+                             std::uint64_t at,
+                             NumberOf number_of) {
+  const std::uint32_t n = symbols_in(shape, s);
+  const std::uint64_t begin = s * shape.segment_symbols;
+  for (std::uint32_t base = 0; base < n; base += kWarpLanes) {
+    const std::uint32_t k = base + static_cast<std::uint32_t>(Group::thread_lane());
+    const std::uint64_t number = k < n ? number_of(begin + k) : 0;
+    const auto n_bits = number == 0 ? 0 : static_cast<std::uint64_t>(rans::gamma_bits(number));
+    const std::uint64_t end = inclusive_sum(n_bits);
+    if (number != 0) write_gamma(to, at + end - n_bits, number);
+    at += __shfl_sync(kFullWarp, end, kWarpLanes - 1);
+  }
+}
+
 /// Writes the head and the table of ends of a record, by all threads of the grid.
 __device__ inline void pack_head(const EncodeShape& shape,
                                  const EncodeWork& work,

@@ -83,7 +83,7 @@ struct Message {
 };
 constexpr std::array<Message, static_cast<std::size_t>(RansError::kLast) + 1> kMessages = {{
     {RansError::kNoSegments, "descriptor: expected a stream of segments"},
-    {RansError::kOneStream, "method: expected 0 or 2, with segments"},
+    {RansError::kOneStream, "method: expected one with segments"},
     {RansError::kDescriptor, "descriptor: reserved bits are set"},
     {RansError::kRecordCut, "record: truncated"},
     {RansError::kRecordDescriptor,
@@ -102,7 +102,7 @@ constexpr std::array<Message, static_cast<std::size_t>(RansError::kLast) + 1> kM
     {RansError::kWordsLeft, "words: bytes are left over"},
     {RansError::kPadding, "padding: expected zero bytes"},
     {RansError::kStreamLeft, "bytes are left over"},
-    {RansError::kMethod, "method: expected 0, 1 or 2"},
+    {RansError::kMethod, "method: expected 0..4"},
     {RansError::kSize, "size: not that of out"},
     {RansError::kFrequencies, "frequencies: truncated, or of another sum than 4096"},
     {RansError::kDataCut, "data: truncated, or bytes are left over"},

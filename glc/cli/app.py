@@ -12,7 +12,19 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from glc.cli import bench, decode, demo, doctor, encode, eval_, fit_prior, info, train, verify
+from glc.cli import (
+    bench,
+    decode,
+    demo,
+    doctor,
+    encode,
+    eval_,
+    finetune,
+    fit_prior,
+    info,
+    train,
+    verify,
+)
 from glc.errors import GlcError
 
 __all__ = ["EXIT_BAD_INPUT", "app", "main"]
@@ -65,7 +77,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     # torch's threads spin while they wait for each other. Beside other work that turns tenths of a
     # second into seconds; sleeping costs microseconds. Long runs may prefer to spin.
-    if sys.argv[1:2] not in (["train"], ["bench"]):
+    if sys.argv[1:2] not in (["train"], ["finetune"], ["bench"]):
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()
 
@@ -126,6 +138,7 @@ app.command("verify")(verify.run)
 app.command("eval")(eval_.run)
 app.command("fit-prior")(fit_prior.run)
 app.command("train")(train.run)
+app.command("finetune")(finetune.run)
 app.command("bench")(bench.run)
 app.command("doctor")(doctor.run)
 app.command("demo")(demo.run)

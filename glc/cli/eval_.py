@@ -26,6 +26,14 @@ def run(
     keep: Annotated[
         Path | None, typer.Option("--keep", help="Leave the coded files in this new folder.")
     ] = None,
+    tinydarknet: Annotated[
+        Path | None,
+        typer.Option(
+            "--tinydarknet",
+            metavar="WEIGHTS",
+            help="Also measure the distance of Tiny Darknet features (a stand-in, not LPIPS).",
+        ),
+    ] = None,
     device: Device = "cpu",
     overwrite: Overwrite = False,
 ) -> None:
@@ -39,7 +47,15 @@ def run(
         progress("loading the model", 0.0)
         from glc.evaluation import evaluate
 
-        result = evaluate(folder, model, qualities, device=device, keep=keep, progress=progress)
+        result = evaluate(
+            folder,
+            model,
+            qualities,
+            device=device,
+            keep=keep,
+            tinydarknet=tinydarknet,
+            progress=progress,
+        )
     if json_path is not None:
         text = json.dumps(result.to_dict(), indent=1, allow_nan=False) + "\n"
         write_file(json_path, text.encode(), overwrite=overwrite)
@@ -67,7 +83,8 @@ def _print(result: "Evaluation") -> None:
         box=None,
     )
     columns = ("quality", "bytes", "bpp", "estimate", "real/est.", "PSNR dB", "MS-SSIM")
-    for name in (*columns, "encode ms", "decode ms"):
+    stand_in = ("Tiny Darknet",) if result.levels[0].tinydarknet is not None else ()
+    for name in (*columns, *stand_in, "encode ms", "decode ms"):
         table.add_column(name, justify="right")
     for level in result.levels:
         table.add_row(
@@ -78,6 +95,7 @@ def _print(result: "Evaluation") -> None:
             f"{level.excess:+.2%}",
             "n/a" if level.psnr_db is None else f"{level.psnr_db:.2f}",
             "n/a" if level.ms_ssim is None else f"{level.ms_ssim:.4f}",
+            *([] if level.tinydarknet is None else [f"{level.tinydarknet:.4f}"]),
             f"{level.encode_ms:.0f}",
             f"{level.decode_ms:.0f}",
         )

@@ -21,9 +21,10 @@ import torch
 from glc.codec import Codec, level_of
 from glc.defaults import DEFAULT_MODEL
 from glc.errors import InvalidArgumentError
-from glc.evaluation.metrics import ms_ssim, psnr
+from glc.evaluation.metrics import feature_distance, ms_ssim, psnr
 from glc.files import read_file, write_file
 from glc.image import load_image, save_png
+from glc.losses.perceptual import FeatureDistance, tinydarknet_distance
 
 __all__ = ["Evaluation", "ImageResult", "LevelResult", "evaluate", "find_images"]
 
@@ -46,6 +47,8 @@ class ImageResult:
         estimated_bpp: bits the model estimates for z and y, per pixel.
         psnr_db: see `psnr`; None for equal images.
         ms_ssim: see `ms_ssim`; None where it is not defined.
+        tinydarknet: distance of Tiny Darknet features (a stand-in, not LPIPS), lower is better;
+            None without its weights.
         encode_ms: from pixels to bytes, the model being loaded.
         decode_ms: from bytes to pixels, the model being loaded.
         skip_shares: share of symbols that were not coded, per part.
@@ -60,6 +63,7 @@ class ImageResult:
     estimated_bpp: float
     psnr_db: float | None
     ms_ssim: float | None
+    tinydarknet: float | None
     encode_ms: float
     decode_ms: float
     skip_shares: tuple[float, ...]
@@ -78,6 +82,7 @@ class LevelResult:
         excess: real bits over estimated bits, minus 1, header included.
         psnr_db: mean over the pictures where it is finite.
         ms_ssim: mean over the pictures where it is defined.
+        tinydarknet: mean; None without the network's weights.
         encode_ms: mean.
         decode_ms: mean.
     """
@@ -90,6 +95,7 @@ class LevelResult:
     excess: float
     psnr_db: float | None
     ms_ssim: float | None
+    tinydarknet: float | None
     encode_ms: float
     decode_ms: float
 
@@ -143,6 +149,7 @@ def evaluate(
     *,
     device: str = "cpu",
     keep: str | os.PathLike[str] | None = None,
+    tinydarknet: str | os.PathLike[str] | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> Evaluation:
     """Code every picture of a folder at every quality, really.
@@ -154,6 +161,7 @@ def evaluate(
         device: where the networks run.
         keep: a folder in which to leave `NAME-qQUALITY.glc` and the decoded `.png`; it must be
             empty or absent. By default the files are temporary.
+        tinydarknet: weights of Tiny Darknet, to measure the distance of its features too.
         progress: called with (picture name, fraction done).
 
     Returns:
@@ -169,6 +177,7 @@ def evaluate(
             f"evaluate: qualities: expected different levels, got {list(qualities)}"
         )
     paths = find_images(folder)
+    distance = tinydarknet_distance(tinydarknet) if tinydarknet is not None else None
     codec = Codec(model, device)
     results: list[ImageResult] = []
     with tempfile.TemporaryDirectory(prefix="glc-eval-") as scratch:
@@ -179,7 +188,9 @@ def evaluate(
             for k, quality in enumerate(qualities):
                 if progress:
                     progress(name, (n + k / len(qualities)) / len(paths))
-                results.append(_measure(codec, path, name, quality, output, keep is not None))
+                results.append(
+                    _measure(codec, path, name, quality, output, keep is not None, distance)
+                )
     return Evaluation(
         model=str(model),
         fingerprint=codec.fingerprint.hex(),
@@ -192,7 +203,13 @@ def evaluate(
 
 
 def _measure(
-    codec: Codec, path: Path, name: str, quality: float, output: Path, keep_png: bool
+    codec: Codec,
+    path: Path,
+    name: str,
+    quality: float,
+    output: Path,
+    keep_png: bool,
+    distance: FeatureDistance | None,
 ) -> ImageResult:
     pixels = load_image(path)
     height, width = pixels.shape[:2]
@@ -220,6 +237,7 @@ def _measure(
         estimated_bpp=analysis.estimated_bits / (width * height),
         psnr_db=quality_db if math.isfinite(quality_db) else None,
         ms_ssim=ms_ssim(pixels, decoded),
+        tinydarknet=feature_distance(distance, pixels, decoded) if distance is not None else None,
         encode_ms=encode_ms,
         decode_ms=decode_ms,
         skip_shares=tuple(part.skip_share for part in analysis.parts),
@@ -238,6 +256,7 @@ def _summarise(results: Sequence[ImageResult]) -> LevelResult:
         excess=real / estimated - 1.0,
         psnr_db=_mean_known([r.psnr_db for r in results]),
         ms_ssim=_mean_known([r.ms_ssim for r in results]),
+        tinydarknet=_mean_known([r.tinydarknet for r in results]),
         encode_ms=_mean([r.encode_ms for r in results]),
         decode_ms=_mean([r.decode_ms for r in results]),
     )

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from pytorch_msssim import ms_ssim as _ms_ssim
 
 from glc.errors import InvalidArgumentError
+from glc.losses.perceptual import FeatureDistance
 
-__all__ = ["ms_ssim", "psnr"]
+__all__ = ["feature_distance", "ms_ssim", "psnr"]
 
 _MS_SSIM_MIN_SIDE = 161  # five scales of an 11-tap window: the coarsest map needs 11 pixels
 
@@ -56,6 +57,28 @@ def ms_ssim(x: NDArray[np.uint8], x_hat: NDArray[np.uint8]) -> float | None:
     pair = [torch.from_numpy(np.array(p)).permute(2, 0, 1)[None].float() for p in (x, x_hat)]
     with torch.inference_mode():
         return float(_ms_ssim(pair[0], pair[1], data_range=255.0))
+
+
+def feature_distance(
+    distance: FeatureDistance, x: NDArray[np.uint8], x_hat: NDArray[np.uint8]
+) -> float:
+    """Distance of a network's features; named after the network, and not LPIPS.
+
+    Args:
+        distance: such as `tinydarknet_distance` gives.
+        x: [h, w, 3] uint8.
+        x_hat: [h, w, 3] uint8.
+
+    Returns:
+        At least 0, lower is better.
+
+    Raises:
+        InvalidArgumentError: the shapes differ.
+    """
+    _check_shapes("feature_distance", x, x_hat)
+    pair = [torch.from_numpy(np.array(p)).permute(2, 0, 1)[None] / 127.5 - 1 for p in (x, x_hat)]
+    with torch.inference_mode():
+        return float(distance(*pair))
 
 
 def _check_shapes(name: str, x: NDArray[np.uint8], x_hat: NDArray[np.uint8]) -> None:

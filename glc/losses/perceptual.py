@@ -108,19 +108,69 @@ class TinyDarknetFeatures(nn.Module):
         return [*maps, x]
 
 
+class VGGFeatures(nn.Module):
+    """VGG-16's convolutions in torchvision's key layout; taps after the five stages of ReLUs."""
+
+    CONVS = (64, 64, None, 128, 128, None, 256, 256, 256, None, 512, 512, 512, None, 512, 512, 512)
+    MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in [0, 1]
+    SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # LPIPS's own, in [-1, 1]
+    WIDTHS = (64, 128, 256, 512, 512)
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, *, twice: bool) -> None:
+        """Build the layers.
+
+        Args:
+            twice: normalise as the authors of GLC do in training: with ImageNet's mean and
+                deviation in [0, 1] and then, again, with LPIPS's scaling layer (facts G).
+        """
+        super().__init__()
+        layers: list[nn.Module] = []
+        width = 3
+        for out in self.CONVS:
+            if out is None:
+                layers.append(nn.MaxPool2d(2, 2))
+            else:
+                layers += [nn.Conv2d(width, out, 3, padding=1), nn.ReLU()]
+                width = out
+        self.features = nn.Sequential(*layers)
+        shift, scale = (torch.tensor(v).view(1, 3, 1, 1) for v in (self.SHIFT, self.SCALE))
+        if twice:  # ((x + 1) / 2 - mean) / std, then (. - shift) / scale
+            mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (self.MEAN, self.STD))
+            shift, scale = 2 * (mean + std * shift) - 1, 2 * std * scale
+        self.register_buffer("shift", shift, persistent=False)
+        self.register_buffer("scale", scale, persistent=False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """[n, 3, h, w] float in [-1, 1] -> five feature maps."""
+        x = (x - self.shift) / self.scale
+        maps = []
+        for layer in self.features:
+            if isinstance(layer, nn.MaxPool2d):
+                maps.append(x)
+            x = layer(x)
+        return [*maps, x]
+
+
 class FeatureDistance(nn.Module):
     """Squared distance of channel-normalised features, averaged over positions and taps.
 
     d(x, x_hat) = mean over taps and positions of |f/|f| - g/|g||^2, f and g the features of
-    x and x_hat; the form of LPIPS (Zhang et al. 2018) without its learned linear heads.
+    x and x_hat; the form of LPIPS (Zhang et al. 2018) without its learned linear heads. With
+    them, channels are weighted by the heads and taps add up: that is LPIPS.
 
     Args:
         network: maps [n, 3, h, w] in [-1, 1] to a list of feature maps; frozen here.
+        heads: [1, c, 1, 1] float32 weights per tap; None weighs all channels alike.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, heads: Sequence[Tensor] | None = None) -> None:
         super().__init__()
         self.network = network.eval().requires_grad_(False)
+        self.heads = None if heads is None else nn.ParameterList(h.clone() for h in heads)
+        self.requires_grad_(False)
 
     def train(self, mode: bool = True) -> FeatureDistance:
         """Stay in evaluation mode: the network's statistics are fixed."""
@@ -139,10 +189,13 @@ class FeatureDistance(nn.Module):
         with torch.no_grad():
             originals = self.network(x)
         taps = [
-            (_normalize(f) - _normalize(g)).square().sum(1).mean((1, 2))
+            (_normalize(f) - _normalize(g)).square()
             for f, g in zip(originals, self.network(x_hat), strict=True)
         ]
-        return torch.stack(taps).mean(0)
+        if self.heads is not None:
+            weighted = [tap * head for tap, head in zip(taps, self.heads, strict=True)]
+            return torch.stack([tap.sum(1).mean((1, 2)) for tap in weighted]).sum(0)
+        return torch.stack([tap.sum(1).mean((1, 2)) for tap in taps]).mean(0)
 
 
 def squeezenet_distance(weights: str | os.PathLike[str]) -> FeatureDistance:
@@ -165,9 +218,36 @@ def tinydarknet_distance(weights: str | os.PathLike[str]) -> FeatureDistance:
     return FeatureDistance(_load(TinyDarknetFeatures(), weights))
 
 
-def _load(network: nn.Module, weights: str | os.PathLike[str]) -> nn.Module:
+def lpips_vgg(
+    weights: str | os.PathLike[str], heads: str | os.PathLike[str], *, twice: bool = True
+) -> FeatureDistance:
+    """LPIPS v0.1 on VGG-16, from the published weights (Zhang et al. 2018).
+
+    Args:
+        weights: torchvision's `vgg16` state dict; its classifier is not needed.
+        heads: the linear heads as the lpips package ships them, `lpips/weights/v0.1/vgg.pth`.
+        twice: see `VGGFeatures`; False gives the published distance.
+
+    Raises:
+        InvalidArgumentError: a file is missing or does not hold what it should.
+    """
+    network = _load(VGGFeatures(twice=twice), weights, prefix="features.")
+    try:
+        state = torch.load(heads, map_location="cpu", weights_only=True)
+        widths = VGGFeatures.WIDTHS
+        linear = [state[f"lin{k}.model.1.weight"].reshape(1, n, 1, 1) for k, n in enumerate(widths)]
+    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"perceptual: heads: expected LPIPS v0.1 heads for VGG at {os.fspath(heads)}, got: "
+            f"{error}"
+        ) from error
+    return FeatureDistance(network, linear)
+
+
+def _load(network: nn.Module, weights: str | os.PathLike[str], prefix: str = "") -> nn.Module:
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
+        state = {k: v for k, v in state.items() if k.startswith(prefix)}
         network.load_state_dict(state, strict=True)
     except (OSError, RuntimeError, TypeError, AttributeError) as error:
         first = str(error).splitlines()[0]

@@ -35,11 +35,12 @@ class LambdaController:
 
     def weights(self, level: Tensor) -> Tensor:
         """Lambda of every sample: level [b] int64 -> [b] float32."""
-        return self.log_lambda.exp()[level]
+        return self.log_lambda.exp().to(level.device)[level]
 
     def balance(self, level: Tensor, power: float) -> Tensor:
-        """(largest lambda / lambda) ** power of every sample: level [b] int64 -> [b] float32."""
-        return ((self.log_lambda.max() - self.log_lambda) * power).exp()[level]
+        """Factor lambda ** -power of every sample, 1 on average: level [b] int64 -> [b] float32."""
+        factor = (-power * self.log_lambda).exp()
+        return (factor / factor.mean()).to(level.device)[level]
 
     @torch.no_grad()
     def observe(self, level: Tensor, bpp: Tensor, *, steer: bool) -> None:
@@ -50,8 +51,9 @@ class LambdaController:
             bpp: [b] float32, bits per pixel from rounded symbols.
             steer: whether to move the lambdas.
         """
+        level, bpp = level.cpu(), bpp.detach().cpu()
         count = torch.bincount(level, minlength=len(self.measured)).float()
-        total = torch.zeros_like(self.measured).index_add_(0, level, bpp.detach().float())
+        total = torch.zeros_like(self.measured).index_add_(0, level, bpp.float())
         seen = count > 0
         keep = torch.where(seen, SMOOTHING, 1.0)
         self.measured = self.measured * keep + (1 - keep) * total / count.clamp_min(1)
@@ -60,6 +62,11 @@ class LambdaController:
             rate = (self.measured / self.weight.clamp_min(1e-9)).clamp_min(1e-6)
             moved = self.log_lambda + self.gain * (self.log_targets - rate.log())
             self.log_lambda = moved.clamp(self.initial - RANGE, self.initial + RANGE)
+
+    def metrics(self) -> dict[str, float]:
+        """Rates and lambdas for the log, "bpp0", "lambda0" and on."""
+        rates = {f"bpp{k}": r for k, r in enumerate(self.rates())}
+        return rates | {f"lambda{k}": v for k, v in enumerate(self.log_lambda.exp().tolist())}
 
     def rates(self) -> list[float]:
         """Moving average of the bits per pixel, per level."""

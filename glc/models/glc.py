@@ -9,7 +9,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
@@ -27,6 +27,7 @@ from glc.models.transforms import RateTransform
 from glc.models.vqvae import build_autoencoder
 from glc.ops.four_part import PARTS, four_part_merge, four_part_step
 from glc.ops.gaussian import Rounding, gaussian_bits, lower_bound
+from glc.ops.residual import residual_bits
 from glc.ops.vector_quantizer import Quantized, VectorQuantizer
 
 TRAINING_SCALE_MIN = 0.03  # the smallest scale the coding tables tell from zero
@@ -240,7 +241,7 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         l: Tensor,
         quality: float | Tensor,
         *,
-        rounding: Rounding = "ste",
+        rounding: Rounding | Literal["residual"] = "residual",
         quantize_z: bool = True,
     ) -> LatentOutput:
         """Transform-code l with gradients (Stage II's forward pass).
@@ -248,7 +249,8 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         Args:
             l: [b, l_channels, h, w] float32, h and w multiples of 4.
             quality: rate level, one number or [b].
-            rounding: how the symbols of the rate term are made; see `gaussian_bits`.
+            rounding: how the symbols of the rate term are made: as `residual_bits` does, or one
+                of the ways of `gaussian_bits`.
             quantize_z: False lets z pass unquantised, while its encoder is still finding
                 a scale.
 
@@ -261,14 +263,23 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         params = self.context.params(self.h_s(hyper.z_hat if quantize_z else z))
         four = self.four_part(y, params)
         scale = lower_bound(four.scale, TRAINING_SCALE_MIN)
-        bits_y = gaussian_bits(
-            four.y_scaled, four.mean, scale, rounding=rounding, reduction="sample"
-        )
+        if rounding == "residual":
+            bits_y = residual_bits(four.y_scaled, four.mean, scale).sum((1, 2, 3))
+        else:
+            bits_y = gaussian_bits(
+                four.y_scaled, four.mean, scale, rounding=rounding, reduction="sample"
+            )
         bits_z = self.z_prior(hyper.index, quality)
         l_hat = self.synthesis(four.y_hat, quality)
         return LatentOutput(l_hat, y, z, hyper, four, bits_y, bits_z)
 
-    def forward(self, x: Tensor, quality: float | Tensor, *, rounding: Rounding = "ste") -> Output:
+    def forward(
+        self,
+        x: Tensor,
+        quality: float | Tensor,
+        *,
+        rounding: Rounding | Literal["residual"] = "residual",
+    ) -> Output:
         """Code an image and reconstruct it, differentiably.
 
         Args:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Torch ops of the codec; each keeps its float64 reference beside it."""
 
+from glc.ops import coder
 from glc.ops.categorical import categorical_bits, categorical_cdf
 from glc.ops.exact import (
     DepthConvWeights,
@@ -29,6 +30,7 @@ __all__ = [
     "VectorQuantizer",
     "categorical_bits",
     "categorical_cdf",
+    "coder",
     "exact_conv2d",
     "exact_conv_heads",
     "exact_depth_conv_block",

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from glc.losses.adversarial import adaptive_weight, discriminator_loss, generator_loss
@@ -21,8 +20,7 @@ class Adversary:
         self.run = run
         self.config = run.config.adversarial
         self.discriminator = run.helpers.get("discriminator")
-        self.weight = 0.0
-        self.loss = 0.0
+        self.weight = self.loss = run.zero()
 
     def term(
         self, step: int, x_hat: Tensor, reconstruction: Tensor, weight: Tensor | None = None
@@ -36,30 +34,25 @@ class Adversary:
             weight: [b] float32 factor per sample; None counts all alike.
         """
         if self.discriminator is None or step < self.config.start:
-            return torch.zeros(())
+            return self.run.zero()
         self.discriminator.requires_grad_(False)
         per_sample = generator_loss(self.discriminator(x_hat))
         loss = per_sample.mean() if weight is None else (per_sample * weight).mean()
         last = self.run.model.latent_decoder.last_layer
         adaptive = adaptive_weight(reconstruction, loss, last)
-        self.weight = adaptive.item()
+        self.weight = adaptive
         return self.config.weight * adaptive * loss
 
     def learn(self, step: int, x: Tensor, x_hat: Tensor) -> None:
-        """One step of the discriminator on [b, 3, h, w] originals and reconstructions."""
-        optimizer = self.run.discriminator_optimizer
-        if self.discriminator is None or optimizer is None:
-            return
-        if step < self.config.discriminator_start:
+        """Add the discriminator's gradient on [b, 3, h, w] originals and reconstructions."""
+        if self.discriminator is None or step < self.config.discriminator_start:
             return
         self.discriminator.requires_grad_(True).train()
         loss = discriminator_loss(self.discriminator(x), self.discriminator(x_hat.detach()))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        self.loss = loss.item()
+        self.run.backward_discriminator(loss)
+        self.loss = loss.detach()
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, Tensor]:
         """Values for the log; empty without a discriminator."""
         if self.discriminator is None:
             return {}

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`glc train STAGE CONFIG`: which stage's main to call."""
+"""`glc train STAGE CONFIG`, and the same for `accelerate launch -m glc.training.STAGE CONFIG`."""
 
 from __future__ import annotations
 
+import argparse
+import importlib
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from glc.errors import InvalidArgumentError
-from glc.training import stage1, stage2, stage3
+from glc.errors import GlcError, InvalidArgumentError
 
-STAGES = {"stage1": stage1.main, "stage2": stage2.main, "stage3": stage3.main}
+STAGES = ("stage1", "stage2", "stage3")
+
+Main = Callable[[Path, list[str], bool], None]
 
 
 def run(stage: str, config_path: Path, overrides: list[str], resume: bool) -> None:
@@ -18,5 +23,23 @@ def run(stage: str, config_path: Path, overrides: list[str], resume: bool) -> No
         InvalidArgumentError: an unknown stage, and whatever the stage raises.
     """
     if stage not in STAGES:
-        raise InvalidArgumentError(f"train: stage: expected one of {sorted(STAGES)}, got {stage!r}")
-    STAGES[stage](config_path, overrides, resume)
+        raise InvalidArgumentError(f"train: stage: expected one of {list(STAGES)}, got {stage!r}")
+    main: Main = importlib.import_module(f"glc.training.{stage}").main
+    main(config_path, overrides, resume)
+
+
+def launched(main: Main) -> None:
+    """Command line of one stage, for launchers that start a module in several processes.
+
+    Exit code 2 and one line on stderr for the caller's mistakes and for runs that cannot go on.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("config", type=Path, help="the stage's YAML file")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", dest="overrides")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    args = parser.parse_args()
+    try:
+        main(args.config, args.overrides, args.resume)
+    except GlcError as error:
+        sys.stderr.write(f"glc: {' '.join(str(error).split())}\n")
+        sys.exit(2)

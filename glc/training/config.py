@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one training run needs to know: frozen dataclasses, read from YAML."""
+"""What one training run needs to know: frozen dataclasses, read from YAML by `config_file`."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import typing
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Literal
 
-import yaml
-
-from glc.errors import InvalidArgumentError
+Network = Literal["squeezenet", "tinydarknet", "lpips-vgg"]
+RateRounding = Literal["residual", "ste"]
+Device = Literal["auto", "cpu"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +16,16 @@ class DataConfig:
     """Photos and how crops are cut from them.
 
     Attributes:
-        root: folder of photos, searched recursively, or the base of `list`.
-        list: text file with one path per line, relative to `root`; None takes every photo.
+        root: folder of photos and tar shards, searched recursively, or the base of `list`.
+        list: text file with one photo or tar per line, relative to `root`; None takes all.
         holdout: number of photos kept for validation, spread evenly over the sorted list.
         crop: side of a training crop, pixels; a multiple of the model's padding.
         resized_share: share of crops cut larger or smaller and resized to `crop`.
         resized_range: smallest and largest side of such a cut, in multiples of `crop`.
         validation_crop: side of the centred validation crops, pixels.
+        workers: processes that decode ahead of the training loop; 0 decodes inside it.
+        cache_gb: memory for decoded photos, shared between the workers; what does not fit is
+            decoded again each time.
     """
 
     root: str
@@ -36,19 +35,26 @@ class DataConfig:
     resized_share: float = 0.35
     resized_range: tuple[float, float] = (0.75, 1.625)
     validation_crop: int = 256
+    workers: int = 0
+    cache_gb: float = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureLossConfig:
-    """The perceptual term: SqueezeNet feature distance on weights the user supplies.
+    """The perceptual term, on weights the user supplies.
 
     Attributes:
-        weights: state dict of SqueezeNet 1.1; None leaves the term out.
+        network: "lpips-vgg", the authors' choice; "squeezenet" or "tinydarknet", stand-ins that
+            are a plain feature distance and not LPIPS.
+        weights: the network's state dict; None leaves the term out.
+        heads: LPIPS's own linear heads (v0.1), for "lpips-vgg" only.
         weight: factor beside the L1 term.
         share: share of each batch it is computed on.
     """
 
+    network: Network = "squeezenet"
     weights: str | None = None
+    heads: str | None = None
     weight: float = 0.5
     share: float = 0.5
 
@@ -104,15 +110,18 @@ class RateConfig:
         lambdas: initial weight per level, low rate first.
         targets: bits per pixel asked for per level; empty leaves the lambdas alone.
         gain: log-lambda change per step per unit of log rate error.
-        balance: every sample's loss is multiplied by (largest lambda / its lambda) to this
-            power. At 0, the paper's weighting, the highest level drowns the others' gradients
-            when the lambdas span a factor of 30; at 1, distortions weigh alike.
+        balance: every sample's loss is multiplied by its lambda to minus this power, the factors
+            being 1 on average. At 0, the paper's weighting, the highest level drowns the others'
+            gradients when the lambdas span a factor of 30; at 1, distortions weigh alike.
         level_scales: what q_enc starts at per level in Stage II, and q_dec at the inverse;
             empty starts both at one, as the authors do, and the levels then part slowly.
         boost: factor on every lambda at step 0, falling to 1 at `boost_until`.
         boost_until: share of the run.
         noise_until: share of the run with additive noise in the rate term; rounded
             symbols afterwards.
+        rounding: the rate term after that: "residual" gives y and its mean the slope of the
+            unrounded residual's bits (`glc.ops.residual`); "ste" passes gradients straight
+            through the rounding, which trains no mean where the symbol is zero.
     """
 
     lambdas: tuple[float, ...] = (0.05, 0.11, 0.25, 0.6)
@@ -123,6 +132,7 @@ class RateConfig:
     boost: float = 1.0
     boost_until: float = 0.33
     noise_until: float = 0.0
+    rounding: RateRounding = "residual"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,19 +143,27 @@ class StageConfig:
         out: folder of the run: checkpoint, log, validation table, exported model.
         data: photos and crops.
         model: name of a preset (Stage I; later stages take it from `init`).
-        init: checkpoint of the stage before; None starts from scratch.
+        init: checkpoint of the stage before, or a model (a folder, or a bundled one's name)
+            to go on from; None starts from scratch.
         steps: optimiser steps.
-        batch: crops per step.
+        batch: crops per step, all processes together.
+        accumulate: parts a process computes its crops in, one after the other, to save memory.
         learning_rate: peak rate of AdamW.
         final_rate: last learning rate as a share of the peak; cosine between.
         warmup: steps of linear warm-up.
         betas: AdamW moments.
         weight_decay: AdamW decay.
         clip: largest gradient norm.
+        nonfinite_limit: steps with a gradient that is not finite, in a row, that stop the run;
+            fewer are skipped and counted.
         ema_decay: decay per step of the averaged weights that are validated and exported.
         seed: of weights, crops and noise.
         threads: CPU threads; 0 leaves torch's choice.
+        device: "cpu", or "auto" for the accelerator of this process, if there is one.
         bf16: autocast of the image networks; the entropy path stays float32.
+        compile: torch.compile the image networks; pays on a GPU, not on a CPU.
+        channels_last: memory layout of the image networks; pays on a GPU, not on a CPU.
+        tensorboard: also write scalars and validation pictures below `out`.
         checkpoint_every: steps between checkpoints.
         validate_every: steps between validations.
         levels_per_image: rate levels each crop is coded at, sharing one encoder pass.
@@ -167,16 +185,22 @@ class StageConfig:
     init: str | None = None
     steps: int = 1000
     batch: int = 8
+    accumulate: int = 1
     learning_rate: float = 1.5e-3
     final_rate: float = 0.02
     warmup: int = 100
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.01
     clip: float = 1.0
+    nonfinite_limit: int = 5
     ema_decay: float = 0.998
     seed: int = 0
     threads: int = 0
+    device: Device = "auto"
     bf16: bool = False
+    compile: bool = False
+    channels_last: bool = False
+    tensorboard: bool = True
     checkpoint_every: int = 1000
     validate_every: int = 1000
     levels_per_image: int = 1
@@ -188,90 +212,3 @@ class StageConfig:
     lowpass_weight: float = 0.0
     quantized_share: float = 0.5
     latent_noise: float = 0.3
-
-
-def load_config(path: Path, overrides: list[str]) -> StageConfig:
-    """Read a stage configuration.
-
-    Args:
-        path: YAML file with the fields of `StageConfig`.
-        overrides: "a.b=value" strings, the value in YAML.
-
-    Raises:
-        InvalidArgumentError: no such file, not YAML, an unknown or missing key, a wrong type.
-    """
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidArgumentError(f"config: {path}: expected a YAML file, got {error}") from error
-    if not isinstance(plain, dict):
-        raise InvalidArgumentError(f"config: {path}: expected a mapping, got {plain!r:.60}")
-    for override in overrides:
-        key, separator, text = override.partition("=")
-        if not separator:
-            raise InvalidArgumentError(f"config: override: expected key=value, got {override!r}")
-        *parents, leaf = key.split(".")
-        node = plain
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = yaml.safe_load(text)
-    return _build(StageConfig, plain, "")
-
-
-def dump_config(config: StageConfig) -> str:
-    """YAML text of a resolved configuration; `load_config` reads it back."""
-    text: str = yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
-    return text
-
-
-_Config = TypeVar("_Config")
-
-
-def _build(cls: type[_Config], plain: Any, where: str) -> _Config:
-    hints = typing.get_type_hints(cls)
-    if not isinstance(plain, dict):
-        raise InvalidArgumentError(f"config: {where or '.'}: expected a mapping, got {plain!r}")
-    unknown = sorted(set(plain) - set(hints))
-    required = {
-        f.name
-        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    missing = sorted(required - set(plain))
-    if unknown or missing:
-        raise InvalidArgumentError(
-            f"config: {where or '.'}: expected keys among {sorted(hints)}, got unknown {unknown}, "
-            f"missing {missing}"
-        )
-    values = {
-        key: _convert(hints[key], value, f"{where}.{key}".lstrip("."))
-        for key, value in plain.items()
-    }
-    return cls(**values)
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type, hint), value, where)
-    if typing.get_origin(hint) is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise InvalidArgumentError(f"config: {where}: expected a list, got {value!r}")
-        item = typing.get_args(hint)[0]
-        return tuple(_convert(item, v, f"{where}[{i}]") for i, v in enumerate(value))
-    kinds = typing.get_args(hint) or (hint,)
-    if float in kinds and isinstance(value, str):  # YAML reads 6e-4, without a point, as text
-        with contextlib.suppress(ValueError):
-            return float(value)
-    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise InvalidArgumentError(f"config: {where}: expected {hint}, got {value!r}")
-    return value
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(v) for v in value]
-    return value

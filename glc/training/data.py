@@ -1,118 +1,215 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Photos in memory, and crops that depend on the seed and the step only."""
+"""Photos from folders, lists and tar shards, and crops that depend on seed and number only.
+
+Crop n of a run is a function of (seed, n): which photo, where, how large, whether mirrored. So the
+order is the same with any number of workers and processes, and a resumed run goes on in the middle
+of an epoch without replaying it. That is why shards are read by offset, not streamed.
+"""
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import torch
 from PIL import Image
-from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 
 from glc.errors import InvalidArgumentError
 from glc.training.config import DataConfig
+from glc.training.shards import SUFFIXES, Source, find_sources
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+MAX_TRIES = 64  # photos in a row that may be unusable before the data is called broken
+
+Sample = tuple[Tensor, list[int], list[int]]  # crop, numbers of unreadable and of too small photos
 
 
-class Photos:
-    """Training and validation photos, decoded once and held as uint8.
+@dataclass
+class Rejected:
+    """Photos met so far that could not be used, by their number in the sorted list.
 
-    Crops for step t are drawn from a generator seeded with (seed, t): a resumed run sees the
-    crops that an uninterrupted one would have seen.
+    Attributes:
+        unreadable: not pictures, or cut short.
+        too_small: a side is shorter than the crop.
+    """
+
+    unreadable: set[int] = field(default_factory=set)
+    too_small: set[int] = field(default_factory=set)
+
+    def __str__(self) -> str:
+        return f"{len(self.unreadable)} unreadable, {len(self.too_small)} smaller than the crop"
+
+
+class Photos(Dataset[Sample]):
+    """Training crops by number, and validation crops.
 
     Args:
-        config: where the photos are.
-        seed: of the crops.
+        config: where the photos are and how they are cut.
+        seed: of order and crops.
 
     Raises:
-        InvalidArgumentError: no folder, an unreadable list, no readable photo, or a validation
-            share that leaves none to train on.
+        InvalidArgumentError: no folder, an unreadable list or shard, too few photos, or no usable
+            photo among those held out.
     """
 
     def __init__(self, config: DataConfig, seed: int) -> None:
         self.config = config
         self.seed = seed
-        paths = _paths(config)
-        if len(paths) <= config.holdout:
+        self.rejected = Rejected()
+        self.sources = find_sources(config.root, config.list)
+        if len(self.sources) <= config.holdout:
             raise InvalidArgumentError(
-                f"photos: {config.root}: expected more than holdout={config.holdout} photos, "
-                f"got {len(paths)}"
+                f"photos: {config.root}: expected more than holdout={config.holdout} photos "
+                f"({', '.join(sorted(SUFFIXES))}, or tars of them), got {len(self.sources)}"
             )
-        with ThreadPoolExecutor(max_workers=max(os.cpu_count() or 1, 1)) as pool:
-            decoded = list(
-                track(pool.map(_decode, paths), description="decode photos", total=len(paths))
-            )
-        readable = [photo for photo in decoded if photo is not None]
-        self.unreadable = len(decoded) - len(readable)
-        chosen = (
-            set(np.linspace(0, len(readable) - 1, config.holdout).round().astype(int).tolist())
-            if config.holdout
-            else set()
-        )
-        self.validation = [p for i, p in enumerate(readable) if i in chosen]
-        self.training = [p for i, p in enumerate(readable) if i not in chosen]
-        if not self.training:
-            raise InvalidArgumentError(
-                f"photos: {config.root}: expected readable photos, got {self.unreadable} "
-                f"unreadable files"
-            )
+        places = np.linspace(0, len(self.sources) - 1, config.holdout).round().astype(int)
+        held_out = set(places.tolist())
+        self.training = [n for n in range(len(self.sources)) if n not in held_out]
+        self.validation = sorted(held_out)
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
+        self._cache: dict[int, np.ndarray] = {}
+        self._cache_bytes = int(config.cache_gb * 2**30) // max(1, config.workers)
 
-    def batch(self, step: int, size: int) -> Tensor:
-        """Random crops of a step: [size, 3, crop, crop] float32 in [-1, 1]."""
-        rng = np.random.default_rng((self.seed, step))
-        return torch.stack([self._crop(rng) for _ in range(size)])
+    def batches(self, start: int, size: int, *, rank: int = 0, world: int = 1) -> Iterator[Tensor]:
+        """Crops of step `start`, `start + 1`, ..., without end.
+
+        Args:
+            start: first step.
+            size: crops per step, all processes together; a multiple of `world`.
+            rank: number of this process, which gets an even share of every step.
+            world: number of processes.
+
+        Yields:
+            [size / world, 3, crop, crop] float32 in [-1, 1].
+
+        Raises:
+            InvalidArgumentError: `MAX_TRIES` photos in a row are unusable.
+        """
+        share = size // world
+        numbers = _Numbers(start * size + rank * share, share, size)
+        loader = DataLoader(
+            self,
+            batch_sampler=numbers,  # endless, so without a length
+            num_workers=self.config.workers,
+            collate_fn=_collate,
+            persistent_workers=False,
+            generator=torch.Generator(),  # leave the run's own random state alone
+        )
+        for crops, unreadable, too_small in loader:
+            self.rejected.unreadable.update(unreadable)
+            self.rejected.too_small.update(too_small)
+            yield crops
+
+    def __getitem__(self, n: int) -> Sample:
+        """Crop number n of the run; see the module."""
+        epoch, place = divmod(n, len(self.training))
+        order = self._epoch_order(epoch)
+        seen = Rejected()
+        for attempt in range(min(MAX_TRIES, len(order))):
+            number = int(order[(place + attempt) % len(order)])
+            photo = self._photo(number, self.config.crop, seen)
+            if photo is not None:
+                rng = np.random.default_rng((self.seed, n))
+                return self._crop(photo, rng), list(seen.unreadable), list(seen.too_small)
+        raise InvalidArgumentError(
+            f"photos: {self.config.root}: expected photos with both sides >= {self.config.crop}, "
+            f"got {min(MAX_TRIES, len(order))} in a row that were not: {seen}"
+        )
+
+    def first_crops(self, count: int) -> Tensor:
+        """Crops 0 .. count - 1 of the run: [count, 3, crop, crop] float32 in [-1, 1]."""
+        return _collate([self[n] for n in range(count)])[0]
 
     def validation_batch(self) -> Tensor:
-        """Centred validation crops: [holdout, 3, side, side] float32 in [-1, 1]."""
+        """Centred validation crops: [usable held-out photos, 3, side, side] in [-1, 1].
+
+        Raises:
+            InvalidArgumentError: none of the held-out photos can be used.
+        """
         side = self.config.validation_crop
         crops = []
-        for photo in self.validation:
-            photo = _at_least(photo, side)
-            top, left = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
-            crops.append(_to_tensor(photo[top : top + side, left : left + side]))
-        return torch.stack(crops)
+        for number in self.validation:
+            photo = self.photo(number)
+            if photo is not None:
+                photo = _at_least(photo, side)
+                top, left = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
+                crops.append(_to_tensor(photo[top : top + side, left : left + side]))
+        if self.validation and not crops:
+            raise InvalidArgumentError(
+                f"photos: {self.config.root}: expected readable photos, got {self.rejected} among "
+                f"the {len(self.validation)} held out"
+            )
+        return torch.stack(crops) if crops else torch.empty(0, 3, side, side)
 
-    def _crop(self, rng: np.random.Generator) -> Tensor:
+    def photo(self, number: int) -> np.ndarray | None:
+        """A whole photo by its place in the sorted list, [h, w, 3] uint8; None if unreadable."""
+        return self._photo(number, 1, self.rejected)
+
+    def _epoch_order(self, epoch: int) -> np.ndarray:
+        if self._order[0] != epoch:
+            rng = np.random.default_rng((self.seed, epoch, 1))
+            self._order = (epoch, rng.permutation(np.asarray(self.training)))
+        return self._order[1]
+
+    def _photo(self, number: int, least: int, rejected: Rejected) -> np.ndarray | None:
+        """The decoded photo, or None and a note in `rejected`."""
+        photo = self._cache.get(number)
+        if photo is None:
+            photo = _decode(self.sources[number])
+            if photo is None:
+                rejected.unreadable.add(number)
+                return None
+            if photo.nbytes <= self._cache_bytes:
+                self._cache_bytes -= photo.nbytes
+                self._cache[number] = photo
+        if min(photo.shape[:2]) < least:
+            rejected.too_small.add(number)
+            return None
+        return photo
+
+    def _crop(self, photo: np.ndarray, rng: np.random.Generator) -> Tensor:
         side = out = self.config.crop
-        photo = self.training[int(rng.integers(len(self.training)))]
         if rng.random() < self.config.resized_share:
             low, high = self.config.resized_range
-            side = round(out * float(rng.uniform(low, high)))
-        photo = _at_least(photo, side)
+            side = min(round(out * float(rng.uniform(low, high))), *photo.shape[:2])
         top = int(rng.integers(photo.shape[0] - side + 1))
         left = int(rng.integers(photo.shape[1] - side + 1))
         crop = _to_tensor(photo[top : top + side, left : left + side])
         if side != out:
             crop = F.interpolate(
                 crop[None], size=(out, out), mode="bilinear", antialias=side > out
-            )[0]
+            )[0].clamp_(-1, 1)
         return crop.flip(-1) if rng.random() < 0.5 else crop
 
 
-def _paths(config: DataConfig) -> list[Path]:
-    root = Path(config.root)
-    if not root.is_dir():
-        raise InvalidArgumentError(f"photos: root: expected a folder, got {root}")
-    if config.list is None:
-        return sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
-    try:
-        lines = Path(config.list).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(f"photos: list: expected a text file, got {error}") from error
-    return sorted(root / line.strip() for line in lines if line.strip())
+class _Numbers:
+    """Endless batches of crop numbers: `share` in a row, then on by `stride`."""
+
+    def __init__(self, first: int, share: int, stride: int) -> None:
+        self.first, self.share, self.stride = first, share, stride
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first = self.first
+        while True:
+            yield list(range(first, first + self.share))
+            first += self.stride
 
 
-def _decode(path: Path) -> np.ndarray | None:
+def _collate(samples: list[Sample]) -> Sample:
+    crops, unreadable, too_small = zip(*samples, strict=True)
+    return torch.stack(crops), [*chain(*unreadable)], [*chain(*too_small)]
+
+
+def _decode(source: Source) -> np.ndarray | None:
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(source.read())) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
 

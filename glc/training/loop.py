@@ -1,33 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the three stages share: optimising, averaging, logging, checkpoints, progress."""
+"""What the three stages share: one step, averaging, checkpoints, validation, going on.
+
+A step either happens whole or not at all. Whatever it moves besides the weights (codebooks, rate
+controller, statistics) is put back when a gradient is not finite, and the step is made once more
+to find the term that spoilt it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
-import os
-import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from glc.errors import InvalidArgumentError
-from glc.models.config import GLCConfig, preset
+from glc.errors import InvalidArgumentError, TrainingError
 from glc.models.glc import GLC
-from glc.training.config import StageConfig, dump_config
+from glc.training.checkpoint import load_module, read_checkpoint, write_checkpoint
+from glc.training.config import StageConfig
+from glc.training.config_file import dump_config
+from glc.training.data import Photos
+from glc.training.distributed import Processes, snapshot, to_device
+from glc.training.monitor import SHOWN_IMAGES, Monitor
 
-MAX_SKIPPED = 50  # consecutive non-finite gradients after which a run stops
 LOG_EVERY = 50
 
-Update = Callable[[int, Tensor], dict[str, float]]
-Validate = Callable[[GLC, Tensor], dict[str, float]]
+Update = Callable[[int, Tensor], Mapping[str, "float | Tensor"]]
+Validate = Callable[[GLC, Tensor], tuple[dict[str, float], Tensor]]
 
 
 class Stateful(Protocol):
@@ -50,6 +53,9 @@ class Run:
         trained: parts of the model that this run trains; the rest is frozen.
         helpers: further modules by name (predictors, discriminator, teacher).
         extras: other state by name (controller, codebook keeper).
+
+    Raises:
+        InvalidArgumentError: see `Processes`.
     """
 
     def __init__(
@@ -61,22 +67,24 @@ class Run:
         helpers: dict[str, nn.Module],
         extras: dict[str, Stateful],
     ) -> None:
-        self.stage = stage
-        self.config = config
-        self.model = model
-        self.helpers = helpers
+        self.processes = Processes(config)
+        self.device = self.processes.device
+        self.stage, self.config, self.out = stage, config, Path(config.out)
+        self.model = model.to(self.device)
+        self.helpers = {name: module.to(self.device) for name, module in helpers.items()}
         self.extras = extras
         self.step = 0
         self.skipped = 0
         self.skipped_in_a_row = 0
         self.norm = 0.0  # gradient norm of the latest step, before clipping
-        self.out = Path(config.out)
-        self.console = Console()
+        self.finite = True  # whether its losses and gradients were, in all processes
+        self.offender = ""  # what was not, in the latest step that was put back
+        self._loss = self.zero()  # of the latest step, in this process
+        self._probe: list[str] | None = None  # what a diagnosing pass has found
         model.requires_grad_(False)
         for module in trained:
             module.requires_grad_(True)
-        parameters = [p for m in trained for p in m.parameters()]
-        self.parameters = [p for p in parameters if p.requires_grad]
+        self.parameters = [p for m in trained for p in m.parameters()]
         self.optimizer = torch.optim.AdamW(
             self.parameters,
             lr=config.learning_rate,
@@ -84,13 +92,22 @@ class Run:
             weight_decay=config.weight_decay,
         )
         self.discriminator_optimizer: torch.optim.Optimizer | None = None
+        self.discriminator_parameters: list[nn.Parameter] = []
         if "discriminator" in helpers:
+            self.discriminator_parameters = list(helpers["discriminator"].parameters())
             self.discriminator_optimizer = torch.optim.AdamW(
-                helpers["discriminator"].parameters(),
+                self.discriminator_parameters,
                 lr=config.adversarial.learning_rate,
                 betas=(0.5, 0.9),
             )
+        for network in (model.latent_encoder, model.latent_decoder):
+            if config.channels_last:
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            if config.compile:
+                network.compile()
         self.average = {k: v.clone() for k, v in model.state_dict().items()}
+
+    # ------------------------------------------------------------ what an update asks for
 
     def progress(self, step: int) -> float:
         """Share of the run done at a step."""
@@ -98,92 +115,229 @@ class Run:
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Reduced precision for the image networks, when the configuration asks for it."""
-        device = next(self.model.parameters()).device.type
-        return torch.autocast(device, torch.bfloat16, enabled=self.config.bf16)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16)
 
-    def optimise(self, loss: Tensor) -> None:
-        """Backpropagate and step; a non-finite gradient skips the step and is counted.
+    def zero(self) -> Tensor:
+        """A scalar zero, for a term that is not in force."""
+        return torch.zeros((), device=self.device)
+
+    def noise(self, like: Tensor) -> Tensor:
+        """Standard normal noise for this process's samples, drawn for those of all processes."""
+        whole = torch.randn(len(like) * self.processes.world, *like.shape[1:])
+        return self.processes.share(whole)
+
+    def levels(self, crops: int, repeat: int) -> Tensor:
+        """Rate levels [repeat * crops] int64 for `repeat` copies of this process's crops."""
+        whole = crops * self.processes.world
+        spread = spread_levels(whole * repeat, self.model.config.levels)
+        return self.processes.share(spread.view(repeat, whole), dim=1).flatten()
+
+    def pick(self, samples: int, share: float) -> Tensor:
+        """A random share of the sample numbers, at least one, for terms that are dear."""
+        place = self.processes.share(torch.randperm(samples * self.processes.world))
+        return place.argsort()[: max(1, round(share * samples))]
+
+    def backward(self, **terms: Tensor) -> None:
+        """Backpropagate the sum of named scalar terms into the trained parts."""
+        self._backward(terms, self.parameters)
+
+    def backward_discriminator(self, loss: Tensor) -> None:
+        """Backpropagate the discriminator's own loss."""
+        self._backward({"discriminator": loss}, self.discriminator_parameters)
+
+    def _backward(self, terms: Mapping[str, Tensor], parameters: Sequence[Tensor]) -> None:
+        if self._probe is None:
+            loss = torch.stack(list(terms.values())).sum() / self.config.accumulate
+            self._loss += loss.detach()
+            loss.backward()
+            return
+        for name, term in terms.items():
+            if not bool(torch.isfinite(term)):
+                self._probe.append(f"{name} is {term.item()}")
+            elif term.requires_grad:
+                grads = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
+                if any(g is not None and not bool(torch.isfinite(g).all()) for g in grads):
+                    self._probe.append(f"the gradient of {name} is not finite")
+
+    # ------------------------------------------------------------ one step
+
+    def take_step(self, update: Update, x: Tensor) -> Mapping[str, float | Tensor]:
+        """Make one step on this process's crops, or put everything back.
+
+        A gradient can be finite where its loss is not, so both are looked at.
+
+        Args:
+            update: computes the losses of one step and calls `backward`.
+            x: [n, 3, h, w] float32 in [-1, 1], on the device.
+
+        Returns:
+            What `update` returned, for the log.
 
         Raises:
-            InvalidArgumentError: too many non-finite steps in a row.
+            TrainingError: `nonfinite_limit` steps in a row had a gradient that is not finite.
         """
+        moved = [b for m in (self.model, *self.helpers.values()) for b in m.buffers()]
+        moved += [self.model.image_vq.codebook, self.model.hyper_vq.codebook]  # may be parameters
+        before = snapshot(moved)
+        extras = {name: extra.state_dict() for name, extra in self.extras.items()}
+        random = self.processes.random_state()
+
+        metrics = self._gradients(update, x)
+        if self.finite:
+            self._apply()
+            self.skipped_in_a_row = 0
+            return metrics
+
+        @torch.no_grad()
+        def put_back() -> None:
+            for tensor, value in zip(moved, before, strict=True):
+                tensor.copy_(value)
+            for name, state in extras.items():
+                self.extras[name].load_state_dict(state)
+
+        put_back()
+        after = self.processes.random_state()
+        self.processes.set_random_state(random)
+        offender = self._offender(update, x)
+        self.processes.set_random_state(after)
+        put_back()
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        if self.skipped_in_a_row >= self.config.nonfinite_limit:
+            raise TrainingError(
+                f"{self.stage}: step {self.step}: expected finite gradients, but {offender}; "
+                f"{self.skipped_in_a_row} in a row. Weights are as they were before; resume from "
+                f"the last checkpoint in {self.out}, with a lower learning_rate or another seed"
+            )
+        self.offender = offender
+        return {"nonfinite": 1.0}
+
+    def _gradients(self, update: Update, x: Tensor) -> Mapping[str, float | Tensor]:
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
-        if not math.isfinite(self.norm):
-            self.skipped += 1
-            self.skipped_in_a_row += 1
-            if self.skipped_in_a_row >= MAX_SKIPPED:
-                raise InvalidArgumentError(
-                    f"{self.stage}: gradient: expected finite values, got {MAX_SKIPPED} "
-                    f"non-finite steps in a row before step {self.step}; lower learning_rate"
-                )
-            return
-        self.skipped_in_a_row = 0
+        if self.discriminator_optimizer is not None:
+            self.discriminator_optimizer.zero_grad(set_to_none=True)
+        metrics: Mapping[str, float | Tensor] = {}
+        self._loss = self.zero()
+        for part in x.chunk(self.config.accumulate):
+            metrics = update(self.step, part)
+        norms = []
+        for parameters in (self.parameters, self.discriminator_parameters):
+            self.processes.average_gradients(parameters)
+            norms.append(nn.utils.clip_grad_norm_(parameters, self.config.clip))
+        self.norm = float(norms[0])
+        losses = self.processes.gather(self._loss.reshape(1))
+        self.finite = math.isfinite(self.norm + float(norms[1]) + float(losses.sum()))
+        return {"norm": self.norm, **metrics}
+
+    def _apply(self) -> None:
         rate = self.config.learning_rate * self._schedule(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
+        if self.discriminator_optimizer is not None:
+            self.discriminator_optimizer.step()
+        self._average()
 
-    def loop(
-        self, batch: Callable[[int], Tensor], update: Update, validate: Validate, held_out: Tensor
-    ) -> None:
-        """Run to the last step, with checkpoints, validations, a log and a progress bar."""
-        config = self.config
-        self.out.mkdir(parents=True, exist_ok=True)
-        (self.out / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-        with _progress_bar(self.console) as bar:
-            task = bar.add_task(self.stage, total=config.steps, completed=self.step, note="")
+    def _offender(self, update: Update, x: Tensor) -> str:
+        """Make the step again, one gradient per term, and name what is not finite."""
+        self._probe = []
+        try:
+            for part in x.chunk(self.config.accumulate):
+                update(self.step, part)
+            found = self.processes.gather_items(self._probe)
+        finally:
+            self._probe = None
+        named = [name for names in found for name in names]
+        return named[0] if named else "their sum is not"
+
+    # ------------------------------------------------------------ the whole run
+
+    def loop(self, photos: Photos, update: Update, validate: Validate) -> None:
+        """Run to the last step, with checkpoints, validations, a log and a progress bar.
+
+        Raises:
+            TrainingError: see `take_step` and `write_checkpoint`.
+        """
+        config, processes = self.config, self.processes
+        if processes.first:
+            self.out.mkdir(parents=True, exist_ok=True)
+            (self.out / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+        processes.wait()
+        held_out = photos.validation_batch()
+        batches = photos.batches(
+            self.step, config.batch, rank=processes.rank, world=processes.world
+        )
+        monitor = Monitor(
+            self.stage,
+            self.out,
+            config.steps,
+            start=self.step,
+            tensorboard=config.tensorboard,
+            first=processes.first,
+        )
+        with monitor:
             while self.step < config.steps:
-                metrics = update(self.step, batch(self.step))
-                self._average()
+                metrics = self.take_step(update, next(batches).to(self.device))
                 self.step += 1
                 last = self.step == config.steps
-                if self.step % LOG_EVERY == 0 or last:
-                    note = " ".join(f"{k} {v:.4g}" for k, v in metrics.items())
-                    bar.update(task, completed=self.step, note=note)
-                    self._log({"step": self.step, "skipped": self.skipped, **metrics})
+                monitor.advance(self.step)
+                if self.step % LOG_EVERY == 0 or self.step == 1 or last or "nonfinite" in metrics:
+                    rejected = photos.rejected
+                    counts = {
+                        "skipped": self.skipped,
+                        "unreadable": len(rejected.unreadable),
+                        "too_small": len(rejected.too_small),
+                    }
+                    floats = {k: float(torch.as_tensor(v).detach()) for k, v in metrics.items()}
+                    monitor.metrics(self.step, {**counts, **floats})
+                if "nonfinite" in metrics:
+                    monitor.say(f"step {self.step}: put back, {self.offender}")
                 if self.step % config.validate_every == 0 or last:
-                    self.report(validate, held_out)
+                    self._validate(validate, held_out, monitor)
                 if self.step % config.checkpoint_every == 0 or last:
                     self.save()
-        self.averaged_model().save_pretrained(self.out / "model")
-        self.console.print(f"{self.stage}: done, model in {self.out / 'model'}")
+            if processes.first:
+                self.averaged_model().cpu().save_pretrained(self.out / "model")
+            monitor.say(f"done, model in {self.out / 'model'}; photos: {photos.rejected}")
+        processes.wait()
 
-    def report(self, validate: Validate, held_out: Tensor) -> None:
-        """Validate the averaged weights and log the result."""
-        result = validate(self.averaged_model(), held_out)
-        self._log({"step": self.step, "validation": result})
-        text = " ".join(f"{k} {v:.4g}" for k, v in result.items())
-        self.console.print(f"{self.stage} step {self.step}: {text}")
+    def _validate(self, validate: Validate, held_out: Tensor, monitor: Monitor) -> None:
+        if self.processes.first and len(held_out):
+            x = held_out.to(self.device)
+            random = self.processes.random_state()
+            result, x_hat = validate(self.averaged_model(), x)
+            self.processes.set_random_state(random)
+            pairs = torch.cat((x[:SHOWN_IMAGES], x_hat[:SHOWN_IMAGES]), dim=-1)
+            monitor.validation(self.step, result, (pairs / 2 + 0.5).clamp(0, 1))
+        self.processes.wait()
 
     def averaged_model(self) -> GLC:
         """A copy of the model in evaluation mode that holds the averaged weights."""
         model = GLC(self.model.config)
         model.load_state_dict(self.average)
-        return model.eval()
+        return model.to(self.device).eval()
 
     def save(self) -> None:
-        """Write the checkpoint to a temporary name, then rename it."""
-        state = {
-            "stage": self.stage,
-            "step": self.step,
-            "skipped": self.skipped,
-            "config": dataclasses.asdict(self.config),
-            "model_config": self.model.config.to_dict(),
-            "model": self.model.state_dict(),
-            "average": self.average,
-            "helpers": {k: m.state_dict() for k, m in self.helpers.items()},
-            "extras": {k: e.state_dict() for k, e in self.extras.items()},
-            "optimizer": self.optimizer.state_dict(),
-            "discriminator_optimizer": self.discriminator_optimizer.state_dict()
-            if self.discriminator_optimizer
-            else None,
-            "random": torch.get_rng_state(),
-        }
-        temporary = self.out / "checkpoint.pt.tmp"
-        torch.save(state, temporary)
-        os.replace(temporary, self.out / "checkpoint.pt")
+        """Write the checkpoint; see `write_checkpoint`."""
+        if self.processes.first:
+            state = {
+                "stage": self.stage,
+                "step": self.step,
+                "skipped": self.skipped,
+                "config": dataclasses.asdict(self.config),
+                "model_config": self.model.config.to_dict(),
+                "model": self.model.state_dict(),
+                "average": self.average,
+                "helpers": {k: m.state_dict() for k, m in self.helpers.items()},
+                "extras": {k: e.state_dict() for k, e in self.extras.items()},
+                "optimizer": self.optimizer.state_dict(),
+                "discriminator_optimizer": self.discriminator_optimizer.state_dict()
+                if self.discriminator_optimizer
+                else None,
+                "random": self.processes.random_state(),
+            }
+            write_checkpoint(state, self.out / "checkpoint.pt")
+        self.processes.wait()
 
     def resume(self) -> None:
         """Continue from this run's own checkpoint.
@@ -196,16 +350,21 @@ class Run:
             raise InvalidArgumentError(
                 f"{self.stage}: checkpoint: expected one of {self.stage}, got {state['stage']}"
             )
-        self.model.load_state_dict(state["model"])
-        self.average = state["average"]
+        load_module(self.model, state["model"], "model")
+        if state["helpers"].keys() != self.helpers.keys():
+            raise InvalidArgumentError(
+                f"checkpoint: helpers: expected {sorted(self.helpers)}, got "
+                f"{sorted(state['helpers'])}"
+            )
         for name, module in self.helpers.items():
-            module.load_state_dict(state["helpers"][name])
+            load_module(module, state["helpers"][name], name)
+        self.average = to_device(state["average"], self.device)
         for name, extra in self.extras.items():
             extra.load_state_dict(state["extras"][name])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.discriminator_optimizer and state["discriminator_optimizer"]:
+        if self.discriminator_optimizer is not None:
             self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
-        torch.set_rng_state(state["random"])
+        self.processes.set_random_state(state["random"])
         self.step, self.skipped = state["step"], state["skipped"]
 
     def _schedule(self, step: int) -> float:
@@ -216,57 +375,9 @@ class Run:
     @torch.no_grad()
     def _average(self) -> None:
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        for name, value in self.model.state_dict().items():
-            self.average[name].lerp_(value, 1 - decay)
-
-    def _log(self, record: dict[str, Any]) -> None:
-        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(record) + "\n")
-
-
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Load a checkpoint of any stage.
-
-    Raises:
-        InvalidArgumentError: missing, cut, or not one of ours.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        first = str(error).splitlines()[0]
-        raise InvalidArgumentError(
-            f"checkpoint: expected one written by glc train at {os.fspath(path)}, got: {first}"
-        ) from error
-    if not isinstance(state, dict) or not {"stage", "model", "model_config"} <= state.keys():
-        raise InvalidArgumentError(
-            f"checkpoint: expected one written by glc train, got other content in {path}"
-        )
-    return state
-
-
-def initial_model(config: StageConfig, *, after: str | None) -> GLC:
-    """The model a stage starts from.
-
-    Args:
-        config: `init` names the checkpoint of the stage before; its averaged weights are used.
-            Without `init`, a fresh model of the preset `model`.
-        after: the stage that `init` must come from; None accepts none.
-
-    Raises:
-        InvalidArgumentError: the checkpoint is of another stage, or `init` is missing.
-    """
-    if config.init is None:
-        if after is not None:
-            raise InvalidArgumentError(f"config: init: expected a checkpoint of {after}, got none")
-        return GLC(preset(config.model))
-    state = read_checkpoint(config.init)
-    if state["stage"] != after:
-        raise InvalidArgumentError(
-            f"config: init: expected a checkpoint of {after}, got one of {state['stage']}"
-        )
-    model = GLC(GLCConfig.from_dict(state["model_config"]))
-    model.load_state_dict(state["average"])
-    return model
+        current = self.model.state_dict()
+        averages = list(self.average.values())
+        torch._foreach_lerp_(averages, [current[name] for name in self.average], 1 - decay)
 
 
 def prepare(config: StageConfig) -> None:
@@ -281,17 +392,3 @@ def spread_levels(batch: int, levels: int) -> Tensor:
     """Rate levels of a batch [batch] int64: as even as possible, in random order."""
     even = torch.arange(levels).repeat(math.ceil(batch / levels))
     return even[torch.randperm(len(even))[:batch]] if batch % levels else even[:batch]
-
-
-@contextlib.contextmanager
-def _progress_bar(console: Console) -> Iterator[Progress]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=console) as bar:
-        yield bar

@@ -8,19 +8,21 @@ the other share reaches it with a little noise, as coding will add.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from glc.losses.adversarial import PatchDiscriminator
-from glc.losses.perceptual import squeezenet_distance
 from glc.models.glc import GLC
 from glc.training.adversary import Adversary
+from glc.training.checkpoint import initial_model
 from glc.training.codebook import CodebookKeeper
-from glc.training.config import load_config
+from glc.training.config_file import load_config
 from glc.training.data import Photos
-from glc.training.loop import Run, Stateful, initial_model, prepare
+from glc.training.features import perceptual_distance
+from glc.training.loop import Run, Stateful, prepare
 from glc.training.validation import validate_autoencoder
 
 BOUND_WEIGHT = 0.01  # of the penalty that keeps the mean square of l near or below 1
@@ -36,6 +38,7 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
 
     Raises:
         InvalidArgumentError: a wrong configuration, no photos, or no checkpoint to resume.
+        TrainingError: gradients that are not finite, or a checkpoint that cannot be written.
     """
     config = load_config(config_path, overrides)
     prepare(config)
@@ -49,49 +52,58 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     extras: dict[str, Stateful] = {"keeper": keeper}
     trained = [model.latent_encoder, model.latent_decoder, model.image_vq]
     run = Run("stage1", config, model, trained, helpers, extras)
-    features = squeezenet_distance(config.features.weights) if config.features.weights else None
+    features = perceptual_distance(config.features, run.device)
     adversary = Adversary(run)
-    n_quantized = round(config.quantized_share * config.batch)
-    n_features = max(1, round(config.features.share * config.batch))
 
-    def update(step: int, x: Tensor) -> dict[str, float]:
+    def update(step: int, x: Tensor) -> Mapping[str, float | Tensor]:
         with run.autocast():
             l = model.latents(x).float()
         quantized = model.image_vq(l)
-        keeper.observe(l, step)
+        keeper.observe(run.processes.gather(l.detach()), step)
         spread = l.detach().std()
-        decoded_from = l + config.latent_noise * spread * torch.randn_like(l)
+        decoded_from = l + config.latent_noise * spread * run.noise(l)
         if keeper.active(step):
-            decoded_from = torch.cat((quantized.z_hat[:n_quantized], decoded_from[n_quantized:]))
+            n = round(config.quantized_share * len(x))
+            decoded_from = torch.cat((quantized.z_hat[:n], decoded_from[n:]))
         with run.autocast():
             x_hat = model.reconstruct(decoded_from)
         x_hat = x_hat.float()
 
-        distortion = (x - x_hat).abs().mean()
-        perceptual = torch.zeros(())
+        l1 = (x - x_hat).abs().mean()
+        perceptual = run.zero()
         if features is not None:
-            pick = torch.randperm(len(x))[:n_features]
+            pick = run.pick(len(x), config.features.share)
             with run.autocast():
                 perceptual = features(x[pick], x_hat[pick]).float().mean()
-        reconstruction = distortion + config.features.weight * perceptual
+        reconstruction = l1 + config.features.weight * perceptual
         adversarial = adversary.term(step, x_hat, reconstruction)
-        codebook = quantized.loss if keeper.active(step) else torch.zeros(())
-        bound = torch.relu(l.square().mean() - 1)
-        run.optimise(reconstruction + adversarial + codebook + BOUND_WEIGHT * bound)
+        codebook = quantized.loss if keeper.active(step) else run.zero()
+        bound = BOUND_WEIGHT * torch.relu(l.square().mean() - 1)
+        run.backward(
+            l1=l1,
+            perceptual=config.features.weight * perceptual,
+            adversarial=adversarial,
+            codebook=codebook,
+            bound=bound,
+        )
         adversary.learn(step, x, x_hat)
         return {
-            "l1": distortion.item(),
-            "features": perceptual.item(),
-            "codebook": codebook.item(),
-            "spread": spread.item(),
-            "norm": run.norm,
+            "l1": l1,
+            "features": perceptual,
+            "codebook": codebook,
+            "spread": spread,
             **adversary.metrics(),
         }
 
-    def validate(averaged: GLC, x: Tensor) -> dict[str, float]:
+    def validate(averaged: GLC, x: Tensor) -> tuple[dict[str, float], Tensor]:
         return validate_autoencoder(averaged, x, features)
 
     if resume:
         run.resume()
-    held_out = photos.validation_batch()
-    run.loop(lambda step: photos.batch(step, config.batch), update, validate, held_out)
+    run.loop(photos, update, validate)
+
+
+if __name__ == "__main__":
+    from glc.training.cli import launched
+
+    launched(main)

@@ -8,6 +8,7 @@ enter D_code in units of their standard deviation, so that lambda does not depen
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,11 +18,11 @@ from glc.losses.code_prediction import code_distortion
 from glc.losses.rate import LambdaController
 from glc.models.glc import GLC
 from glc.models.predictor import CodePredictor
-from glc.ops.gaussian import Rounding
+from glc.training.checkpoint import initial_model
 from glc.training.codebook import CodebookKeeper
-from glc.training.config import load_config
+from glc.training.config_file import load_config
 from glc.training.data import Photos
-from glc.training.loop import Run, Stateful, initial_model, prepare, spread_levels
+from glc.training.loop import Run, Stateful, prepare
 from glc.training.validation import validate_codec
 
 
@@ -50,43 +51,54 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     run = Run("stage2", config, model, trained, {"code_predictor": predictor}, extras)
     model.image_vq.eval()  # the teacher's codebook follows nothing any more
     with torch.no_grad():
-        spread = model.latents(photos.batch(0, 32)).std()
+        spread = model.latents(photos.first_crops(32).to(run.device)).std()
 
-    def update(step: int, x: Tensor) -> dict[str, float]:
+    def update(step: int, x: Tensor) -> Mapping[str, float | Tensor]:
         done = run.progress(step)
         repeat = config.levels_per_image
-        level = spread_levels(len(x) * repeat, layout.levels)
+        level = run.levels(len(x), repeat)
         with torch.no_grad(), run.autocast():
             l = model.latents(x).float()
         index = model.image_vq.nearest(l)
         l, index = l.repeat(repeat, 1, 1, 1), index.repeat(repeat, 1, 1)
 
-        rounding: Rounding = "noise" if done < rate.noise_until else "ste"
+        rounding = "noise" if done < rate.noise_until else rate.rounding
         out = model.code_latent(l, level.float(), rounding=rounding, quantize_z=keeper.active(step))
-        keeper.observe(out.z, step)
+        keeper.observe(run.processes.gather(out.z.detach()), step)
         bpp = (out.bits_y + out.bits_z) / (x.shape[-1] * x.shape[-2])
-        controller.observe(level, bpp, steer=rounding == "ste" and keeper.active(step))
+        controller.observe(
+            run.processes.gather(level),
+            run.processes.gather(bpp.detach()),
+            steer=rounding != "noise" and keeper.active(step),
+        )
 
         logits = predictor(out.l_hat / spread)
         distortion = code_distortion(l / spread, out.l_hat / spread, index, logits)
         boost = 1 + (rate.boost - 1) * max(0.0, 1 - done / rate.boost_until)
-        weighted = (boost * controller.weights(level) * distortion).mean()
-        codebook = out.hyper.loss if keeper.active(step) else torch.zeros(())
-        run.optimise(bpp.mean() + weighted + codebook * config.codebook.weight)
-        accuracy = (logits.argmax(-1) == index.flatten(1)).float().mean()
+        codebook = out.hyper.loss if keeper.active(step) else run.zero()
+        run.backward(
+            rate=bpp.mean(),
+            d_code=(boost * controller.weights(level) * distortion).mean(),
+            codebook=config.codebook.weight * codebook,
+        )
         return {
-            "bpp": bpp.mean().item(),
-            "d_code": distortion.mean().item(),
-            "accuracy": accuracy.item(),
-            "codebook": codebook.item(),
-            "norm": run.norm,
-            "spread_y": out.y.std().item(),
+            "bpp": bpp.mean(),
+            "d_code": distortion.mean(),
+            "accuracy": (logits.argmax(-1) == index.flatten(1)).float().mean(),
+            "codebook": codebook,
+            "spread_y": out.y.std(),
+            **controller.metrics(),
         }
 
-    def validate(averaged: GLC, x: Tensor) -> dict[str, float]:
+    def validate(averaged: GLC, x: Tensor) -> tuple[dict[str, float], Tensor]:
         return validate_codec(averaged, x, None)
 
     if resume:
         run.resume()
-    held_out = photos.validation_batch()
-    run.loop(lambda step: photos.batch(step, config.batch), update, validate, held_out)
+    run.loop(photos, update, validate)
+
+
+if __name__ == "__main__":
+    from glc.training.cli import launched
+
+    launched(main)

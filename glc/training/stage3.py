@@ -10,6 +10,7 @@ let both drift together.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -18,15 +19,17 @@ from torch.nn import functional as F
 
 from glc.losses.adversarial import PatchDiscriminator
 from glc.losses.code_prediction import code_distortion
-from glc.losses.perceptual import squeezenet_distance
 from glc.losses.rate import LambdaController
 from glc.models.glc import GLC
 from glc.models.predictor import CodePredictor
 from glc.training.adversary import Adversary
+from glc.training.checkpoint import initial_model
 from glc.training.codebook import CodebookKeeper
-from glc.training.config import load_config
+from glc.training.config import StageConfig
+from glc.training.config_file import load_config
 from glc.training.data import Photos
-from glc.training.loop import Run, Stateful, initial_model, prepare, spread_levels
+from glc.training.features import perceptual_distance
+from glc.training.loop import Run, Stateful, prepare
 from glc.training.validation import validate_codec
 
 LOWPASS = 8  # pixels averaged per side in the optional low-pass term
@@ -37,7 +40,11 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
 
     Args and errors are those of `glc.training.stage1.main`.
     """
-    config = load_config(config_path, overrides)
+    train(load_config(config_path, overrides), resume=resume)
+
+
+def train(config: StageConfig, *, resume: bool) -> None:
+    """Train Stage III as configured; see `main`."""
     prepare(config)
     photos = Photos(config.data, config.seed)
     model = initial_model(config, after="stage2").train()
@@ -62,10 +69,10 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     extras: dict[str, Stateful] = {"keeper": keeper, "controller": controller}
     run = Run("stage3", config, model, trained, helpers, extras)
     model.image_vq.eval()
-    features = squeezenet_distance(config.features.weights) if config.features.weights else None
+    features = perceptual_distance(config.features, run.device)
     adversary = Adversary(run)
     with torch.no_grad():
-        spread = teacher(photos.batch(0, 32)).std()
+        spread = teacher(photos.first_crops(32).to(run.device)).std()
 
     def pixel_code_distortion(x: Tensor, x_hat: Tensor) -> Tensor:
         assert predictor is not None
@@ -76,56 +83,66 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
         logits = predictor(l_hat / spread)
         return code_distortion(l / spread, l_hat / spread, model.image_vq.nearest(l), logits)
 
-    def update(step: int, x: Tensor) -> dict[str, float]:
-        done = run.progress(step)
+    def update(step: int, x: Tensor) -> Mapping[str, float | Tensor]:
         repeat = config.levels_per_image
-        level = spread_levels(len(x) * repeat, layout.levels)
+        level = run.levels(len(x), repeat)
         with run.autocast():
             l = model.latents(x).float()
-        out = model.code_latent(l.repeat(repeat, 1, 1, 1), level.float(), rounding="ste")
-        keeper.observe(out.z, step)
+        l = l.repeat(repeat, 1, 1, 1)
+        out = model.code_latent(l, level.float(), rounding=rate.rounding)
+        keeper.observe(run.processes.gather(out.z.detach()), step)
         with run.autocast():
             x_hat = model.reconstruct(out.l_hat)
         x, x_hat = x.repeat(repeat, 1, 1, 1), x_hat.float()
 
         bpp = (out.bits_y + out.bits_z) / (x.shape[-1] * x.shape[-2])
-        controller.observe(level, bpp, steer=True)
-        boost = 1 + (rate.boost - 1) * max(0.0, 1 - done / rate.boost_until)
+        controller.observe(
+            run.processes.gather(level), run.processes.gather(bpp.detach()), steer=True
+        )
+        boost = 1 + (rate.boost - 1) * max(0.0, 1 - run.progress(step) / rate.boost_until)
         balance = controller.balance(level, rate.balance)
         weight = boost * controller.weights(level) * balance
 
-        distortion = (x - x_hat).abs().mean((1, 2, 3))
+        l1 = (x - x_hat).abs().mean((1, 2, 3))
         lowpass = F.avg_pool2d(x - x_hat, LOWPASS).abs().mean((1, 2, 3))
-        pick = torch.randperm(len(x))[: max(1, round(config.features.share * len(x)))]
-        perceptual, code = torch.zeros(1), torch.zeros(1)
+        pick = run.pick(len(x), config.features.share)
+        perceptual = code = run.zero().expand(len(pick))
         if features is not None:
             with run.autocast():
                 perceptual = features(x[pick], x_hat[pick]).float()
         if predictor is not None:
             code = pixel_code_distortion(x[pick], x_hat[pick])
-        reconstruction = (weight * (distortion + config.lowpass_weight * lowpass)).mean() + (
-            weight[pick] * (config.features.weight * perceptual + config.code_weight * code)
-        ).mean()
-        adversarial = adversary.term(step, x_hat, reconstruction, weight)
-        codebook = config.codebook.weight * out.hyper.loss
-        run.optimise((balance * bpp).mean() + reconstruction + adversarial + codebook)
+        terms = {
+            "l1": (weight * l1).mean(),
+            "lowpass": config.lowpass_weight * (weight * lowpass).mean(),
+            "perceptual": config.features.weight * (weight[pick] * perceptual).mean(),
+            "d_code": config.code_weight * (weight[pick] * code).mean(),
+        }
+        reconstruction = torch.stack(list(terms.values())).sum()
+        run.backward(
+            rate=(balance * bpp).mean(),
+            adversarial=adversary.term(step, x_hat, reconstruction, weight),
+            codebook=config.codebook.weight * out.hyper.loss,
+            **terms,
+        )
         adversary.learn(step, x, x_hat)
-        rates = {f"bpp{k}": r for k, r in enumerate(controller.rates())}
-        lambdas = {f"lambda{k}": v for k, v in enumerate(controller.log_lambda.exp().tolist())}
         return {
-            "l1": distortion.mean().item(),
-            "features": perceptual.mean().item(),
-            "d_code": code.mean().item(),
-            "norm": run.norm,
-            **rates,
-            **lambdas,
+            "l1": l1.mean(),
+            "features": perceptual.mean(),
+            "d_code": code.mean(),
+            **controller.metrics(),
             **adversary.metrics(),
         }
 
-    def validate(averaged: GLC, x: Tensor) -> dict[str, float]:
+    def validate(averaged: GLC, x: Tensor) -> tuple[dict[str, float], Tensor]:
         return validate_codec(averaged, x, features)
 
     if resume:
         run.resume()
-    held_out = photos.validation_batch()
-    run.loop(lambda step: photos.batch(step, config.batch), update, validate, held_out)
+    run.loop(photos, update, validate)
+
+
+if __name__ == "__main__":
+    from glc.training.cli import launched
+
+    launched(main)

@@ -15,33 +15,41 @@ CHUNK = 8  # crops per forward pass
 @torch.no_grad()
 def validate_autoencoder(
     model: GLC, x: Tensor, features: FeatureDistance | None
-) -> dict[str, float]:
-    """Quality of D(E(x)) and of D(quantised E(x)), and the codes in use.
+) -> tuple[dict[str, float], Tensor]:
+    """Quality of D(E(x)) and of D(quantised E(x)), and how well the codebook is used.
 
     Args:
         model: in evaluation mode.
         x: [n, 3, h, w] float32 in [-1, 1].
         features: the perceptual distance, or None.
+
+    Returns:
+        The figures by name, and the reconstruction [n, 3, h, w] of the quantised latent.
     """
     l = torch.cat([model.latents(chunk) for chunk in x.split(CHUNK)])
     index = model.image_vq.nearest(l)
-    result: dict[str, float] = {"codes": float(index.unique().numel())}
+    result = codebook_health(index, model.image_vq.codebook.shape[0])
     for name, latent in (("", l), ("_quantized", model.image_vq.lookup(index))):
         x_hat = torch.cat([model.reconstruct(chunk) for chunk in latent.split(CHUNK)])
         result["psnr" + name] = _psnr(x, x_hat)
         if features is not None:
             result["features" + name] = _distance(features, x, x_hat)
-    return result
+    return result, x_hat
 
 
 @torch.no_grad()
-def validate_codec(model: GLC, x: Tensor, features: FeatureDistance | None) -> dict[str, float]:
+def validate_codec(
+    model: GLC, x: Tensor, features: FeatureDistance | None
+) -> tuple[dict[str, float], Tensor]:
     """Estimated bits per pixel, PSNR and distance of every rate level.
 
     Args:
         model: in evaluation mode.
         x: [n, 3, h, w] float32 in [-1, 1].
         features: the perceptual distance, or None.
+
+    Returns:
+        The figures by name, and the reconstruction [n, 3, h, w] at the highest level.
     """
     result: dict[str, float] = {}
     for level in range(model.config.levels):
@@ -53,8 +61,28 @@ def validate_codec(model: GLC, x: Tensor, features: FeatureDistance | None) -> d
         if features is not None:
             result[f"features{level}"] = _distance(features, x, x_hat)
         index = torch.cat([run.z_index for run in runs])
-        result[f"codes{level}"] = float(index.unique().numel())
-    return result
+        result |= codebook_health(index, model.config.hyper_codebook_size, suffix=str(level))
+    return result, x_hat
+
+
+def codebook_health(index: Tensor, size: int, suffix: str = "") -> dict[str, float]:
+    """How well a codebook of `size` rows is used by the vectors of fixed pictures.
+
+    Args:
+        index: [...] int64, the selected rows.
+        size: rows of the codebook.
+        suffix: of the names.
+
+    Returns:
+        "usage", the share of rows selected at all, and "perplexity", 2 to the entropy in bits of
+        the selection: the number of rows that, used evenly, would say as much.
+    """
+    share = torch.bincount(index.flatten(), minlength=size).double() / index.numel()
+    entropy = -torch.special.xlogy(share, share).sum()
+    return {
+        f"usage{suffix}": float((share > 0).double().mean()),
+        f"perplexity{suffix}": float(entropy.exp()),
+    }
 
 
 def _psnr(x: Tensor, x_hat: Tensor) -> float:

@@ -12,10 +12,18 @@ from glc.losses.adversarial import (
     generator_loss,
 )
 from glc.losses.code_prediction import code_distortion
-from glc.losses.perceptual import squeezenet_distance, tinydarknet_distance
+from glc.losses.perceptual import (
+    TinyDarknetFeatures,
+    VGGFeatures,
+    lpips_vgg,
+    squeezenet_distance,
+    tinydarknet_distance,
+)
 from glc.losses.rate import LambdaController
 from glc.models.config import PredictorConfig
 from glc.models.predictor import CodePredictor
+from glc.training.config import FeatureLossConfig
+from glc.training.features import perceptual_distance
 
 
 def test_discriminator_has_the_authors_layout(shared_data):
@@ -85,7 +93,7 @@ def test_controller_stands_still_without_targets():
     controller = LambdaController((0.1, 0.2), (), gain=0.02)
     controller.observe(torch.tensor([1]), torch.tensor([0.5]), steer=True)
     level = torch.tensor([0, 1])
-    assert controller.balance(level, 1.0).tolist() == pytest.approx([2.0, 1.0])
+    assert controller.balance(level, 1.0).tolist() == pytest.approx([4 / 3, 2 / 3])
     assert controller.balance(level, 0.0).tolist() == [1.0, 1.0]
     assert controller.weights(torch.tensor([0, 1])).tolist() == pytest.approx([0.1, 0.2])
     assert controller.rates()[1] == pytest.approx(0.5)
@@ -118,3 +126,68 @@ def test_feature_distance_refuses_other_files(tmp_path):
     for path in (tmp_path / "other.pth", tmp_path / "missing.pth"):
         with pytest.raises(InvalidArgumentError, match="SqueezeNetFeatures"):
             squeezenet_distance(path)
+
+
+@pytest.fixture(scope="module")
+def vgg(tmp_path_factory):
+    """Random VGG-16 weights in torchvision's layout, classifier included, and random heads."""
+    folder = tmp_path_factory.mktemp("vgg")
+    torch.manual_seed(0)
+    network = VGGFeatures(twice=False)
+    torch.save({**network.state_dict(), "classifier.0.weight": torch.zeros(1)}, folder / "vgg.pth")
+    heads = {f"lin{k}.model.1.weight": torch.rand(1, n, 1, 1) for k, n in enumerate(network.WIDTHS)}
+    torch.save(heads, folder / "heads.pth")
+    return folder, network, heads
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_lpips_is_the_published_formula(vgg, twice):
+    """Written out step by step, as the lpips package does, after the authors' normalisation."""
+    folder, network, heads = vgg
+    x, x_hat = (torch.rand(2, 3, 64, 48) * 2 - 1 for _ in range(2))
+    distance = lpips_vgg(folder / "vgg.pth", folder / "heads.pth", twice=twice)
+    assert not any(p.requires_grad for p in distance.parameters())
+    ours = distance(x, x_hat)
+
+    def maps(image):
+        if twice:
+            mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (network.MEAN, network.STD))
+            image = ((image + 1) / 2 - mean) / std
+        shift = torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1)
+        image = (image - shift) / torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1)
+        taps = []
+        for number, layer in enumerate(network.features):
+            image = layer(image)
+            if number in (3, 8, 15, 22, 29):  # relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
+                taps.append(image)
+        return [tap / (tap.square().sum(1, keepdim=True).sqrt() + 1e-10) for tap in taps]
+
+    wanted = sum(
+        ((a - b).square() * heads[f"lin{k}.model.1.weight"]).sum(1).mean((1, 2))
+        for k, (a, b) in enumerate(zip(maps(x), maps(x_hat), strict=True))
+    )
+    torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_published_lpips_heads_are_read(vgg, shared_data):
+    folder, _, _ = vgg
+    distance = lpips_vgg(folder / "vgg.pth", shared_data / "weights" / "lpips_v0.1_vgg.pth")
+    assert all((head >= 0).all() for head in distance.heads)
+
+
+def test_perceptual_terms_are_configured_by_name(vgg, shared_data):
+    folder, _, _ = vgg
+    cpu = torch.device("cpu")
+    assert perceptual_distance(FeatureLossConfig(), cpu) is None
+    weights, heads = str(folder / "vgg.pth"), str(folder / "heads.pth")
+    vgg_config = FeatureLossConfig(network="lpips-vgg", weights=weights, heads=heads)
+    assert isinstance(perceptual_distance(vgg_config, cpu).network, VGGFeatures)
+    tiny = str(shared_data / "weights" / "tinydarknet_imagenet.pth")
+    config = FeatureLossConfig(network="tinydarknet", weights=tiny)
+    assert isinstance(perceptual_distance(config, cpu).network, TinyDarknetFeatures)
+    with pytest.raises(InvalidArgumentError, match="SqueezeNetFeatures state dict"):
+        perceptual_distance(FeatureLossConfig(weights=tiny), cpu)
+    with pytest.raises(InvalidArgumentError, match="heads"):
+        perceptual_distance(FeatureLossConfig(network="lpips-vgg", weights=weights), cpu)
+    with pytest.raises(InvalidArgumentError, match="heads"):
+        lpips_vgg(weights, weights)

@@ -1,69 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every stage takes steps, learns, stops and resumes; on a tiny model and drawn photos."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from glc.errors import InvalidArgumentError
 from glc.models import GLC
+from glc.models.config import PRESETS, VQGANConfig
 from glc.training.cli import run
-from glc.training.config import load_config
+from glc.training.config_file import load_config
 from glc.training.data import Photos
 
-STEPS = 6
-
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """Eight smooth pictures, 96 x 112."""
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for number in range(8):
-        coarse = rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize((112, 96), Image.Resampling.BICUBIC).save(
-            folder / f"{number}.png"
-        )
-    return folder
-
-
-def write_config(folder: Path, photos: Path, stage: str, **changes) -> Path:
-    lines = [
-        f"out: {folder / stage}",
-        f"data: {{root: {photos}, holdout: 2, crop: 64, validation_crop: 64}}",
-        "model: glc-tiny",
-        f"steps: {STEPS}",
-        "batch: 4",
-        "warmup: 2",
-        "threads: 1",
-        "adversarial: {weight: 0.0}",
-        "checkpoint_every: 3",
-        "validate_every: 6",
-        "codebook: {start: 2, reseed_every: 2}",
-        *(f"{key}: {value}" for key, value in changes.items()),  # a later key wins
-    ]
-    path = folder / f"{stage}.yaml"
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return path
-
-
-@pytest.fixture(scope="module")
-def trained(photos, tmp_path_factory):
+def trained(photos, write_config, tmp_path_factory):
     """All three stages in a row, with a discriminator in the first and the last."""
     folder = tmp_path_factory.mktemp("runs")
     adversarial = "{weight: 0.8, start: 2, discriminator_start: 1, width: 8, layers: 2}"
-    run("stage1", write_config(folder, photos, "stage1", adversarial=adversarial), [], False)
+    run("stage1", write_config(folder, "stage1", adversarial=adversarial), [], False)
     first = folder / "stage1" / "checkpoint.pt"
     rate = "{level_scales: [0.5, 1.0, 1.5, 2.0]}"
-    run("stage2", write_config(folder, photos, "stage2", init=first, rate=rate), [], False)
+    run("stage2", write_config(folder, "stage2", init=first, rate=rate), [], False)
     second = folder / "stage2" / "checkpoint.pt"
     third = write_config(
         folder,
-        photos,
         "stage3",
         init=second,
         adversarial=adversarial,
@@ -84,7 +49,7 @@ def test_a_stage_ends_in_a_model(trained, stage):
     assert all(t.isfinite().all() for t in model.state_dict().values())
     validation = records(trained / stage)[-1]["validation"]
     assert all(np.isfinite(v) for v in validation.values())
-    assert load_config(trained / stage / "config.yaml", []).steps == STEPS
+    assert load_config(trained / stage / "config.yaml", []).steps == 6
 
 
 def test_levels_start_where_asked(trained):
@@ -115,7 +80,7 @@ def test_stages_train_what_they_should(trained):
 
 
 @pytest.mark.parametrize("stage", ["stage1", "stage2", "stage3"])
-def test_resuming_equals_never_having_stopped(trained, photos, tmp_path, stage):
+def test_resuming_equals_never_having_stopped(trained, tmp_path, stage):
     config = load_config(trained / stage / "config.yaml", [])
     path = trained / f"{stage}.yaml"
     out = tmp_path / "again"
@@ -142,9 +107,9 @@ def test_resuming_equals_never_having_stopped(trained, photos, tmp_path, stage):
         torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=0, msg=name)
 
 
-def test_stage1_learns_to_reconstruct(photos, tmp_path):
+def test_stage1_learns_to_reconstruct(write_config, tmp_path):
     """After 200 steps the tiny model beats the best flat picture by a wide margin."""
-    path = write_config(tmp_path, photos, "stage1", steps=200, learning_rate=5e-3)
+    path = write_config(tmp_path, "stage1", steps=200, learning_rate=5e-3)
     run("stage1", path, ["validate_every=1000"], False)
     x = Photos(load_config(path, []).data, seed=0).validation_batch()
     flat = ((x - x.mean((2, 3), keepdim=True)) / 2).square().mean((1, 2, 3))
@@ -152,14 +117,14 @@ def test_stage1_learns_to_reconstruct(photos, tmp_path):
     assert reached > float((-10 * flat.log10()).mean()) + 3
 
 
-def test_wrong_stage_order_is_refused(trained, photos, tmp_path):
-    path = write_config(tmp_path, photos, "stage3", init=trained / "stage1" / "checkpoint.pt")
+def test_wrong_stage_order_is_refused(trained, write_config, tmp_path):
+    path = write_config(tmp_path, "stage3", init=trained / "stage1" / "checkpoint.pt")
     with pytest.raises(InvalidArgumentError, match="expected a checkpoint of stage2"):
         run("stage3", path, [], False)
     with pytest.raises(InvalidArgumentError, match="init"):
-        run("stage2", write_config(tmp_path, photos, "stage2"), [], False)
+        run("stage2", write_config(tmp_path, "stage2"), [], False)
     with pytest.raises(InvalidArgumentError, match="checkpoint"):
-        run("stage1", write_config(tmp_path, photos, "stage1"), [], True)
+        run("stage1", write_config(tmp_path, "stage1"), [], True)
     with pytest.raises(InvalidArgumentError, match="stage4"):
         run("stage4", path, [], False)
 
@@ -174,14 +139,14 @@ def test_wrong_stage_order_is_refused(trained, photos, tmp_path):
         ("steps", "key=value"),
     ],
 )
-def test_config_errors_name_the_field(photos, tmp_path, override, named):
-    path = write_config(tmp_path, photos, "stage1")
+def test_config_errors_name_the_field(write_config, tmp_path, override, named):
+    path = write_config(tmp_path, "stage1")
     with pytest.raises(InvalidArgumentError, match=named):
         load_config(path, [override])
 
 
-def test_config_reads_numbers_as_people_write_them(photos, tmp_path):
-    path = write_config(tmp_path, photos, "stage1")
+def test_config_reads_numbers_as_people_write_them(write_config, tmp_path):
+    path = write_config(tmp_path, "stage1")
     overrides = ["learning_rate=6e-4", "clip=2", "rate.lambdas=[1, 5e-1, 0.25, 1e-1]"]
     config = load_config(path, overrides)
     assert config.learning_rate == 6e-4
@@ -189,22 +154,43 @@ def test_config_reads_numbers_as_people_write_them(photos, tmp_path):
     assert config.rate.lambdas == (1.0, 0.5, 0.25, 0.1)
 
 
-def test_photos_are_repeatable_and_tolerant(photos, tmp_path):
-    config = load_config(write_config(tmp_path, photos, "stage1"), []).data
-    one, two = Photos(config, seed=3), Photos(config, seed=3)
-    assert torch.equal(one.batch(7, 3), two.batch(7, 3))
-    assert not torch.equal(one.batch(7, 3), one.batch(8, 3))
-    assert len(one.validation) == 2
-    assert len(one.training) == 6
-    assert one.batch(0, 3).abs().max() <= 1
-    (photos / "broken.png").write_bytes(b"not a picture")
-    try:
-        assert Photos(config, seed=3).unreadable == 1
-    finally:
-        (photos / "broken.png").unlink()
+def test_tensorboard_gets_scalars_and_pictures(write_config, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run("stage1", write_config(tmp_path, "stage1"), ["tensorboard=true"], False)
+    events = accumulator.EventAccumulator(str(tmp_path / "stage1" / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    assert "validation" in {tag.split("/")[0] for tag in tags["images"]}
+    assert {"train/l1", "validation/psnr", "validation/perplexity"} <= set(tags["scalars"])
 
 
-def test_empty_folder_is_refused(tmp_path):
-    config = load_config(write_config(tmp_path, tmp_path, "stage1"), []).data
-    with pytest.raises(InvalidArgumentError, match="more than holdout=2 photos"):
-        Photos(config, seed=0)
+def test_layouts_are_a_setting_and_batches_must_divide(write_config, tmp_path):
+    path = write_config(tmp_path, "stage1")
+    run("stage1", path, ["channels_last=true"], False)
+    assert GLC.from_pretrained(tmp_path / "stage1" / "model")
+    with pytest.raises(InvalidArgumentError, match=r"batch: expected a multiple.*got 4"):
+        run("stage1", path, ["accumulate=3"], False)
+
+
+def test_the_authors_kind_of_model_trains(write_config, tmp_path, monkeypatch):
+    """Codebooks trained by gradient, gated blocks, a VQGAN autoencoder: three stages in a row."""
+    layout = dataclasses.replace(
+        PRESETS["glc-tiny"],
+        autoencoder=VQGANConfig(channels=32, channel_multipliers=(1, 1, 1, 1, 1), res_blocks=1),
+        codebook_ema=None,
+        gated_transforms=True,
+        adaptor_blocks=True,
+        normalize_z=False,
+    )
+    monkeypatch.setitem(PRESETS, "glc-tiny", layout)
+    before = None
+    for stage in ("stage1", "stage2", "stage3"):
+        path = write_config(tmp_path, stage, init=before or "null", steps=4, batch=2)
+        run(stage, path, ["codebook.start=1"], False)
+        before = tmp_path / stage / "checkpoint.pt"
+    first, second, third = (
+        GLC.from_pretrained(tmp_path / f"stage{n}" / "model").state_dict() for n in (1, 2, 3)
+    )
+    assert torch.equal(first["image_vq.codebook"], second["image_vq.codebook"])
+    for before, after in ((first, second), (second, third)):
+        assert not torch.equal(before["hyper_vq.codebook"], after["hyper_vq.codebook"])

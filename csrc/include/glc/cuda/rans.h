@@ -153,7 +153,7 @@ void rans_encode_bytes(std::span<const std::uint8_t> data,
                        cudaStream_t stream);
 
 /// Inverse, of data's first *size bytes, or all when size is null; out must have the decoded size.
-/// Method 1, without segments, is refused: it is for small data, and for the CPU.
+/// Methods without segments are refused: they are for small data, and for the CPU.
 void rans_decode_bytes(std::span<const std::uint8_t> data,
                        const std::uint64_t* size,
                        std::span<std::uint8_t> out,

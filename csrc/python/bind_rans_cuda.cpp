@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The CUDA coder for tensors: memory is borrowed through DLPack, the stream is its address as an
+// integer, and nothing waits. Only in builds with CUDA.
+#include <cstdint>
+#include <cstring>
+
+#include <pybind11/pybind11.h>
+
+#include "glc/cuda/rans.h"
+#include "glc/error.h"
+#include "python/bindings.h"
+#include "python/buffer.h"
+#include "python/cuda_device.h"
+#include "python/rans_cuda_arguments.h"
+
+namespace py = pybind11;
+
+namespace glc::python {
+namespace {
+
+using cuda::RansProgress;
+using cuda::RansTables;
+using NoGil = py::gil_scoped_release;
+
+void encode_begin(const py::object& out, const py::object& progress, std::uintptr_t stream) {
+  const DeviceTensor out_tensor(out, "rans", "out");
+  const Progress state(progress);
+  const NoGil no_gil;
+  const DeviceGuard guard(state.device());
+  cuda::rans_encode_begin(out_tensor.span<std::uint8_t>(), state.get(), stream_of(stream));
+}
+
+void encode(const py::object& symbols,
+            const py::object& rows,
+            const RansTables& tables,
+            const py::object& blob,
+            int lanes,
+            std::size_t segment_symbols,
+            const py::object& out,
+            const py::object& progress,
+            const py::object& workspace,
+            std::uintptr_t stream) {
+  const DeviceTensor symbol_tensor(symbols, "rans", "symbols");
+  const DeviceRows device_rows(rows);
+  const DeviceTensor blob_tensor(blob, "rans", "blob");
+  const DeviceTensor out_tensor(out, "rans", "out");
+  const DeviceTensor work_tensor(workspace, "rans", "workspace");
+  const Progress state(progress);
+  const NoGil no_gil;
+  const DeviceGuard guard(state.device());
+  cuda::rans_encode(symbol_tensor.span<const std::int32_t>(),
+                    device_rows.rows(),
+                    tables,
+                    bytes_of(blob_tensor).data(),
+                    lanes,
+                    segment_symbols,
+                    out_tensor.span<std::uint8_t>(),
+                    state.get(),
+                    bytes_of(work_tensor),
+                    stream_of(stream));
+}
+
+void decode_begin(const py::object& data,
+                  const py::object& written,
+                  const py::object& progress,
+                  std::uintptr_t stream) {
+  const DeviceTensor data_tensor(data, "rans", "data");
+  const auto size = written_by(written);
+  const Progress state(progress);
+  const NoGil no_gil;
+  const DeviceGuard guard(state.device());
+  cuda::rans_decode_begin(
+      data_tensor.span<const std::uint8_t>(), size_of(size), state.get(), stream_of(stream));
+}
+
+void decode(const py::object& data,
+            const py::object& rows,
+            const RansTables& tables,
+            const py::object& blob,
+            const py::object& out,
+            const py::object& progress,
+            std::uintptr_t stream) {
+  const DeviceTensor data_tensor(data, "rans", "data");
+  const DeviceRows device_rows(rows);
+  const DeviceTensor blob_tensor(blob, "rans", "blob");
+  const DeviceTensor out_tensor(out, "rans", "out");
+  const Progress state(progress);
+  const NoGil no_gil;
+  const DeviceGuard guard(state.device());
+  cuda::rans_decode(data_tensor.span<const std::uint8_t>(),
+                    device_rows.rows(),
+                    tables,
+                    bytes_of(blob_tensor).data(),
+                    out_tensor.span<std::int32_t>(),
+                    state.get(),
+                    stream_of(stream));
+}
+
+void decode_end(const py::object& progress, std::uintptr_t stream) {
+  const Progress state(progress);
+  const NoGil no_gil;
+  const DeviceGuard guard(state.device());
+  cuda::rans_decode_end(state.get(), stream_of(stream));
+}
+
+/// Raises what a progress, copied to the host, says went wrong; returns the position.
+std::uint64_t check(const py::buffer& progress) {
+  const Buffer<const std::int64_t> words(progress, "rans", "progress");
+  RansProgress host;
+  if (words.span().size_bytes() < sizeof(host)) throw InvalidArgument("rans: progress: too short");
+  std::memcpy(static_cast<void*>(&host), words.span().data(), sizeof(host));
+  cuda::rans_check(host);
+  return host.position;
+}
+
+}  // namespace
+
+void bind_rans_cuda(py::module_& m) {
+  py::class_<RansTables>(m, "RansCudaTables")
+      .def(py::init<const rans::TableSet&>())
+      .def("blob", [](const RansTables& tables) {
+        const auto blob = tables.blob();
+        return py::bytes(reinterpret_cast<const char*>(blob.data()), blob.size());
+      });
+#ifdef GLC_CUDA_EMULATED
+  m.attr("RANS_CUDA_DEVICE") = "cpu";
+#else
+  m.attr("RANS_CUDA_DEVICE") = "cuda";
+#endif
+  m.attr("RANS_PROGRESS_WORDS") = sizeof(RansProgress) / sizeof(std::int64_t);
+  m.def("rans_cuda_record_bound", &cuda::rans_record_bound);
+  m.def("rans_cuda_encode_workspace_bytes", &cuda::rans_encode_workspace_bytes);
+  m.def("rans_cuda_encode_begin", &encode_begin);
+  m.def("rans_cuda_encode", &encode);
+  m.def("rans_cuda_decode_begin", &decode_begin);
+  m.def("rans_cuda_decode", &decode);
+  m.def("rans_cuda_decode_end", &decode_end);
+  m.def("rans_cuda_check", &check);
+}
+
+}  // namespace glc::python

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Decoding order-0 bytes: one block reads the table and makes the 4096 slots, then the segments are
+// decoded as those of symbols are. A slot of the escape bin yields the first rare value, which has
+// no bin of its own, until the escape numbers say which one it is.
+#include "core/check.h"
+#include "rans/rans_cuda_bytes.cuh"
+#include "rans/rans_cuda_decode.cuh"
+#include "rans/rans_cuda_host.h"
+
+namespace glc::cuda {
+namespace {
+
+constexpr const char* kOp = "rans";
+
+/// In front of the decode table in the workspace.
+struct BytesHead {
+  std::uint64_t at;      ///< offset of stored data
+  std::uint32_t stored;  ///< whether it is
+  std::uint32_t n_rare;
+  std::uint8_t rare[256];
+};
+static_assert(sizeof(BytesHead) % kRansAlign == 0);
+
+struct ReadParams {
+  DecodeParams<OneRow, std::uint8_t> run;
+  std::uint64_t n_bytes;
+  const std::uint64_t* size;
+  BytesHead* head;
+  std::uint32_t* slots;  ///< [4096] of rans/entries.h
+};
+
+/// Reads the rare values, of which bins.n_rare is 0, and the escape bin's frequency.
+__device__ inline bool read_rare(DeviceBits& bits, ByteBins& bins) {
+  const std::uint64_t n_rare = bits.gamma(rans::kByteBits + 1);
+  if (n_rare == 0 || n_rare > 256 || bits.n_left() < 8 * n_rare) return false;
+  for (std::uint32_t i = 0; i < n_rare; ++i) bins.rare[i] = static_cast<std::uint8_t>(bits.byte());
+  bins.n_rare = static_cast<std::uint32_t>(n_rare);
+  const std::uint64_t freq = bits.gamma(rans::kByteBits + 1);
+  if (freq == 0 || freq > kByteTotal) return false;
+  bins.freqs[256] = static_cast<std::uint32_t>(freq);
+  return true;
+}
+
+/// Whether the rare values differ and have no bins of their own.
+__device__ inline bool rare_values_are_good(const ByteBins& bins) {
+  std::uint32_t seen[8] = {};
+  for (std::uint32_t i = 0; i < bins.n_rare; ++i) {
+    const std::uint32_t value = bins.rare[i];
+    const std::uint32_t bit = 1U << value % 32;
+    if (bins.freqs[value] != 0 || (seen[value / 32] & bit) != 0) return false;
+    seen[value / 32] |= bit;
+  }
+  return true;
+}
+
+/// Reads a table that begins at `at`; returns where it ends, or 0 when it is not good.
+__device__ inline std::uint64_t read_bins(
+    const std::uint8_t* data, std::uint64_t n_bytes, std::uint64_t at, bool rare, ByteBins& bins) {
+  DeviceBits bits(data + at, n_bytes - at);
+  if (rare && !read_rare(bits, bins)) return 0;
+  std::uint32_t sum = bins.freqs[256];
+  std::uint32_t value = 0;
+  while (sum < kByteTotal) {
+    if (value > 255) return 0;
+    const std::uint64_t freq = bits.gamma(rans::kByteBits + 1);
+    if (freq == 0 || freq - 1 > kByteTotal - sum) return 0;
+    bins.freqs[value] = static_cast<std::uint32_t>(freq - 1);
+    sum += bins.freqs[value];
+    std::uint64_t next = 1;
+    if (bins.freqs[value] == 0) next = bits.gamma(rans::kByteBits + 1);
+    if (next == 0 || next > 256) return 0;
+    value += static_cast<std::uint32_t>(next);
+  }
+  return bits.skip_padding() && rare_values_are_good(bins) ? at + bits.bytes_used() : 0;
+}
+
+/// Reads all before the segments; by one thread. bins are zero.
+__device__ inline void read_head(const ReadParams& p, std::uint64_t n_bytes, ByteBins& bins) {
+  RansProgress& progress = *p.run.progress;
+  progress = {.position = 0, .record = {.n_bytes = n_bytes}};
+  *p.head = {};
+  const std::uint8_t* const data = p.run.data;
+  if (n_bytes == 0 || data[0] > 4) return note(&progress.error, RansError::kMethod, 0);
+  if (data[0] % 2 == 1) return note(&progress.error, RansError::kOneStream, 0);
+  std::uint8_t start[kMostStartBytes];
+  std::uint64_t at = put_start(start, data[0], p.run.n);  // no other bytes may say this size
+  for (std::uint64_t i = 0; i < at; ++i) {
+    if (i >= n_bytes || data[i] != start[i]) return note(&progress.error, RansError::kSize, i);
+  }
+  if (data[0] == 0) {
+    if (n_bytes - at != p.run.n) return note(&progress.error, RansError::kDataCut, at);
+    p.head->at = at;
+    p.head->stored = 1;
+    progress.position = n_bytes;
+    return;
+  }
+  const std::uint64_t end = read_bins(data, n_bytes, at, data[0] == 4, bins);
+  if (end == 0) return note(&progress.error, RansError::kFrequencies, at);
+  for (at = end; at % rans::kRecordAlign != 0; ++at) {
+    if (at >= n_bytes || data[at] != 0) return note(&progress.error, RansError::kPadding, at);
+  }
+  progress.position = at;
+  open_record(data, p.run.n, progress);
+  if (progress.error != kRansNoError) return;
+  if (progress.position != n_bytes) {
+    note(&progress.error, RansError::kStreamLeft, progress.position);
+  }
+  p.head->n_rare = bins.n_rare;
+  for (std::uint32_t i = 0; i < bins.n_rare; ++i) p.head->rare[i] = bins.rare[i];
+}
+
+__global__ void __launch_bounds__(kHeadBlock) read_kernel(ReadParams p) {
+  auto& bins = block_shared<ByteBins>();
+  bins.freqs[threadIdx.x] = 0;
+  if (threadIdx.x == 0) {
+    bins.freqs[256] = 0;
+    bins.n_rare = 0;
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    std::uint64_t n_bytes = p.n_bytes;
+    if (p.size != nullptr && *p.size < n_bytes) n_bytes = *p.size;
+    read_head(p, n_bytes, bins);
+    bins.find_starts();
+  }
+  __syncthreads();
+  for (std::uint32_t bin = threadIdx.x; bin < 257; bin += kHeadBlock) {
+    const std::uint32_t value = bin < 256 ? bin : bins.rare[0];
+    for (std::uint32_t i = 0; i < bins.freqs[bin] && bins.starts[bin] + i < kByteTotal; ++i) {
+      p.slots[bins.starts[bin] + i] = value << 24 | i << 12 | (bins.freqs[bin] - 1U);
+    }
+  }
+}
+
+struct ByteLookup {
+  const std::uint32_t* slots;
+  int marker;  ///< the first rare value, which stands for all of them; -1 without
+  __device__ Bin find(std::uint32_t, std::uint32_t slot) const {
+    const std::uint32_t entry = slots[slot];
+    return {slot - (entry >> 12 & 0xFFFU), entry & 0xFFFU, static_cast<std::int32_t>(entry >> 24)};
+  }
+  __device__ bool is_escape(Bin bin) const { return bin.value == marker; }
+  __device__ static std::uint8_t value(Bin bin) { return static_cast<std::uint8_t>(bin.value); }
+};
+
+__global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) decode_bytes_kernel(ReadParams p) {
+  auto& rings = block_shared<std::uint32_t[kBlockWarps][kWindowWords]>();
+  if (p.head->stored != 0) {
+    const std::uint8_t* const data = p.run.data + p.head->at;
+    std::uint64_t i = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+    for (; i < p.run.n; i += std::uint64_t{gridDim.x} * blockDim.x) p.run.out[i] = data[i];
+    return;
+  }
+  const ByteLookup lookup{reinterpret_cast<const std::uint32_t*>(
+                              stage(reinterpret_cast<const std::byte*>(p.slots), 4 * kByteTotal)),
+                          p.head->n_rare == 0 ? -1 : static_cast<int>(p.head->rare[0])};
+  const RansRecord record = p.run.progress->record;
+  each_turn(turns_of(record.n_segments, record.log2_lanes), [&](std::uint64_t turn) {
+    const Group group(record.log2_lanes, turn);
+    SegmentRun<std::uint8_t> run = open_segment(p.run, record, group);
+    __syncwarp();  // the ring may still be read
+    decode_segment(p.run, lookup, group, rings[threadIdx.x / kWarpLanes], run);
+    const auto put = [&](std::uint64_t i, std::uint64_t number) {
+      if (number > p.head->n_rare) {
+        note(&p.run.progress->error, RansError::kEscapeNumber, record.body);
+      } else {
+        p.run.out[i] = p.head->rare[number - 1];
+      }
+    };
+    close_segment(p.run, record, group, run, [&](const std::uint8_t* bytes, std::uint64_t n_bytes) {
+      DeviceBits bits(bytes, n_bytes);
+      return read_escapes(p.run, record, group, run, bits, lookup.marker, kMostRareBits, put);
+    });
+  });
+}
+
+}  // namespace
+
+std::size_t rans_decode_bytes_workspace_bytes() {
+  return sizeof(BytesHead) + 4 * std::size_t{kByteTotal};
+}
+
+void rans_decode_bytes(std::span<const std::uint8_t> data,
+                       const std::uint64_t* size,
+                       std::span<std::uint8_t> out,
+                       RansProgress* progress,
+                       std::span<std::byte> workspace,
+                       cudaStream_t stream) {
+  require_aligned(data.data(), 4, "data");
+  require_aligned(workspace.data(), kRansAlign, "workspace");
+  require_room(workspace.size(), rans_decode_bytes_workspace_bytes(), "workspace");
+  if (out.size() > rans::kMaxPush) {
+    fail_argument("rans", "out", "at most 2^31 - 1 bytes", out.size());
+  }
+  auto* const head = reinterpret_cast<BytesHead*>(workspace.data());
+  const ReadParams p{
+      .run = {.data = data.data(),
+              .progress = progress,
+              .layout = {.n_rows = 1, .bits = static_cast<std::uint8_t>(rans::kByteBits)},
+              .blob = nullptr,
+              .rows = nullptr,
+              .one_row = 0,
+              .out = out.data(),
+              .n = out.size()},
+      .n_bytes = data.size(),
+      .size = size,
+      .head = head,
+      .slots = reinterpret_cast<std::uint32_t*>(head + 1)};
+  launch(kOp, read_kernel, {1, kHeadBlock}, stream, p);
+  if (out.empty()) return;
+  const std::size_t shared = 4 * std::size_t{kByteTotal};
+  const std::size_t n_warps = out.size() / rans::kMinSegment + 1;
+  const unsigned blocks = blocks_for(kOp, decode_bytes_kernel, shared, n_warps);
+  launch(kOp, decode_bytes_kernel, {blocks, kBlock, shared}, stream, p);
+}
+
+}  // namespace glc::cuda

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What other codecs reach on the same pictures, measured the same way.
+
+    python -m glc.evaluation.anchors DIR --tinydarknet WEIGHTS [--codecs avif,webp] [--against JSON]
+
+Every setting codes a picture, decodes it and measures as `glc eval` does. At a twentieth of a bit
+per pixel these codecs do best on a picture of half the size, so that is tried too; shrinking and
+enlarging (Lanczos) belong to the codec then. `--against` takes what `glc eval --json` wrote with
+`--tinydarknet`, and prints its bytes over the anchor's at equal feature distance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from glc.errors import GlcError, InvalidArgumentError
+from glc.evaluation.evaluate import find_images
+from glc.evaluation.metrics import feature_distance, ms_ssim, psnr
+from glc.image import load_image
+from glc.losses.perceptual import FeatureDistance, tinydarknet_distance
+
+__all__ = ["SETTINGS", "Anchor", "bytes_at_equal_distance", "measure"]
+
+# codec -> (divisor of the sides, quality): the range from 0.02 to 0.2 bit per pixel
+SETTINGS: dict[str, tuple[tuple[int, int], ...]] = {
+    "avif": ((2, 0), (2, 10), (2, 22), (1, 0), (1, 5), (1, 12)),
+    "webp": ((2, 0), (2, 10), (2, 40), (1, 0)),
+    "jpeg": ((3, 4), (3, 12), (3, 25)),
+}
+OPTIONS: dict[str, dict[str, Any]] = {"avif": {"speed": 6}, "webp": {"method": 6}, "jpeg": {}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchor:
+    """Means over the pictures for one setting of one codec; fields as in `LevelResult`."""
+
+    codec: str
+    divisor: int
+    quality: int
+    bpp: float
+    psnr_db: float
+    ms_ssim: float | None
+    tinydarknet: float | None
+
+
+def measure(
+    folder: str | Path,
+    codec: str,
+    distance: FeatureDistance | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> list[Anchor]:
+    """Measure every setting of one codec on a folder of pictures.
+
+    Raises:
+        InvalidArgumentError: no pictures, or a codec that Pillow here lacks.
+    """
+    if codec not in SETTINGS:
+        raise InvalidArgumentError(
+            f"anchors: codec: expected one of {sorted(SETTINGS)}, got {codec}"
+        )
+    pictures = [load_image(path) for path in find_images(folder)]
+    anchors = []
+    for divisor, quality in SETTINGS[codec]:
+        if progress:
+            progress(f"{codec}, quality {quality}, sides / {divisor}")
+        rows = []
+        for x in pictures:
+            size, x_hat = _round_trip(x, codec, divisor, quality)
+            similarity = ms_ssim(x, x_hat)
+            rows.append(
+                (
+                    8 * size / (x.shape[0] * x.shape[1]),
+                    psnr(x, x_hat),
+                    math.nan if similarity is None else similarity,
+                    math.nan if distance is None else feature_distance(distance, x, x_hat),
+                )
+            )
+        bpp, db, similarity, far = np.mean(rows, axis=0).tolist()
+        anchors.append(
+            Anchor(
+                codec=codec,
+                divisor=divisor,
+                quality=quality,
+                bpp=bpp,
+                psnr_db=db,
+                ms_ssim=None if math.isnan(similarity) else similarity,
+                tinydarknet=None if math.isnan(far) else far,
+            )
+        )
+    return anchors
+
+
+def bytes_at_equal_distance(
+    points: Sequence[tuple[float, float]], anchors: Sequence[tuple[float, float]]
+) -> list[float | None]:
+    """Our bytes over an anchor's where both have the same feature distance.
+
+    Log bytes are interpolated linearly in the distance between an anchor's best settings.
+
+    Args:
+        points: (bpp, distance) of ours.
+        anchors: (bpp, distance) of the anchor's settings.
+
+    Returns:
+        A ratio per point, below 1 where ours are fewer; None outside the anchor's range.
+    """
+    best: list[tuple[float, float]] = []
+    for bpp, distance in sorted(anchors):  # keep what no cheaper setting surpasses
+        if not best or distance < best[-1][1]:
+            best.append((bpp, distance))
+    log_bpp = [math.log(bpp) for bpp, _ in reversed(best)]
+    distances = [distance for _, distance in reversed(best)]
+    ratios: list[float | None] = []
+    for bpp, distance in points:
+        if distances[0] <= distance <= distances[-1]:
+            ratios.append(bpp / math.exp(float(np.interp(distance, distances, log_bpp))))
+        else:
+            ratios.append(None)
+    return ratios
+
+
+def _round_trip(
+    x: NDArray[np.uint8], codec: str, divisor: int, quality: int
+) -> tuple[int, NDArray[np.uint8]]:
+    image = Image.fromarray(x)
+    small = image
+    if divisor > 1:
+        size = (max(1, image.width // divisor), max(1, image.height // divisor))
+        small = image.resize(size, Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    try:
+        small.save(buffer, codec, quality=quality, **OPTIONS[codec])
+    except (KeyError, OSError) as error:
+        raise InvalidArgumentError(f"anchors: codec: this Pillow cannot write {codec}") from error
+    with Image.open(buffer) as coded:
+        decoded = coded.convert("RGB")
+    if divisor > 1:
+        decoded = decoded.resize(image.size, Image.Resampling.LANCZOS)
+    return buffer.getbuffer().nbytes, np.asarray(decoded)
+
+
+def main() -> None:
+    """Measure from the command line and print two tables."""
+    from rich.console import Console
+    from rich.table import Table
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--tinydarknet", type=Path)
+    parser.add_argument("--codecs", default="avif,webp")
+    parser.add_argument("--against", type=Path, help="what glc eval --json wrote")
+    parser.add_argument("--json", type=Path, help="also write the anchors to this file")
+    args = parser.parse_args()
+    console = Console(width=100)
+    try:
+        distance = tinydarknet_distance(args.tinydarknet) if args.tinydarknet else None
+        by_codec = {
+            codec: measure(args.folder, codec, distance, lambda step: console.print(step))
+            for codec in args.codecs.split(",")
+        }
+    except GlcError as error:
+        sys.stderr.write(f"anchors: {error}\n")
+        sys.exit(2)
+    table = Table(title=f"{args.folder}", box=None)
+    for name in ("codec", "sides /", "quality", "bpp", "PSNR dB", "MS-SSIM", "Tiny Darknet"):
+        table.add_column(name, justify="right")
+    for a in (a for anchors in by_codec.values() for a in anchors):
+        figures = (a.ms_ssim, a.tinydarknet)
+        texts = ["n/a" if f is None else f"{f:.4f}" for f in figures]
+        table.add_row(
+            a.codec, str(a.divisor), str(a.quality), f"{a.bpp:.4f}", f"{a.psnr_db:.2f}", *texts
+        )
+    console.print(table)
+    if args.json:
+        anchors = [asdict(a) for group in by_codec.values() for a in group]
+        args.json.write_text(json.dumps(anchors, indent=1) + "\n", encoding="utf-8")
+    if args.against and distance is not None:
+        levels = json.loads(args.against.read_text(encoding="utf-8"))["levels"]
+        points = [(level["bpp"], level["tinydarknet"]) for level in levels]
+        for codec, group in by_codec.items():
+            theirs = [(a.bpp, a.tinydarknet) for a in group if a.tinydarknet is not None]
+            ratios = bytes_at_equal_distance(points, theirs)
+            texts = ["outside" if r is None else f"{r:.2f}" for r in ratios]
+            console.print(
+                f"bytes over {codec}'s at equal Tiny Darknet distance: {', '.join(texts)}"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints: written whole or not at all, and refused when they are another run's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from glc.errors import InvalidArgumentError, TrainingError
+from glc.models.config import GLCConfig, preset
+from glc.models.glc import GLC
+from glc.training.config import StageConfig
+
+
+def write_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Write to a temporary name, force it to the disk, then rename it over the old one.
+
+    A process killed at any moment, or a full disk, leaves the old checkpoint in place.
+
+    Raises:
+        TrainingError: it cannot be written; the old checkpoint still stands.
+    """
+    temporary = path.with_suffix(".tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch reports a short write as RuntimeError
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        kept = f"the one before it stands: {path}" if path.exists() else "there was none before"
+        raise TrainingError(
+            f"checkpoint: expected room for the checkpoint of step {state['step']}, got: "
+            f"{_first_line(error)}; {kept}"
+        ) from error
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Load a checkpoint of any stage.
+
+    Raises:
+        InvalidArgumentError: missing, cut, or not one of ours.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise InvalidArgumentError(
+            f"checkpoint: expected one written by glc train at {os.fspath(path)}, got: "
+            f"{_first_line(error)}"
+        ) from error
+    if not isinstance(state, dict) or not {"stage", "model", "model_config"} <= state.keys():
+        raise InvalidArgumentError(
+            f"checkpoint: expected one written by glc train, got other content in {path}"
+        )
+    return state
+
+
+def load_module(module: nn.Module, state: dict[str, Any], name: str) -> None:
+    """Load a checkpoint's weights, strictly.
+
+    Raises:
+        InvalidArgumentError: keys or shapes that are not this module's.
+    """
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        raise InvalidArgumentError(
+            f"checkpoint: {name}: expected the shapes of this configuration, got: "
+            f"{lines[1].strip() if len(lines) > 1 else lines[0]}"
+        ) from error
+
+
+def initial_model(config: StageConfig, *, after: str | None) -> GLC:
+    """The model a stage starts from.
+
+    Args:
+        config: `init` names the checkpoint of the stage before, whose averaged weights are used,
+            or a model to go on from. Without `init`, a fresh model of the preset `model`.
+        after: the stage that a checkpoint must come from; None accepts no checkpoint.
+
+    Raises:
+        InvalidArgumentError: the checkpoint is of another stage, or `init` is missing or no model.
+    """
+    if config.init is None:
+        if after is not None:
+            raise InvalidArgumentError(f"config: init: expected a checkpoint of {after}, got none")
+        return GLC(preset(config.model))
+    if not config.init.endswith(".pt"):
+        return GLC.from_pretrained(config.init)
+    state = read_checkpoint(config.init)
+    if state["stage"] != after:
+        raise InvalidArgumentError(
+            f"config: init: expected a checkpoint of {after}, got one of {state['stage']}"
+        )
+    model = GLC(GLCConfig.from_dict(state["model_config"]))
+    load_module(model, state["average"], "init")
+    return model
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # not every file system can
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

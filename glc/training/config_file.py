@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stage's configuration as YAML: read, overridden key by key, checked, written back."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from glc.errors import InvalidArgumentError
+from glc.training.config import StageConfig
+
+
+def load_config(path: Path, overrides: list[str]) -> StageConfig:
+    """Read a stage configuration.
+
+    Args:
+        path: YAML file with the fields of `StageConfig`.
+        overrides: "a.b=value" strings, the value in YAML.
+
+    Raises:
+        InvalidArgumentError: no such file, not YAML, an unknown or missing key, a wrong type.
+    """
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidArgumentError(f"config: {path}: expected a YAML file, got {error}") from error
+    if not isinstance(plain, dict):
+        raise InvalidArgumentError(f"config: {path}: expected a mapping, got {plain!r:.60}")
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise InvalidArgumentError(f"config: override: expected key=value, got {override!r}")
+        *parents, leaf = key.split(".")
+        node = plain
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise InvalidArgumentError(f"config: {parent}: expected a mapping, got {node!r}")
+        node[leaf] = yaml.safe_load(text)
+    return _build(StageConfig, plain, "")
+
+
+def dump_config(config: StageConfig) -> str:
+    """YAML text of a resolved configuration; `load_config` reads it back."""
+    text: str = yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
+    return text
+
+
+_Config = TypeVar("_Config")
+
+
+def _build(cls: type[_Config], plain: Any, where: str) -> _Config:
+    hints = typing.get_type_hints(cls)
+    if not isinstance(plain, dict):
+        raise InvalidArgumentError(f"config: {where or '.'}: expected a mapping, got {plain!r}")
+    unknown = sorted(set(plain) - set(hints))
+    required = {
+        f.name
+        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    missing = sorted(required - set(plain))
+    if unknown or missing:
+        raise InvalidArgumentError(
+            f"config: {where or '.'}: expected keys among {sorted(hints)}, got unknown {unknown}, "
+            f"missing {missing}"
+        )
+    values = {
+        key: _convert(hints[key], value, f"{where}.{key}".lstrip("."))
+        for key, value in plain.items()
+    }
+    return cls(**values)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, where)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise InvalidArgumentError(f"config: {where}: expected a list, got {value!r}")
+        item = typing.get_args(hint)[0]
+        return tuple(_convert(item, v, f"{where}[{i}]") for i, v in enumerate(value))
+    if typing.get_origin(hint) is typing.Literal:
+        if value not in typing.get_args(hint):
+            raise InvalidArgumentError(
+                f"config: {where}: expected one of {list(typing.get_args(hint))}, got {value!r}"
+            )
+        return value
+    kinds = typing.get_args(hint) or (hint,)
+    if float in kinds and isinstance(value, str):  # YAML reads 6e-4, without a point, as text
+        with contextlib.suppress(ValueError):
+            return float(value)
+    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise InvalidArgumentError(f"config: {where}: expected {hint}, got {value!r}")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    return value

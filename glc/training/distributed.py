@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One process or many: accelerate over torchrun, behind the few words that a stage needs.
+
+A stage calls parts of the model in its own order, not one `forward`, so the model is not wrapped.
+Every process draws the random numbers of the whole batch and keeps its share, gradients are
+averaged in one flat all-reduce, and what follows batches (codebooks, rates) sees all of them:
+processes and one big process walk the same path but for the order of sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from glc.errors import InvalidArgumentError
+from glc.training.config import StageConfig
+
+_Item = TypeVar("_Item")
+
+
+class Processes:
+    """This process among those of the run.
+
+    Args:
+        config: `device`, `batch` and `accumulate` are read.
+
+    Raises:
+        InvalidArgumentError: accelerate is not installed, or the batch does not divide.
+    """
+
+    def __init__(self, config: StageConfig) -> None:
+        try:
+            from accelerate import Accelerator
+        except ImportError as error:
+            raise InvalidArgumentError(
+                "train: accelerate: expected it to be installed; pip install 'glc[train]'"
+            ) from error
+        self._accelerator = Accelerator(cpu=config.device == "cpu")
+        self.device: torch.device = self._accelerator.device
+        self.rank: int = self._accelerator.process_index
+        self.world: int = self._accelerator.num_processes
+        self.first: bool = self._accelerator.is_main_process
+        if config.batch % (self.world * config.accumulate):
+            raise InvalidArgumentError(
+                f"config: batch: expected a multiple of processes x accumulate = "
+                f"{self.world} x {config.accumulate}, got {config.batch}"
+            )
+
+    def share(self, whole: Tensor, dim: int = 0) -> Tensor:
+        """This process's even share of a tensor that all processes hold alike."""
+        return whole.chunk(self.world, dim)[self.rank].to(self.device)
+
+    def gather(self, part: Tensor) -> Tensor:
+        """Concatenate a tensor's parts of all processes along the first dimension."""
+        if self.world == 1:
+            return part
+        gathered: Tensor = self._accelerator.gather(part.contiguous())
+        return gathered
+
+    def gather_items(self, item: _Item) -> list[_Item]:
+        """One picklable item of every process, in the order of ranks."""
+        if self.world == 1:
+            return [item]
+        from accelerate.utils import gather_object
+
+        items: list[_Item] = gather_object([item])
+        return items
+
+    @torch.no_grad()
+    def average_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Replace every gradient by its mean over the processes, in one all-reduce."""
+        if self.world == 1 or not parameters:
+            return
+        for p in parameters:
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+        grads = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([grad.flatten() for grad in grads])
+        flat = self._accelerator.reduce(flat, "mean")
+        for grad, mean in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+            grad.copy_(mean.view_as(grad))
+
+    def wait(self) -> None:
+        """Let all processes arrive here."""
+        self._accelerator.wait_for_everyone()
+
+    def random_state(self) -> dict[str, Tensor]:
+        """State of torch's generators; the same in every process."""
+        state = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["device"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def set_random_state(self, state: dict[str, Tensor]) -> None:
+        """Restore what `random_state` gave; a state of another kind of device is left out."""
+        torch.set_rng_state(state["cpu"])
+        if self.device.type == "cuda" and "device" in state:
+            torch.cuda.set_rng_state(state["device"], self.device)
+
+
+def snapshot(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Copies of tensors that a step may move before its gradients are known."""
+    return [tensor.detach().clone() for tensor in tensors]
+
+
+def to_device(value: Any, device: torch.device) -> Any:
+    """Move every tensor in nested dicts, lists and tuples to a device."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {k: to_device(v, device) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(to_device(v, device) for v in value)
+    return value

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fine-tune a model on one kind of pictures: Stage III from its weights, at the rates it has."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from glc.errors import InvalidArgumentError
+from glc.evaluation import Evaluation, evaluate
+from glc.files import write_file
+from glc.models.glc import GLC
+from glc.training.checkpoint import read_checkpoint
+from glc.training.config import (
+    AdversarialConfig,
+    CodebookConfig,
+    DataConfig,
+    FeatureLossConfig,
+    RateConfig,
+    StageConfig,
+)
+from glc.training.config_file import dump_config, load_config
+from glc.training.data import Photos
+from glc.training.stage3 import train
+from glc.training.validation import validate_codec
+
+HELD_OUT_SHARE, HELD_OUT_MOST = 0.2, 12
+RATE_CROPS = 64
+# where the controller held the bundled model's levels at the end of its training
+LAMBDAS = (0.14, 0.37, 1.1, 3.5)
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """Real files of held-out pictures, before and after.
+
+    Attributes:
+        before: by the model that was given.
+        after: by the fine-tuned one.
+        model: folder of the fine-tuned one.
+    """
+
+    before: Evaluation
+    after: Evaluation
+    model: Path
+
+
+def finetune(
+    photos: Path,
+    out: Path,
+    *,
+    model: str,
+    steps: int = 500,
+    features: Path | None = None,
+    tinydarknet: Path | None = None,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+) -> FineTuned:
+    """Train on a folder of photos, hold a fifth of them out (12 at most), and compare on those.
+
+    Rates are steered to what the given model spends on crops of the same photos, so that before
+    and after differ in quality at equal bytes, not in where they spend.
+
+    Args:
+        photos: folder, with sub-folders and tar shards.
+        out: folder of the run.
+        model: a bundled model's name or a folder holding a model.
+        steps: of 8 crops.
+        features: weights of SqueezeNet 1.1 for the perceptual term; None leaves it out.
+        tinydarknet: weights of Tiny Darknet, to compare its feature distance too.
+        overrides: "a.b=value" strings, as for the stages.
+        resume: go on from the run's checkpoint.
+
+    Raises:
+        InvalidArgumentError: as for the stages, or fewer than two photos.
+        TrainingError: as for the stages.
+    """
+    config = _config(photos, out, model, steps, features)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "finetune.yaml"
+    write_file(path, dump_config(config).encode(), overwrite=True)
+    config = load_config(path, list(overrides))
+    loader = Photos(config.data, config.seed)
+    if resume:
+        targets = tuple(read_checkpoint(out / "checkpoint.pt")["config"]["rate"]["targets"])
+    else:
+        targets = config.rate.targets or _rates(model, loader)
+    rate = dataclasses.replace(config.rate, targets=targets)
+    held_out = _write_held_out(loader, out / "held_out")
+    qualities = [float(level) for level in range(len(targets))]
+    before = evaluate(held_out, model, qualities, tinydarknet=tinydarknet)
+    train(dataclasses.replace(config, rate=rate), resume=resume)
+    tuned = out / "model"
+    after = evaluate(held_out, str(tuned), qualities, tinydarknet=tinydarknet)
+    return FineTuned(before, after, tuned)
+
+
+def _config(photos: Path, out: Path, model: str, steps: int, features: Path | None) -> StageConfig:
+    data = DataConfig(root=str(photos), holdout=0)
+    count = len(Photos(data, 0).sources)
+    if count < 2:
+        raise InvalidArgumentError(
+            f"finetune: photos: expected at least 2 in {photos}, got {count}"
+        )
+    data = dataclasses.replace(
+        data, holdout=max(1, min(HELD_OUT_MOST, int(HELD_OUT_SHARE * count))), validation_crop=128
+    )
+    layout = GLC.from_pretrained(model).config
+    return StageConfig(
+        out=str(out),
+        data=data,
+        init=model,
+        steps=steps,
+        learning_rate=2e-4,
+        warmup=max(1, steps // 10),
+        ema_decay=0.99,
+        checkpoint_every=250,
+        validate_every=max(1, steps // 2),
+        features=FeatureLossConfig(weights=None if features is None else str(features)),
+        adversarial=AdversarialConfig(weight=0.0),
+        codebook=CodebookConfig(start=0, reseed_until=0.0),
+        rate=RateConfig(
+            lambdas=_spread(LAMBDAS, layout.levels), gain=min(0.02, 5 / steps), balance=0.5
+        ),
+        code_weight=0.0,
+        lowpass_weight=1.0,
+    )
+
+
+def _rates(model: str, photos: Photos) -> tuple[float, ...]:
+    """Estimated bits per pixel of every level on the run's first crops."""
+    glc = GLC.from_pretrained(model)
+    figures, _ = validate_codec(glc, photos.first_crops(RATE_CROPS), None)
+    return tuple(figures[f"bpp{level}"] for level in range(glc.config.levels))
+
+
+def _write_held_out(photos: Photos, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    for number in photos.validation:
+        source = photos.sources[number]
+        photo = photos.photo(number)
+        if photo is not None:
+            stem = Path(source.name or source.path.name).stem
+            Image.fromarray(photo).save(folder / f"{number:06d}-{stem}.png")
+    return folder
+
+
+def _spread(values: tuple[float, ...], levels: int) -> tuple[float, ...]:
+    """As many values as levels, evenly spaced in log between the first and the last."""
+    if levels == len(values):
+        return values
+    logs = torch.linspace(math.log(values[0]), math.log(values[-1]), levels)
+    return tuple(logs.exp().tolist())

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person sees of a run: progress with time left, a log, tensorboard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+from glc.errors import InvalidArgumentError
+
+SHOWN_IMAGES = 4
+
+
+class Monitor:
+    """Progress bar, `log.jsonl` and tensorboard of a run; silent in all but the first process.
+
+    Args:
+        stage: name shown.
+        out: folder of the run.
+        steps: length of the run.
+        start: step the run goes on from; later records of a killed run are dropped.
+        tensorboard: write events below `out/tensorboard`.
+        first: whether this is the first process.
+
+    Raises:
+        InvalidArgumentError: tensorboard is asked for and not installed.
+    """
+
+    def __init__(
+        self, stage: str, out: Path, steps: int, *, start: int, tensorboard: bool, first: bool
+    ) -> None:
+        self.stage, self.steps, self.first = stage, steps, first
+        self.log_path = out / "log.jsonl"
+        self.console = Console(quiet=not first)
+        self.writer: Any = None
+        if not first:
+            return
+        _truncate(self.log_path, start)
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise InvalidArgumentError(
+                    "config: tensorboard: expected it to be installed; pip install 'glc[train]', "
+                    "or --set tensorboard=false"
+                ) from error
+            self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=start)
+
+    def __enter__(self) -> Monitor:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self.bar = Progress(*columns, console=self.console, disable=not self.first)
+        self.bar.start()
+        self.task = self.bar.add_task(self.stage, total=self.steps, note="")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+        if self.writer is not None:
+            self.writer.close()
+
+    def advance(self, step: int) -> None:
+        """Move the bar."""
+        self.bar.update(self.task, completed=step)
+
+    def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Log the numbers of a training step."""
+        note = " ".join(f"{k} {v:.4g}" for k, v in metrics.items())
+        self.bar.update(self.task, completed=step, note=note)
+        self.record({"step": step, **metrics})
+        self._scalars("train", step, metrics)
+
+    def validation(self, step: int, result: Mapping[str, float], images: Tensor | None) -> None:
+        """Log a validation; `images` [n, 3, h, w] in [0, 1] go to tensorboard."""
+        self.record({"step": step, "validation": dict(result)})
+        self._scalars("validation", step, result)
+        if self.writer is not None and images is not None and len(images):
+            self.writer.add_images("validation", images, step)
+        self.say(f"step {step}: " + " ".join(f"{k} {v:.4g}" for k, v in result.items()))
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Append a line to the log."""
+        if self.first:
+            with self.log_path.open("a", encoding="utf-8") as log:
+                log.write(json.dumps(record) + "\n")
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self.console.print(f"{self.stage} {text}", highlight=False)
+
+    def _scalars(self, group: str, step: int, values: Mapping[str, float]) -> None:
+        if self.writer is not None:
+            for name, value in values.items():
+                self.writer.add_scalar(f"{group}/{name}", value, step)
+
+
+def _truncate(log: Path, start: int) -> None:
+    """Drop the records of steps that a resumed run will make again."""
+    if not log.exists():
+        return
+    kept = []
+    for line in log.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= start:
+                kept.append(line + "\n")
+        except (ValueError, KeyError):  # the line a killed process was writing
+            continue
+    log.write_text("".join(kept), encoding="utf-8")

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where photos lie: single files, and members of tar shards in the webdataset layout.
+
+    python -m glc.training.shards PHOTOS OUT [--short-side 512] [--per-shard 1000]
+
+packs a folder into shards OUT/000000.tar, ...: one member per photo, PNG or the file as it was. The
+shards are plain tars that webdataset reads too; training reads them by offset (see `data`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from glc.errors import GlcError, InvalidArgumentError
+
+SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
+
+
+@dataclass(frozen=True, order=True)
+class Source:
+    """One photo: a file, or `size` bytes at `offset` of a tar (size -1: the whole file)."""
+
+    path: Path
+    name: str = ""
+    offset: int = 0
+    size: int = -1
+
+    def read(self) -> bytes:
+        """The encoded photo. Raises OSError if it cannot be read."""
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
+def find_sources(root: str | os.PathLike[str], listed: str | None = None) -> list[Source]:
+    """List the photos of a folder, sub-folders and tars included, in sorted order.
+
+    Args:
+        root: the folder.
+        listed: a text file with one photo or tar per line, relative to `root`; None takes all.
+
+    Raises:
+        InvalidArgumentError: no folder, an unreadable list, or a tar that is none.
+    """
+    folder = Path(root)
+    if not folder.is_dir():
+        raise InvalidArgumentError(f"photos: root: expected a folder, got {root}")
+    if listed is None:
+        paths = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES | {".tar"}]
+    else:
+        try:
+            lines = Path(listed).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidArgumentError(
+                f"photos: list: expected a text file, got {error}"
+            ) from error
+        paths = [folder / line.strip() for line in lines if line.strip()]
+    sources: list[Source] = []
+    for path in sorted(paths):
+        sources += _members(path) if path.suffix.lower() == ".tar" else [Source(path)]
+    return sources
+
+
+def _members(path: Path) -> Iterator[Source]:
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
+                    yield Source(path, member.name, member.offset_data, member.size)
+    except (OSError, tarfile.TarError) as error:
+        raise InvalidArgumentError(
+            f"photos: shard: {path}: expected a tar, got: {error}"
+        ) from error
+
+
+def pack(
+    photos: Path, out: Path, *, short_side: int | None = None, per_shard: int = 1000
+) -> tuple[int, int]:
+    """Write the photos of a folder into tar shards.
+
+    Args:
+        photos: folder, list or shards, as `find_sources` takes them.
+        out: folder of the shards; made if missing.
+        short_side: photos larger than this are shrunk to it and stored as PNG; None keeps every
+            file as it is.
+        per_shard: photos in each tar.
+
+    Returns:
+        Number of photos written, and of unreadable ones left out.
+
+    Raises:
+        InvalidArgumentError: no photos, or `out` holds shards already.
+    """
+    sources = find_sources(photos)
+    if not sources:
+        raise InvalidArgumentError(f"shards: photos: expected photos in {photos}, got none")
+    out.mkdir(parents=True, exist_ok=True)
+    if any(out.glob("*.tar")):
+        raise InvalidArgumentError(f"shards: out: expected no tars in {out}, got some")
+    written = unreadable = 0
+    tar: tarfile.TarFile | None = None
+    for source in sources:
+        try:
+            suffix, data = _prepared(source, short_side)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            unreadable += 1
+            continue
+        if written % per_shard == 0:
+            if tar is not None:
+                tar.close()
+            tar = tarfile.open(out / f"{written // per_shard:06d}.tar", "w")
+        assert tar is not None
+        member = tarfile.TarInfo(f"{written:08d}{suffix}")
+        member.size = len(data)
+        tar.addfile(member, io.BytesIO(data))
+        written += 1
+    if tar is not None:
+        tar.close()
+    return written, unreadable
+
+
+def _prepared(source: Source, short_side: int | None) -> tuple[str, bytes]:
+    data = source.read()
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        scale = short_side / min(image.size) if short_side else 1.0
+        if scale >= 1:
+            return Path(source.name or source.path).suffix.lower(), data
+        size = (round(image.width * scale), round(image.height * scale))
+        buffer = io.BytesIO()
+        image.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(buffer, "png")
+        return ".png", buffer.getvalue()
+
+
+def main() -> None:
+    """Pack from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--short-side", type=int)
+    parser.add_argument("--per-shard", type=int, default=1000)
+    args = parser.parse_args()
+    try:
+        written, unreadable = pack(
+            args.photos, args.out, short_side=args.short_side, per_shard=args.per_shard
+        )
+    except GlcError as error:
+        parser.exit(2, f"shards: {error}\n")
+    print(f"{args.out}: {written} photos, {unreadable} unreadable left out")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

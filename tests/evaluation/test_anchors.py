@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other codecs, measured on the same pictures in the same way."""
+
+import io
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from glc.cli import app
+from glc.errors import InvalidArgumentError
+from glc.evaluation import anchors, evaluate, feature_distance, psnr
+from glc.losses.perceptual import TinyDarknetFeatures, tinydarknet_distance
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Random Tiny Darknet weights: a distance like any other."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "tinydarknet.pth"
+    torch.save(TinyDarknetFeatures().state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, photo):
+    root = tmp_path / "pictures"
+    root.mkdir()
+    Image.fromarray(photo).save(root / "a.png")
+    Image.fromarray(photo[:100, :120]).save(root / "b.png")
+    return root
+
+
+def test_jpeg_is_measured_as_it_is(folder, photo, monkeypatch):
+    monkeypatch.setitem(anchors.SETTINGS, "jpeg", ((1, 25), (3, 25)))
+    whole, third = anchors.measure(folder, "jpeg")
+    expected = []
+    for x in (photo, photo[:100, :120]):
+        buffer = io.BytesIO()
+        Image.fromarray(x).save(buffer, "jpeg", quality=25)
+        x_hat = np.asarray(Image.open(buffer).convert("RGB"))
+        size = buffer.getbuffer().nbytes
+        expected.append((8 * size / (x.shape[0] * x.shape[1]), psnr(x, x_hat)))
+    assert (whole.bpp, whole.psnr_db) == pytest.approx(np.mean(expected, axis=0))
+    assert third.bpp < whole.bpp
+    assert third.psnr_db < whole.psnr_db
+    assert whole.tinydarknet is None
+
+
+def test_bytes_at_equal_distance():
+    """A codec whose distance is linear in log bytes; a setting worse than a cheaper one is idle."""
+    theirs = [(0.02, 0.6), (0.08, 0.4), (0.05, 0.61), (0.1, 0.45)]
+    ratios = anchors.bytes_at_equal_distance([(0.02, 0.5), (0.1, 0.4), (0.1, 0.3)], theirs)
+    assert ratios[0] == pytest.approx(0.02 / math.sqrt(0.02 * 0.08))
+    assert ratios[1] == pytest.approx(1.25)
+    assert ratios[2] is None
+
+
+def test_unknown_codecs_are_refused(folder):
+    with pytest.raises(InvalidArgumentError, match="codec"):
+        anchors.measure(folder, "bmp")
+
+
+def test_feature_distance_of_pixels(weights, photo):
+    distance = tinydarknet_distance(weights)
+    assert feature_distance(distance, photo, photo) == pytest.approx(0, abs=1e-6)
+    near, far = photo.copy(), 255 - photo
+    near[::8] //= 2
+    assert 0 < feature_distance(distance, photo, near) < feature_distance(distance, photo, far)
+    with pytest.raises(InvalidArgumentError, match="shape"):
+        feature_distance(distance, photo, photo[:10])
+
+
+def test_eval_measures_the_stand_in_by_its_name(folder, tiny_folder, weights, tmp_path):
+    report = tmp_path / "eval.json"
+    options = ["--quality", "0", "--tinydarknet", weights, "--json", report]
+    arguments = ["eval", folder, "--model", tiny_folder, *options]
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == 0, result.output
+    assert "Tiny Darknet" in result.stdout
+    (level,) = json.loads(report.read_text())["levels"]
+    assert level["tinydarknet"] > 0
+    plain = evaluate(folder, str(tiny_folder), (0.0,))
+    assert plain.levels[0].tinydarknet is None
+
+
+def test_the_documented_command(folder, tiny_folder, weights, tmp_path, monkeypatch, capsys):
+    report = tmp_path / "eval.json"
+    result = evaluate(folder, str(tiny_folder), (0.0, 3.0), tinydarknet=weights)
+    report.write_text(json.dumps(result.to_dict()))
+    command = ["anchors", folder, "--tinydarknet", weights, "--codecs", "jpeg"]
+    command += ["--against", report, "--json", tmp_path / "anchors.json"]
+    monkeypatch.setattr(sys, "argv", [str(c) for c in command])
+    anchors.main()
+    printed = capsys.readouterr().out
+    assert "bytes over jpeg's at equal Tiny Darknet distance" in printed
+    assert len(json.loads((tmp_path / "anchors.json").read_text())) == 3

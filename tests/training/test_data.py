@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Crops depend on seed and number only; broken and small photos are counted, never fatal alone."""
+
+import subprocess
+import sys
+import tarfile
+from itertools import islice
+
+import pytest
+import torch
+from PIL import Image
+
+from glc.errors import InvalidArgumentError
+from glc.training.config import DataConfig
+from glc.training.data import Photos
+from glc.training.shards import find_sources, pack
+
+
+def data(root, **changes) -> DataConfig:
+    fields = {"holdout": 2, "crop": 64, "validation_crop": 64, **changes}
+    return DataConfig(root=str(root), **fields)
+
+
+def crops(config, steps, *, seed=3, start=0, size=4, **where):
+    return list(islice(Photos(config, seed).batches(start, size, **where), steps))
+
+
+@pytest.fixture
+def copied(photos, tmp_path):
+    """The photos in a folder that a test may spoil."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for path in photos.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def test_order_depends_on_the_seed_only(photos):
+    one, two = crops(data(photos), 5), crops(data(photos), 5)
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert not torch.equal(one[0], one[1])
+    assert not torch.equal(one[0], crops(data(photos), 1, seed=4)[0])
+    assert one[0].shape == (4, 3, 64, 64)
+    assert one[0].abs().max() <= 1
+
+
+def test_it_goes_on_in_the_middle_of_an_epoch(photos):
+    """Six photos and four crops a step: step 2 lies within the second epoch."""
+    whole = crops(data(photos), 6)
+    assert all(
+        torch.equal(a, b) for a, b in zip(whole[2:], crops(data(photos), 4, start=2), strict=True)
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_change_nothing(photos, workers):
+    alone, ahead = crops(data(photos), 6), crops(data(photos, workers=workers), 6)
+    assert all(torch.equal(a, b) for a, b in zip(alone, ahead, strict=True))
+
+
+def test_processes_share_every_step(photos):
+    whole = crops(data(photos), 3)
+    parts = [crops(data(photos), 3, rank=rank, world=2) for rank in range(2)]
+    for step in range(3):
+        assert torch.equal(whole[step], torch.cat([part[step] for part in parts]))
+
+
+def test_every_photo_is_seen_once_an_epoch(photos):
+    config = data(photos, resized_share=0.0)
+    loader = Photos(config, 0)
+    for epoch in range(3):
+        assert sorted(loader._epoch_order(epoch)) == loader.training
+    assert not set(loader.training) & set(loader.validation)
+
+
+def test_memory_limit_changes_nothing(photos):
+    kept, decoded_again = crops(data(photos), 4), crops(data(photos, cache_gb=0.0), 4)
+    assert all(torch.equal(a, b) for a, b in zip(kept, decoded_again, strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_unusable_photos_are_passed_over_and_counted(copied, workers):
+    (copied / "a.png").write_bytes(b"not a picture")
+    whole = (copied / "0.png").read_bytes()
+    (copied / "b.png").write_bytes(whole[: len(whole) // 2])
+    Image.new("RGB", (200, 63)).save(copied / "c.png")
+    loader = Photos(data(copied, holdout=0, workers=workers), seed=0)
+    batches = list(islice(loader.batches(0, 4), 8))
+    assert all(b.isfinite().all() for b in batches)
+    names = [source.path.name for source in loader.sources]
+    assert {names[n] for n in loader.rejected.unreadable} == {"a.png", "b.png"}
+    assert {names[n] for n in loader.rejected.too_small} == {"c.png"}
+    assert str(loader.rejected) == "2 unreadable, 1 smaller than the crop"
+
+
+def test_only_unusable_photos_are_refused(copied):
+    for path in copied.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(InvalidArgumentError, match="8 in a row that were not: 8 unreadable"):
+        crops(data(copied, holdout=0), 1)
+    with pytest.raises(InvalidArgumentError, match="2 held out"):
+        Photos(data(copied), seed=0).validation_batch()
+
+
+def test_photos_smaller_than_the_crop_are_refused(photos):
+    with pytest.raises(InvalidArgumentError, match=r"both sides >= 97.*6 smaller than the crop"):
+        crops(data(photos, crop=97), 1)
+
+
+def test_bad_folders_lists_and_shards_are_refused(photos, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InvalidArgumentError, match="more than holdout=2 photos"):
+        Photos(data(empty), seed=0)
+    with pytest.raises(InvalidArgumentError, match="expected a folder"):
+        Photos(data(tmp_path / "absent"), seed=0)
+    with pytest.raises(InvalidArgumentError, match="list"):
+        Photos(data(photos, list=str(tmp_path / "absent.txt")), seed=0)
+    (empty / "000000.tar").write_bytes(b"no tar" * 100)
+    with pytest.raises(InvalidArgumentError, match=r"000000\.tar: expected a tar"):
+        Photos(data(empty), seed=0)
+
+
+def test_a_list_names_photos_and_shards(photos, tmp_path):
+    pack(photos, tmp_path / "shards")
+    (tmp_path / "list.txt").write_text("shards/000000.tar\n\n")
+    assert len(find_sources(tmp_path, str(tmp_path / "list.txt"))) == 8
+    (tmp_path / "some.txt").write_text("1.png\n0.png\n")
+    chosen = find_sources(photos, str(tmp_path / "some.txt"))
+    assert [source.path.name for source in chosen] == ["0.png", "1.png"]
+
+
+def test_shards_give_the_crops_of_the_folder(photos, tmp_path):
+    assert pack(photos, tmp_path / "shards", per_shard=3) == (8, 0)
+    assert len(list((tmp_path / "shards").glob("*.tar"))) == 3
+    folder, shards = crops(data(photos), 4), crops(data(tmp_path / "shards"), 4)
+    assert all(torch.equal(a, b) for a, b in zip(folder, shards, strict=True))
+    with pytest.raises(InvalidArgumentError, match="no tars"):
+        pack(photos, tmp_path / "shards")
+
+
+def test_the_documented_command_makes_shards_webdataset_reads(copied, tmp_path):
+    webdataset = pytest.importorskip("webdataset")
+    (copied / "broken.jpg").write_bytes(b"\xff\xd8 cut")
+    out = tmp_path / "shards"
+    command = [sys.executable, "-m", "glc.training.shards", copied, out, "--short-side", "48"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "8 photos, 1 unreadable left out" in done.stdout
+    urls = [str(path) for path in sorted(out.glob("*.tar"))]
+    read = list(webdataset.WebDataset(urls, shardshuffle=False).decode("pil"))
+    assert len(read) == 8
+    assert all(min(sample["png"].size) == 48 for sample in read)
+
+
+def test_shards_made_by_other_tools_are_read(photos, tmp_path):
+    """A plain tar, labels beside the pictures, as ImageNet's webdataset shards have them."""
+    (tmp_path / "0.cls").write_text("7")
+    with tarfile.open(tmp_path / "train.tar", "w") as tar:
+        for path in sorted(photos.iterdir()):
+            tar.add(path, f"n0/{path.name}")
+            tar.add(tmp_path / "0.cls", f"n0/{path.stem}.cls")
+    folder, shard = crops(data(photos), 2), crops(data(tmp_path), 2)
+    assert all(torch.equal(a, b) for a, b in zip(folder, shard, strict=True))

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fine-tuning: from a model on a folder to a model and a table of real files."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from glc.cli import app
+from glc.errors import InvalidArgumentError
+from glc.models import GLC
+from glc.training.checkpoint import read_checkpoint
+from glc.training.finetune import finetune
+
+OVERRIDES = ["data.crop=64", "data.validation_crop=64", "batch=4", "tensorboard=false", "threads=1"]
+
+
+@pytest.fixture
+def domain(tmp_path):
+    """Eleven pictures of one kind: two are held out."""
+    folder = tmp_path / "domain"
+    folder.mkdir()
+    rng = np.random.default_rng(5)
+    for number in range(11):
+        coarse = rng.integers(0, 256, (3, 3, 3), dtype=np.uint8)
+        picture = Image.fromarray(coarse).resize((130, 130), Image.Resampling.NEAREST)
+        picture.save(folder / f"{number}.png")
+    return folder
+
+
+def test_one_command_tunes_and_compares(domain, tiny_folder, tmp_path):
+    out = tmp_path / "tuned"
+    arguments = ["finetune", domain, out, "--model", tiny_folder, "--steps", "3"]
+    options = [word for override in OVERRIDES for word in ("--set", override)]
+    result = CliRunner().invoke(app, [str(a) for a in arguments] + options)
+    assert result.exit_code == 0, result.output
+    assert "2 held-out pictures, before -> after" in result.stdout
+    assert len(list((out / "held_out").iterdir())) == 2
+    tuned, given = GLC.from_pretrained(out / "model"), GLC.from_pretrained(tiny_folder)
+    assert tuned.fingerprint() != given.fingerprint()
+
+
+def test_rates_are_kept_and_runs_resumed(domain, tiny_folder, tmp_path):
+    settings = {"model": str(tiny_folder), "overrides": OVERRIDES}
+    result = finetune(domain, tmp_path / "tuned", steps=4, **settings)
+    state = read_checkpoint(tmp_path / "tuned" / "checkpoint.pt")
+    targets = state["config"]["rate"]["targets"]
+    estimates = [level.estimated_bpp for level in result.before.levels]
+    assert len(targets) == len(estimates)
+    assert list(targets) == sorted(targets)
+    again = finetune(domain, tmp_path / "tuned", steps=6, resume=True, **settings)
+    state = read_checkpoint(tmp_path / "tuned" / "checkpoint.pt")
+    assert state["step"] == 6
+    assert state["config"]["rate"]["targets"] == targets
+    sizes = [[level.file_bytes for level in r.before.levels] for r in (again, result)]
+    assert sizes[0] == sizes[1]
+
+
+def test_too_few_photos_are_refused(domain, tiny_folder, tmp_path):
+    for path in sorted(domain.iterdir())[1:]:
+        path.unlink()
+    with pytest.raises(InvalidArgumentError, match="at least 2"):
+        finetune(domain, tmp_path / "tuned", model=str(tiny_folder))

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run survives: being killed, a full disk, gradients that are not finite, wrong files."""
+
+import json
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from glc.errors import InvalidArgumentError, TrainingError
+from glc.training import stage1
+from glc.training.checkpoint import read_checkpoint, write_checkpoint
+from glc.training.cli import run
+from glc.training.loop import Run
+
+ADVERSARIAL = "{weight: 0.8, start: 2, discriminator_start: 1, width: 8, layers: 2}"
+LIMIT_SECONDS = 120  # for a process that starts on a busy machine
+
+
+def same(a, b) -> bool:
+    """Whether two checkpoints, or parts of them, hold equal values."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a if k != "out")
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def start(stage, config, *arguments, **options):
+    command = [sys.executable, "-m", f"glc.training.{stage}", str(config), *arguments]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def wait_for(condition):
+    end = time.monotonic() + LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < end, "the process did not come that far"
+        time.sleep(0.002)
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_been(write_config, tmp_path):
+    """SIGKILL twice, at moments of chance, then resume to the end: bit for bit the same."""
+    changes = {"steps": 60, "checkpoint_every": 4, "validate_every": 30, "batch": 2}
+    whole = write_config(tmp_path, "stage1", adversarial=ADVERSARIAL, **changes)
+    run("stage1", whole, [], False)
+    out = tmp_path / "killed"
+    checkpoint = out / "checkpoint.pt"
+    rng = random.Random(0)
+    before = 0
+    for arguments in ([], ["--resume"]):
+        process = start("stage1", whole, "--set", f"out={out}", *arguments)
+        wait_for(lambda old=before: checkpoint.exists() and checkpoint.stat().st_mtime_ns > old)
+        time.sleep(rng.uniform(0, 0.1))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        before = checkpoint.stat().st_mtime_ns
+    assert read_checkpoint(checkpoint)["step"] < 60
+    run("stage1", whole, [f"out={out}"], True)
+    assert same(read_checkpoint(tmp_path / "stage1" / "checkpoint.pt"), read_checkpoint(checkpoint))
+    logs = [(folder / "log.jsonl").read_text() for folder in (tmp_path / "stage1", out)]
+    assert logs[0] == logs[1]
+
+
+def test_a_checkpoint_is_whole_whenever_its_writer_dies(tmp_path):
+    """A process that does nothing but write checkpoints is killed at moments of chance."""
+    path = tmp_path / "checkpoint.pt"
+    script = (
+        "import sys, torch; from pathlib import Path;"
+        "from glc.training.checkpoint import write_checkpoint\n"
+        "for step in range(10**9):\n"
+        "    state = {'stage': 's', 'step': step, 'model': {}, 'model_config': {}}\n"
+        "    write_checkpoint({**state, 'values': torch.full((10**6,), step)}, Path(sys.argv[1]))"
+    )
+    rng = random.Random(1)
+    for _ in range(4):
+        path.unlink(missing_ok=True)
+        process = subprocess.Popen([sys.executable, "-c", script, str(path)])
+        wait_for(path.exists)
+        time.sleep(rng.uniform(0, 0.2))
+        process.kill()
+        process.wait()
+        state = read_checkpoint(path)
+        assert (state["values"] == state["step"]).all()
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(write_config, tmp_path):
+    config = write_config(tmp_path, "stage1", steps=3)
+    run("stage1", config, [], False)
+    checkpoint = tmp_path / "stage1" / "checkpoint.pt"
+    kept = checkpoint.read_bytes()
+    limit = len(kept) // 2  # files may grow no further, as on a disk that is full
+
+    def fill() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    process = start("stage1", config, "--resume", "--set", "steps=6", preexec_fn=fill)
+    _, text = process.communicate(timeout=LIMIT_SECONDS)
+    assert process.returncode == 2, text
+    assert "expected room for the checkpoint of step 6" in text
+    assert "the one before it stands" in text
+    assert checkpoint.read_bytes() == kept
+    assert not list(checkpoint.parent.glob("*.tmp"))
+    run("stage1", config, ["steps=6"], True)
+
+
+class Spoiler(nn.Module):
+    """Stands in for the perceptual network, and spoils chosen steps."""
+
+    def __init__(self, kind: str, steps) -> None:
+        super().__init__()
+        self.kind, self.steps, self.run = kind, steps, None
+
+    def forward(self, x, x_hat):
+        distance = (x - x_hat).square().mean((1, 2, 3))
+        if self.run is None or not self.run.model.training or self.run.step not in self.steps:
+            return distance
+        # infinite slope at zero, or no number at all
+        return distance + ((distance * 0).sqrt() if self.kind == "gradient" else torch.nan)
+
+
+@pytest.fixture
+def spoiled(monkeypatch):
+    """Makes Stage I use a `Spoiler`; returns the runs that were made."""
+    runs: list[Run] = []
+
+    def spoil(kind, steps):
+        spoiler = Spoiler(kind, steps)
+        monkeypatch.setattr(stage1, "perceptual_distance", lambda *_: spoiler)
+        init = Run.__init__
+
+        def remember(self, *args, **kwargs):
+            init(self, *args, **kwargs)
+            spoiler.run = self
+            runs.append(self)
+
+        monkeypatch.setattr(Run, "__init__", remember)
+        return runs
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("value", "perceptual is nan; 3 in a row"),
+        ("gradient", "the gradient of perceptual is not finite; 3 in a row"),
+    ],
+)
+def test_what_is_not_finite_is_named_and_undone(write_config, tmp_path, spoiled, kind, message):
+    runs = spoiled(kind, range(3, 99))
+    config = write_config(tmp_path, "stage1", adversarial=ADVERSARIAL, steps=20, nonfinite_limit=3)
+    with pytest.raises(TrainingError, match=f"stage1: step 5: .*{message}"):
+        run("stage1", config, [], False)
+    saved = read_checkpoint(tmp_path / "stage1" / "checkpoint.pt")
+    assert saved["step"] == 3  # the last whole step; what came after moved nothing
+    assert same(saved["model"], runs[0].model.state_dict())
+    assert same(saved["average"], runs[0].average)
+    assert same(saved["extras"], {k: e.state_dict() for k, e in runs[0].extras.items()})
+    assert same(saved["optimizer"], runs[0].optimizer.state_dict())
+
+
+def test_a_single_step_that_is_not_finite_is_skipped(write_config, tmp_path, spoiled, capsys):
+    spoiled("value", [2, 4])
+    run("stage1", write_config(tmp_path, "stage1"), [], False)
+    state = read_checkpoint(tmp_path / "stage1" / "checkpoint.pt")
+    assert (state["step"], state["skipped"]) == (6, 2)
+    assert "step 3: put back, perceptual is nan" in capsys.readouterr().out
+    assert all(v.isfinite().all() for v in state["model"].values())
+
+
+def test_other_checkpoints_are_refused(write_config, tmp_path):
+    first = write_config(tmp_path, "stage1", steps=3)
+    run("stage1", first, [], False)
+    checkpoint = tmp_path / "stage1" / "checkpoint.pt"
+    second = write_config(tmp_path, "stage2", init=checkpoint)
+    (tmp_path / "stage2").mkdir()
+    shutil.copy(checkpoint, tmp_path / "stage2")
+    with pytest.raises(InvalidArgumentError, match="expected one of stage2, got stage1"):
+        run("stage2", second, [], True)
+    with pytest.raises(InvalidArgumentError, match="model: expected the shapes"):
+        run("stage1", first, ["model=glc-image-small"], True)
+    with pytest.raises(InvalidArgumentError, match="helpers"):
+        run("stage1", first, [f"adversarial={ADVERSARIAL}"], True)
+    whole = checkpoint.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"no checkpoint"):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(InvalidArgumentError, match="expected one written by glc train"):
+            run("stage1", first, [], True)
+
+
+def test_a_checkpoint_that_cannot_be_renamed_is_reported(tmp_path):
+    (tmp_path / "checkpoint.pt").mkdir()
+    with pytest.raises(TrainingError, match="step 7"):
+        write_checkpoint({"step": 7}, tmp_path / "checkpoint.pt")
+
+
+def test_the_log_forgets_what_will_be_made_again(write_config, tmp_path):
+    config = write_config(tmp_path, "stage1")
+    run("stage1", config, [], False)
+    log = tmp_path / "stage1" / "log.jsonl"
+    whole = log.read_text()
+    log.write_text(whole + json.dumps({"step": 9}) + "\n" + '{"step": 1')
+    run("stage1", config, [], True)
+    assert log.read_text() == whole
