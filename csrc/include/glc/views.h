@@ -40,9 +40,9 @@ struct MatrixView {
   [[nodiscard]] constexpr bool contiguous() const { return row_stride == cols || rows <= 1; }
 
   /// A view of mutable data is also a view of constant data.
-  constexpr operator MatrixView<const T>() const
-    requires(!std::is_const_v<T>)
-  {
+  template <class U = T>
+    requires(!std::is_const_v<U>)
+  constexpr operator MatrixView<const U>() const {
     return {data, rows, cols, row_stride};
   }
 };
