@@ -312,7 +312,11 @@ def bench_four_part_forward_backward(race, shape):
 
     race(
         lambda: graded(ours),
-        {"plain torch": lambda: graded(lambda: authors_pass(y, scales, means, authors_masks(shape)))},
+        {
+            "plain torch": lambda: graded(
+                lambda: authors_pass(y, scales, means, authors_masks(shape))
+            )
+        },
         check=check,
         work=y.numel(),
         unit="sym",

@@ -57,12 +57,12 @@ void step_run(const FourPartMaps& maps,
               std::int64_t lines,
               std::int64_t distance) {
   backend().step({.y = at(maps.y, row, col),
-        .mean = at(maps.mean, row, col),
-        .scale = at(maps.scale, row, col),
-        .y_q = at(maps.y_q, row, col),
-        .y_hat = at(maps.y_hat, row, col),
-        .mean_out = at(maps.mean_out, row, col),
-        .scale_out = at(maps.scale_out, row, col),
+                  .mean = at(maps.mean, row, col),
+                  .scale = at(maps.scale, row, col),
+                  .y_q = at(maps.y_q, row, col),
+                  .y_hat = at(maps.y_hat, row, col),
+                  .mean_out = at(maps.mean_out, row, col),
+                  .scale_out = at(maps.scale_out, row, col),
                   .n = n,
                   .taken = taken,
                   .lines = lines,
@@ -153,7 +153,8 @@ void for_each_piece(const FourPartShape& shape, F f) {
   const std::int64_t pixels = shape.height * shape.width;
   const std::int64_t pieces = shape.batch * (shape.channels_last ? pixels : shape.channels);
   const std::int64_t size = shape.channels_last ? shape.channels : pixels;
-  const std::int64_t per_task = std::max<std::int64_t>(1, kElements / std::max<std::int64_t>(1, size));
+  const std::int64_t per_task =
+      std::max<std::int64_t>(1, kElements / std::max<std::int64_t>(1, size));
   parallel_for(static_cast<std::size_t>((pieces + per_task - 1) / per_task), [&](std::size_t i) {
     const std::int64_t first = static_cast<std::int64_t>(i) * per_task;
     for (std::int64_t piece = first; piece < std::min(pieces, first + per_task); ++piece) {

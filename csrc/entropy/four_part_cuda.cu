@@ -49,7 +49,8 @@ __device__ Place place_of(const FourPartShape& shape, std::int64_t i) {
   return p;
 }
 
-/// The phase that the part takes of the group; entropy::kPhases, whose rows are permutations by xor.
+/// The phase that the part takes of the group; entropy::kPhases, whose rows are permutations by
+/// xor.
 __device__ int phase_of(int part, int group) {
   constexpr unsigned kFirst = 0x1230U;  // phase of group 0 in parts 0..3: 0, 3, 2, 1
   return static_cast<int>((kFirst >> (4 * part)) & 3U) ^ group;
@@ -159,8 +160,8 @@ Order order_of(const FourPartShape& shape, int part) {
   for (std::size_t group = 0; group < kParts; ++group) {
     const int phase = entropy::kPhases[static_cast<std::size_t>(part)][group];
     order.group_first[group] = order.per_sample;
-    order.per_sample += shape.channels / kParts * half(shape.height, phase / 2) *
-                        half(shape.width, phase % 2);
+    order.per_sample +=
+        shape.channels / kParts * half(shape.height, phase / 2) * half(shape.width, phase % 2);
   }
   return order;
 }
@@ -224,8 +225,7 @@ void four_part_put(const FourPartShape& shape,
   entropy::check_size(kOp, "symbols", static_cast<std::size_t>(size), symbols.size());
   entropy::check_size(kOp, "mean", static_cast<std::size_t>(size), mean.size());
   if (n == 0) return;
-  const MoveParams params{
-      shape, order, part, n, {}, nullptr, y_hat, symbols.data(), mean.data()};
+  const MoveParams params{shape, order, part, n, {}, nullptr, y_hat, symbols.data(), mean.data()};
   launch(kOp, move_kernel, {grid_for(n), kThreads}, stream, params);
 }
 

@@ -26,9 +26,9 @@ struct GaussianBitsKernel {
   static constexpr float kScaleMax = 1e10F;
   static constexpr float kFloor = 1e-5F;
   // Edges are measured in units of scale * kUnit, which makes exp(-x^2 / 2) a power of two.
-  static constexpr float kUnit = 1.1774100225154747F;    // sqrt(2 ln 2)
-  static constexpr float kFar = 10.0F;                   // 2^(-kFar^2), and less, are normal numbers
-  static constexpr float kSlope = 0.57554930F;           // 1 / (ln 2 sqrt(2 pi))
+  static constexpr float kUnit = 1.1774100225154747F;  // sqrt(2 ln 2)
+  static constexpr float kFar = 10.0F;                 // 2^(-kFar^2), and less, are normal numbers
+  static constexpr float kSlope = 0.57554930F;         // 1 / (ln 2 sqrt(2 pi))
 
   /// c0 + c1 x + c2 x^2 + c3 x^3, given x^2. Sums of pairs: the loops wait for results, so short
   /// chains matter more than few operations.
@@ -74,9 +74,9 @@ struct GaussianBitsKernel {
   /// A bin: its edges, the density at each relative to its peak, and what lies between them.
   struct Bin {
     F symbol;
-    F scale;  // clamped
+    F scale;    // clamped
     F inverse;  // of scale * kUnit
-    F far;  // > 0
+    F far;      // > 0
     F near;
     F gauss_far;
     F gauss_near;

@@ -69,9 +69,9 @@ __device__ void visit(const Latents<T>& in, std::int64_t unit, F f) {
     const float y = value(*at(in.y, row, col));
     const float mean = value(*at(in.mean, row, col));
     const float scale = value(*at(in.scale, row, col));
-    const Kernel::Bin bin =
-        in.seed != nullptr ? Kernel::bin<true>(y, mean, scale, Kernel::centred(words[w]))
-                           : Kernel::bin<false>(y, mean, scale, 0.0F);
+    const Kernel::Bin bin = in.seed != nullptr
+                                ? Kernel::bin<true>(y, mean, scale, Kernel::centred(words[w]))
+                                : Kernel::bin<false>(y, mean, scale, 0.0F);
     f(row, col, bin, scale);
   }
 }

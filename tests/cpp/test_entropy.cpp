@@ -112,8 +112,7 @@ void symbols_refuse_odd_values() {
     Floats bad = good;
     bad[1234] = value;
     const auto run = [&](const Floats& y, const Floats& mean, const Floats& scale) {
-      check_throws<InvalidArgument>(
-          [&] { find_symbols(y, mean, scale, bounds, symbols, rows); });
+      check_throws<InvalidArgument>([&] { find_symbols(y, mean, scale, bounds, symbols, rows); });
     };
     run(bad, good, good);
     run(good, bad, good);
@@ -124,8 +123,7 @@ void symbols_refuse_odd_values() {
   find_symbols(edge, Floats(1500), good, bounds, symbols, rows);
   check_equal(symbols[3], std::numeric_limits<std::int32_t>::min(), "smallest symbol");
   edge[3] = 2147483648.0F;
-  check_throws<InvalidArgument>(
-      [&] { find_symbols(edge, good, good, bounds, symbols, rows); });
+  check_throws<InvalidArgument>([&] { find_symbols(edge, good, good, bounds, symbols, rows); });
 }
 
 double exact_bits(double symbol, double scale) {
@@ -172,7 +170,8 @@ std::pair<Floats, Floats> gradients_of(const Floats& grad,
 void bits_and_slopes() {
   constexpr double kTolerance = 5e-5;  // float32 tails against the floor of 1e-5
   constexpr double kStep = 1e-4;
-  for (const std::size_t n : {std::size_t{1}, std::size_t{7}, std::size_t{512}, std::size_t{1009}}) {
+  for (const std::size_t n :
+       {std::size_t{1}, std::size_t{7}, std::size_t{512}, std::size_t{1009}}) {
     std::mt19937 random(static_cast<unsigned>(n) + 5);
     std::uniform_real_distribution<float> draw(-4.0F, 4.0F);
     Floats y(n);

@@ -107,8 +107,7 @@ void rates_agree(
   const OnDevice<T> scale_on(scale);
   const OnDevice<std::int64_t> seed_on({-77});
   const GaussianLatents<T> host{view(y.data()), view(mean.data()), view(scale.data())};
-  const GaussianLatents<T> device{
-      view(y_on.data()), view(mean_on.data()), view(scale_on.data())};
+  const GaussianLatents<T> device{view(y_on.data()), view(mean_on.data()), view(scale_on.data())};
   std::optional<std::uint64_t> seed;
   if (noisy) {
     seed = static_cast<std::uint64_t>(std::int64_t{-77});
@@ -133,8 +132,7 @@ void rates_agree(
   const OnDevice<float> totals_on{Floats(totals.size(), kNan)};
   const std::size_t bytes = glc::cuda::gaussian_total_bits_workspace_bytes(rows, cols, groups);
   const OnDevice<std::byte> workspace{std::vector<std::byte>(bytes)};
-  glc::cuda::gaussian_total_bits(
-      device, seed_there, totals_on.span(), workspace.span(), nullptr);
+  glc::cuda::gaussian_total_bits(device, seed_there, totals_on.span(), workspace.span(), nullptr);
   const Floats totals_back = totals_on.back();
   for (std::size_t g = 0; g < totals.size(); ++g) {
     check(near(totals_back[g], totals[g], 1e-5F), "total");
@@ -272,12 +270,8 @@ void four_parts_are_equal(const glc::entropy::FourPartShape& shape) {
     }
     const OnDevice<std::int32_t> symbols_on(symbols);
     glc::entropy::four_part_put(shape, part, symbols, picked, target(rebuilt.data()));
-    glc::cuda::four_part_put(shape,
-                             part,
-                             symbols_on.span(),
-                             picked_on.span(),
-                             target(rebuilt_on.data()),
-                             nullptr);
+    glc::cuda::four_part_put(
+        shape, part, symbols_on.span(), picked_on.span(), target(rebuilt_on.data()), nullptr);
   }
   check(same_bits(y_hat_on.back(), y_hat), "y_hat");
   check(same_bits(rebuilt_on.back(), rebuilt), "rebuilt");
@@ -336,9 +330,8 @@ void bad_shapes_are_refused() {
                                    std::span<std::byte>(),
                                    nullptr);
   });
-  check_throws<InvalidArgument>([&] {
-    glc::cuda::four_part_step({1, 6, 1, 1, false}, 0, {.y = wide_view}, nullptr);
-  });
+  check_throws<InvalidArgument>(
+      [&] { glc::cuda::four_part_step({1, 6, 1, 1, false}, 0, {.y = wide_view}, nullptr); });
   check_throws<InvalidArgument>(
       [&] { glc::cuda::four_part_step({1, 16, 1, 1, false}, 4, {}, nullptr); });
 }

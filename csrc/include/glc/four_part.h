@@ -52,7 +52,7 @@ void four_part_step(const FourPartShape& shape, int part, const FourPartMaps& ma
 /// What a merge reads and writes, f32; all of it.
 struct FourPartMergeMaps {
   MatrixView<const float> y{};
-  std::array<MatrixView<const float>, kParts> means{};   // of the parts
+  std::array<MatrixView<const float>, kParts> means{};  // of the parts
   std::array<MatrixView<const float>, kParts> scales{};
   MatrixView<float> y_q{};
   MatrixView<float> mean{};
