@@ -1,81 +1,147 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nearest-codebook search beside the two usual ways of writing it in torch, one thread each."""
+"""Nearest-codebook search and its training op, beside the usual ways.
+
+Like for like: a codebook that does not change is prepared once by whoever can; every side then
+gets the same latents. In training the codebook changes with every step, and preparing it is timed.
+Every side's rows are compared by their distance in float64 before anything is timed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
+import glc
+from benchmarks import vq_training
+from benchmarks.harness import FAST, Race
+from benchmarks.vq_peers import N_THREADS, ceiling, make, one_hot, searches, threads
 from glc.ops import vq_nearest
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-AGREEMENT = 0.999  # the peer rounds its sums in another order, so near-ties may fall differently
+# Peers round their sums in another order: a row may be farther by this share of the largest
+# distance, which near-ties make up.
+TOLERANCE = 1e-5
 
 
 def cases():
     sizes = [
         (96, 16384, 256),  # hyper indices of a photograph, published codebook
-        (96, 512, 32),  # the same, small model
-        (1536, 1024, 256),
-        (1536, 8192, 32),
+        (1536, 16384, 256),  # image latents of a photograph
         (1536, 8192, 8),
+        (1536, 8192, 32),
+        (1536, 1024, 256),
+        (96, 512, 32),  # the bundled small model
     ]
-    return [pytest.param(*size, id="n{}-k{}-d{}".format(*size)) for size in sizes]
+    return [pytest.param("isotropic", *size, id="n{}-k{}-d{}".format(*size)) for size in sizes] + [
+        pytest.param(kind, 1536, 16384, 256, id=f"n1536-k16384-d256-{kind}")
+        for kind in ("clustered", "lowrank")
+    ]
 
 
-def addmm_argmax(latents, codebook):
-    scores = torch.addmm(-0.5 * codebook.square().sum(1), latents, codebook.t())
-    return scores.argmax(1)
+def check_rows(
+    latents: Tensor, codebook: Tensor, ours: Tensor, peers: Mapping[str, Tensor]
+) -> None:
+    def distances(index: Tensor) -> Tensor:
+        return (latents.double() - codebook[index.long()].double()).square().sum(1)
+
+    least = distances(ours)
+    for name, index in peers.items():
+        excess = (distances(index) - least).abs().max() / least.max()
+        assert excess < TOLERANCE, f"{name} disagrees"
 
 
-def distance_and_one_hot(latents, codebook):
-    """As in the original VQ-VAE code: all distances, then a one-hot matrix for the lookup."""
-    distance = (
-        latents.square().sum(1, keepdim=True)
-        + codebook.square().sum(1)
-        - 2 * latents @ codebook.t()
-    )
-    index = distance.argmin(1)
-    one_hot = torch.zeros_like(distance).scatter_(1, index[:, None], 1)
-    return index, one_hot @ codebook
+def race_search(race: Race, kind: str, n: int, k: int, d: int, n_threads: int) -> None:
+    if FAST:
+        n, k = min(n, 64), min(k, 512)
+    latents, codebook = make(kind, n, k, d)
+    with threads(n_threads):
+        peers = searches(latents, codebook)
+
+        def ours() -> Tensor:
+            return vq_nearest.plain(latents, codebook)
+
+        for _ in range(1 + 256 // n):
+            ours()  # so often that the codebook is packed, if ever
+        notes = {}
+        if n_threads > 1:
+
+            def alone() -> Tensor:
+                glc.set_num_threads(1)
+                index = vq_nearest.plain(latents, codebook)
+                glc.set_num_threads(n_threads)
+                return index
+
+            peers["ours, one thread"] = alone
+        most = ceiling()
+        result = race(
+            ours,
+            peers,
+            check=lambda mine, others: check_rows(latents, codebook, mine, others),
+            work=n * k * d,
+            unit="FMA",
+            threads=n_threads > 1,
+            notes=notes if most is None else {"fp32 ceiling GFMA/s": n_threads * most / 1e9},
+        )
+    assert result.ratios
 
 
-@pytest.mark.parametrize(("n", "k", "d"), cases())
-def bench_vq_nearest(race, n, k, d):
-    generator = torch.Generator().manual_seed(0)
-    latents = torch.randn(n, d, generator=generator)
-    codebook = torch.randn(k, d, generator=generator)
-
-    def check(ours, peers):
-        assert (ours == peers["addmm+argmax"]).float().mean() >= AGREEMENT
-
-    race(
-        lambda: vq_nearest.plain(latents, codebook),
-        {"addmm+argmax": lambda: addmm_argmax(latents, codebook)},
-        check=check,
-        work=n * k * d,
-        unit="FMA",
-    )
+@pytest.mark.parametrize(("kind", "n", "k", "d"), cases())
+def bench_search(race: Race, kind: str, n: int, k: int, d: int) -> None:
+    race_search(race, kind, n, k, d, 1)
 
 
-def bench_vq_search_and_lookup(race):
-    generator = torch.Generator().manual_seed(0)
-    latents = torch.randn(96, 256, generator=generator)
-    codebook = torch.randn(16384, 256, generator=generator)
+@pytest.mark.parametrize(("kind", "n", "k", "d"), cases()[:3] if N_THREADS > 1 else [])
+def bench_search_threads(race: Race, kind: str, n: int, k: int, d: int) -> None:
+    race_search(race, kind, n, k, d, N_THREADS)
 
-    def ours():
+
+def bench_search_and_lookup(race: Race) -> None:
+    latents, codebook = make("isotropic", 96, 512 if FAST else 16384, 256)
+
+    def ours() -> tuple[Tensor, Tensor]:
         index = vq_nearest.plain(latents, codebook)
         return index, torch.nn.functional.embedding(index, codebook)
 
-    def check(mine, peers):
-        index, rows = peers["distances+one-hot"]
-        same = mine[0] == index
-        assert same.float().mean() >= AGREEMENT
-        torch.testing.assert_close(mine[1][same], rows[same])
+    def check(mine: tuple[Tensor, Tensor], peers: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        check_rows(latents, codebook, mine[0], {"one-hot": peers["one-hot formula"][0]})
+        assert torch.equal(mine[1], codebook[mine[0].long()])
 
-    race(
-        ours,
-        {"distances+one-hot": lambda: distance_and_one_hot(latents, codebook)},
-        check=check,
-        work=96,
-        unit="latents",
-    )
+    with threads(1):
+        for _ in range(3):
+            ours()
+        peers = {"one-hot formula": lambda: one_hot(latents, codebook)}
+        race(ours, peers, check=check, work=96, unit="latents")
+
+
+def peak_mib(side: str) -> float:
+    command = [sys.executable, "-m", "benchmarks.vq_training", side]
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1]) / 2**20
+
+
+def bench_training_step(race: Race) -> None:
+    """Forward and backward; memory is beyond the gradients and what is prepared."""
+    steps = {"ours": vq_training.ours(), "one-hot formula": vq_training.one_hot_formula()}
+    try:
+        steps["vector-quantize-pytorch"] = vq_training.peer()
+    except ImportError:
+        pass
+
+    def check(mine: tuple[Tensor, Tensor], peers: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        latents, codebook = make("isotropic", vq_training.N, vq_training.K, vq_training.D)
+        check_rows(latents, codebook, mine[0], {name: out[0] for name, out in peers.items()})
+        for _, gradient in peers.values():
+            torch.testing.assert_close(mine[1], gradient, rtol=1e-3, atol=1e-5)
+
+    notes = {}
+    if Path("/proc/self/clear_refs").exists():
+        notes = {name: {"memory MiB": peak_mib(name)} for name in steps}
+    with threads(1):
+        mine = steps.pop("ours")
+        race(mine, steps, check=check, work=vq_training.N, unit="latents", side_notes=notes)

@@ -4,8 +4,11 @@
 function(glc_simd_source isa)  # glc_simd_source(avx2 csrc/vq/vq_avx2.cpp ...)
   if(isa STREQUAL "avx2")
     set(flags -mavx2 -mfma -mbmi2)
-  elseif(isa STREQUAL "avx512")
+  elseif(isa MATCHES "^avx512(vnni)?$")
     set(flags -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mbmi2)
+    if(isa STREQUAL "avx512vnni")
+      list(APPEND flags -mavx512vnni)
+    endif()
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
       # GCC 12's own header makes undefined vectors of a variable that it then warns about
       # (GCC bug 105593)

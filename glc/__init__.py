@@ -95,5 +95,6 @@ def set_num_threads(n: int) -> None:
         InvalidArgumentError: outside that range.
     """
     from glc import _core
+    from glc._arguments import in_range
 
-    _core.set_threads(n)
+    _core.set_threads(in_range("threads", n, 1, 256))

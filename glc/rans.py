@@ -20,12 +20,13 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from glc import _core
+from glc._arguments import Int32Array, as_array, as_bytes, as_int32, as_rows, in_range
 from glc.errors import InvalidArgumentError
 
 __all__ = [
@@ -38,53 +39,8 @@ __all__ = [
     "encode_bytes",
 ]
 
-Int32Array: TypeAlias = npt.NDArray[np.int32]
-"""Any shape; flat order is row-major."""
-
-_ROW_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.int32))
-
-
-def _array(values: Any, name: str) -> npt.NDArray[Any]:
-    """Borrow values as a contiguous integer array."""
-    try:
-        if not hasattr(values, "__array__") and hasattr(values, "__dlpack__"):
-            values = np.from_dlpack(values)
-        array = np.asarray(values)
-    except (TypeError, ValueError, BufferError) as error:  # ragged lists, tensors of a GPU
-        raise InvalidArgumentError(f"rans: {name}: expected a CPU array: {error}") from error
-    if array.size == 0 and not isinstance(values, np.ndarray):
-        array = array.astype(np.int32)
-    if array.dtype.kind not in "iu":
-        raise InvalidArgumentError(f"rans: {name}: expected integers, got dtype {array.dtype}")
-    return np.ascontiguousarray(array) if array.ndim else array
-
-
-def _as_int32(values: Any, name: str) -> Int32Array:
-    array = _array(values, name)
-    if array.dtype == np.int32:
-        return array
-    info = np.iinfo(np.int32)
-    if array.size and not np.can_cast(array.dtype, np.int32):
-        low, high = int(array.min()), int(array.max())
-        if low < info.min or high > info.max:
-            raise InvalidArgumentError(
-                f"rans: {name}: expected values in the int32 range, got {low}..{high}"
-            )
-    return array.astype(np.int32)
-
-
-def _as_rows(rows: Any) -> int | npt.NDArray[Any]:
-    """Rows as the native coder takes them: a number, or uint8, uint16 or int32."""
-    if not isinstance(rows, int):
-        # Not operator.index: a tensor with one element has it too, and is an array here.
-        array = _array(rows, "rows")
-        if array.ndim:
-            return array if array.dtype in _ROW_DTYPES else _as_int32(array, "rows")
-        rows = array
-    row = int(rows)
-    if not -(2**31) <= row < 2**31:
-        raise InvalidArgumentError(f"rans: rows: expected a table row, got {row}")
-    return row
+MAX_PUSH = 2**31 - 1
+"""Symbols of one push."""
 
 
 class TableSet:
@@ -126,16 +82,16 @@ class TableSet:
         Raises:
             InvalidArgumentError: anything else.
         """
-        table = _as_int32(cdfs, "cdfs")
+        table = as_int32(cdfs, "cdfs")
         if table.ndim != 2:
             raise InvalidArgumentError(f"rans: cdfs: expected [rows, width], got {table.shape}")
         return cls(
             _core.RansTableSet.from_cdfs(
                 table,
                 table.shape[1],
-                _as_int32(sizes, "sizes"),
-                _as_int32(offsets, "offsets"),
-                bits,
+                as_int32(sizes, "sizes"),
+                as_int32(offsets, "offsets"),
+                _bits(bits),
             )
         )
 
@@ -167,9 +123,9 @@ class TableSet:
         rows = []
         for array in arrays:
             counts = np.maximum(array, 1) if escape else array
-            rows.append(normalise(counts, bits))
+            rows.append(normalise(counts, _bits(bits)))
         n_bins = np.array([row.size for row in rows], np.int32)
-        first = _as_int32(offsets, "offsets")
+        first = as_int32(offsets, "offsets")
         if first.ndim and first.shape != n_bins.shape:
             raise InvalidArgumentError(
                 f"rans: offsets: expected one number or {n_bins.size}, got {first.shape}"
@@ -193,15 +149,15 @@ class TableSet:
         Raises:
             InvalidArgumentError: sizes or sums that do not fit.
         """
-        flat = _array(freqs, "freqs")
+        flat = as_array(freqs, "freqs")
         if flat.size and not 0 <= int(flat.min()) <= int(flat.max()) < 2**32:
             raise InvalidArgumentError("rans: freqs: expected values in 0..2^32 - 1")
         return cls(
             _core.RansTableSet.from_freqs(
                 flat.astype(np.uint32, copy=False),
-                _as_int32(n_bins, "n_bins"),
-                np.ascontiguousarray(_as_int32(offsets, "offsets")),
-                bits,
+                as_int32(n_bins, "n_bins"),
+                np.ascontiguousarray(as_int32(offsets, "offsets")),
+                _bits(bits),
                 escape,
             )
         )
@@ -221,8 +177,8 @@ class TableSet:
         Raises:
             InvalidArgumentError: scales or bits outside their range.
         """
-        array = np.ascontiguousarray(scales, dtype=np.float64).reshape(-1)
-        return cls(_core.RansTableSet.from_gaussian(array, bits))
+        array = as_array(scales, "scales", "iuf").astype(np.float64).reshape(-1)
+        return cls(_core.RansTableSet.from_gaussian(array, _bits(bits)))
 
     def arrays(self) -> tuple[npt.NDArray[np.uint32], Int32Array, Int32Array]:
         """Return what from_exact_freqs takes: freqs [all bins], n_bins and offsets [rows]."""
@@ -260,15 +216,31 @@ class TableSet:
         Raises:
             InvalidArgumentError: a symbol or row that the tables cannot code.
         """
-        return self._native.cost(_as_int32(symbols, "symbols"), _as_rows(rows)) / 65536
+        return self._native.cost(as_int32(symbols, "symbols"), as_rows(rows)) / 65536
+
+
+def _bits(bits: int) -> int:
+    return in_range("rans: bits", bits, 8, 16)
+
+
+def _segment(symbols: int | None) -> int | None:
+    return None if symbols is None else in_range("rans: segment_symbols", symbols, 0, 1 << 30)
+
+
+def _native(tables: TableSet) -> _core.RansTableSet:
+    if not isinstance(tables, TableSet):
+        raise InvalidArgumentError(
+            f"rans: tables: expected a TableSet, got {type(tables).__name__}"
+        )
+    return tables._native
 
 
 def _freq_rows(freqs: Any) -> list[npt.NDArray[Any]]:
     """Split freqs, one row or many, even or ragged, into one array per row."""
     ragged = isinstance(freqs, Sequence) and len(freqs) > 0 and not np.isscalar(freqs[0])
     if ragged:
-        return [_array(row, "freqs") for row in freqs]
-    array = _array(freqs, "freqs")
+        return [as_array(row, "freqs") for row in freqs]
+    array = as_array(freqs, "freqs")
     if array.ndim not in (1, 2) or array.size == 0:
         raise InvalidArgumentError(
             f"rans: freqs: expected [bins] or [rows, bins], got {array.shape}"
@@ -296,12 +268,9 @@ class Encoder:
         Raises:
             InvalidArgumentError: another number.
         """
-        if segment_symbols is not None and not 0 <= segment_symbols <= 1 << 30:
-            raise InvalidArgumentError(
-                "rans: segment_symbols: expected 0 or a multiple of 32 up to 2^30, "
-                f"got {segment_symbols}"
-            )
-        self._native = _core.RansEncoder(lanes, segment_symbols)
+        if lanes is not None:
+            in_range("rans: lanes", lanes, 1, 32)
+        self._native = _core.RansEncoder(lanes, _segment(segment_symbols))
 
     def push(self, symbols: Any, rows: Any, tables: TableSet) -> None:
         """Append symbols to the stream.
@@ -316,7 +285,7 @@ class Encoder:
             InvalidArgumentError: a row outside the tables; a symbol that its row cannot code; after
                 finish. The encoder is then as it was before the call.
         """
-        self._native.push(_as_int32(symbols, "symbols"), _as_rows(rows), tables._native)
+        self._native.push(as_int32(symbols, "symbols"), as_rows(rows), _native(tables))
 
     def finish(self) -> bytes:
         """Return the stream. The encoder cannot be used afterwards.
@@ -344,9 +313,9 @@ class Decoder:
         Raises:
             BitstreamError: a head that is malformed or cut; names the byte offset in data.
         """
-        if descriptor is not None and not 0 <= descriptor <= 255:
-            raise InvalidArgumentError(f"rans: descriptor: expected 0..255, got {descriptor}")
-        self._native = _core.RansDecoder(data, descriptor)
+        if descriptor is not None:
+            in_range("rans: descriptor", descriptor, 0, 255)
+        self._native = _core.RansDecoder(as_bytes(data, "rans: data"), descriptor)
 
     @property
     def lanes(self) -> int:
@@ -368,7 +337,7 @@ class Decoder:
                 count says how many.
             tables: equal to those of the push.
             out: contiguous, writable int32 array for the symbols; new memory by default.
-            count: number of symbols.
+            count: number of symbols, 0..2^31 - 1.
 
         Returns:
             int32 symbols: out if given, else shaped like rows.
@@ -378,7 +347,9 @@ class Decoder:
             BitstreamError: the stream ends too early, or an escape in it is malformed. The content
                 of out is then unspecified, and the decoder refuses further pulls.
         """
-        native_rows = _as_rows(rows)
+        native_rows = as_rows(rows)
+        if count is not None:
+            in_range("rans: count", count, 0, MAX_PUSH)
         if out is None:
             shape: tuple[int, ...]
             if not isinstance(native_rows, int):
@@ -389,14 +360,16 @@ class Decoder:
                 raise InvalidArgumentError("rans: pull: expected out or count with a single row")
             if count is not None and int(np.prod(shape, dtype=np.int64)) != count:
                 raise InvalidArgumentError(f"rans: rows: expected {count} rows, got {shape}")
-            if count is not None and count < 0:
-                raise InvalidArgumentError(f"rans: count: expected at least 0, got {count}")
             out = np.empty(shape, np.int32)
+        elif (
+            not isinstance(out, np.ndarray)
+            or out.dtype != np.int32
+            or not (out.flags.c_contiguous and out.flags.writeable)
+        ):
+            raise InvalidArgumentError("rans: out: expected a contiguous, writable int32 array")
         elif count is not None and out.size != count:
             raise InvalidArgumentError(f"rans: out: expected {count} symbols, got {out.size}")
-        elif out.dtype != np.int32 or not out.flags.c_contiguous or not out.flags.writeable:
-            raise InvalidArgumentError("rans: out: expected a contiguous, writable int32 array")
-        self._native.pull(native_rows, tables._native, out)
+        self._native.pull(native_rows, _native(tables), out)
         return out
 
     def finish(self) -> None:
@@ -446,7 +419,7 @@ def encode_bytes(data: Any, segment_bytes: int | None = None) -> bytes:
     Raises:
         InvalidArgumentError: a segment_bytes that is neither 0 nor a multiple of 32 up to 2^30.
     """
-    return _core.rans_encode_bytes(data, segment_bytes)
+    return _core.rans_encode_bytes(as_bytes(data, "bytes: data"), _segment(segment_bytes))
 
 
 def decode_bytes(data: Any, max_size: int = 1 << 30) -> bytes:
@@ -457,6 +430,8 @@ def decode_bytes(data: Any, max_size: int = 1 << 30) -> bytes:
         max_size: Largest result accepted, in bytes. A short input may claim a long result.
 
     Raises:
+        InvalidArgumentError: a max_size outside 0..2^63 - 1.
         BitstreamError: malformed, cut, damaged, or larger than max_size.
     """
-    return _core.rans_decode_bytes(data, max_size)
+    in_range("bytes: max_size", max_size, 0, 2**63 - 1)
+    return _core.rans_decode_bytes(as_bytes(data, "bytes: data"), max_size)

@@ -93,9 +93,36 @@ def test_build_info_names_what_runs():
     assert isinstance(info["cuda"], bool)
 
 
-def test_simd_can_be_forced():
-    done = run_python("import glc; print(glc.build_info()['simd'])", GLC_SIMD="scalar")
-    assert done.stdout.strip() == "scalar", done.stderr
+CODE_SOMETHING = """
+import glc, hashlib
+import numpy as np
+from glc import cdf, rans
+tables, _ = cdf.canonical()
+symbols = np.arange(9999, dtype=np.int32) % 7 - 3
+stream = rans.encode(symbols, 50, tables)
+assert np.array_equal(rans.decode(stream, 50, tables, count=9999), symbols)
+print(glc.build_info()["simd"], hashlib.sha256(stream).hexdigest())
+"""
+
+
+@pytest.mark.parametrize("simd", ["scalar", "neon", "avx2", "avx512"])
+def test_simd_can_be_forced(simd):
+    """What this CPU has runs and writes the same bytes; what it has not is refused by name."""
+    chosen = run_python(CODE_SOMETHING, GLC_SIMD="")
+    done = run_python(CODE_SOMETHING, GLC_SIMD=simd)
+    if simd == "scalar" or simd in glc.build_info()["cpu_features"]:
+        name, digest = done.stdout.split()
+        assert name == simd
+        assert digest == chosen.stdout.split()[1]
+    else:
+        assert f"glc.errors.UnsupportedError: simd: GLC_SIMD: this CPU has no {simd}" in done.stderr
+
+
+@pytest.mark.parametrize("simd", ["mmx", "AVX2", "avx2 ", "scalar,avx2"])
+def test_the_coder_refuses_an_unknown_simd(simd):
+    done = run_python(CODE_SOMETHING, GLC_SIMD=simd)
+    assert "glc.errors.UnsupportedError: simd: GLC_SIMD: expected" in done.stderr
+    assert done.stderr.rstrip().endswith(f"got {simd}".rstrip())
 
 
 def test_an_unknown_simd_is_refused_by_name():

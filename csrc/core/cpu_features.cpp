@@ -21,6 +21,7 @@ CpuFeatures detect() {
   out.avx512 = out.avx2 && __builtin_cpu_supports("avx512f") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                __builtin_cpu_supports("avx512dq");
+  out.avx512_vnni = out.avx512 && __builtin_cpu_supports("avx512vnni");
 #endif
   return out;
 }

@@ -58,7 +58,8 @@ void allow_shared_bytes(const char* op, void (*kernel)(Params...), std::size_t b
         op);
 }
 
-/// The block's own T, uninitialised; the same one wherever the kernel asks for this T.
+/// The block's own T, uninitialised. It is the same one wherever the kernel asks for this T: what
+/// has to live side by side goes into one struct.
 template <class T>
 __device__ __forceinline__ T& block_shared() {
 #ifdef __CUDACC__

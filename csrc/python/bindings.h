@@ -12,6 +12,7 @@ void bind_tables(pybind11::module_& m);
 void bind_vq(pybind11::module_& m);
 void bind_entropy(pybind11::module_& m);
 void bind_four_part(pybind11::module_& m);
+void bind_four_part_coding(pybind11::module_& m);
 void bind_gaussian(pybind11::module_& m);
 void bind_bitstream(pybind11::module_& m);
 void bind_compressai(pybind11::module_& m);

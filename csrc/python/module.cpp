@@ -72,6 +72,9 @@ py::dict build_info() {
   if (cpu.avx512) {
     features.append("avx512");
   }
+  if (cpu.avx512_vnni) {
+    features.append("avx512_vnni");
+  }
   info["cpu_features"] = features;
   info["simd"] = std::string(simd_name(simd_in_force()));
   info["threads"] = threads();
@@ -92,6 +95,7 @@ PYBIND11_MODULE(_core, m) {
   bind_vq(m);
   bind_entropy(m);
   bind_four_part(m);
+  bind_four_part_coding(m);
   bind_gaussian(m);
   bind_bitstream(m);
   bind_compressai(m);

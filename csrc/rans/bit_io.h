@@ -12,11 +12,9 @@
 #include <utility>
 #include <vector>
 
-namespace glc::rans {
+#include "rans/escape_number.h"
 
-[[nodiscard]] constexpr int gamma_bits(std::uint64_t n) {
-  return 2 * static_cast<int>(std::bit_width(n)) - 1;
-}
+namespace glc::rans {
 
 class BitWriter {
  public:
@@ -25,6 +23,9 @@ class BitWriter {
     const int width = static_cast<int>(std::bit_width(n));
     for (int i = 1; i < width; ++i) bit(false);
     for (int i = width; i-- > 0;) bit((n >> i & 1U) != 0);
+  }
+  void byte(std::uint8_t value) {
+    for (int i = 8; i-- > 0;) bit((value >> i & 1U) != 0);
   }
   [[nodiscard]] std::vector<std::uint8_t> take() { return std::move(bytes_); }
 
@@ -56,6 +57,16 @@ class BitReader {
       n = n << 1 | (bit() ? 1U : 0U);
     }
     return n;
+  }
+
+  /// The next 8 bits, or nothing when there are fewer.
+  [[nodiscard]] std::optional<std::uint8_t> byte() {
+    unsigned value = 0;
+    for (int i = 0; i < 8; ++i) {
+      if (at_end()) return std::nullopt;
+      value = value << 1 | (bit() ? 1U : 0U);
+    }
+    return static_cast<std::uint8_t>(value);
   }
 
   [[nodiscard]] std::size_t byte_position() const { return position_ / 8; }

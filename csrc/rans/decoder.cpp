@@ -58,19 +58,10 @@ void Decoder::Impl::parse(std::uint8_t descriptor, ByteReader& reader) {
     next_record = reader.position();
     return;
   }
-  const int log2_lanes = descriptor & kDescriptorLanesMask;
-  if (log2_lanes > 5) reader.fail("descriptor", "expected at most 32 lanes", start);
-  if ((descriptor & ~(kDescriptorLanesMask | kDescriptorEscape)) != 0) {
-    reader.fail("descriptor", "reserved bits are set", start);
-  }
-  n_lanes = 1 << log2_lanes;
-  if ((descriptor & kDescriptorEscape) != 0) {
-    const std::size_t at = reader.position();
-    const std::uint64_t n_bytes = reader.varint("escape section", UINT32_MAX);
-    if (n_bytes == 0) reader.fail("escape section", "expected at least one byte, got 0", at);
-    escapes_begin = reader.position();
-    escapes = BitReader(reader.bytes(static_cast<std::size_t>(n_bytes), "escape section"));
-  }
+  const StreamHead head = read_stream_head(descriptor, reader);
+  n_lanes = head.lanes;
+  escapes = BitReader(head.escapes);
+  escapes_begin = head.escapes_begin;
   load_states(reader, n_lanes, states);
   words = data.data() + reader.position();
   words_end = data.data() + data.size();
@@ -117,6 +108,10 @@ void Decoder::Impl::decode(const Rows& rows, const TableSet& tables, std::span<s
 
 void Decoder::pull(Rows rows, const TableSet& tables, std::span<std::int32_t> out) {
   Impl& impl = *impl_;
+  if (out.size() > kMaxPush) {
+    throw InvalidArgument("rans: out: expected at most 2^31 - 1 symbols in a pull, got " +
+                          std::to_string(out.size()));
+  }
   check_rows(rows, out.size(), tables.rows());
   if (impl.failed) throw BitstreamError("rans: pull: the stream failed before");
   if (!impl.segmented) return impl.decode(rows, tables, out);

@@ -109,7 +109,10 @@ Resolved resolve(const TableSet& tables,
     });
   });
   Resolved resolved;
-  for (const Resolved& chunk : chunks) resolved.append(chunk);
+  std::size_t n_escapes = 0;
+  for (const Resolved& chunk : chunks) n_escapes += chunk.escapes.size();
+  resolved.escapes.reserve(n_escapes);
+  for (Resolved& chunk : chunks) resolved.append(std::exchange(chunk, {}));
   return resolved;
 }
 
@@ -223,17 +226,12 @@ std::size_t Encoder::Impl::code(std::span<std::uint8_t> out) const {
     words = run.words;
   }
 
-  ByteWriter head;
-  head.u8(descriptor_of(n_lanes, escape_bits != 0));
-  if (escape_bits != 0) {
-    BitWriter bits;
-    for (const Push& push : pushes) {
-      for (const Escape& escape : push.escapes) bits.gamma(escape.raw + 1);
-    }
-    const std::vector<std::uint8_t> section = bits.take();
-    head.varint(section.size());
-    head.bytes(section);
+  BitWriter numbers;
+  for (const Push& push : pushes) {
+    for (const Escape& escape : push.escapes) numbers.gamma(escape.raw + 1);
   }
+  ByteWriter head;
+  write_stream_head(n_lanes, numbers.take(), head);
   // Head and states may end where the words began: the words move first.
   std::uint8_t* const body = out.data() + head.size();
   const auto n_bytes = static_cast<std::size_t>(words_end - words);
@@ -249,11 +247,19 @@ std::size_t Encoder::Impl::code_segments(std::span<std::uint8_t> out) const {
   std::size_t size = kStreamHeadBytes;
   for (const Push& push : pushes) {
     const Segmentation segments = cut(push);
+    const EscapesOf escapes_of = [&push](std::size_t begin, std::size_t end) {
+      BitWriter numbers;
+      auto escape = std::ranges::lower_bound(push.escapes, begin, {}, &Escape::symbol);
+      for (; escape != push.escapes.end() && escape->symbol < end; ++escape) {
+        numbers.gamma(escape->raw + 1);
+      }
+      return numbers.take();
+    };
     size += write_record<std::uint32_t>(
         push.entries(),
         push.bits(),
         {push.bins.get(), push.n},
-        push.escapes,
+        push.escapes.empty() ? nullptr : &escapes_of,
         segments,
         out.subspan(size, record_bound(push.n, push.escape_bits, segments)));
   }

@@ -23,12 +23,20 @@ struct DecodeEntry {
   std::int32_t value;  ///< decoded symbol, or kEscapeValue
 };
 
-/// Decoded value of an escape bin until the escape section replaces it. Never a table's own value.
+/// Decoded value of an escape bin until the escape section replaces it. Tables with escape have it
+/// for no symbol of their own; for those without, it is a symbol like any other.
 inline constexpr std::int32_t kEscapeValue = INT32_MIN;
 
 /// Decode table of a byte alphabet at 12 bits: one entry per slot, freq - 1 in bits 0..11,
 /// slot - start in bits 12..23, the byte in bits 24..31.
 inline constexpr int kByteBits = 12;
+
+/// A set of byte values. Bit j of low[i] stands for the value 16 j + i, of high[i] for 128 more.
+struct ByteSet {
+  alignas(16) std::uint8_t low[16];
+  alignas(16) std::uint8_t high[16];
+  std::uint8_t has[256];  ///< 1 for a member
+};
 
 /// Where a row's bins are and which symbols they stand for.
 struct RowInfo {
@@ -62,6 +70,7 @@ struct DecodeTables {
   const std::uint32_t* bases;
   int bits;
   int coarse_bits;
+  bool escape;
 };
 
 /// A run of symbols of one state set, as far as it is decoded. Kernels move it forward by whole

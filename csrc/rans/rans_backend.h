@@ -12,6 +12,8 @@ inline constexpr bool kIsOneRow = std::is_same_v<Row, OneRow>;
 
 /// Runs that a kernel keeps in flight at once.
 inline constexpr int kMaxRuns = 2;
+/// Bytes that are looked at together for members of a set.
+inline constexpr std::size_t kMemberBlock = 64;
 
 /// The kernels of one instruction set: each moves n_runs runs of `lanes` lanes forward (or, the
 /// encoder, back) by the whole steps that they all have symbols and words for.
@@ -30,6 +32,9 @@ struct RansBackend {
                              std::size_t n,
                              std::uint32_t* bins);
 
+  /// Bytes at the front of data, a multiple of kMemberBlock, of which none is a member of the set.
+  using SkipOthers = std::size_t (*)(const std::uint8_t* data, std::size_t n, const ByteSet* set);
+
   Decode<DecodeTables, DecodeRun<std::uint8_t, std::int32_t>> decode_u8;
   Decode<DecodeTables, DecodeRun<std::uint16_t, std::int32_t>> decode_u16;
   Decode<DecodeTables, DecodeRun<std::int32_t, std::int32_t>> decode_i32;
@@ -41,6 +46,7 @@ struct RansBackend {
   Find<std::uint16_t> find_u16;
   Find<std::int32_t> find_i32;
   Find<OneRow> find_one_row;
+  SkipOthers skip_others;
 };
 
 [[nodiscard]] RansBackend rans_backend_avx2();

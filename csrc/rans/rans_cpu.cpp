@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "core/cpu_features.h"
 #include "core/unrolled.h"
@@ -319,45 +321,67 @@ void encode_runs(const EncodeEntry* entries,
   encode(entries, bits, lanes, runs, &RansBackend::encode_bytes);
 }
 
-template <class Row>
-void decode_runs(const DecodeTables& tables,
-                 int lanes,
-                 std::span<DecodeRun<Row, std::int32_t>> runs,
-                 std::span<EscapePlaces> escapes) {
-  // Piece by piece, so that a piece with an escape is searched while it is in the cache.
-  constexpr std::size_t kPiece = 4096;
+namespace {
+
+/// Decodes the runs piece by piece, so that a piece with escapes is searched while it is in the
+/// cache. decode_pieces() moves every run on; find(run, begin, n, places) searches the n symbols
+/// that a run has just decoded, the first of which is number begin.
+template <class Row, class Value, class Decode, class Find>
+void decode_pieces(std::span<DecodeRun<Row, Value>> runs,
+                   std::span<EscapePlaces> escapes,
+                   Decode decode_piece,
+                   Find find) {
+  constexpr std::size_t kPiece = 32768 / sizeof(Value);
   struct Progress {
-    std::size_t left;
-    const std::int32_t* begin;
-    bool words_ended;
+    std::size_t done = 0;
+    std::size_t left = 0;
+    bool words_ended = false;
   };
-  Progress progress[kMaxRuns] = {};
-  for (std::size_t r = 0; r < runs.size(); ++r) progress[r] = {runs[r].n, runs[r].out, false};
+  Progress progress[kMaxRuns];
+  for (std::size_t r = 0; r < runs.size(); ++r) progress[r].left = runs[r].n;
   for (bool more = true; more;) {
     std::size_t piece[kMaxRuns] = {};
     for (std::size_t r = 0; r < runs.size(); ++r) {
       piece[r] = progress[r].words_ended ? 0 : std::min(kPiece, progress[r].left);
       runs[r].n = piece[r];
     }
-    decode(tables, lanes, runs, kDecodeKernel<Row>, [&](const auto& run) {
-      return TableLookup<Row>{tables, run.rows};
-    });
+    decode_piece();
     more = false;
     for (std::size_t r = 0; r < runs.size(); ++r) {
+      Progress& at = progress[r];
       const std::size_t n_done = piece[r] - runs[r].n;
-      if (runs[r].escapes) {
-        for (const std::int32_t* p = runs[r].out - n_done; p != runs[r].out; ++p) {
-          if (*p != kEscapeValue) continue;
-          escapes[r].push_back(static_cast<std::uint32_t>(p - progress[r].begin));
-        }
-        runs[r].escapes = false;
-      }
-      progress[r].left -= n_done;
-      progress[r].words_ended |= runs[r].n != 0;
-      more |= progress[r].left != 0 && !progress[r].words_ended;
+      find(runs[r], at.done, n_done, escapes[r]);
+      at.done += n_done;
+      at.left -= n_done;
+      at.words_ended |= runs[r].n != 0;
+      more |= at.left != 0 && !at.words_ended;
     }
   }
   for (std::size_t r = 0; r < runs.size(); ++r) runs[r].n = progress[r].left;
+}
+
+}  // namespace
+
+template <class Row>
+void decode_runs(const DecodeTables& tables,
+                 int lanes,
+                 std::span<DecodeRun<Row, std::int32_t>> runs,
+                 std::span<EscapePlaces> escapes) {
+  decode_pieces(
+      runs,
+      escapes,
+      [&] {
+        decode(tables, lanes, runs, kDecodeKernel<Row>, [&](const auto& run) {
+          return TableLookup<Row>{tables, run.rows};
+        });
+      },
+      [&](auto& run, std::size_t begin, std::size_t n, EscapePlaces& places) {
+        if (!std::exchange(run.escapes, false) || !tables.escape) return;
+        const std::int32_t* const symbols = run.out - n;
+        for (std::size_t i = 0; i < n; ++i) {
+          if (symbols[i] == kEscapeValue) places.push_back(static_cast<std::uint32_t>(begin + i));
+        }
+      });
 }
 template void decode_runs(const DecodeTables&,
                           int,
@@ -377,11 +401,41 @@ template void decode_runs(const DecodeTables&,
                           std::span<EscapePlaces>);
 
 void decode_runs(const std::uint32_t* slots,
+                 int marker,
                  int lanes,
-                 std::span<DecodeRun<OneRow, std::uint8_t>> runs) {
-  decode(slots, lanes, runs, &RansBackend::decode_bytes, [slots](const auto&) {
-    return ByteLookup{slots};
-  });
+                 std::span<DecodeRun<OneRow, std::uint8_t>> runs,
+                 std::span<EscapePlaces> escapes) {
+  const auto decode_all = [&] {
+    decode(slots, lanes, runs, &RansBackend::decode_bytes, [slots](const auto&) {
+      return ByteLookup{slots};
+    });
+  };
+  if (marker < 0) return decode_all();
+  decode_pieces(runs,
+                escapes,
+                decode_all,
+                [marker](const auto& run, std::size_t begin, std::size_t n, EscapePlaces& places) {
+                  const std::uint8_t* const bytes = run.out - n;
+                  const std::uint8_t* p = bytes;
+                  while ((p = static_cast<const std::uint8_t*>(
+                              std::memchr(p, marker, static_cast<std::size_t>(run.out - p))))) {
+                    const auto at = static_cast<std::size_t>(p - bytes);
+                    places.push_back(static_cast<std::uint32_t>(begin + at));
+                    ++p;
+                  }
+                });
+}
+
+EscapePlaces find_bytes(std::span<const std::uint8_t> data, const ByteSet& set) {
+  const RansBackend* const simd = backend(kMaxLanes);
+  EscapePlaces places;
+  for (std::size_t i = 0; i < data.size();) {
+    if (simd != nullptr) i += simd->skip_others(&data[i], data.size() - i, &set);
+    for (const std::size_t end = std::min(i + kMemberBlock, data.size()); i < end; ++i) {
+      if (set.has[data[i]] != 0) places.push_back(static_cast<std::uint32_t>(i));
+    }
+  }
+  return places;
 }
 
 }  // namespace glc::rans

@@ -40,16 +40,22 @@ using EscapePlaces = std::vector<std::uint32_t>;
 
 /// Decodes each run as far as its words last: n is then what is missing. A state that lacks its
 /// word at the end of the stream is left below 2^16; needing such a state ends the run. At most
-/// kMaxRuns runs, of fewer than 2^32 symbols; escapes[r] is filled for run r.
+/// kMaxRuns runs, of fewer than 2^32 symbols; with escape, escapes[r] is filled for run r.
 /// Row: std::uint8_t, std::uint16_t, std::int32_t or OneRow.
 template <class Row>
 void decode_runs(const DecodeTables& tables,
                  int lanes,
                  std::span<DecodeRun<Row, std::int32_t>> runs,
                  std::span<EscapePlaces> escapes);
-/// The same for bytes, from a table of 4096 slots (entries.h).
+/// The same for bytes, from a table of 4096 slots (entries.h); escapes are where the marker stands,
+/// which is -1 where there are none.
 void decode_runs(const std::uint32_t* slots,
+                 int marker,
                  int lanes,
-                 std::span<DecodeRun<OneRow, std::uint8_t>> runs);
+                 std::span<DecodeRun<OneRow, std::uint8_t>> runs,
+                 std::span<EscapePlaces> escapes);
+
+/// Places of the members of a set, ascending; fewer than 2^32 bytes of data.
+[[nodiscard]] EscapePlaces find_bytes(std::span<const std::uint8_t> data, const ByteSet& set);
 
 }  // namespace glc::rans

@@ -293,6 +293,12 @@ struct RansSimd {
     return found;
   }
 
+  static std::size_t skip_others(const std::uint8_t* data, std::size_t n, const ByteSet* set) {
+    std::size_t i = 0;
+    while (n - i >= kMemberBlock && !Vec::any_member(data + i, *set)) i += kMemberBlock;
+    return i;
+  }
+
   // --------------------------------------------------------------------------------- back end
 
   /// Calls f with the vectors of a step and the runs in flight as compile-time constants, for as
@@ -341,7 +347,8 @@ struct RansSimd {
             .find_u8 = &find_bins<std::uint8_t>,
             .find_u16 = &find_bins<std::uint16_t>,
             .find_i32 = &find_bins<std::int32_t>,
-            .find_one_row = &find_bins<OneRow>};
+            .find_one_row = &find_bins<OneRow>,
+            .skip_others = &skip_others};
   }
 };
 

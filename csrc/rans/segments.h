@@ -6,11 +6,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "glc/rans.h"
+#include "rans/byte_tables.h"
 #include "rans/entries.h"
+#include "rans/rans_backend.h"
 #include "rans/stream.h"
 
 namespace glc::rans {
@@ -20,6 +24,18 @@ inline constexpr std::size_t kMinSegment = 32;
 inline constexpr std::size_t kMaxSegment = std::size_t{1} << 30;
 inline constexpr std::size_t kRecordHeadBytes = 12;
 inline constexpr std::size_t kRecordAlign = 4;
+inline constexpr std::size_t kEndBytes = 4;  ///< of an entry in the table of ends
+
+[[nodiscard]] constexpr std::size_t ceil_div(std::size_t a, std::size_t b) {
+  return a / b + (a % b != 0 ? 1 : 0);
+}
+[[nodiscard]] constexpr std::size_t round_up(std::size_t n, std::size_t unit) {
+  return ceil_div(n, unit) * unit;
+}
+/// Turns of the threads: one codes as many segments as there are runs in flight.
+[[nodiscard]] constexpr std::size_t n_turns(std::size_t n_segments) {
+  return ceil_div(n_segments, kMaxRuns);
+}
 
 /// How a push is cut.
 struct Segmentation {
@@ -45,13 +61,17 @@ void check_segment_symbols(std::size_t n);
                                        std::uint64_t escape_bits,
                                        const Segmentation& cut);
 
+/// The escape numbers of the symbols from begin to end, as bits padded to whole bytes. Called from
+/// several threads.
+using EscapesOf = std::function<std::vector<std::uint8_t>(std::size_t begin, std::size_t end)>;
+
 /// Codes one push as a record and returns its size, a multiple of 4. indices [n] name entries;
-/// escapes are in the order of their symbols. Throws InvalidArgument above 16 GiB.
+/// escapes_of is null when no symbol escapes. Throws InvalidArgument above 16 GiB.
 template <class Index>
 std::size_t write_record(const EncodeEntry* entries,
                          int bits,
                          std::span<const Index> indices,
-                         std::span<const Escape> escapes,
+                         const EscapesOf* escapes_of,
                          const Segmentation& cut,
                          std::span<std::uint8_t> out);
 
@@ -64,10 +84,10 @@ std::size_t read_record(std::span<const std::uint8_t> data,
                         const TableSet& tables,
                         std::span<std::int32_t> out);
 
-/// The same for bytes, from a table of 4096 slots (entries.h).
+/// The same for bytes.
 std::size_t read_record(std::span<const std::uint8_t> data,
                         std::size_t begin,
-                        const std::uint32_t* slots,
+                        const ByteDecoder& bytes,
                         std::span<std::uint8_t> out);
 
 }  // namespace glc::rans

@@ -6,10 +6,13 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "core/byte_reader.h"
+#include "core/byte_writer.h"
 #include "glc/rans.h"
+#include "rans/escape_number.h"
 #include "rans/rans_state.h"
 
 namespace glc::rans {
@@ -21,26 +24,11 @@ inline constexpr int kStateBytes = 4;
   return static_cast<std::uint8_t>(log2_lanes | (escape ? kDescriptorEscape : 0U));
 }
 
-/// Number of an escaped v = symbol - offset: above the row even, below it odd.
-[[nodiscard]] constexpr std::uint64_t escape_raw(std::int64_t v, std::uint32_t n_direct) {
-  return v >= 0 ? 2 * static_cast<std::uint64_t>(v - std::int64_t{n_direct})
-                : 2 * static_cast<std::uint64_t>(-v) - 1;
-}
-
-/// Inverse of escape_raw.
-[[nodiscard]] constexpr std::int64_t escape_value(std::uint64_t raw, std::uint32_t n_direct) {
-  return raw % 2 == 0 ? static_cast<std::int64_t>(raw / 2) + n_direct
-                      : -static_cast<std::int64_t>(raw / 2) - 1;
-}
-
 /// A symbol outside its row: its place in the push and its number.
 struct Escape {
   std::size_t symbol;
   std::uint64_t raw;
 };
-
-/// raw + 1 of any int32 symbol and offset fits in this many bits.
-inline constexpr int kMaxEscapeWidth = 34;
 
 /// Stores the final states: per lane high word, low word.
 inline void store_states(const std::uint32_t* states, int lanes, std::uint8_t* out) {
@@ -62,6 +50,40 @@ inline void load_states(ByteReader& reader, int lanes, std::uint32_t* states) {
     if (high == 0) reader.fail("state", "expected at least 65536, got " + std::to_string(low), at);
     states[lane] = high << kWordBits | low;
   }
+}
+
+/// What precedes the states of a stream in one piece.
+struct StreamHead {
+  int lanes;
+  std::span<const std::uint8_t> escapes;  ///< numbers of the escapes, empty without
+  std::size_t escapes_begin;              ///< their offset
+};
+
+/// Writes the descriptor and, unless it is empty, the escape section.
+inline void write_stream_head(int lanes, std::span<const std::uint8_t> escapes, ByteWriter& out) {
+  out.u8(descriptor_of(lanes, !escapes.empty()));
+  if (escapes.empty()) return;
+  out.varint(escapes.size());
+  out.bytes(escapes);
+}
+
+/// Reads the same but for the descriptor, already taken from the reader or kept elsewhere. Throws
+/// BitstreamError.
+inline StreamHead read_stream_head(std::uint8_t descriptor, ByteReader& reader) {
+  const std::size_t start = reader.position();
+  const int log2_lanes = descriptor & kDescriptorLanesMask;
+  if (log2_lanes > 5) reader.fail("descriptor", "expected at most 32 lanes", start);
+  if ((descriptor & ~(kDescriptorLanesMask | kDescriptorEscape)) != 0) {
+    reader.fail("descriptor", "reserved bits are set", start);
+  }
+  StreamHead head{.lanes = 1 << log2_lanes, .escapes = {}, .escapes_begin = 0};
+  if ((descriptor & kDescriptorEscape) == 0) return head;
+  const std::size_t at = reader.position();
+  const std::uint64_t n_bytes = reader.varint("escape section", UINT32_MAX);
+  if (n_bytes == 0) reader.fail("escape section", "expected at least one byte, got 0", at);
+  head.escapes_begin = reader.position();
+  head.escapes = reader.bytes(static_cast<std::size_t>(n_bytes), "escape section");
+  return head;
 }
 
 }  // namespace glc::rans

@@ -2,12 +2,12 @@
 #include "rans/tables.h"
 
 #include <algorithm>
-#include <bit>
 #include <string>
 #include <utility>
 
 #include "glc/error.h"
 #include "glc/rans.h"
+#include "rans/cost.h"
 
 namespace glc::rans {
 namespace {
@@ -60,7 +60,7 @@ void check_row(std::size_t row,
   }
   const std::int64_t n_direct = static_cast<std::int64_t>(freqs.size()) - (escape ? 1 : 0);
   if (std::int64_t{offset} + n_direct - 1 > INT32_MAX || (escape && offset == INT32_MIN)) {
-    fail_row(row, "offset: symbols leave the int32 range, got offset " + std::to_string(offset));
+    fail_row(row, "offset: expected symbols inside int32, got offset " + std::to_string(offset));
   }
 }
 
@@ -102,27 +102,9 @@ void append_row(TableData& data, std::span<const std::uint32_t> freqs, std::int3
 
 }  // namespace
 
-std::uint32_t symbol_cost(std::uint32_t freq, int bits) {
-  // log2 by repeated squaring of the mantissa, 16 fractional bits, truncated.
-  const int exponent = static_cast<int>(std::bit_width(freq)) - 1;
-  std::uint64_t mantissa = std::uint64_t{freq} << (31 - exponent);  // [2^31, 2^32)
-  std::uint32_t log2 = static_cast<std::uint32_t>(exponent);
-  for (int i = 0; i < 16; ++i) {
-    mantissa = (mantissa * mantissa) >> 31;
-    const bool carry = (mantissa >> 32) != 0;
-    log2 = log2 << 1 | (carry ? 1U : 0U);
-    mantissa >>= carry ? 1 : 0;
-  }
-  return (static_cast<std::uint32_t>(bits) << 16) - log2;
-}
+std::uint32_t symbol_cost(std::uint32_t freq, int bits) { return fixed_point_cost(freq, bits); }
 
-int lanes_for_cost(std::uint64_t cost) {
-  constexpr std::uint64_t kLaneBytes = 512;
-  const std::uint64_t n_bytes = cost >> (16 + 3);
-  int lanes = kMaxLanes;
-  while (lanes > 1 && n_bytes < kLaneBytes * static_cast<unsigned>(lanes)) lanes /= 2;
-  return lanes;
-}
+int lanes_for_cost(std::uint64_t cost) { return 1 << log2_lanes_for(cost); }
 
 TableSet TableSet::from_freqs(std::span<const std::uint32_t> freqs,
                               std::span<const std::int32_t> n_bins,

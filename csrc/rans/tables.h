@@ -34,7 +34,13 @@ struct TableData {
 
   [[nodiscard]] BinTables bin_tables() const { return {rows.data(), cost.data()}; }
   [[nodiscard]] DecodeTables decode_tables() const {
-    return {buckets.data(), coarse.data(), decode.data(), decode_base.data(), bits, coarse_bits};
+    return {buckets.data(),
+            coarse.data(),
+            decode.data(),
+            decode_base.data(),
+            bits,
+            coarse_bits,
+            escape};
   }
 };
 

@@ -114,6 +114,23 @@ struct Neon {
     }
   }
 
+  /// True when one of the 64 bytes from p on is in the set.
+  static bool any_member(const std::uint8_t* p, const ByteSet& set) {
+    const uint8x16_t low = vld1q_u8(set.low);
+    const uint8x16_t high = vld1q_u8(set.high);
+    uint8x16_t any = vdupq_n_u8(0);
+    for (int i = 0; i < 4; ++i) {
+      const uint8x16_t v = vld1q_u8(p + 16 * i);
+      const uint8x16_t index = vandq_u8(v, vdupq_n_u8(15));
+      const uint8x16_t eight =
+          vbslq_u8(vcgeq_u8(v, vdupq_n_u8(128)), vqtbl1q_u8(high, index), vqtbl1q_u8(low, index));
+      const uint8x16_t shift = vandq_u8(vshrq_n_u8(v, 4), vdupq_n_u8(7));
+      const uint8x16_t bit = vshlq_u8(vdupq_n_u8(1), vreinterpretq_s8_u8(shift));
+      any = vorrq_u8(any, vandq_u8(eight, bit));
+    }
+    return vmaxvq_u8(any) != 0;
+  }
+
  private:
   template <class Entry>
   static U32 two(const Entry* a, const Entry* b) {

@@ -11,14 +11,18 @@
 
 namespace glc {
 
+inline void check_vq_codebook(MatrixView<const float> codebook) {
+  if (codebook.rows < 1 || codebook.rows > std::numeric_limits<std::int32_t>::max()) {
+    fail_argument("vq_nearest", "codebook", "1 to 2^31 - 1 rows", codebook.rows);
+  }
+}
+
 /// The contract of vq_nearest, shared by every backend.
 inline void check_vq_nearest(MatrixView<const float> latents,
                              MatrixView<const float> codebook,
                              std::span<const std::int32_t> indices) {
   constexpr const char* kOp = "vq_nearest";
-  if (codebook.rows < 1 || codebook.rows > std::numeric_limits<std::int32_t>::max()) {
-    fail_argument(kOp, "codebook", "1 to 2^31 - 1 rows", codebook.rows);
-  }
+  check_vq_codebook(codebook);
   if (latents.cols != codebook.cols) {
     fail_argument(kOp,
                   "latents",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The search kernel, a template over a Vec trait, one instantiation per instruction set.
+// The float search kernel, a template over a Vec trait, one instantiation per instruction set.
 //
 // Latents, not codes, fill the vectors: a panel of 2 * kWidth latents is transposed once, and each
 // code value is broadcast straight from the codebook, which therefore needs no packing. Every score
@@ -10,10 +10,13 @@
 //   score[c][half] += panel[t][half] * code[c][t]
 //
 // Codes are visited in ascending order and only a strictly larger score replaces the best one: the
-// smallest index wins a tie.
+// smallest index wins a tie. Most groups of codes hold no better score for any latent, which one
+// maximum per score and one comparison per group tell.
 #pragma once
 
 #include <cstdint>
+
+#include "core/unrolled.h"
 
 namespace glc {
 
@@ -27,67 +30,101 @@ struct VqBlockParams {
   std::int64_t code_stride;
   std::int64_t n_codes;
   std::int32_t first_code;  // number of codes[0]
+  bool narrow;              // only the first half of the panel holds latents
+};
+
+/// Scores of n pairs of rows, chains as in vq.h.
+struct VqPairParams {
+  const float* const* latents;
+  const float* const* codes;
+  const float* half_norms;  // of each pair's code
+  float* scores;            // written
+  std::int64_t n;
+  std::int64_t d;
 };
 
 template <class Vec>
 struct VqKernel {
   using Float = typename Vec::Float;
   using Int = typename Vec::Int;
-  static constexpr int kHalves = 2;
-  static constexpr std::int64_t kPanelRows = kHalves * Vec::kWidth;
+  static constexpr std::int64_t kPanelRows = 2 * Vec::kWidth;
 
-  template <int kCodes>
+  template <int kCodes, int kHalves>
   static void group(const VqBlockParams& p, std::int64_t j, Float* best, Int* index) {
     Float score[kCodes][kHalves];
-    const float* code[kCodes];
-    for (int c = 0; c < kCodes; ++c) {
-      code[c] = p.codes + (j + c) * p.code_stride;
-      for (int h = 0; h < kHalves; ++h) {
-        score[c][h] = Vec::broadcast(p.half_norms[j + c]);
-      }
-    }
+    const float* code = p.codes + j * p.code_stride;
+    unrolled<kCodes>([&](int c) {
+      const Float half_norm = Vec::broadcast(p.half_norms[j + c]);
+      unrolled<kHalves>([&](int h) { score[c][h] = half_norm; });
+    });
     const float* panel = p.panel;
     for (std::int64_t t = 0; t < p.d; ++t, panel += kPanelRows) {
       Float latent[kHalves];
-      for (int h = 0; h < kHalves; ++h) {
-        latent[h] = Vec::load(panel + h * Vec::kWidth);
-      }
-      for (int c = 0; c < kCodes; ++c) {
-        const Float value = Vec::broadcast(code[c][t]);
-        for (int h = 0; h < kHalves; ++h) {
-          score[c][h] = Vec::fma(latent[h], value, score[c][h]);
-        }
-      }
+      unrolled<kHalves>([&](int h) { latent[h] = Vec::load(panel + h * Vec::kWidth); });
+      unrolled<kCodes>([&](int c) {
+        const Float value = Vec::broadcast(code[c * p.code_stride + t]);
+        unrolled<kHalves>([&](int h) { score[c][h] = Vec::fma(latent[h], value, score[c][h]); });
+      });
     }
-    for (int c = 0; c < kCodes; ++c) {
-      const auto number = static_cast<std::int32_t>(p.first_code + j + c);
-      for (int h = 0; h < kHalves; ++h) {
-        Vec::keep_larger(score[c][h], number, best[h], index[h]);
+    const auto number = static_cast<std::int32_t>(p.first_code + j);
+    unrolled<kHalves>([&](int h) {
+      Float most = Vec::broadcast(kLowest);
+      unrolled<kCodes>([&](int c) { most = Vec::larger(score[c][h], most); });
+      if (Vec::not_less(most, best[h]) != 0) {
+        unrolled<kCodes>(
+            [&](int c) { Vec::keep_larger(score[c][h], number + c, best[h], index[h]); });
       }
-    }
+    });
   }
 
-  static void block(const VqBlockParams& p) {
+  template <int kHalves>
+  static void panel(const VqBlockParams& p) {
     Float best[kHalves];
     Int index[kHalves];
-    for (int h = 0; h < kHalves; ++h) {
+    unrolled<kHalves>([&](int h) {
       best[h] = Vec::load(p.best + h * Vec::kWidth);
       index[h] = Vec::load_int(p.index + h * Vec::kWidth);
-    }
+    });
     std::int64_t j = 0;
     for (; j + Vec::kCodes <= p.n_codes; j += Vec::kCodes) {
-      group<Vec::kCodes>(p, j, best, index);
+      group<Vec::kCodes, kHalves>(p, j, best, index);
     }
     for (; j < p.n_codes; ++j) {
-      group<1>(p, j, best, index);
+      group<1, kHalves>(p, j, best, index);
     }
-    for (int h = 0; h < kHalves; ++h) {
+    unrolled<kHalves>([&](int h) {
       Vec::store(p.best + h * Vec::kWidth, best[h]);
       Vec::store_int(p.index + h * Vec::kWidth, index[h]);
-    }
+    });
   }
 
-  /// out[j] = -|codes[j]|^2 / 2, kWidth fused chains at a time so that their latencies overlap.
+  static void block(const VqBlockParams& p) { p.narrow ? panel<1>(p) : panel<2>(p); }
+
+  /// n chains at a time, so that their latencies overlap.
+  template <int kChains>
+  static void pairs(const VqPairParams& p, std::int64_t first) {
+    float sum[kChains];
+    const float* latent[kChains];
+    const float* code[kChains];
+    unrolled<kChains>([&](int c) {
+      sum[c] = p.half_norms[first + c];
+      latent[c] = p.latents[first + c];
+      code[c] = p.codes[first + c];
+    });
+    for (std::int64_t t = 0; t < p.d; ++t) {
+      unrolled<kChains>([&](int c) { sum[c] = Vec::fma_one(latent[c][t], code[c][t], sum[c]); });
+    }
+    unrolled<kChains>([&](int c) { p.scores[first + c] = sum[c]; });
+  }
+
+  static void pair_scores(const VqPairParams& p) {
+    std::int64_t i = 0;
+    for (; i + 8 <= p.n; i += 8) pairs<8>(p, i);
+    for (; i + 2 <= p.n; i += 2) pairs<2>(p, i);
+    for (; i < p.n; ++i) pairs<1>(p, i);
+  }
+
+  /// out[j] = -|codes[j]|^2 / 2, a few fused chains at a time so that their latencies overlap.
   static void half_norms(const float* codes,
                          std::int64_t code_stride,
                          std::int64_t n_codes,
@@ -97,15 +134,14 @@ struct VqKernel {
     std::int64_t j = 0;
     for (; j + kChains <= n_codes; j += kChains) {
       float sum[kChains] = {};
+      const float* code = codes + j * code_stride;
       for (std::int64_t t = 0; t < d; ++t) {
-        for (int c = 0; c < kChains; ++c) {
-          const float value = codes[(j + c) * code_stride + t];
+        unrolled<kChains>([&](int c) {
+          const float value = code[c * code_stride + t];
           sum[c] = Vec::fma_one(value, value, sum[c]);
-        }
+        });
       }
-      for (int c = 0; c < kChains; ++c) {
-        out[j + c] = -0.5F * sum[c];
-      }
+      unrolled<kChains>([&](int c) { out[j + c] = -0.5F * sum[c]; });
     }
     for (; j < n_codes; ++j) {
       float sum = 0.0F;
@@ -116,15 +152,9 @@ struct VqKernel {
       out[j] = -0.5F * sum;
     }
   }
-};
 
-/// One instruction set's kernel, as the driver in vq_cpu.cpp calls it.
-struct VqBackend {
-  std::int64_t panel_rows;
-  void (*block)(const VqBlockParams&);
-  void (*half_norms)(const float*, std::int64_t, std::int64_t, std::int64_t, float*);
+ private:
+  static constexpr float kLowest = -__builtin_inff();
 };
-
-VqBackend vq_backend_avx2();
 
 }  // namespace glc

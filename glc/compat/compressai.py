@@ -22,8 +22,9 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from glc import _core
+from glc._arguments import Int32Array, as_int32
 from glc.errors import InvalidArgumentError
-from glc.rans import Decoder, Encoder, Int32Array, TableSet, _as_int32
+from glc.rans import Decoder, Encoder, TableSet
 
 __all__ = [
     "BufferedRansEncoder",
@@ -228,7 +229,7 @@ def _ints(values: Any, name: str) -> Int32Array:
             return out
     elif hasattr(values, "detach"):  # a tensor, of any device
         values = values.detach().cpu()
-    return _as_int32(values, name)
+    return as_int32(values, name)
 
 
 def _like(indexes: Any, symbols: Int32Array) -> Symbols:

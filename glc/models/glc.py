@@ -27,7 +27,7 @@ from glc.models.transforms import RateTransform
 from glc.models.vqvae import build_autoencoder
 from glc.ops.four_part import PARTS, four_part_merge, four_part_step
 from glc.ops.gaussian import Rounding, gaussian_bits, lower_bound
-from glc.ops.vq import Quantized, VectorQuantizer
+from glc.ops.vector_quantizer import Quantized, VectorQuantizer
 
 TRAINING_SCALE_MIN = 0.03  # the smallest scale the coding tables tell from zero
 MODEL_FILES = ("config.json", "model.safetensors")

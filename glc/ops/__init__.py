@@ -11,10 +11,13 @@ from glc.ops.four_part import (
 )
 from glc.ops.gaussian import gaussian_bits, lower_bound, round_ste
 from glc.ops.gaussian_symbols import gaussian_rows, gaussian_symbols
-from glc.ops.vq import Quantized, VectorQuantizer, vq_nearest
+from glc.ops.vector_quantizer import Quantized, VectorQuantizer
+from glc.ops.vq import vq_nearest
+from glc.ops.vq_quantize import QuantizedRows, vq_quantize
 
 __all__ = [
     "Quantized",
+    "QuantizedRows",
     "VectorQuantizer",
     "categorical_bits",
     "categorical_cdf",
@@ -29,4 +32,5 @@ __all__ = [
     "lower_bound",
     "round_ste",
     "vq_nearest",
+    "vq_quantize",
 ]

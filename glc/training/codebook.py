@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glc.ops.vq import VectorQuantizer
+from glc.ops.vector_quantizer import VectorQuantizer
 from glc.training.config import CodebookConfig
 
 

@@ -182,6 +182,21 @@ void any_int32_escapes() {
   }
 }
 
+// What stands for an escape inside the decoder is a symbol like any other in tables without.
+void the_smallest_int32_is_a_symbol() {
+  const TableSet tables = TableSet::from_freqs(
+      std::vector<std::uint32_t>{200, 56}, Symbols{2}, Symbols{kMin}, 8, false);
+  Symbols symbols(5000, kMin);
+  for (std::size_t i = 0; i < symbols.size(); i += 3) symbols[i] = kMin + 1;
+  for (const std::size_t segment_symbols : {std::size_t{0}, std::size_t{128}}) {
+    for (const int lanes : kLanes) {
+      Encoder encoder(lanes, segment_symbols);
+      encoder.push(symbols, 0, tables);
+      check(decode(encoder.finish(), RowVector(symbols.size()), tables) == symbols, "INT32_MIN");
+    }
+  }
+}
+
 void the_format_in_bytes() {
   // One lane, one row {0: 128, 1: 64, escape: 64} at 8 bits; symbols 0, 1, 7.
   // Backwards from x = 65536. Escape (start 192): 65536/64 << 8 | 192 = 0x400C0.
@@ -355,6 +370,7 @@ int main() {
   pushes_may_differ();
   row_types_agree();
   any_int32_escapes();
+  the_smallest_int32_is_a_symbol();
   the_format_in_bytes();
   failures_leave_the_encoder_alone();
   costs_and_lanes();

@@ -2,8 +2,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <random>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "check.h"
@@ -137,28 +139,29 @@ void histograms_make_tables() {
   refuse({4, 1}, 7);
 }
 
+void bytes_round_trip_one(const Bytes& data, std::optional<std::size_t> segment_bytes = {}) {
+  const Bytes coded = glc::rans::encode_bytes(data, segment_bytes);
+  check(coded.size() <= data.size() + 11, "never much longer");
+  Bytes out(glc::rans::decoded_bytes_size(coded, data.size()));
+  glc::rans::decode_bytes(coded, out);
+  check(out == data, "bytes");
+  if (!data.empty()) {
+    check_throws<BitstreamError>(
+        [&] { static_cast<void>(glc::rans::decoded_bytes_size(coded, data.size() - 1)); }, "max");
+  }
+  Bytes room(data.size());
+  for (std::size_t n = 0; n < coded.size(); n += 1 + coded.size() / 300) {
+    check_throws<BitstreamError>(
+        [&] {
+          static_cast<void>(glc::rans::decoded_bytes_size(prefix(coded, n), 1U << 30));
+          glc::rans::decode_bytes(prefix(coded, n), room);
+        },
+        "cut");
+  }
+}
+
 void bytes_round_trip() {
   std::mt19937 random(11);
-  const auto test = [](const Bytes& data) {
-    const Bytes coded = glc::rans::encode_bytes(data);
-    check(coded.size() <= data.size() + 11, "never much longer");
-    Bytes out(glc::rans::decoded_bytes_size(coded, data.size()));
-    glc::rans::decode_bytes(coded, out);
-    check(out == data, "bytes");
-    if (!data.empty()) {
-      check_throws<BitstreamError>(
-          [&] { static_cast<void>(glc::rans::decoded_bytes_size(coded, data.size() - 1)); }, "max");
-    }
-    Bytes room(data.size());
-    for (std::size_t n = 0; n < coded.size(); n += 1 + coded.size() / 300) {
-      check_throws<BitstreamError>(
-          [&] {
-            static_cast<void>(glc::rans::decoded_bytes_size(prefix(coded, n), 1U << 30));
-            glc::rans::decode_bytes(prefix(coded, n), room);
-          },
-          "cut");
-    }
-  };
   for (const std::size_t n : std::vector<std::size_t>{0, 1, 2, 3, 31, 33, 255, 5000, 70000}) {
     const Bytes flat(n);
     Bytes skewed(n);
@@ -169,10 +172,82 @@ void bytes_round_trip() {
           static_cast<std::uint32_t>(random()) % 16 * (static_cast<std::uint32_t>(random()) % 16)));
       noise[i] = static_cast<std::uint8_t>(random());
     }
-    test(flat);
-    test(skewed);
-    test(noise);
+    bytes_round_trip_one(flat);
+    bytes_round_trip_one(skewed);
+    bytes_round_trip_one(noise);
   }
+}
+
+/// Mostly 0 and 1, with any of n_values once in one_in bytes.
+Bytes bytes_with_rare_values(std::size_t n, std::uint32_t n_values, std::uint32_t one_in) {
+  std::mt19937 random(12);
+  Bytes data(n);
+  for (std::uint8_t& byte : data) {
+    const auto r = static_cast<std::uint32_t>(random());
+    byte = static_cast<std::uint8_t>(r % one_in == 0 ? r / one_in % n_values : r >> 31);
+  }
+  return data;
+}
+
+void rare_bytes_share_an_escape() {
+  for (const std::uint32_t n_values : {20U, 256U}) {
+    for (const std::size_t n : {std::size_t{100001}, std::size_t{300000}}) {
+      const Bytes data = bytes_with_rare_values(n, n_values, 5000);
+      for (const std::size_t segment : {glc::rans::kNoSegments, std::size_t{4096}}) {
+        check_equal(int{glc::rans::encode_bytes(data, segment)[0]},
+                    segment == glc::rans::kNoSegments ? 3 : 4,
+                    "method with rare values");
+        bytes_round_trip_one(data, segment);
+      }
+    }
+  }
+  check_equal(int{glc::rans::encode_bytes(bytes_with_rare_values(20001, 3, 4), 0)[0]}, 1, "none");
+}
+
+void rare_bytes_that_are_wrong_are_refused() {
+  const Bytes data = bytes_with_rare_values(100001, 20, 5000);
+  const Bytes coded = glc::rans::encode_bytes(data, glc::rans::kNoSegments);
+  Bytes out(data.size());
+  constexpr std::size_t kTableBits = 8 * 60;
+  for (std::size_t bit = 32; bit < 8 * coded.size(); bit += bit < kTableBits ? 1 : 1009) {
+    Bytes damaged = coded;
+    damaged[bit / 8] = static_cast<std::uint8_t>(damaged[bit / 8] ^ 0x80U >> bit % 8);
+    try {
+      glc::rans::decode_bytes(damaged, out);
+    } catch (const BitstreamError&) {
+      continue;
+    }
+    check(out != data, "a flipped bit goes unseen");  // another rare value under the same number
+  }
+
+  // method 3, 8 bytes; two rare values (gamma 010), 5 and 6; the escape bin has 4095 (gamma of 12
+  // digits); value 0 has 1 (gamma of 2: 010). One lane, no escapes, a state.
+  const auto message = [](std::uint8_t first, std::uint8_t second) {
+    std::string bits = "010";
+    for (const std::uint8_t value : {first, second}) {
+      for (int i = 8; i-- > 0;) bits += (value >> i & 1) != 0 ? '1' : '0';
+    }
+    bits += std::string(11, '0') + std::string(12, '1') + "010";
+    Bytes bytes = {3, 8};
+    for (std::size_t i = 0; i < bits.size(); i += 8) {
+      bits.resize(std::max(bits.size(), i + 8), '0');
+      bytes.push_back(static_cast<std::uint8_t>(std::stoi(bits.substr(i, 8), nullptr, 2)));
+    }
+    for (const int byte : {0, 1, 0, 0, 0}) bytes.push_back(static_cast<std::uint8_t>(byte));
+    return bytes;
+  };
+  const auto error_of = [](const Bytes& bytes) -> std::string {
+    Bytes room(8);
+    try {
+      glc::rans::decode_bytes(bytes, room);
+    } catch (const BitstreamError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  check(error_of(message(5, 6)).find("different rare values") == std::string::npos, "a fair list");
+  check(error_of(message(5, 5)).find("different rare values") != std::string::npos, "twice");
+  check(error_of(message(5, 0)).find("different rare values") != std::string::npos, "has a bin");
 }
 
 }  // namespace
@@ -182,5 +257,7 @@ int main() {
   frequencies_are_exact();
   histograms_make_tables();
   bytes_round_trip();
+  rare_bytes_share_an_escape();
+  rare_bytes_that_are_wrong_are_refused();
   return 0;
 }

@@ -8,12 +8,15 @@
 
 #include "check.h"
 #include "glc/error.h"
+#include "glc/threads.h"
 #include "glc/vq.h"
 
 namespace {
 
 using glc::InvalidArgument;
 using glc::MatrixView;
+using glc::VqCodebook;
+using glc::VqSearch;
 using glc::test::check;
 using glc::test::check_equal;
 using glc::test::check_throws;
@@ -61,11 +64,20 @@ Indices literal(MatrixView<const float> latents, MatrixView<const float> codeboo
   return out;
 }
 
+/// Every way and several numbers of threads, which must agree.
 Indices search(MatrixView<const float> latents, MatrixView<const float> codebook) {
   Indices out(static_cast<std::size_t>(latents.rows), -1);
-  std::vector<std::byte> workspace(
-      glc::vq_nearest_workspace_bytes(latents.rows, codebook.rows, codebook.cols));
-  glc::vq_nearest(latents, codebook, out, workspace);
+  glc::vq_nearest(latents, codebook, out);
+  const VqCodebook prepared(codebook);
+  check(prepared.plausible(codebook), "plausible");
+  for (const int n_threads : {1, 2, 5}) {
+    glc::set_threads(n_threads);
+    for (const VqSearch way : {VqSearch::kAuto, VqSearch::kExact, VqSearch::kScreen}) {
+      Indices again(out.size(), -1);
+      prepared.nearest(latents, codebook, again, way);
+      check(again == out, "ways and threads");
+    }
+  }
   return out;
 }
 
@@ -126,20 +138,102 @@ void odd_values() {
   check_equal(got[3], 3, "lowest of equals");
 }
 
+/// What 8 bits see badly: clusters, few dimensions, doubles, wild norms, a far centre.
+void hard_codebooks() {
+  std::mt19937 random(4);
+  constexpr std::int64_t kCodes = 600;
+  constexpr std::int64_t kDims = 40;
+  const auto made = [&](auto f) {
+    Floats out = normal(kCodes * kDims, random);
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = f(out, i);
+    return out;
+  };
+  const std::vector<Floats> codebooks = {
+      made([](const Floats& x, std::size_t i) { return x[i]; }),
+      made([](const Floats& x, std::size_t i) { return x[i % (7 * kDims)] + 0.01F * x[i]; }),
+      made([](const Floats& x, std::size_t i) { return x[i / kDims * kDims]; }),
+      made([](const Floats& x, std::size_t i) { return x[i % (300 * kDims)]; }),
+      made([](const Floats& x, std::size_t i) { return x[i] * std::exp(6 * x[i / kDims]); }),
+      made([](const Floats& x, std::size_t i) { return 30.0F + x[i]; }),
+      made([](const Floats& x, std::size_t i) { return 1e-20F * x[i]; }),
+      made([](const Floats& x, std::size_t i) { return i / kDims % 2 == 0 ? 0.0F : x[i]; }),
+  };
+  for (const Floats& codes : codebooks) {
+    Floats latents = normal(70 * kDims, random, 0.1F);
+    for (std::size_t i = 0; i < latents.size(); ++i) latents[i] = latents[i] * codes[3] + codes[i];
+    const MatrixView<const float> l(latents.data(), 70, kDims);
+    const MatrixView<const float> c(codes.data(), kCodes, kDims);
+    check(search(l, c) == literal(l, c), "hard codebook");
+  }
+}
+
+void a_useless_screen_is_given_up() {
+  std::mt19937 random(5);
+  const Floats centre = normal(32, random);
+  Floats codes = normal(4096 * 32, random, 1e-3F);
+  for (std::size_t i = 0; i < codes.size(); ++i)
+    codes[i] += (i / 32 % 2 == 0 ? 1.0F : -1.0F) * centre[i % 32];
+  const MatrixView<const float> c(codes.data(), 4096, 32);
+  const VqCodebook prepared(c);
+  check(!prepared.packed(), "not yet");
+  Indices out(300);
+  const MatrixView<const float> l(codes.data(), 300, 32);
+  prepared.nearest(l, c, out);
+  check(prepared.packed() && prepared.screen_lost(), "lost");
+  for (std::int32_t i = 0; i < 300; ++i) check_equal(out[static_cast<std::size_t>(i)], i, "itself");
+}
+
+void another_codebook_is_told_apart() {
+  std::mt19937 random(6);
+  Floats codes = normal(50 * 9, random);
+  const MatrixView<const float> c(codes.data(), 50, 9);
+  const VqCodebook prepared(c);
+  for (std::size_t i = 9 * 17; i < 9 * 18; ++i) codes[i] += 1.0F;
+  check(!prepared.plausible(c), "a changed row");
+  Indices out(2);
+  check_throws<InvalidArgument>(
+      [&] { prepared.nearest({codes.data(), 2, 9}, {codes.data(), 49, 9}, out); }, "another shape");
+}
+
+void sums_and_lookups() {
+  const Floats latents = {1, 2, 10, 20, 3, 4, 5, 5};
+  const Floats codes = {0, 0, 1, 1, 2, 2};
+  const Indices indices = {2, 0, 2, 2};
+  const MatrixView<const float> l(latents.data(), 4, 2);
+  const MatrixView<const float> c(codes.data(), 3, 2);
+  std::vector<std::int64_t> counts(3);
+  glc::vq_usage(indices, counts);
+  check(counts == std::vector<std::int64_t>{1, 0, 3}, "usage");
+  Floats sums(4);
+  glc::vq_segment_sums(l, indices, counts, {sums.data(), 2, 2});
+  check(sums == Floats{10, 20, 9, 11}, "sums");
+  Floats rows(8);
+  const double error = glc::vq_lookup(l, c, indices, {rows.data(), 4, 2});
+  check(rows == Floats{2, 2, 0, 0, 2, 2, 2, 2}, "rows");
+  check_equal(error, 1.0 + 500.0 + 5.0 + 18.0, "error");
+
+  const MatrixView<float> out(rows.data(), 4, 2);
+  check_throws<InvalidArgument>([&] { glc::vq_lookup(l, c, Indices{0, 1, 2, 3}, out); }, "index");
+  check_throws<InvalidArgument>([&] { glc::vq_usage(Indices{-1}, counts); }, "negative index");
+  for (const std::vector<std::int64_t>& wrong :
+       {std::vector<std::int64_t>{2, 0, 2}, {1, 0, 4}, {1, -1, 4}, {0, 1, 3}}) {
+    check_throws<InvalidArgument>(
+        [&] { glc::vq_segment_sums(l, indices, wrong, {sums.data(), 2, 2}); }, "counts");
+  }
+  check_throws<InvalidArgument>(
+      [&] { glc::vq_segment_sums(l, indices, counts, {sums.data(), 1, 2}); }, "too few sums");
+}
+
 void bad_arguments() {
   const Floats data(12);
   Indices out(3);
-  std::vector<std::byte> workspace(glc::vq_nearest_workspace_bytes(3, 4, 3));
   const MatrixView<const float> l(data.data(), 3, 3);
   const MatrixView<const float> c(data.data(), 4, 3);
   const MatrixView<const float> none(data.data(), 0, 3);
   const MatrixView<const float> narrow(data.data(), 4, 2);
-  check_throws<InvalidArgument>([&] { glc::vq_nearest(l, none, out, workspace); }, "empty");
-  check_throws<InvalidArgument>([&] { glc::vq_nearest(l, narrow, out, workspace); }, "width");
-  check_throws<InvalidArgument>([&] { glc::vq_nearest(l, c, std::span(out).first(2), workspace); },
-                                "indices");
-  check_throws<InvalidArgument>([&] { glc::vq_nearest(l, c, out, std::span(workspace).first(8)); },
-                                "workspace");
+  check_throws<InvalidArgument>([&] { glc::vq_nearest(l, none, out); }, "empty");
+  check_throws<InvalidArgument>([&] { glc::vq_nearest(l, narrow, out); }, "width");
+  check_throws<InvalidArgument>([&] { glc::vq_nearest(l, c, std::span(out).first(2)); }, "indices");
 }
 
 }  // namespace
@@ -149,6 +243,10 @@ int main() {
   rounding_decides_the_same_way();
   strided_views_are_followed();
   odd_values();
+  hard_codebooks();
+  a_useless_screen_is_given_up();
+  another_codebook_is_told_apart();
+  sums_and_lookups();
   bad_arguments();
   return 0;
 }

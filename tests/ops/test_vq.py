@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+import glc
+from glc import _core
 from glc.errors import InvalidArgumentError
-from glc.ops import VectorQuantizer, vq_nearest
-from glc.ops.vq import _nearest_by_matmul, _vq_nearest_op
+from glc.ops import vq_nearest
+from glc.ops.vq import _nearest_by_matmul, _prepared, _vq_nearest_op, nearest_rows
 
 # around the panel of 16 latents, the group of 6 codes and the block of a few hundred codes
 SIZES = [
@@ -78,33 +80,126 @@ def test_lowest_row_wins_a_tie():
     assert (vq_nearest(latents, same) == 0).all()
 
 
-def test_odd_values_give_a_valid_row():
-    latents = torch.tensor([[math.nan, 0.0], [math.inf, 1.0], [-3e38, 3e38], [0.0, 0.0]])
-    codebook = torch.tensor([[math.nan, 1.0], [3e38, 3e38], [1.0, 2.0], [0.0, 0.5]])
-    index = vq_nearest(latents, codebook)
-    assert ((index >= 0) & (index < 4)).all()
-    assert index[0] == 0
-    assert index[3] == 3
+SETS = ["scalar", *(s for s in glc.build_info()["cpu_features"] if s != "avx512_vnni")]
+WAYS = [_core.VqSearch.EXACT, _core.VqSearch.SCREEN]
+SEARCH = """
+import sys, torch, glc
+from glc import _core
+from glc.ops.vq import nearest_rows
+found = []
+for latents, codebook in torch.load(sys.argv[1]):
+    for way in (_core.VqSearch.EXACT, _core.VqSearch.SCREEN):
+        for threads in (1, 3):
+            glc.set_num_threads(threads)
+            found.append(nearest_rows(latents, codebook, way))
+torch.save(found, sys.argv[2])
+"""
 
 
-def test_every_instruction_set_agrees(tmp_path):
-    code = (
-        "import sys, torch; from glc.ops import vq_nearest;"
-        "a = torch.load(sys.argv[1]); torch.save(vq_nearest(*a), sys.argv[2])"
-    )
-    latents, codebook = pair(70, 200, 40, seed=3)
-    codebook[100:] = codebook[:100] + 1e-7 * torch.randn(100, 40)
-    torch.save((latents, codebook), tmp_path / "in.pt")
-    env = {**os.environ, "GLC_SIMD": "scalar"}
-    out = tmp_path / "out.pt"
-    subprocess.run([sys.executable, "-c", code, tmp_path / "in.pt", out], env=env, check=True)
-    assert torch.equal(torch.load(out), vq_nearest(latents, codebook))
+def test_every_instruction_set_way_and_number_of_threads_agrees(tmp_path):
+    latents, codebook = pair(70, 300, 40, seed=3)
+    near = codebook.clone()
+    near[150:] = near[:150] + 1e-7 * torch.randn(150, 40)
+    scaled = codebook * torch.exp(4 * torch.randn(300, 1))
+    cases = [(latents, near), (latents, scaled + 5), (latents[:3], codebook), (latents, latents)]
+    torch.save(cases, tmp_path / "in.pt")
+    found = {}
+    for name in SETS:
+        out = tmp_path / f"{name}.pt"
+        env = {**os.environ, "GLC_SIMD": name}
+        subprocess.run([sys.executable, "-c", SEARCH, tmp_path / "in.pt", out], env=env, check=True)
+        found[name] = torch.load(out)
+    expected = [vq_nearest(*case) for case in cases for _ in range(4)]
+    for name, indices in found.items():
+        assert all(map(torch.equal, indices, expected)), name
+
+
+# ---------------------------------------------------------------- odd values
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["exact", "screen"])
+def test_nan_and_infinity_have_a_defined_result(way):
+    nan, inf = math.nan, math.inf
+    latents, codebook = pair(40, 300, 24, seed=5)
+    latents[3, 5] = nan
+    latents[17] = nan
+    index = nearest_rows(latents, codebook, way)
+    assert index[3] == index[17] == 0
+    rest = [i for i in range(40) if i not in (3, 17)]
+    assert torch.equal(index[rest], vq_nearest.reference(latents[rest], codebook))
+
+    latents, codebook = pair(40, 300, 24, seed=6)
+    expected = vq_nearest.reference(latents, codebook)
+    codebook[7, 2] = nan  # never wins
+    codebook[9, 3] = inf  # scores -inf + inf, which is NaN, or -inf
+    fine = (expected != 7) & (expected != 9)
+    assert torch.equal(nearest_rows(latents, codebook, way)[fine], expected[fine])
+    assert (nearest_rows(latents, torch.full((5, 24), nan), way) == 0).all()
+
+    latents = torch.zeros(2, 24)
+    latents[:, 0] = torch.tensor([inf, -inf])
+    codebook = torch.ones(300, 24)
+    codebook[5:, 0] = -1
+    assert nearest_rows(latents, codebook, way).tolist() == [0, 5]  # lowest row of score +inf
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["exact", "screen"])
+def test_extreme_scales(way):
+    for scale in (1e-42, 1e-25, 1e-12, 1e12, 1e18):
+        latents, codebook = pair(33, 290, 16, seed=7)
+        latents, codebook = latents * scale, codebook * scale
+        found = nearest_rows(latents, codebook, way)
+        assert torch.equal(found, nearest_rows(latents, codebook, _core.VqSearch.EXACT)), scale
+        if 1e-12 <= scale <= 1e12:
+            assert torch.equal(found, vq_nearest.reference(latents, codebook))
+
+
+def test_no_latents_no_dimensions_one_code():
+    for n, k, d in [(0, 5, 3), (4, 5, 0), (4, 1, 3), (0, 1, 0)]:
+        latents, codebook = pair(n, k, d)
+        for way in WAYS:
+            index = nearest_rows(latents, codebook, way)
+            assert index.shape == (n,)
+            assert (index == 0).all()
+
+
+@pytest.mark.slow
+def test_more_than_two_to_the_31_pairs():
+    generator = torch.Generator().manual_seed(0)
+    codebook = torch.randn(1 << 16, 1, generator=generator)
+    latents = torch.randn(40_000, 1, generator=generator)  # 2.6e9 pairs
+    index = vq_nearest(latents, codebook).long()
+    # in one dimension the nearest is one of the neighbours in order
+    order = codebook[:, 0].argsort()
+    place = torch.searchsorted(codebook[order, 0], latents[:, 0])
+    beside = torch.stack([(place + s).clamp(0, len(order) - 1) for s in (-1, 0)])
+    least = (codebook[order[beside], 0].double() - latents[:, 0].double()).abs().min(0).values
+    ours = (codebook[index, 0].double() - latents[:, 0].double()).abs()
+    # the scores themselves are rounded to 24 bits
+    assert (ours.square() - least.square() <= 2e-7 * (1 + latents[:, 0].square())).all()
+
+
+# ---------------------------------------------------------------- dtypes and views
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_widened(dtype):
+    latents, codebook = (x.to(dtype) for x in pair(65, 130, 20))
+    expected = vq_nearest(latents.float(), codebook.float())
+    assert torch.equal(vq_nearest(latents, codebook), expected)
+    assert torch.equal(vq_nearest(latents.float(), codebook), expected)
+    assert torch.equal(_nearest_by_matmul(latents, codebook), expected)
 
 
 def test_strided_inputs_and_matmul_fallback():
     latents, codebook = pair(64, 96, 12)
     expected = vq_nearest(latents, codebook)
     assert torch.equal(vq_nearest(latents.t().contiguous().t(), codebook), expected)
+    assert torch.equal(vq_nearest(latents, codebook.t().contiguous().t()), expected)
+    wide = torch.zeros(128, 20)
+    wide[::2, 3:15] = latents
+    assert torch.equal(vq_nearest(wide[::2, 3:15], codebook), expected)
+    assert torch.equal(vq_nearest(latents[:1].expand(9, -1), codebook), expected[:1].expand(9))
     assert torch.equal(_nearest_by_matmul(latents, codebook), expected)
 
 
@@ -115,162 +210,112 @@ def test_bad_arguments_are_refused():
             vq_nearest(*bad)
     with pytest.raises(InvalidArgumentError, match="at least one row"):
         vq_nearest(latents, codebook[:0])
-    with pytest.raises(InvalidArgumentError, match="expected dtype float32, got float64"):
+    with pytest.raises(
+        InvalidArgumentError,
+        match=r"latents: expected float32, bfloat16 or float16, got torch.float64",
+    ):
         vq_nearest(latents.double(), codebook.double())
+    with pytest.raises(InvalidArgumentError, match="codebook: expected the device of latents"):
+        vq_nearest(latents, codebook.to("meta"))
 
 
 def test_opcheck():
     torch.library.opcheck(_vq_nearest_op, pair(5, 7, 3))
 
 
-# ---------------------------------------------------------------- VectorQuantizer
+class Search(torch.nn.Module):
+    def __init__(self, codebook: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("codebook", codebook)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.codebook[vq_nearest(latents, self.codebook).long()]
 
 
-def test_losses_are_the_authors():
-    torch.manual_seed(0)
-    quantizer = VectorQuantizer(32, 4, beta=0.25)
-    z = torch.randn(2, 4, 3, 5, requires_grad=True)
-    out = quantizer(z)
-    rows = quantizer.codebook[out.index].permute(0, 3, 1, 2)
-    error = (rows - z).square().mean()
-    torch.testing.assert_close(out.codebook_loss, error)
-    torch.testing.assert_close(out.commitment_loss, error)
-    torch.testing.assert_close(out.loss, 1.25 * error)
-    torch.testing.assert_close(out.z_hat, rows)
-    assert out.usage.sum() == 2 * 3 * 5
-    assert torch.equal(out.usage, torch.bincount(out.index.flatten(), minlength=32))
-
-
-def test_each_loss_moves_its_own_side():
-    quantizer = VectorQuantizer(16, 4)
-    z = torch.randn(1, 4, 4, 4, requires_grad=True)
-    out = quantizer(z)
-    by_z, by_rows = torch.autograd.grad(
-        out.commitment_loss, (z, quantizer.codebook), allow_unused=True
+def test_compiles_and_exports_in_one_piece():
+    latents, codebook = pair(9, 33, 4)
+    module = Search(codebook)
+    expected = module(latents)
+    assert torch.equal(
+        torch.compile(module, fullgraph=True, backend="aot_eager")(latents), expected
     )
-    assert by_z.abs().sum() > 0
-    assert by_rows is None
-    out = quantizer(z)
-    by_z, by_rows = torch.autograd.grad(
-        out.codebook_loss, (z, quantizer.codebook), allow_unused=True
-    )
-    assert by_z is None
-    assert by_rows.abs().sum() > 0
+    exported = torch.export.export(module, (latents,))
+    assert torch.equal(exported.module()(latents), expected)
 
 
-def test_gradient_passes_straight_through():
-    quantizer = VectorQuantizer(16, 4)
-    z = torch.randn(1, 4, 2, 2, requires_grad=True)
-    weight = torch.randn(1, 4, 2, 2)
-    (quantizer(z).z_hat * weight).sum().backward()
-    assert torch.equal(z.grad, weight)
-    assert quantizer.codebook.grad is None or (quantizer.codebook.grad == 0).all()
+# ---------------------------------------------------------------- prepared codebooks
 
 
-def test_lookup_inverts_nearest():
-    quantizer = VectorQuantizer(64, 8)
-    index = torch.randint(64, (2, 3, 4))
-    z = quantizer.lookup(index)
-    assert z.is_contiguous()
-    assert torch.equal(quantizer.nearest(z), index)
+def native_of(codebook: Tensor) -> _core.VqCodebook:
+    return _prepared.get(codebook, codebook.detach().float().contiguous())
 
 
-def test_ema_is_the_decayed_mean():
-    torch.manual_seed(0)
-    decay = 0.9
-    quantizer = VectorQuantizer(4, 2, ema_decay=decay)
-    weight, sums = torch.ones(4), quantizer.codebook.clone()
-    for _ in range(5):
-        z = torch.randn(3, 2, 4, 4)
-        index = quantizer.nearest(z)
-        vectors = z.permute(0, 2, 3, 1).reshape(-1, 2)
-        for row in range(4):
-            chosen = vectors[index.flatten() == row]
-            weight[row] = decay * weight[row] + (1 - decay) * len(chosen)
-            sums[row] = decay * sums[row] + (1 - decay) * chosen.sum(0)
-        out = quantizer(z)
-        assert out.codebook_loss == 0
-        torch.testing.assert_close(quantizer.codebook, sums / weight[:, None])
-    frozen = quantizer.eval().codebook.clone()
-    quantizer(torch.randn(3, 2, 4, 4))
-    assert torch.equal(quantizer.codebook, frozen)
+def test_a_codebook_is_prepared_once_and_packed_when_it_pays():
+    latents, codebook = pair(150, 400, 32)
+    vq_nearest(latents, codebook)
+    native = native_of(codebook)
+    assert not native.packed
+    vq_nearest.plain(latents, codebook)
+    assert native_of(codebook.detach()) is native  # another tensor object, the same memory
+    assert native.packed
+    assert native.nbytes >= 400 * 32
+    few, narrow = pair(500, 400, 4)
+    vq_nearest(few, narrow)
+    assert not native_of(narrow).packed  # too narrow to gain by it
 
 
-def test_gradient_training_fits_clusters():
-    torch.manual_seed(0)
-    centres = 3 * torch.randn(4, 2)
-    quantizer = VectorQuantizer(4, 2)
-    with torch.no_grad():
-        quantizer.codebook.copy_(centres + 0.5 * torch.randn(4, 2))
-    optimiser = torch.optim.SGD(quantizer.parameters(), lr=2.0)
-    for _ in range(100):
-        z = centres[torch.randint(4, (64,))].t().reshape(1, 2, 8, 8)
-        optimiser.zero_grad()
-        quantizer(z).codebook_loss.backward()
+def test_a_changed_codebook_is_prepared_again():
+    latents, codebook = pair(300, 400, 32)
+    codebook = torch.nn.Parameter(codebook)
+    optimiser = torch.optim.SGD([codebook], lr=1.0)
+
+    def write_by_optimiser():
+        codebook.grad = torch.randn_like(codebook)
         optimiser.step()
-    assert torch.cdist(centres, quantizer.codebook.detach()).min(1).values.max() < 0.05
+
+    def write_unseen():  # no version counter rises
+        codebook.data.copy_(torch.randn_like(codebook))
+
+    def write_by_numpy():
+        codebook.detach().numpy()[5:90] = 0.5
+
+    def write_in_place():
+        with torch.no_grad():
+            codebook[3] = 1.0
+
+    writes = (write_by_optimiser, write_unseen, write_by_numpy, write_in_place)
+    for write in writes:
+        before = vq_nearest(latents, codebook)
+        assert native_of(codebook).packed
+        write()
+        after = vq_nearest(latents, codebook)
+        assert torch.equal(after, vq_nearest.reference(latents, codebook))
+        assert write is write_in_place or not torch.equal(before, after)
 
 
-def test_reseed_moves_dead_rows_only():
-    quantizer = VectorQuantizer(8, 2, ema_decay=0.99)
-    with torch.no_grad():
-        quantizer.codebook.copy_(torch.arange(16.0).view(8, 2) * 100)
-    z = quantizer.codebook[:3].t().reshape(1, 2, 1, 3)
-    quantizer(z)
-    before = quantizer.codebook.clone()
-    reservoir = torch.randn(20, 2)
-    generator = torch.Generator().manual_seed(0)
-    assert quantizer.reseed(0.05, reservoir, generator=generator) == 5
-    assert torch.equal(quantizer.codebook[:3], before[:3])
-    moved = quantizer.codebook[3:]
-    assert all((reservoir == row).all(1).any() for row in moved)
-    assert len(moved.unique(dim=0)) == 5
-    assert quantizer.row_usage.sum() == 0
+def test_freed_memory_is_not_mistaken_for_the_same_codebook():
+    latents, _ = pair(200, 1, 32)
+    for seed in range(20):  # the allocator gives the same addresses again
+        codebook = pair(1, 300, 32, seed)[1]
+        assert torch.equal(vq_nearest(latents, codebook), vq_nearest.reference(latents, codebook))
+    assert len(_prepared._entries) <= _prepared._MOST
 
 
-def test_reseed_with_a_small_reservoir():
-    quantizer = VectorQuantizer(8, 2)
-    quantizer(torch.zeros(1, 2, 1, 1))
-    assert quantizer.reseed(0.5, torch.ones(1, 2)) == 7
-    with pytest.raises(InvalidArgumentError, match="reservoir"):
-        quantizer.reseed(0.5, torch.ones(0, 2))
+def test_inference_tensors_are_searched_without_being_kept():
+    latents, codebook = pair(20, 30, 8)
+    expected = vq_nearest(latents, codebook)
+    with torch.inference_mode():
+        clone = codebook.clone()
+        assert torch.equal(vq_nearest(latents, clone), expected)
+        clone.mul_(-1)
+        assert torch.equal(vq_nearest(-latents, clone), expected)
 
 
-def test_state_dict_is_the_codebook_and_training_state_resumes():
-    def train(quantizer, steps):
-        for _ in range(steps):
-            quantizer(torch.randn(2, 2, 4, 4))
+def test_threads_may_share_a_codebook():
+    from concurrent.futures import ThreadPoolExecutor
 
-    quantizer = VectorQuantizer(8, 2, ema_decay=0.9)
-    assert list(quantizer.state_dict()) == ["codebook"]
-    train(quantizer, 3)
-    twin = VectorQuantizer(8, 2, ema_decay=0.9)
-    twin.load_state_dict(quantizer.state_dict())
-    twin.load_training_state(quantizer.training_state())
-    torch.manual_seed(1)
-    train(quantizer, 3)
-    torch.manual_seed(1)
-    train(twin, 3)
-    assert torch.equal(twin.codebook, quantizer.codebook)
-    assert torch.equal(twin.row_usage, quantizer.row_usage)
-
-
-def test_autocast_keeps_the_search_in_float32():
-    quantizer = VectorQuantizer(16, 4)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = quantizer(torch.randn(1, 4, 2, 2).bfloat16())
-    assert out.z_hat.dtype == torch.float32
-    assert out.loss.dtype == torch.float32
-
-
-@pytest.mark.parametrize(
-    ("args", "kwargs"), [((0, 4), {}), ((4, 0), {}), ((4, 4), {"ema_decay": 1.0})]
-)
-def test_bad_configurations_are_refused(args, kwargs):
-    with pytest.raises(InvalidArgumentError):
-        VectorQuantizer(*args, **kwargs)
-
-
-def test_bad_feature_maps_are_refused():
-    with pytest.raises(InvalidArgumentError, match=r"z: expected \[b, 4, h, w\]"):
-        VectorQuantizer(8, 4)(torch.zeros(1, 3, 2, 2))
+    latents, codebook = pair(400, 500, 32)
+    expected = vq_nearest(latents, codebook.clone())
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: vq_nearest.plain(latents, codebook), range(16)))
+    assert all(torch.equal(index, expected) for index in found)

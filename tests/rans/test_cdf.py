@@ -135,6 +135,37 @@ def test_tables_at_every_precision(bits: int) -> None:
     assert len(rans.encode([0] * 100, 0, one)) == 5
 
 
+@pytest.mark.parametrize("bits", range(8, 17))
+def test_every_maker_at_every_precision(bits: int) -> None:
+    """From frequencies, a histogram, cdfs and Gaussian scales: all symbols come back."""
+    rng = np.random.default_rng(bits)
+    drawn = np.minimum(rng.geometric(0.2, 1000) - 1, 40)
+    counts = cdf.histogram(drawn, 41)
+    total = 1 << bits
+    cdfs = np.zeros((2, 130), np.int64)
+    for row, size in enumerate((130, 3)):
+        inner = np.sort(rng.choice(np.arange(1, total), size - 2, replace=False))
+        cdfs[row, :size] = [0, *inner, total]
+    makers = {
+        "freqs": rans.TableSet.from_freqs([[1, 2, 3, 250], [7] * 30], [-3, 5], bits),
+        "counts": rans.TableSet.from_freqs(counts, 0, bits),
+        "counts with escape": rans.TableSet.from_freqs(counts, -20, bits, escape=True),
+        "cdfs": rans.TableSet.from_cdfs(cdfs, [130, 3], [-64, 0], bits),
+        "gaussian": rans.TableSet.from_gaussian([0.01, 0.5, 7.0, 1024.0], bits),
+    }
+    for name, tables in makers.items():
+        freqs, n_bins, offsets = tables.arrays()
+        rows = np.repeat(np.arange(tables.rows, dtype=np.int32), n_bins)
+        first = np.repeat(np.cumsum(n_bins) - n_bins, n_bins)
+        symbols = (np.arange(freqs.size) - first + offsets[rows])[freqs > 0]
+        rows = rows[freqs > 0]
+        for lanes in (1, 32):
+            stream = rans.encode(symbols, rows, tables, lanes)
+            np.testing.assert_array_equal(rans.decode(stream, rows, tables), symbols, name)
+        sums = np.add.reduceat(freqs, np.cumsum(n_bins) - n_bins)
+        assert sums.tolist() == [total] * tables.rows, name
+
+
 def test_compressai_tables() -> None:
     rng = np.random.default_rng(2)
     width, sizes = 12, np.array([12, 3, 7], np.int32)

@@ -29,7 +29,7 @@ inline constexpr std::size_t kMaxRows = 65536;
 /// Bins in all rows of one TableSet together; bounds its memory.
 inline constexpr std::size_t kMaxBins = std::size_t{1} << 24;
 
-/// Symbols of one push.
+/// Symbols of one push or pull, at most.
 inline constexpr std::size_t kMaxPush = (std::size_t{1} << 31) - 1;
 /// segment_symbols of an Encoder that never cuts a push into segments.
 inline constexpr std::size_t kNoSegments = 0;

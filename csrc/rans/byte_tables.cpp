@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rans/byte_tables.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "glc/cdf.h"
+#include "glc/rans.h"
+#include "rans/rans_kernels.h"
+#include "rans/rans_state.h"
+
+namespace glc::rans {
+namespace {
+
+constexpr int kMaxRareBits = 9;  // of a number up to 256
+
+/// Values that occur, but less than once in 4096 bytes; the rarest first, then the lower value.
+std::vector<std::uint8_t> candidates_for_escape(const ByteCounts& counts, std::uint64_t n) {
+  std::vector<std::uint8_t> values;
+  for (std::size_t value = 0; value < counts.size(); ++value) {
+    if (counts[value] != 0 && counts[value] * kByteTotal < n) {
+      values.push_back(static_cast<std::uint8_t>(value));
+    }
+  }
+  // not stable_sort: GCC 12's calls what it has itself deprecated, and clang says so
+  std::ranges::sort(
+      values, {}, [&](std::uint8_t value) { return std::pair(counts[value], value); });
+  return values;
+}
+
+/// Estimates what a set of bins costs before their frequencies are settled: each has its share of
+/// 2^16 slots but at least a 4096th, and all then shrink to fit.
+class Estimate {
+ public:
+  explicit Estimate(std::uint64_t n) : n_(n) {}
+  void add(std::uint64_t count) { change(count, 1); }
+  void remove(std::uint64_t count) { change(count, -1); }
+  [[nodiscard]] std::int64_t cost() const {
+    const std::uint64_t shrunk = std::min<std::uint64_t>((std::uint64_t{1} << 32) / slots_, 65536);
+    return cost_ +
+           static_cast<std::int64_t>(n_ * symbol_cost(static_cast<std::uint32_t>(shrunk), 16));
+  }
+
+ private:
+  void change(std::uint64_t count, int sign) {
+    if (count == 0) return;
+    const auto slots = static_cast<std::uint32_t>(std::max<std::uint64_t>((count << 16) / n_, 16));
+    slots_ += sign > 0 ? slots : 0U - slots;
+    cost_ += sign * static_cast<std::int64_t>(count * symbol_cost(slots, 16));
+  }
+
+  std::uint64_t n_;
+  std::uint32_t slots_ = 0;
+  std::int64_t cost_ = 0;
+};
+
+}  // namespace
+
+ByteTable byte_table_for(const ByteCounts& counts) {
+  std::uint64_t n = 0;
+  for (const std::uint64_t count : counts) n += count;
+  const std::vector<std::uint8_t> candidates = candidates_for_escape(counts, n);
+
+  // Take candidates in one by one, each to the front of the list: those at places 2^j - 1 move on
+  // to where a number is two bits longer.
+  std::size_t n_rare = 0;
+  if (!candidates.empty()) {
+    Estimate estimate(n);
+    for (const std::uint64_t count : counts) estimate.add(count);
+    std::int64_t least = estimate.cost();
+    std::int64_t numbers = 0;
+    std::uint64_t escapes = 0;
+    for (std::size_t k = 1; k <= candidates.size(); ++k) {
+      const std::uint64_t count = counts[candidates[k - 1]];
+      for (std::size_t place = 1; place < k; place = 2 * place + 1) {
+        numbers += static_cast<std::int64_t>(2 * counts[candidates[k - 1 - place]]) << 16;
+      }
+      numbers += static_cast<std::int64_t>(count) << 16;
+      estimate.remove(count);
+      estimate.remove(escapes);
+      escapes += count;
+      estimate.add(escapes);
+      const std::int64_t head = static_cast<std::int64_t>(k * 8) << 16;
+      if (const std::int64_t cost = estimate.cost() + numbers + head; cost < least) {
+        least = cost;
+        n_rare = k;
+      }
+    }
+  }
+
+  ByteTable table;
+  std::array<std::uint64_t, kByteEscape + 1> bins{};
+  std::ranges::copy(counts, bins.begin());
+  for (std::size_t k = n_rare; k-- > 0;) {
+    table.rare.push_back(candidates[k]);
+    bins[kByteEscape] += std::exchange(bins[candidates[k]], 0);
+  }
+  cdf::normalise(bins, kByteBits, table.freqs);
+  return table;
+}
+
+std::uint64_t byte_cost(const ByteTable& table, const ByteCounts& counts) {
+  std::uint64_t cost = 0;
+  for (std::size_t value = 0; value < counts.size(); ++value) {
+    if (table.freqs[value] != 0) {
+      cost += counts[value] * symbol_cost(table.freqs[value], kByteBits);
+    }
+  }
+  for (std::size_t place = 0; place < table.rare.size(); ++place) {
+    const std::uint64_t number_bits = static_cast<unsigned>(gamma_bits(place + 1));
+    cost += counts[table.rare[place]] *
+            (symbol_cost(table.freqs[kByteEscape], kByteBits) + (number_bits << 16));
+  }
+  return cost;
+}
+
+std::vector<std::uint8_t> write_byte_table(const ByteTable& table) {
+  BitWriter bits;
+  if (!table.rare.empty()) {
+    bits.gamma(table.rare.size());
+    for (const std::uint8_t value : table.rare) bits.byte(value);
+    bits.gamma(table.freqs[kByteEscape]);
+  }
+  std::uint32_t sum = table.freqs[kByteEscape];
+  for (std::size_t value = 0; sum < kByteTotal; ++value) {
+    bits.gamma(table.freqs[value] + 1U);
+    sum += table.freqs[value];
+    if (table.freqs[value] != 0) continue;
+    std::size_t last = value;
+    while (table.freqs[last + 1] == 0) ++last;
+    bits.gamma(last - value + 1);
+    value = last;
+  }
+  return bits.take();
+}
+
+ByteTable read_byte_table(ByteReader& reader, bool rare_values) {
+  const std::size_t start = reader.position();
+  ByteReader peek = reader;
+  BitReader bits(peek.bytes(std::min(reader.remaining(), kMaxByteTableBytes), "frequencies"));
+  const auto fail = [&](const char* what) {
+    reader.fail("frequencies", what, start + bits.byte_position());
+  };
+  const auto next = [&](std::uint64_t most) {
+    const auto number = bits.gamma(kByteBits + 1);
+    if (!number || *number > most) fail("truncated, or a number too large");
+    return static_cast<std::uint32_t>(*number);
+  };
+  ByteTable table;
+  std::uint32_t sum = 0;
+  if (rare_values) {
+    table.rare.resize(next(kByteEscape));
+    for (std::uint8_t& value : table.rare) {
+      const auto byte = bits.byte();
+      if (!byte) fail("truncated");
+      value = *byte;
+    }
+    sum = table.freqs[kByteEscape] = next(kByteTotal);
+  }
+  std::size_t value = 0;
+  while (sum < kByteTotal) {
+    if (value >= kByteEscape) reader.fail("frequencies", "expected a sum of 4096", start);
+    table.freqs[value] = next(kByteTotal - sum + 1) - 1;
+    sum += table.freqs[value];
+    value += table.freqs[value] == 0 ? next(kByteEscape) : 1;
+  }
+  if (!bits.skip_padding()) fail("padding bits are set");
+  std::array<bool, 256> seen{};
+  for (const std::uint8_t rare : table.rare) {
+    if (table.freqs[rare] != 0 || std::exchange(seen[rare], true)) {
+      fail("expected different rare values without a frequency");
+    }
+  }
+  reader.bytes(bits.bytes_used(), "frequencies");
+  return table;
+}
+
+std::array<EncodeEntry, 256> byte_entries(const ByteTable& table) {
+  std::array<EncodeEntry, 256> entries{};
+  std::uint32_t start = 0;
+  const auto next_bin = [&](std::uint32_t freq) {
+    const EncodeEntry entry{reciprocal_of(freq),
+                            static_cast<std::uint16_t>(freq - 1),
+                            static_cast<std::uint16_t>(start)};
+    start += freq;
+    return entry;
+  };
+  for (std::size_t value = 0; value < entries.size(); ++value) {
+    if (table.freqs[value] != 0) entries[value] = next_bin(table.freqs[value]);
+  }
+  if (table.rare.empty()) return entries;
+  const EncodeEntry escape = next_bin(table.freqs[kByteEscape]);
+  for (const std::uint8_t value : table.rare) entries[value] = escape;
+  return entries;
+}
+
+ByteDecoder::ByteDecoder(const ByteTable& table) : rare(table.rare) {
+  std::uint32_t slot = 0;
+  for (std::size_t bin = 0; bin < table.freqs.size(); ++bin) {
+    if (table.freqs[bin] == 0) continue;
+    const auto value = static_cast<std::uint32_t>(bin == kByteEscape ? table.rare.front() : bin);
+    for (std::uint32_t i = 0; i < table.freqs[bin]; ++i) {
+      slots[slot++] = value << 24 | i << 12 | (table.freqs[bin] - 1U);
+    }
+  }
+}
+
+const char* ByteDecoder::read_escapes(BitReader& numbers,
+                                      std::span<const std::uint32_t> places,
+                                      std::uint8_t* bytes) const {
+  for (const std::uint32_t place : places) {
+    const auto number = numbers.gamma(kMaxRareBits);
+    if (!number) return "escape section: truncated, or a number too large";
+    if (*number > rare.size()) return "escape section: a number beyond the rare values";
+    bytes[place] = rare[*number - 1];
+  }
+  return nullptr;
+}
+
+RareValues::RareValues(std::span<const std::uint8_t> rare) {
+  for (std::size_t place = 0; place < rare.size(); ++place) {
+    const std::uint8_t value = rare[place];
+    place_[value] = static_cast<std::uint8_t>(place);
+    set_.has[value] = 1;
+    std::uint8_t& eight = (value < 128 ? set_.low : set_.high)[value % 16];
+    eight = static_cast<std::uint8_t>(eight | 1U << value / 16 % 8);
+  }
+}
+
+std::vector<std::uint8_t> RareValues::numbers_of(std::span<const std::uint8_t> data) const {
+  BitWriter bits;
+  for (const std::uint32_t i : find_bytes(data, set_)) bits.gamma(place_[data[i]] + 1U);
+  return bits.take();
+}
+
+}  // namespace glc::rans

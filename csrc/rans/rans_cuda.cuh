@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the kernels of the coder share. A warp works on 32 / lanes segments side by side, one group
+// of lanes each; with 32 lanes, a warp is a segment.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "core/cuda_launch.h"
+#include "glc/cuda/rans.h"
+#include "rans/entries.h"
+#include "rans/escape_number.h"
+#include "rans/rans_cuda_error.h"
+#include "rans/rans_state.h"
+#include "rans/segments.h"
+
+namespace glc::cuda {
+
+using rans::OneRow;
+
+/// Threads of a block. Tables are staged once for each block, so it is large; three such blocks
+/// fill a Hopper processor with 48 of its 64 warps, at 42 registers a thread.
+inline constexpr int kBlock = 512;
+inline constexpr int kBlocksPerProcessor = 3;
+inline constexpr int kBlockWarps = kBlock / kWarpLanes;
+
+/// Keeps the error with the smallest place.
+__device__ inline void note(std::uint64_t* error, RansError code, std::uint64_t place) {
+  atomicMin(reinterpret_cast<unsigned long long*>(error),
+            static_cast<unsigned long long>(place << 8 | static_cast<std::uint64_t>(code)));
+}
+
+/// This thread's place among the lanes of a segment.
+struct Group {
+  int lanes;
+  int lane;               ///< of the segment
+  int first;              ///< the segment's lane 0, in the warp
+  unsigned mask;          ///< the segment's lanes, in the warp
+  std::uint64_t segment;  ///< of the push; may be beyond its last
+
+  __device__ Group(std::uint32_t log2_lanes, std::uint64_t turn)
+      : lanes(1 << log2_lanes), lane(thread_lane() & (lanes - 1)), first(thread_lane() - lane) {
+    mask = (lanes == kWarpLanes ? kFullWarp : (1U << lanes) - 1U) << first;
+    segment = (turn << (5U - log2_lanes)) + static_cast<std::uint32_t>(first >> log2_lanes);
+  }
+  __device__ static int thread_lane() { return static_cast<int>(threadIdx.x) % kWarpLanes; }
+  /// Number of this group's votes, and those of lanes before this one.
+  __device__ int votes(unsigned ballot) const { return __popc(ballot & mask); }
+  __device__ int votes_before(unsigned ballot) const {
+    return __popc(ballot & mask & ((1U << thread_lane()) - 1U));
+  }
+};
+
+/// Warps of the grid take turns: f(turn) with turn < n_turns, the same for all lanes of a warp.
+template <class F>
+__device__ __forceinline__ void each_turn(std::uint64_t n_turns, F f) {
+  const std::uint64_t n_warps = std::uint64_t{gridDim.x} * (blockDim.x / kWarpLanes);
+  std::uint64_t turn =
+      std::uint64_t{blockIdx.x} * (blockDim.x / kWarpLanes) + threadIdx.x / kWarpLanes;
+  for (; turn < n_turns; turn += n_warps) f(turn);
+}
+/// Turns of a push of n_segments.
+__device__ inline std::uint64_t turns_of(std::uint64_t n_segments, std::uint32_t log2_lanes) {
+  const std::uint64_t at_once = 32U >> log2_lanes;
+  return (n_segments + at_once - 1) / at_once;
+}
+
+/// The row of symbol i; one for all when Row is OneRow.
+template <class Row>
+__device__ __forceinline__ std::uint32_t row_of(const Row* rows,
+                                                std::uint32_t one_row,
+                                                std::uint64_t i) {
+  if constexpr (std::is_same_v<Row, OneRow>) {
+    return one_row;
+  } else {
+    return static_cast<std::uint32_t>(__ldg(&rows[i]));
+  }
+}
+
+/// Copies bytes, a multiple of kRansAlign, to the block's shared memory; all threads call it.
+__device__ inline const std::byte* stage(const std::byte* from, std::uint32_t bytes) {
+  auto* const to = dynamic_shared<uint4>();
+  const auto* const vectors = reinterpret_cast<const uint4*>(from);
+  for (unsigned i = threadIdx.x; i < bytes / sizeof(uint4); i += blockDim.x) {
+    to[i] = __ldg(&vectors[i]);
+  }
+  __syncthreads();
+  return reinterpret_cast<const std::byte*>(to);
+}
+
+/// Host: blocks that fill the device, or fewer when there is less to do.
+template <class Kernel>
+unsigned blocks_for(const char* op, Kernel kernel, std::size_t shared_bytes, std::size_t n_warps) {
+  int device = 0;
+  int n_processors = 0;
+  int per_processor = 0;
+  check(cudaGetDevice(&device), op);
+  check(cudaDeviceGetAttribute(&n_processors, cudaDevAttrMultiProcessorCount, device), op);
+  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per_processor, kernel, kBlock, shared_bytes),
+        op);
+  const std::size_t most = static_cast<std::size_t>(n_processors) *
+                           static_cast<std::size_t>(per_processor < 1 ? 1 : per_processor);
+  const std::size_t wanted = (n_warps + kBlockWarps - 1) / kBlockWarps;
+  return static_cast<unsigned>(wanted < most ? wanted : most);
+}
+
+/// Host: shared memory that a block may have, beside what the kernel uses statically.
+inline std::size_t most_shared_bytes(const char* op) {
+  int device = 0;
+  int bytes = 0;
+  check(cudaGetDevice(&device), op);
+  check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), op);
+  constexpr int kStatic = 8 << 10;
+  return static_cast<std::size_t>(bytes > kStatic ? bytes - kStatic : 0);
+}
+
+}  // namespace glc::cuda

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A decode is two kernels: one thread reads the head of the record and moves the stream's position
+// beyond it; then a fixed number of blocks, because only the device knows how many segments there
+// are, takes the segments in turn. The escapes of a segment are put in their places by the lanes
+// that decoded it, right after it.
+#include "core/check.h"
+#include "rans/rans_cuda_decode.cuh"
+#include "rans/rans_cuda_host.h"
+
+namespace glc::cuda {
+namespace {
+
+constexpr const char* kOp = "rans";
+
+// ---------------------------------------------------------------------------------------- heads
+
+struct BeginParams {
+  const std::uint8_t* data;
+  std::uint64_t n;
+  const std::uint64_t* size;
+  RansProgress* progress;
+};
+
+__global__ void begin_kernel(BeginParams p) {
+  std::uint64_t n = p.n;
+  if (p.size != nullptr && *p.size < n) n = *p.size;
+  *p.progress = {.position = rans::kStreamHeadBytes, .record = {.n_bytes = n}};
+  const bool plain = n != 0 && (p.data[0] & 0xF0U) == 0;
+  if (plain) {
+    note(&p.progress->error, RansError::kNoSegments, 0);
+  } else if (n < rans::kStreamHeadBytes) {
+    note(&p.progress->error, RansError::kRecordCut, 0);
+  } else if (load_u32(p.data, 0) != rans::kDescriptorSegments) {
+    note(&p.progress->error, RansError::kDescriptor, 0);
+  }
+}
+
+struct OpenParams {
+  const std::uint8_t* data;
+  std::uint64_t n_symbols;
+  RansProgress* progress;
+};
+
+__global__ void open_kernel(OpenParams p) { open_record(p.data, p.n_symbols, *p.progress); }
+
+__global__ void end_kernel(RansProgress* progress) {
+  if (progress->position != progress->record.n_bytes) {
+    note(&progress->error, RansError::kStreamLeft, progress->position);
+  }
+}
+
+// ------------------------------------------------------------------------------------- symbols
+
+/// Tables in shared memory, or where they are when they do not fit.
+template <class Bucket>
+struct TableLookup {
+  const std::uint32_t* entries;
+  const std::int32_t* bases;
+  const Bucket* buckets;
+  std::uint32_t last_slot;
+  int shift;
+  int bucket_bits;
+  bool escape;
+
+  __device__ TableLookup(const RansTablesLayout& layout, const std::byte* blob)
+      : entries(reinterpret_cast<const std::uint32_t*>(blob)),
+        bases(reinterpret_cast<const std::int32_t*>(blob + layout.bases_at)),
+        buckets(reinterpret_cast<const Bucket*>(blob + layout.buckets_at)),
+        last_slot((1U << layout.bits) - 1U),
+        shift(layout.bits - layout.bucket_bits),
+        bucket_bits(layout.bucket_bits),
+        escape(layout.escape) {}
+
+  __device__ Bin find(std::uint32_t row, std::uint32_t slot) const {
+    std::uint32_t bin = buckets[(row << bucket_bits) + (slot >> shift)];
+    std::uint32_t entry = entries[bin];
+    while (slot - (entry & 0xFFFFU) > entry >> 16) entry = entries[++bin];
+    return {entry & 0xFFFFU,
+            entry >> 16,
+            static_cast<std::int32_t>(bin + static_cast<std::uint32_t>(bases[row]))};
+  }
+  /// The last bin of a row, which ends at the last slot.
+  __device__ bool is_escape(Bin bin) const {
+    return escape && bin.start + bin.freq_minus_1 == last_slot;
+  }
+  __device__ std::int32_t value(Bin bin) const {
+    return is_escape(bin) ? rans::kEscapeValue : bin.value;
+  }
+};
+
+/// Puts the numbers of the group's escapes in their places; returns the bytes that they take.
+template <class Row>
+__device__ std::uint64_t read_escapes(const DecodeParams<Row, std::int32_t>& p,
+                                      const Group& group,
+                                      const SegmentRun<std::int32_t>& run,
+                                      const std::uint8_t* bytes,
+                                      std::uint64_t n_bytes,
+                                      std::uint64_t place) {
+  const auto* const rows =
+      reinterpret_cast<const rans::RowInfo*>(p.blob + p.layout.encode_at + p.layout.rows_at);
+  DeviceBits bits(bytes, n_bytes);
+  for (std::uint32_t base = 0; base < run.n; base += static_cast<std::uint32_t>(group.lanes)) {
+    const std::uint64_t i = run.begin + base + static_cast<std::uint32_t>(group.lane);
+    const bool mine = i < run.begin + run.n && p.out[i] == rans::kEscapeValue;
+    unsigned left = __ballot_sync(group.mask, mine);
+    for (; left != 0; left &= left - 1) {
+      const std::uint64_t number = bits.gamma(rans::kMaxEscapeWidth);
+      if (number == 0) {
+        if (group.lane == 0) note(&p.progress->error, RansError::kEscapeNumber, place);
+        return n_bytes;
+      }
+      if (__ffs(static_cast<int>(left)) - 1 != Group::thread_lane()) continue;
+      const std::uint32_t row = row_of(p.rows, p.one_row, i);
+      const rans::RowInfo info = rows[row < p.layout.n_rows ? row : 0];
+      const std::int64_t symbol = rans::escape_value(number - 1, info.n_direct) + info.offset;
+      if (symbol < INT32_MIN || symbol > INT32_MAX) {
+        note(&p.progress->error, RansError::kEscapeRange, place);
+      } else {
+        p.out[i] = static_cast<std::int32_t>(symbol);
+      }
+    }
+  }
+  if (!bits.skip_padding() && group.lane == 0) {
+    note(&p.progress->error, RansError::kEscapePadding, place);
+  }
+  return bits.bytes_used();
+}
+
+template <class Row, class Bucket, bool kShared>
+__global__ void __launch_bounds__(kBlock, kBlocksPerProcessor)
+    decode_kernel(DecodeParams<Row, std::int32_t> p) {
+  auto& rings = block_shared<std::uint32_t[kBlockWarps][kWindowWords]>();
+  const TableLookup<Bucket> lookup(p.layout,
+                                   kShared ? stage(p.blob, p.layout.decode_bytes) : p.blob);
+  const RansRecord record = p.progress->record;
+  each_turn(turns_of(record.n_segments, record.log2_lanes), [&](std::uint64_t turn) {
+    const Group group(record.log2_lanes, turn);
+    SegmentRun<std::int32_t> run = open_segment(p, record, group);
+    __syncwarp();  // the ring may still be read
+    decode_segment(p, lookup, group, rings[threadIdx.x / kWarpLanes], run);
+    close_segment(p, record, group, run, [&](const std::uint8_t* bytes, std::uint64_t n_bytes) {
+      if (record.escapes == 0) {
+        if (group.lane == 0) {
+          note(&p.progress->error, RansError::kEscapeUnannounced, record.body);
+        }
+        return std::uint64_t{0};
+      }
+      return read_escapes(
+          p, group, run, bytes, n_bytes, segment_begin(p.data, record, group.segment));
+    });
+  });
+}
+
+template <class Row, class Bucket, bool kShared>
+void launch_decode(const DecodeParams<Row, std::int32_t>& p, cudaStream_t stream) {
+  auto* const kernel = decode_kernel<Row, Bucket, kShared>;
+  const std::size_t shared = kShared ? p.layout.decode_bytes : 0;
+  if constexpr (kShared) allow_shared_bytes(kOp, kernel, shared);
+  const unsigned blocks = blocks_for(kOp, kernel, shared, p.n / rans::kMinSegment + 1);
+  launch(kOp, kernel, {blocks, kBlock, shared}, stream, p);
+}
+
+}  // namespace
+
+void rans_decode_begin(std::span<const std::uint8_t> data,
+                       const std::uint64_t* size,
+                       RansProgress* progress,
+                       cudaStream_t stream) {
+  require_aligned(data.data(), 4, "data");
+  launch(kOp, begin_kernel, {1, 1}, stream, {data.data(), data.size(), size, progress});
+}
+
+void rans_decode(std::span<const std::uint8_t> data,
+                 const rans::Rows& rows,
+                 const RansTables& tables,
+                 const void* blob,
+                 std::span<std::int32_t> out,
+                 RansProgress* progress,
+                 cudaStream_t stream) {
+  require_aligned(data.data(), 4, "data");
+  require_aligned(blob, kRansAlign, "blob");
+  rans::check_row_count(rows, out.size());
+  launch(kOp, open_kernel, {1, 1}, stream, {data.data(), out.size(), progress});
+  if (out.empty()) return;
+  const bool fits = tables.layout().decode_bytes <= most_shared_bytes(kOp);
+  visit_device_rows(rows, [&]<class Row>(const Row* typed, std::uint32_t one_row) {
+    const DecodeParams<Row, std::int32_t> p{.data = data.data(),
+                                            .progress = progress,
+                                            .layout = tables.layout(),
+                                            .blob = static_cast<const std::byte*>(blob),
+                                            .rows = typed,
+                                            .one_row = one_row,
+                                            .out = out.data(),
+                                            .n = out.size()};
+    if (tables.layout().wide_buckets) {
+      launch_decode<Row, std::uint32_t, false>(p, stream);
+    } else if (fits) {
+      launch_decode<Row, std::uint16_t, true>(p, stream);
+    } else {
+      launch_decode<Row, std::uint16_t, false>(p, stream);
+    }
+  });
+}
+
+void rans_decode_end(RansProgress* progress, cudaStream_t stream) {
+  launch(kOp, end_kernel, {1, 1}, stream, progress);
+}
+
+}  // namespace glc::cuda

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "core/thread_pool.h"
+#include "glc/error.h"
+#include "rans/rans_backend.h"
+#include "rans/rans_kernels.h"
+#include "rans/segments.h"
+
+namespace glc::rans {
+namespace {
+
+void store_u32(std::uint8_t* p, std::uint32_t v) {
+  for (int i = 0; i < 4; ++i) p[i] = static_cast<std::uint8_t>(v >> (8 * i));
+}
+
+/// Coded words of a segment, in scratch memory until their place in the record is known.
+struct Coded {
+  std::uint32_t states[kMaxLanes];
+  std::uint8_t* words;
+  std::uint8_t* words_end;
+
+  [[nodiscard]] std::size_t words_bytes() const {
+    return static_cast<std::size_t>(words_end - words);
+  }
+};
+
+/// Scratch bytes of one segment.
+std::size_t segment_room(const Segmentation& cut) { return 2 * cut.segment_symbols + kWordSlack; }
+
+/// Codes segments first .. first + n - 1 side by side, each into its own room.
+template <class Index>
+void code_turn(const EncodeEntry* entries,
+               int bits,
+               std::span<const Index> indices,
+               const Segmentation& cut,
+               std::size_t first,
+               std::span<Coded> coded,
+               std::uint8_t* scratch) {
+  EncodeRun<Index> runs[kMaxRuns];
+  for (std::size_t r = 0; r < coded.size(); ++r) {
+    const std::size_t begin = (first + r) * cut.segment_symbols;
+    std::fill_n(coded[r].states, cut.lanes, kStateLow);
+    coded[r].words_end = scratch + (r + 1) * segment_room(cut);
+    runs[r] = {.indices = indices.data() + begin,
+               .n = std::min(cut.segment_symbols, indices.size() - begin),
+               .states = coded[r].states,
+               .words = coded[r].words_end};
+  }
+  encode_runs(entries, bits, cut.lanes, std::span(runs).first(coded.size()));
+  for (std::size_t r = 0; r < coded.size(); ++r) coded[r].words = runs[r].words;
+}
+
+/// Memory of the turns under way, each piece used by one after the other.
+class Scratch {
+ public:
+  explicit Scratch(std::size_t bytes) : bytes_(bytes) {}
+
+  using Piece = std::unique_ptr<std::uint8_t[]>;
+  Piece take() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) return std::make_unique_for_overwrite<std::uint8_t[]>(bytes_);
+    Piece piece = std::move(free_.back());
+    free_.pop_back();
+    return piece;
+  }
+  void give(Piece piece) {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(std::move(piece));
+  }
+
+ private:
+  std::size_t bytes_;
+  std::mutex mutex_;
+  std::vector<Piece> free_;
+};
+
+/// Adds sizes up in the order of the turns, whichever thread is first to know its own.
+class SumInTurn {
+ public:
+  /// Waits for the turns before this one; returns the sum of their sizes.
+  std::size_t add(std::size_t turn, std::size_t size) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return next_ == turn; });
+    ++next_;
+    changed_.notify_all();
+    return std::exchange(sum_, sum_ + size);
+  }
+  /// After all turns.
+  [[nodiscard]] std::size_t sum() const { return sum_; }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::size_t next_ = 0;
+  std::size_t sum_ = 0;
+};
+
+/// A turn's entry in the sum: whoever leaves the turn early, by an exception, adds nothing, so that
+/// the turns after it do not wait for ever.
+class Turn {
+ public:
+  Turn(SumInTurn& sum, std::size_t number) : sum_(&sum), number_(number) {}
+  ~Turn() {
+    if (sum_ != nullptr) sum_->add(number_, 0);
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  std::size_t add(std::size_t size) { return std::exchange(sum_, nullptr)->add(number_, size); }
+
+ private:
+  SumInTurn* sum_;
+  std::size_t number_;
+};
+
+}  // namespace
+
+template <class Index>
+std::size_t write_record(const EncodeEntry* entries,
+                         int bits,
+                         std::span<const Index> indices,
+                         const EscapesOf* escapes_of,
+                         const Segmentation& cut,
+                         std::span<std::uint8_t> out) {
+  std::uint8_t* const ends = out.data() + kRecordHeadBytes;
+  std::uint8_t* const body = ends + kEndBytes * cut.n_segments;
+  Scratch scratch(kMaxRuns * segment_room(cut));
+  SumInTurn sizes;
+  parallel_for(n_turns(cut.n_segments), [&](std::size_t number) {
+    Turn turn(sizes, number);
+    const std::size_t first = number * kMaxRuns;
+    Coded runs[kMaxRuns];
+    const auto coded =
+        std::span(runs).first(std::min<std::size_t>(kMaxRuns, cut.n_segments - first));
+    Scratch::Piece piece = scratch.take();
+    code_turn<Index>(entries, bits, indices, cut, first, coded, piece.get());
+
+    std::vector<std::uint8_t> escapes[kMaxRuns];
+    std::size_t segment_bytes[kMaxRuns];
+    std::size_t turn_bytes = 0;
+    for (std::size_t r = 0; r < coded.size(); ++r) {
+      const std::size_t begin = (first + r) * cut.segment_symbols;
+      if (escapes_of != nullptr) {
+        escapes[r] = (*escapes_of)(begin, std::min(begin + cut.segment_symbols, indices.size()));
+      }
+      segment_bytes[r] = round_up(kStateBytes * static_cast<std::size_t>(cut.lanes) +
+                                      coded[r].words_bytes() + escapes[r].size(),
+                                  kRecordAlign);
+      turn_bytes += segment_bytes[r];
+    }
+    std::size_t at = turn.add(turn_bytes);
+    if ((at + turn_bytes) / kRecordAlign > UINT32_MAX) {
+      throw InvalidArgument("rans: push: expected at most 16 GiB of words; use several pushes");
+    }
+    for (std::size_t r = 0; r < coded.size(); ++r) {
+      std::uint8_t* p = body + at;
+      at += segment_bytes[r];
+      store_states(coded[r].states, cut.lanes, p);
+      p = std::copy_n(coded[r].words, coded[r].words_bytes(), p + kStateBytes * cut.lanes);
+      p = std::copy(escapes[r].begin(), escapes[r].end(), p);
+      std::fill(p, body + at, std::uint8_t{0});
+      store_u32(ends + kEndBytes * (first + r), static_cast<std::uint32_t>(at / kRecordAlign));
+    }
+    scratch.give(std::move(piece));
+  });
+  store_u32(out.data(), descriptor_of(cut.lanes, escapes_of != nullptr));
+  store_u32(out.data() + 4, static_cast<std::uint32_t>(cut.segment_symbols));
+  store_u32(out.data() + 8, static_cast<std::uint32_t>(cut.n_segments));
+  return kRecordHeadBytes + kEndBytes * cut.n_segments + sizes.sum();
+}
+
+template std::size_t write_record(const EncodeEntry*,
+                                  int,
+                                  std::span<const std::uint32_t>,
+                                  const EscapesOf*,
+                                  const Segmentation&,
+                                  std::span<std::uint8_t>);
+template std::size_t write_record(const EncodeEntry*,
+                                  int,
+                                  std::span<const std::uint8_t>,
+                                  const EscapesOf*,
+                                  const Segmentation&,
+                                  std::span<std::uint8_t>);
+
+}  // namespace glc::rans

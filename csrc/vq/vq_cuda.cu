@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+// The launcher, and the float way: a tile of latents against a tile of codes, every score one chain
+// of fused operations in the order of vq.h. Blocks that share latents meet in a 64-bit maximum of
+// score and complemented code, so that the smallest code wins a tie whatever their order.
+#include <algorithm>
+#include <limits>
+#include <string>
+
+#include "core/check.h"
+#include "glc/cuda/vq.h"
+#include "vq/vq_check.h"
+#include "vq/vq_cuda.h"
+
+namespace glc::cuda {
+namespace {
+
+constexpr const char* kOp = "vq_nearest";
+constexpr int kTile = 64;  // latents, and codes
+constexpr int kSide = 16;  // threads along each, of 4 x 4 scores: 16 sums for 8 loads
+constexpr int kEach = kTile / kSide;
+constexpr int kDepth = 16;  // dimensions in shared memory at a time
+constexpr int kThreads = kSide * kSide;
+constexpr unsigned kRowThreads = 128;  // of kernels with a thread for each row
+
+struct ExactParams {
+  VqProblem problem;
+  std::int64_t slice;  // codes of a block
+  bool lost_only;
+};
+
+struct Tiles {
+  float latents[kDepth][kTile + 4];  // 4 floats on: rows begin in different banks
+  float codes[kDepth][kTile + 4];
+};
+
+__global__ void half_norms_kernel(VqProblem p) {
+  const std::int64_t j = std::int64_t{blockIdx.x} * kRowThreads + threadIdx.x;
+  if (j >= p.k) return;
+  const float* code = p.codebook + j * p.d;
+  float sum = 0.0F;
+  for (std::int64_t t = 0; t < p.d; ++t) sum = __fmaf_rn(code[t], code[t], sum);
+  p.scratch.half_norms[j] = __fmul_rn(-0.5F, sum);
+}
+
+/// Rows first .. first + 63 of a matrix, dimensions t .. t + 15, zeros outside it, transposed.
+__device__ void load_tile(float (&tile)[kDepth][kTile + 4],
+                          const float* rows,
+                          std::int64_t n,
+                          std::int64_t d,
+                          std::int64_t first,
+                          std::int64_t t) {
+  for (int at = static_cast<int>(threadIdx.x); at < kTile * kDepth; at += kThreads) {
+    const std::int64_t row = first + at / kDepth;
+    const std::int64_t column = t + at % kDepth;
+    tile[at % kDepth][at / kDepth] = row < n && column < d ? rows[row * d + column] : 0.0F;
+  }
+}
+
+/// 256 threads: 64 sums of registers at most, so several blocks fit a processor.
+__global__ void __launch_bounds__(kThreads) exact_kernel(ExactParams p) {
+  auto& tiles = block_shared<Tiles>();
+  const VqProblem& q = p.problem;
+  const int column = static_cast<int>(threadIdx.x) % kSide;
+  const int row = static_cast<int>(threadIdx.x) / kSide;
+  const std::int64_t first_latent = std::int64_t{blockIdx.x} * kTile;
+  if (p.lost_only) {
+    const std::int64_t i = first_latent + threadIdx.x % kTile;
+    if (__syncthreads_or(i < q.n && vq_lost(q.scratch, i) ? 1 : 0) == 0) return;
+  }
+  float best[kEach];
+  std::int64_t index[kEach] = {};
+  for (float& score : best) score = -__int_as_float(0x7F800000);
+  const std::int64_t last = vq_least(q.k, (std::int64_t{blockIdx.y} + 1) * p.slice);
+  for (std::int64_t j = std::int64_t{blockIdx.y} * p.slice; j < last; j += kTile) {
+    float sum[kEach][kEach];
+    for (int c = 0; c < kEach; ++c) {
+      const std::int64_t code = j + column * kEach + c;
+      for (int l = 0; l < kEach; ++l) sum[l][c] = code < last ? q.scratch.half_norms[code] : 0.0F;
+    }
+    for (std::int64_t t = 0; t < q.d; t += kDepth) {
+      __syncthreads();
+      load_tile(tiles.latents, q.latents, q.n, q.d, first_latent, t);
+      load_tile(tiles.codes, q.codebook, last, q.d, j, t);
+      __syncthreads();
+      // past the last dimension both factors are 0, which changes no sum but the sign of a zero
+      for (int s = 0; s < kDepth; ++s) {
+        for (int l = 0; l < kEach; ++l) {
+          const float latent = tiles.latents[s][row * kEach + l];
+          for (int c = 0; c < kEach; ++c) {
+            sum[l][c] = __fmaf_rn(latent, tiles.codes[s][column * kEach + c], sum[l][c]);
+          }
+        }
+      }
+    }
+    for (int c = 0; c < kEach; ++c) {
+      const std::int64_t code = j + column * kEach + c;
+      for (int l = 0; l < kEach; ++l) {
+        if (code < last && sum[l][c] > best[l]) {  // false for NaN
+          best[l] = sum[l][c];
+          index[l] = code;
+        }
+      }
+    }
+  }
+  for (int l = 0; l < kEach; ++l) {
+    const bool found = best[l] > -__int_as_float(0x7F800000);
+    const auto code = static_cast<std::uint32_t>(index[l]);
+    unsigned long long key =
+        found ? static_cast<unsigned long long>(vq_ordered(best[l])) << 32 | ~code : 0ULL;
+    for (int step = kSide / 2; step > 0; step /= 2) {
+      const unsigned long long other = __shfl_xor_sync(kFullWarp, key, step);
+      key = other > key ? other : key;
+    }
+    const std::int64_t i = first_latent + row * kEach + l;
+    if (column == 0 && i < q.n && key != 0) atomicMax(&q.scratch.keys[i], key);
+  }
+}
+
+/// The codes of the keys; of lost latents only, where the screen has written the others.
+__global__ void finish_kernel(VqProblem p, bool lost_only) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * kRowThreads + threadIdx.x;
+  if (i >= p.n || (lost_only && !vq_lost(p.scratch, i))) return;
+  const unsigned long long key = p.scratch.keys[i];
+  p.indices[i] = key == 0 ? 0 : static_cast<std::int32_t>(~static_cast<std::uint32_t>(key));
+}
+
+bool screens(std::int64_t k, std::int64_t d) {
+  constexpr std::int64_t kMinDims = 32;  // below, the float way does not wait for memory either
+  constexpr std::int64_t kMinCodes = 256;
+  return d >= kMinDims && d <= kVqMaxScreenDims && k >= kMinCodes;
+}
+
+/// Hands out 256-byte aligned pieces; with no memory, counts.
+class Pieces {
+ public:
+  explicit Pieces(std::byte* memory) : memory_(memory) {}
+  template <class T>
+  T* take(std::int64_t n) {
+    T* piece = memory_ == nullptr ? nullptr : reinterpret_cast<T*>(memory_ + used_);
+    used_ += (static_cast<std::size_t>(n) * sizeof(T) + 255) / 256 * 256;
+    return piece;
+  }
+  [[nodiscard]] std::size_t used() const { return used_; }
+
+ private:
+  std::byte* memory_;
+  std::size_t used_ = 0;
+};
+
+VqScratch scratch_of(Pieces& pieces, std::int64_t n, std::int64_t k, std::int64_t d) {
+  VqScratch s = {};
+  s.half_norms = pieces.take<float>(k);
+  s.keys = pieces.take<unsigned long long>(n);
+  if (!screens(k, d)) return s;
+  const std::int64_t padded = (d + kVqDepth - 1) / kVqDepth * kVqDepth;
+  s.threshold = pieces.take<std::uint32_t>(n);
+  s.counts = pieces.take<std::int32_t>(n);
+  s.candidates = pieces.take<VqCandidate>(n * kVqRoom);
+  s.latents = pieces.take<__nv_bfloat16>(n * padded);
+  s.codes = pieces.take<__nv_bfloat16>(k * padded);
+  s.latent_norm = pieces.take<float>(n);
+  s.latent_error = pieces.take<float>(n);
+  s.code_norm = pieces.take<float>(k);
+  s.code_error = pieces.take<float>(k);
+  s.reach = pieces.take<std::uint32_t>(1);
+  return s;
+}
+
+void exact(const VqProblem& problem, int n_processors, bool lost_only, cudaStream_t stream) {
+  const std::int64_t n_tiles = vq_blocks(problem.n, kTile);
+  const std::int64_t code_tiles = vq_blocks(problem.k, kTile);
+  constexpr std::int64_t kBlocksPerProcessor = 8;
+  const std::int64_t wanted =
+      std::clamp<std::int64_t>(kBlocksPerProcessor * n_processors / n_tiles, 1, code_tiles);
+  const std::int64_t slice = (code_tiles + wanted - 1) / wanted * kTile;
+  const LaunchShape shape{dim3(static_cast<unsigned>(n_tiles), vq_blocks(problem.k, slice)),
+                          kThreads};
+  launch(kOp, exact_kernel, shape, stream, {problem, slice, lost_only});
+}
+
+}  // namespace
+
+std::size_t vq_nearest_workspace_bytes(std::int64_t n, std::int64_t k, std::int64_t d) {
+  Pieces pieces(nullptr);
+  scratch_of(pieces, n, k, d);
+  return pieces.used();
+}
+
+void vq_nearest(MatrixView<const float> latents,
+                MatrixView<const float> codebook,
+                std::span<std::int32_t> indices,
+                std::span<std::byte> workspace,
+                cudaStream_t stream) {
+  check_vq_nearest(latents, codebook, indices);
+  const std::int64_t n = latents.rows;
+  if (!latents.contiguous() || !codebook.contiguous()) {
+    fail_argument(kOp, "latents and codebook", "contiguous rows", "strides");
+  }
+  const std::size_t n_bytes = vq_nearest_workspace_bytes(n, codebook.rows, codebook.cols);
+  if (workspace.size() < n_bytes) {
+    fail_argument(
+        kOp, "workspace", "at least " + std::to_string(n_bytes) + " bytes", workspace.size());
+  }
+  if (n == 0) return;
+  int device = 0;
+  int n_processors = 0;
+  check(cudaGetDevice(&device), kOp);
+  check(cudaDeviceGetAttribute(&n_processors, cudaDevAttrMultiProcessorCount, device), kOp);
+  Pieces pieces(workspace.data());
+  const VqProblem problem = {latents.data,
+                             codebook.data,
+                             indices.data(),
+                             n,
+                             codebook.rows,
+                             codebook.cols,
+                             scratch_of(pieces, n, codebook.rows, codebook.cols)};
+  const bool screened = screens(problem.k, problem.d);
+  launch(kOp, half_norms_kernel, {vq_blocks(problem.k, kRowThreads), kRowThreads}, stream, problem);
+  const std::size_t key_bytes = static_cast<std::size_t>(n) * sizeof(*problem.scratch.keys);
+  check(cudaMemsetAsync(problem.scratch.keys, 0, key_bytes, stream), kOp);
+  if (screened) vq_screen(problem, n_processors, stream);
+  exact(problem, n_processors, screened, stream);
+  launch(kOp, finish_kernel, {vq_blocks(n, kRowThreads), kRowThreads}, stream, problem, screened);
+}
+
+}  // namespace glc::cuda

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The CUDA coder as a function of host memory, for tests and the fuzzer. Everything that a kernel
+// sees comes from cudaMalloc at its exact size, so that a sanitizer guards its ends.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <vector>
+
+#include <cuda_runtime_api.h>
+
+#include "glc/cuda/rans.h"
+#include "glc/rans.h"
+
+namespace glc::test {
+
+inline void must(cudaError_t error) {
+  if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
+}
+
+/// Device memory of n items.
+template <class T>
+class OnDevice {
+ public:
+  explicit OnDevice(std::size_t n) : n_(n) { must(cudaMalloc(&data_, n * sizeof(T))); }
+  explicit OnDevice(std::span<const T> items) : OnDevice(items.size()) {
+    must(cudaMemcpy(data_, items.data(), items.size_bytes(), cudaMemcpyHostToDevice));
+  }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+  ~OnDevice() { cudaFree(data_); }
+
+  [[nodiscard]] T* data() const { return data_; }
+  [[nodiscard]] std::span<T> span() const { return {data_, n_}; }
+  [[nodiscard]] std::vector<T> host(std::size_t n) const {
+    std::vector<T> items(n);
+    must(cudaMemcpy(items.data(), data_, n * sizeof(T), cudaMemcpyDeviceToHost));
+    return items;
+  }
+  [[nodiscard]] std::vector<T> host() const { return host(n_); }
+
+ private:
+  T* data_ = nullptr;
+  std::size_t n_;
+};
+
+/// Rows on the host, as rans::Rows, and the same on the device.
+class DeviceRows {
+ public:
+  explicit DeviceRows(const rans::Rows& rows) : rows_(rows) {
+    using Type = rans::Rows::Type;
+    if (rows.type() == Type::kUint8) copy<std::uint8_t>(rows);
+    if (rows.type() == Type::kUint16) copy<std::uint16_t>(rows);
+    if (rows.type() == Type::kInt32) copy<std::int32_t>(rows);
+  }
+  [[nodiscard]] const rans::Rows& rows() const { return rows_; }
+
+ private:
+  template <class T>
+  void copy(const rans::Rows& rows) {
+    const auto* const bytes = static_cast<const std::uint8_t*>(rows.data());
+    memory_.emplace(std::span(bytes, rows.size() * sizeof(T)));
+    rows_ = rans::Rows(std::span(reinterpret_cast<const T*>(memory_->data()), rows.size()));
+  }
+  rans::Rows rows_;
+  std::optional<OnDevice<std::uint8_t>> memory_;
+};
+
+struct CudaPush {
+  std::span<const std::int32_t> symbols;
+  rans::Rows rows;
+  rans::TableSet tables;
+};
+
+inline cuda::RansProgress checked(const OnDevice<cuda::RansProgress>& progress) {
+  must(cudaDeviceSynchronize());
+  const cuda::RansProgress host = progress.host()[0];
+  cuda::rans_check(host);
+  return host;
+}
+
+/// The stream of these pushes; capacity 0 stands for the bound.
+inline std::vector<std::uint8_t> cuda_encode(const std::vector<CudaPush>& pushes,
+                                             int lanes,
+                                             std::size_t segment_symbols,
+                                             std::size_t capacity = 0) {
+  std::size_t bound = 4;
+  for (const CudaPush& push : pushes) {
+    bound +=
+        cuda::rans_record_bound(push.symbols.size(), lanes, segment_symbols, push.tables.escape());
+  }
+  const OnDevice<std::uint8_t> out(capacity == 0 ? bound : capacity);
+  const OnDevice<cuda::RansProgress> progress(1);
+  cuda::rans_encode_begin(out.span(), progress.data(), nullptr);
+  for (const CudaPush& push : pushes) {
+    const cuda::RansTables tables(push.tables);
+    const OnDevice<std::byte> blob(tables.blob());
+    const OnDevice<std::int32_t> symbols(push.symbols);
+    const DeviceRows rows(push.rows);
+    const OnDevice<std::byte> workspace(
+        cuda::rans_encode_workspace_bytes(push.symbols.size(), lanes, segment_symbols));
+    cuda::rans_encode(symbols.span(),
+                      rows.rows(),
+                      tables,
+                      blob.data(),
+                      lanes,
+                      segment_symbols,
+                      out.span(),
+                      progress.data(),
+                      workspace.span(),
+                      nullptr);
+    must(cudaDeviceSynchronize());
+  }
+  return out.host(checked(progress).position);
+}
+
+/// The symbols of each push; only the sizes of push.symbols are read.
+inline std::vector<std::vector<std::int32_t>> cuda_decode(std::span<const std::uint8_t> data,
+                                                          const std::vector<CudaPush>& pushes) {
+  const OnDevice<std::uint8_t> stream(data);
+  const OnDevice<cuda::RansProgress> progress(1);
+  cuda::rans_decode_begin(stream.span(), nullptr, progress.data(), nullptr);
+  std::vector<std::vector<std::int32_t>> symbols;
+  for (const CudaPush& push : pushes) {
+    const cuda::RansTables tables(push.tables);
+    const OnDevice<std::byte> blob(tables.blob());
+    const DeviceRows rows(push.rows);
+    const OnDevice<std::int32_t> out(push.symbols.size());
+    cuda::rans_decode(
+        stream.span(), rows.rows(), tables, blob.data(), out.span(), progress.data(), nullptr);
+    must(cudaDeviceSynchronize());
+    symbols.push_back(out.host());
+  }
+  cuda::rans_decode_end(progress.data(), nullptr);
+  checked(progress);
+  return symbols;
+}
+
+inline std::vector<std::uint8_t> cuda_encode_bytes(std::span<const std::uint8_t> data,
+                                                   std::size_t segment_bytes) {
+  const OnDevice<std::uint8_t> bytes(data);
+  const OnDevice<std::uint8_t> out(cuda::rans_encoded_bytes_bound(data.size(), segment_bytes));
+  const OnDevice<cuda::RansProgress> progress(1);
+  const OnDevice<std::byte> workspace(
+      cuda::rans_encode_bytes_workspace_bytes(data.size(), segment_bytes));
+  cuda::rans_encode_bytes(
+      bytes.span(), segment_bytes, out.span(), progress.data(), workspace.span(), nullptr);
+  return out.host(checked(progress).position);
+}
+
+/// data decodes to n bytes.
+inline std::vector<std::uint8_t> cuda_decode_bytes(std::span<const std::uint8_t> data,
+                                                   std::size_t n) {
+  const OnDevice<std::uint8_t> coded(data);
+  const OnDevice<std::uint8_t> out(n);
+  const OnDevice<cuda::RansProgress> progress(1);
+  const OnDevice<std::byte> workspace(cuda::rans_decode_bytes_workspace_bytes());
+  cuda::rans_decode_bytes(
+      coded.span(), nullptr, out.span(), progress.data(), workspace.span(), nullptr);
+  checked(progress);
+  return out.host();
+}
+
+}  // namespace glc::test

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The CUDA coder against the CPU's: the same bytes, the same symbols, the same refusals.
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "check.h"
+#include "glc/cdf.h"
+#include "glc/error.h"
+#include "glc/rans.h"
+#include "rans_cuda_harness.h"
+
+#ifdef GLC_CUDA_EMULATED
+#include "cuda_on_cpu/scheduler.h"
+#endif
+
+namespace {
+
+using glc::BitstreamError;
+using glc::InvalidArgument;
+using glc::Unsupported;
+using glc::rans::Rows;
+using glc::rans::TableSet;
+using glc::test::check;
+using glc::test::check_equal;
+using glc::test::check_throws;
+using glc::test::cuda_decode;
+using glc::test::cuda_encode;
+using glc::test::CudaPush;
+
+using Bytes = std::vector<std::uint8_t>;
+using Symbols = std::vector<std::int32_t>;
+
+// On the CPU lanes and blocks run in an order of the seed's choice; a device has its own.
+void permute(std::uint64_t seed) {
+#ifdef GLC_CUDA_EMULATED
+  cuda_on_cpu::set_seed(seed);
+#else
+  static_cast<void>(seed);
+#endif
+}
+
+/// A message with random tables of its own.
+struct Case {
+  TableSet tables;
+  Symbols symbols;
+  std::vector<std::uint8_t> rows8;
+  std::vector<std::uint16_t> rows16;
+  std::vector<std::int32_t> rows32;
+
+  [[nodiscard]] CudaPush push(int row_type) const {
+    const Rows rows = row_type == 0   ? Rows(std::span<const std::uint8_t>(rows8))
+                      : row_type == 1 ? Rows(std::span<const std::uint16_t>(rows16))
+                                      : Rows(std::span<const std::int32_t>(rows32));
+    return {symbols, rows, tables};
+  }
+};
+
+std::vector<std::uint32_t> random_freqs(std::size_t n_bins,
+                                        int bits,
+                                        bool escape,
+                                        std::mt19937& r) {
+  std::vector<std::uint64_t> counts(n_bins);
+  for (auto& count : counts) {
+    const bool rare = r() % 3 == 0;
+    count = rare ? (escape ? 1 : 0) : std::uint64_t{1} << r() % 14;
+  }
+  counts[r() % n_bins] += 1;  // not all zero
+  std::vector<std::uint32_t> freqs(n_bins);
+  glc::cdf::normalise(counts, bits, freqs);
+  return freqs;
+}
+
+Case make_case(std::size_t n,
+               std::uint32_t seed,
+               std::uint32_t escape_every = 50,
+               std::optional<bool> with_escape = std::nullopt) {
+  std::mt19937 r(seed);
+  const int bits = 8 + static_cast<int>(r() % 9);
+  const bool escape = with_escape.value_or(r() % 2 == 0);
+  const std::size_t n_rows = 1 + r() % 40;
+  std::vector<std::uint32_t> freqs;
+  std::vector<std::int32_t> n_bins;
+  std::vector<std::int32_t> offsets;
+  for (std::size_t row = 0; row < n_rows; ++row) {
+    const std::size_t n_row = (escape ? 2 : 1) + r() % 90;
+    const auto some = random_freqs(n_row, bits, escape, r);
+    freqs.insert(freqs.end(), some.begin(), some.end());
+    n_bins.push_back(static_cast<std::int32_t>(n_row));
+    offsets.push_back(static_cast<std::int32_t>(r() % 200) - 100);
+  }
+  Case c{.tables = TableSet::from_freqs(freqs, n_bins, offsets, bits, escape),
+         .symbols = Symbols(n),
+         .rows8 = std::vector<std::uint8_t>(n),
+         .rows16 = std::vector<std::uint16_t>(n),
+         .rows32 = std::vector<std::int32_t>(n)};
+  std::vector<std::size_t> begins(n_rows + 1);
+  for (std::size_t row = 0; row < n_rows; ++row) {
+    begins[row + 1] = begins[row] + static_cast<std::size_t>(n_bins[row]);
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::size_t row = r() % n_rows;
+    std::size_t bin = r() % static_cast<std::size_t>(n_bins[row]);
+    while (freqs[begins[row] + bin] == 0) bin = (bin + 1) % static_cast<std::size_t>(n_bins[row]);
+    c.symbols[i] = offsets[row] + static_cast<std::int32_t>(bin);
+    if (escape && r() % escape_every == 0) c.symbols[i] = static_cast<std::int32_t>(r());
+    c.rows8[i] = static_cast<std::uint8_t>(row);
+    c.rows16[i] = static_cast<std::uint16_t>(row);
+    c.rows32[i] = static_cast<std::int32_t>(row);
+  }
+  return c;
+}
+
+Bytes cpu_encode(const std::vector<CudaPush>& pushes, int lanes, std::size_t segment_symbols) {
+  glc::rans::Encoder encoder(lanes, segment_symbols);
+  for (const CudaPush& push : pushes) encoder.push(push.symbols, push.rows, push.tables);
+  return encoder.finish();
+}
+
+std::vector<Symbols> cpu_decode(std::span<const std::uint8_t> data,
+                                const std::vector<CudaPush>& pushes) {
+  glc::rans::Decoder decoder(data);
+  std::vector<Symbols> symbols;
+  for (const CudaPush& push : pushes) {
+    symbols.emplace_back(push.symbols.size());
+    decoder.pull(push.rows, push.tables, symbols.back());
+  }
+  decoder.finish();
+  return symbols;
+}
+
+void check_round_trip(const std::vector<CudaPush>& pushes, int lanes, std::size_t segment_symbols) {
+  const Bytes stream = cpu_encode(pushes, lanes, segment_symbols);
+  check(cuda_encode(pushes, lanes, segment_symbols) == stream, "the CPU's bytes");
+  const auto decoded = cuda_decode(stream, pushes);
+  for (std::size_t p = 0; p < pushes.size(); ++p) {
+    check(std::equal(decoded[p].begin(), decoded[p].end(), pushes[p].symbols.begin()), "symbols");
+  }
+}
+
+void sizes_and_lanes() {
+  for (const std::size_t n : std::vector<std::size_t>{0, 1, 31, 32, 33, 997}) {
+    for (const int lanes : {1, 2, 4, 8, 16, 32}) {
+      const Case c = make_case(n, static_cast<std::uint32_t>(n) + 7U);
+      for (const unsigned segment : {32U, 96U, 4096U}) {
+        check_round_trip({c.push(0)}, lanes, segment);
+      }
+    }
+  }
+}
+
+// A million symbols in all, over two hundred table sets.
+void many_tables(std::size_t n_cases, std::size_t n) {
+  for (std::size_t i = 0; i < n_cases; ++i) {
+    const auto seed = static_cast<std::uint32_t>(i);
+    permute(seed);
+    const Case c = make_case(n, 1000U + seed, i % 5 == 0 ? 3 : 200);
+    check_round_trip({c.push(static_cast<int>(i % 3))}, 1 << i % 6, i % 2 == 0 ? 1024 : 192);
+  }
+  permute(0);
+}
+
+void several_pushes() {
+  const Case a = make_case(300, 1);
+  const Case b = make_case(1000, 2);
+  const Case empty = make_case(0, 3);
+  Symbols one_symbol(777, a.symbols[0]);
+  const CudaPush one_row{one_symbol, Rows(a.rows32[0]), a.tables};
+  check_round_trip({a.push(0), empty.push(1), b.push(2), one_row}, 8, 128);
+  check_round_trip({}, 8, 128);
+}
+
+// So many bins and rows that the kernels leave them in global memory.
+void large_tables() {
+  std::mt19937 r(5);
+  for (const unsigned n_bins : {3000U, 1000U}) {
+    const std::size_t n_rows = 70;
+    std::vector<std::uint32_t> freqs;
+    for (std::size_t row = 0; row < n_rows; ++row) {
+      const auto some = random_freqs(n_bins, 16, true, r);
+      freqs.insert(freqs.end(), some.begin(), some.end());
+    }
+    const std::vector<std::int32_t> sizes(n_rows, static_cast<std::int32_t>(n_bins));
+    const std::vector<std::int32_t> offsets(n_rows, -5);
+    const TableSet tables = TableSet::from_freqs(freqs, sizes, offsets, 16, true);
+    Symbols symbols(2000);
+    std::vector<std::uint8_t> rows(2000);
+    for (std::size_t i = 0; i < symbols.size(); ++i) {
+      symbols[i] = static_cast<std::int32_t>(r() % n_bins) - 5;
+      rows[i] = static_cast<std::uint8_t>(r() % n_rows);
+    }
+    check_round_trip({{symbols, Rows(std::span<const std::uint8_t>(rows)), tables}}, 32, 512);
+  }
+}
+
+/// What decoding comes to: symbols, or nothing when the stream is refused.
+template <class Decode>
+std::vector<Symbols> outcome(Decode decode) {
+  try {
+    return decode();
+  } catch (const BitstreamError&) {
+    return {};
+  } catch (const Unsupported&) {
+    return {};
+  }
+}
+
+/// Any bytes: the CPU's symbols or the CPU's refusal. A plain stream is for the CPU alone.
+void check_same_outcome(const Bytes& data, const std::vector<CudaPush>& pushes) {
+  const auto ours = outcome([&] { return cuda_decode(data, pushes); });
+  if (!data.empty() && (data[0] & 0xF0U) == 0) return check(ours.empty(), "refuses a plain stream");
+  check(ours == outcome([&] { return cpu_decode(data, pushes); }), "the CPU's outcome");
+}
+
+void hostile_streams() {
+  const Case c = make_case(400, 12, 20, true);
+  for (const int lanes : {4, 32}) {
+    const Bytes stream = cpu_encode({c.push(0)}, lanes, 128);
+    for (std::size_t size = 0; size < stream.size(); ++size) {
+      check_same_outcome(Bytes(stream.begin(), stream.begin() + static_cast<std::ptrdiff_t>(size)),
+                         {c.push(0)});
+    }
+    std::mt19937 r(3);
+    for (int i = 0; i < 600; ++i) {
+      Bytes damaged = stream;
+      // every bit of the head and the table of ends, then anywhere
+      const auto bit = static_cast<std::size_t>(i);
+      const std::size_t at = bit < 8 * 32 ? bit / 8 : r() % damaged.size();
+      damaged[at] =
+          static_cast<std::uint8_t>(damaged[at] ^ 1U << (bit < 8 * 32 ? bit % 8 : r() % 8));
+      check_same_outcome(damaged, {c.push(0)});
+    }
+    Bytes longer = stream;
+    longer.resize(stream.size() + 4);
+    check_same_outcome(longer, {c.push(0)});
+  }
+  check_same_outcome({}, {c.push(0)});
+}
+
+Bytes make_bytes(std::size_t n, std::uint32_t seed, double deviation) {
+  std::mt19937 r(seed);
+  std::normal_distribution<double> normal(128, deviation);
+  Bytes bytes(n);
+  for (auto& b : bytes) b = static_cast<std::uint8_t>(std::clamp(normal(r), 0.0, 255.0));
+  return bytes;
+}
+
+void bytes() {
+  for (const std::size_t n : std::vector<std::size_t>{0, 1, 2, 31, 33, 1000, 20011}) {
+    for (const double deviation : {0.0, 0.4, 3.0, 1000.0}) {
+      for (const unsigned segment : {32U, 2048U, 1U << 16}) {
+        const Bytes data = make_bytes(n, static_cast<std::uint32_t>(n), deviation);
+        const Bytes coded = glc::rans::encode_bytes(data, segment);
+        check(glc::test::cuda_encode_bytes(data, segment) == coded, "the CPU's bytes");
+        check(glc::test::cuda_decode_bytes(coded, n) == data, "the data");
+      }
+    }
+  }
+}
+
+void hostile_bytes() {
+  const Bytes data = make_bytes(700, 4, 2.0);
+  const Bytes coded = glc::rans::encode_bytes(data, 256);
+  std::mt19937 r(6);
+  for (std::size_t i = 0; i < coded.size() + 500; ++i) {
+    Bytes damaged = coded;
+    if (i < coded.size()) {
+      damaged.resize(i);
+    } else {
+      const std::size_t at = r() % damaged.size();
+      damaged[at] = static_cast<std::uint8_t>(damaged[at] ^ 1U << r() % 8);
+    }
+    const auto theirs = outcome([&] {
+      Bytes out(data.size());
+      if (glc::rans::decoded_bytes_size(damaged, 1 << 20) != out.size()) {
+        throw BitstreamError("another size");
+      }
+      glc::rans::decode_bytes(damaged, out);
+      return std::vector<Symbols>{Symbols(out.begin(), out.end())};
+    });
+    const auto ours = outcome([&] {
+      const Bytes out = glc::test::cuda_decode_bytes(damaged, data.size());
+      return std::vector<Symbols>{Symbols(out.begin(), out.end())};
+    });
+    if (!damaged.empty() && damaged[0] == 1) {
+      check(ours.empty(), "method 1 is for the CPU");
+    } else {
+      check(ours == theirs, "the CPU's outcome");
+    }
+  }
+}
+
+void mistakes() {
+  const std::vector<std::uint32_t> freqs = {128, 0, 128};
+  const std::vector<std::int32_t> n_bins = {3};
+  const std::vector<std::int32_t> offsets = {0};
+  const TableSet tables = TableSet::from_freqs(freqs, n_bins, offsets, 8, false);
+  const auto coded = [&](const Symbols& symbols, std::int32_t row, std::size_t capacity = 0) {
+    return cuda_encode({{symbols, Rows(row), tables}}, 32, 32, capacity);
+  };
+  check(!coded({0, 2, 0}, 0).empty(), "good");
+  check_throws<InvalidArgument>([&] { coded({0, 2, 0}, 1); }, "row");
+  check_throws<InvalidArgument>([&] { coded({0, 2, 0}, -1); }, "negative row");
+  check_throws<InvalidArgument>([&] { coded({0, 1, 0}, 0); }, "frequency 0");
+  check_throws<InvalidArgument>([&] { coded({0, 3, 0}, 0); }, "outside the row");
+  check_throws<InvalidArgument>([&] { coded({0, -1, 0}, 0); }, "outside the row");
+  check_throws<InvalidArgument>([&] { coded(Symbols(500), 0, 64); }, "capacity");
+  check_throws<InvalidArgument>([&] { coded({0}, 0, 2); }, "capacity of the head");
+  const Bytes stream = coded({0, 2, 0}, 0);
+  const Symbols three(3);
+  check_throws<InvalidArgument>([&] { cuda_decode(stream, {{three, Rows(7), tables}}); }, "row");
+  check_throws<InvalidArgument>(
+      [] { static_cast<void>(glc::cuda::rans_encode_workspace_bytes(10, 3, 32)); }, "lanes");
+  check_throws<InvalidArgument>(
+      [] { static_cast<void>(glc::cuda::rans_encode_workspace_bytes(10, 4, 33)); }, "segment");
+}
+
+}  // namespace
+
+int main() {
+  sizes_and_lanes();
+  several_pushes();
+  large_tables();
+  mistakes();
+  hostile_streams();
+  bytes();
+  hostile_bytes();
+  many_tables(200, 5000);
+  return 0;
+}

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arguments and bytes that somebody got wrong, or made to hurt: one typed error each.
+
+Damage in streams of every kind is in tests/cpp/test_rans_hostile.cpp, on every back end; here is
+what can only go wrong in Python.
+"""
+
+import numpy as np
+import pytest
+
+import glc
+from glc import cdf, rans
+from glc.errors import BitstreamError, GlcError, InvalidArgumentError
+
+TABLES = rans.TableSet.from_gaussian([0.5, 2.0, 8.0])
+STREAM = rans.encode([0, 1, 2], 0, TABLES)
+CODED = rans.encode_bytes(b"abcabcabc" * 20)
+READ_ONLY = np.zeros(3, np.int32)
+READ_ONLY.flags.writeable = False
+
+
+class OnAGpu:
+    """What DLPack of another device does when numpy asks."""
+
+    def __dlpack__(self, **kwargs: object) -> object:
+        raise BufferError("on another device")
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+
+class OnlyDlpack:
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __dlpack__(self, **kwargs: object) -> object:
+        return self.array.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.array.__dlpack_device__()
+
+
+def decode(rows=0, out=None, data=STREAM, tables=TABLES, count=None):
+    return rans.decode(data, rows, tables, out, count=count)
+
+
+WRONG = {
+    "out: a list": lambda: decode(out=[0, 0, 0]),
+    "out: read-only": lambda: decode(out=READ_ONLY),
+    "out: int64": lambda: decode(out=np.zeros(3, np.int64)),
+    "out: strided": lambda: decode(out=np.zeros(6, np.int32)[::2]),
+    "out: another count": lambda: decode(out=np.zeros(3, np.int32), count=2),
+    "count: negative": lambda: decode(count=-1),
+    "count: 2^31": lambda: decode(count=2**31),
+    "count: larger than memory": lambda: decode(count=2**44),
+    "count: larger than a word": lambda: decode(count=2**70),
+    "count: not the rows'": lambda: decode([0, 0], count=3),
+    "rows: float": lambda: decode(0.0, count=3),
+    "rows: none": lambda: decode(None, count=3),
+    "rows: text": lambda: decode("abc", count=3),
+    "rows: 2^31": lambda: decode(2**31, count=3),
+    "rows: -2^31 - 1": lambda: decode(-(2**31) - 1, count=3),
+    "rows: int64 beyond int32": lambda: decode(np.full(3, 2**40)),
+    "rows: uint64 beyond int64": lambda: decode(np.full(3, 2**63, np.uint64)),
+    "rows: negative": lambda: decode(np.full(3, -1)),
+    "rows: one too high": lambda: decode(np.full(3, 3, np.uint8)),
+    "rows: of a GPU": lambda: decode(OnAGpu()),
+    "data: text": lambda: decode(data="abc", count=3),
+    "data: none": lambda: decode(data=None, count=3),
+    "data: int32": lambda: decode(data=np.zeros(8, np.int32), count=3),
+    "data: int8": lambda: decode(data=np.zeros(8, np.int8), count=3),
+    "data: strided": lambda: decode(data=np.zeros(16, np.uint8)[::2], count=3),
+    "data: DLPack of int32": lambda: decode(data=OnlyDlpack(np.zeros(8, np.int32)), count=3),
+    "data: of a GPU": lambda: decode(data=OnAGpu(), count=3),
+    "tables: none": lambda: decode(tables=None, count=3),
+    "symbols: float": lambda: rans.encode([0.5], 0, TABLES),
+    "symbols: bool": lambda: rans.encode(np.array([True]), 0, TABLES),
+    "symbols: ragged": lambda: rans.encode([[1], [2, 3]], 0, TABLES),
+    "symbols: 2^31": lambda: rans.encode([2**31], 0, TABLES),
+    "symbols: 2^80": lambda: rans.encode([2**80], 0, TABLES),
+    "symbols: of a GPU": lambda: rans.encode(OnAGpu(), 0, TABLES),
+    "symbols: DLPack of float": lambda: rans.encode(OnlyDlpack(np.zeros(3)), 0, TABLES),
+    "lanes: 0": lambda: rans.Encoder(0),
+    "lanes: 24": lambda: rans.Encoder(24),
+    "lanes: 2^40": lambda: rans.Encoder(2**40),
+    "segment_symbols: -32": lambda: rans.Encoder(1, -32),
+    "segment_symbols: 33": lambda: rans.Encoder(1, 33),
+    "segment_symbols: 2^31": lambda: rans.Encoder(1, 2**31),
+    "segment_bytes: -32": lambda: rans.encode_bytes(b"abc", -32),
+    "segment_bytes: 2^70": lambda: rans.encode_bytes(b"abc", 2**70),
+    "bytes: text": lambda: rans.encode_bytes("abc"),
+    "bytes: int32": lambda: rans.encode_bytes(np.zeros(3, np.int32)),
+    "bytes: strided": lambda: rans.encode_bytes(np.zeros(6, np.uint8)[::2]),
+    "bytes: none to decode": lambda: rans.decode_bytes(None),
+    "max_size: negative": lambda: rans.decode_bytes(CODED, -1),
+    "max_size: 2^70": lambda: rans.decode_bytes(CODED, 2**70),
+    "descriptor: -1": lambda: rans.Decoder(STREAM, descriptor=-1),
+    "freqs: negative": lambda: rans.TableSet.from_freqs([-1, 2]),
+    "freqs: all zero": lambda: rans.TableSet.from_freqs([0, 0]),
+    "freqs: none": lambda: rans.TableSet.from_freqs([]),
+    "freqs: an empty row": lambda: rans.TableSet.from_freqs([[]]),
+    "freqs: float": lambda: rans.TableSet.from_freqs([0.5, 0.5]),
+    "freqs: three dimensions": lambda: rans.TableSet.from_freqs(np.ones((2, 2, 2), int)),
+    "freqs: a sum over 2^46": lambda: rans.TableSet.from_freqs([2**45, 2**45, 1]),
+    "freqs: a sum over 2^64": lambda: rans.TableSet.from_freqs([2**63 - 1, 2**63 - 1]),
+    "freqs: more than slots": lambda: rans.TableSet.from_freqs(np.ones(257, int), bits=8),
+    "bits: 7": lambda: rans.TableSet.from_freqs([1], bits=7),
+    "bits: 17": lambda: rans.TableSet.from_gaussian([1.0], bits=17),
+    "bits: 2^40": lambda: rans.TableSet.from_cdfs([[0, 256]], [2], [0], 2**40),
+    "offsets: too many": lambda: rans.TableSet.from_freqs([[1, 1]], [0, 1]),
+    "offsets: 2^31": lambda: rans.TableSet.from_freqs([1], 2**31),
+    "offsets: past int32": lambda: rans.TableSet.from_freqs([1, 1], 2**31 - 1),
+    "n_bins: negative": lambda: rans.TableSet.from_exact_freqs([256], [-1], [0], 8, False),
+    "n_bins: 2^31 - 1": lambda: rans.TableSet.from_exact_freqs([256], [2**31 - 1], [0], 8, False),
+    "sizes: negative": lambda: rans.TableSet.from_cdfs([[0, 256]], [-1], [0], 8),
+    "sizes: over the width": lambda: rans.TableSet.from_cdfs([[0, 256]], [3], [0], 8),
+    "cdfs: one dimension": lambda: rans.TableSet.from_cdfs([0, 256], [2], [0], 8),
+    "cdfs: no rows": lambda: rans.TableSet.from_cdfs(np.zeros((0, 4), int), [], [], 8),
+    "cdfs: no width": lambda: rans.TableSet.from_cdfs(np.zeros((1, 0), int), [2], [0], 8),
+    "scales: 0": lambda: rans.TableSet.from_gaussian([0.0]),
+    "scales: nan": lambda: rans.TableSet.from_gaussian([float("nan")]),
+    "scales: infinite": lambda: rans.TableSet.from_gaussian([float("inf")]),
+    "scales: text": lambda: rans.TableSet.from_gaussian(["wide"]),
+    "scales: too many": lambda: rans.TableSet.from_gaussian(np.ones(65537)),
+    "threads: 0": lambda: glc.set_num_threads(0),
+    "threads: 2^40": lambda: glc.set_num_threads(2**40),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_argument_is_one_typed_error(case: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=r": expected .+"):
+        WRONG[case]()
+
+
+def test_wrong_tensors() -> None:
+    torch = pytest.importorskip("torch")
+    for wrong in (
+        torch.zeros(3),
+        torch.zeros(3, requires_grad=True),
+        torch.zeros(3, dtype=torch.int32, device="meta"),
+        torch.zeros(3, dtype=torch.int32).to_sparse(),
+        torch.zeros(3, dtype=torch.bfloat16),
+    ):
+        with pytest.raises(InvalidArgumentError, match="rans: symbols: expected"):
+            rans.encode(wrong, 0, TABLES)
+        with pytest.raises(InvalidArgumentError, match="rans: rows: expected"):
+            rans.encode([0, 0, 0], wrong, TABLES)
+        with pytest.raises(InvalidArgumentError, match="data: expected"):
+            rans.decode(wrong, 0, TABLES, count=3)
+
+
+def test_bytes_from_anything_that_holds_them() -> None:
+    torch = pytest.importorskip("torch")
+    holders = (bytes, bytearray, memoryview, lambda b: np.frombuffer(b, np.uint8))
+    tensor = torch.tensor(list(STREAM), dtype=torch.uint8)
+    for data in (*[hold(STREAM) for hold in holders], tensor, OnlyDlpack(tensor.numpy())):
+        assert decode(data=data, count=3).tolist() == [0, 1, 2]
+    tensor = torch.tensor(list(b"some bytes, some bytes"), dtype=torch.uint8)
+    assert rans.decode_bytes(torch.tensor(list(rans.encode_bytes(tensor)), dtype=torch.uint8)) == (
+        b"some bytes, some bytes"
+    )
+
+
+@pytest.mark.parametrize("segment_symbols", [32, 96])
+def test_cut_or_flipped_segments(segment_symbols: int) -> None:
+    rows = np.arange(150, dtype=np.int32) % 3
+    symbols = rows - 1
+    stream = rans.encode(symbols, rows, TABLES, 8, segment_symbols)
+    for n in range(len(stream)):
+        with pytest.raises(BitstreamError, match=r"\(at byte \d+\)"):
+            rans.decode(stream[:n], rows, TABLES)
+    for bit in range(8 * len(stream)):
+        damaged = bytearray(stream)
+        damaged[bit // 8] ^= 1 << bit % 8
+        try:
+            got = rans.decode(damaged, rows, TABLES)
+        except BitstreamError:
+            continue
+        lanes = 1 << (damaged[4] & 7)
+        again = bytearray(rans.encode(got, rows, TABLES, lanes, segment_symbols))
+        again[4] = damaged[4]  # escapes may be announced and not come
+        assert again == damaged
+
+
+def test_used_up_coders_say_so() -> None:
+    decoder = rans.Decoder(STREAM)
+    decoder.pull(0, TABLES, count=3)
+    decoder.finish()
+    decoder.finish()  # asks a question: may be asked again
+    with pytest.raises(BitstreamError, match="truncated"):
+        decoder.pull(0, TABLES, count=1000)
+    for call in (lambda: decoder.pull(0, TABLES, count=1), decoder.finish):
+        with pytest.raises(BitstreamError, match="failed before"):
+            call()
+
+
+def test_a_decoder_keeps_its_bytes() -> None:
+    data = bytearray(STREAM)
+    decoder = rans.Decoder(data)
+    with pytest.raises(BufferError):
+        data.clear()  # borrowed: cannot be taken away
+    assert decoder.pull(0, TABLES, count=3).tolist() == [0, 1, 2]
+    del decoder
+    data.clear()
+
+
+def test_every_error_is_one_of_ours() -> None:
+    for error in (InvalidArgumentError, BitstreamError):
+        assert issubclass(error, GlcError)
+        assert issubclass(error, ValueError)
+
+
+def test_a_claim_of_size_takes_no_memory() -> None:
+    import tracemalloc
+
+    tracemalloc.start()
+    for method in (0, 1, 2):
+        claim = bytes([method]) + b"\xff\xff\xff\xff\x03" + bytes(40)  # 2^30 - 1 bytes
+        with pytest.raises(BitstreamError):
+            rans.decode_bytes(claim, max_size=1 << 20)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+def test_histograms_are_checked() -> None:
+    for wrong in ([5], [-1], [0.5]):
+        with pytest.raises(InvalidArgumentError, match="cdf: values: expected"):
+            cdf.histogram(wrong, 3)
