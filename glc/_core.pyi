@@ -208,7 +208,7 @@ def gaussian_symbols(
 ) -> None: ...
 def categorical_cdf(logits: _Tensor, bits: int, cdf: _Tensor) -> None: ...
 
-# ---- bind_four_part.cpp: maps are matrices with any row stride
+# ---- bind_four_part.cpp, bind_four_part_coding.cpp: maps are matrices with any row stride
 _FourPartShape: TypeAlias = tuple[int, int, int, int, bool]
 
 def four_part_step(

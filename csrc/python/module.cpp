@@ -101,6 +101,7 @@ PYBIND11_MODULE(_core, m) {
   bind_entropy(m);
   bind_exact(m);
   bind_four_part(m);
+  bind_four_part_coding(m);
   bind_gaussian(m);
   bind_bitstream(m);
   bind_compressai(m);
