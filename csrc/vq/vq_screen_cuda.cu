@@ -6,6 +6,7 @@
 // truncates, each of the d additions is taken to err by at most 2^-22 of the sum of magnitudes, <=
 // |l| |c|.
 #include <algorithm>
+#include <cstring>
 
 #include "core/cuda_mma.h"
 #include "vq/vq_cuda.cuh"
@@ -86,7 +87,12 @@ struct CodeTile {
 };
 
 __device__ std::uint32_t two(const __nv_bfloat16* values) {
-  return *reinterpret_cast<const std::uint32_t*>(values);
+  std::uint32_t word;
+  std::memcpy(&word, __builtin_assume_aligned(values, sizeof(word)), sizeof(word));
+  return word;
+}
+__device__ void store_two(__nv_bfloat16* values, std::uint32_t word) {
+  std::memcpy(__builtin_assume_aligned(values, sizeof(word)), &word, sizeof(word));
 }
 
 /// The latents' rows of the block, once.
@@ -96,7 +102,7 @@ __device__ void load_latents(__nv_bfloat16* tile, const ScreenParams& p, std::in
     const std::int64_t row = vq_least(first + at / words, p.problem.n - 1);
     const std::uint32_t word = two(p.problem.scratch.latents + row * p.padded + 2 * (at % words));
     auto* to = tile + at / words * (p.padded + kPad) + 2 * (at % words);
-    *reinterpret_cast<std::uint32_t*>(to) = word;
+    store_two(to, word);
   }
 }
 
@@ -106,7 +112,7 @@ __device__ void load_codes(
   for (int at = static_cast<int>(threadIdx.x); at < kCodes * kWords; at += kThreads) {
     const std::int64_t row = vq_least(j + at / kWords, last - 1);
     const auto* from = p.problem.scratch.codes + row * p.padded + t + 2 * (at % kWords);
-    *reinterpret_cast<std::uint32_t*>(&tile.values[at / kWords][2 * (at % kWords)]) = two(from);
+    store_two(&tile.values[at / kWords][2 * (at % kWords)], two(from));
   }
 }
 
