@@ -55,7 +55,7 @@ def test_nothing_is_kept_after_the_call():
         (lambda t: t.int(), "vq_nearest: latents: expected dtype float32, got int32"),
         (lambda t: t.t(), "vq_nearest: latents: expected a contiguous tensor, got strides"),
         (lambda t: t[0], "vq_nearest: latents: expected 2 dimensions, got 1"),
-        (lambda t: t.bfloat16(), "vq_nearest: latents: expected dtype float32, got type code 4"),
+        (lambda t: t.bfloat16(), "vq_nearest: latents: expected dtype float32, got bfloat16"),
     ],
 )
 def test_a_wrong_tensor_is_refused_by_name(change, message):

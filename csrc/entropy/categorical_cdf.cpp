@@ -12,12 +12,12 @@
 #include "core/check.h"
 #include "core/cpu_features.h"
 #include "entropy/categorical_kernel.h"
+#include "entropy/entropy_check.h"
 #include "glc/entropy.h"
 
 namespace glc::entropy {
 namespace {
 
-constexpr std::int32_t kMaxBits = 16;
 /// std::fma is one instruction where the target has it, a correct library call where it has not.
 struct CategoricalPortable {
   static float fma(float a, float b, float c) { return std::fma(a, b, c); }
@@ -57,19 +57,8 @@ void categorical_cdf(MatrixView<const float> logits,
                      std::int32_t bits,
                      MatrixView<std::int32_t> cdf) {
   constexpr std::string_view kOp = "categorical_cdf";
-  if (bits < 1 || bits > kMaxBits) {
-    fail_argument(kOp, "bits", "1..16", bits);
-  }
+  check_cdf(kOp, logits, bits, cdf);
   const std::int64_t total = std::int64_t{1} << bits;
-  if (logits.cols < 1 || logits.cols > total) {
-    fail_argument(kOp, "logits", "1.." + std::to_string(total) + " columns", logits.cols);
-  }
-  if (cdf.rows != logits.rows || cdf.cols != logits.cols + 1) {
-    fail_argument(kOp,
-                  "cdf",
-                  "[" + std::to_string(logits.rows) + ", " + std::to_string(logits.cols + 1) + "]",
-                  "[" + std::to_string(cdf.rows) + ", " + std::to_string(cdf.cols) + "]");
-  }
   const auto spare = static_cast<std::uint64_t>(total - logits.cols);
   for (std::int64_t row = 0; row < logits.rows; ++row) {
     const auto in = logits.row_span(row);

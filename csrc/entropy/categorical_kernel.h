@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "core/host_device.h"
+
 namespace glc::entropy {
 
 template <class Isa>
@@ -19,7 +21,7 @@ struct CategoricalKernel {
 
   /// floor(2^30 * exp(t)) for t <= 0, up to the polynomial's 3e-9 and float rounding. exp(r) =
   /// 1 + r + r^2 (c2 + c3 r + .. + c6 r^4) on |r| <= ln 2 / 2.
-  static std::int32_t weight(float t) {
+  GLC_HOST_DEVICE static std::int32_t weight(float t) {
     const float used = t < kVanishing ? kVanishing : t;
     const float n = Isa::fma(used, kInvLn2, kRounder) - kRounder;
     const float r = Isa::fma(n, -kLn2Low, Isa::fma(n, -kLn2High, used));

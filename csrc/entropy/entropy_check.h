@@ -32,6 +32,22 @@ void check_shape(std::string_view op,
   }
 }
 
+inline void check_cdf(std::string_view op,
+                      const MatrixView<const float>& logits,
+                      std::int32_t bits,
+                      const MatrixView<std::int32_t>& cdf) {
+  constexpr std::int32_t kMaxBits = 16;
+  if (bits < 1 || bits > kMaxBits) {
+    fail_argument(op, "bits", "1..16", bits);
+  }
+  const std::int64_t total = std::int64_t{1} << bits;
+  if (logits.cols < 1 || logits.cols > total) {
+    fail_argument(op, "logits", "1.." + std::to_string(total) + " columns", logits.cols);
+  }
+  const MatrixView<std::int32_t> expected(nullptr, logits.rows, logits.cols + 1);
+  check_shape(op, "cdf", expected, cdf);
+}
+
 /// At most 255 finite, positive, strictly increasing bounds. The negated comparison catches NaN.
 inline void check_bounds(std::string_view op, std::span<const float> bounds) {
   constexpr std::size_t kMaxBounds = 255;

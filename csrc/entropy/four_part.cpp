@@ -8,7 +8,7 @@
 #include "core/cpu_features.h"
 #include "core/float_mode.h"
 #include "core/thread_pool.h"
-#include "entropy/entropy_check.h"
+#include "entropy/four_part_check.h"
 #include "entropy/four_part_kernel.h"
 #include "entropy/vec_portable.h"
 
@@ -30,38 +30,6 @@ FourPartBackend choose() {
 const FourPartBackend& backend() {
   static const FourPartBackend chosen = choose();
   return chosen;
-}
-
-void check(std::string_view op, const FourPartShape& shape, int part) {
-  if (part < 0 || part >= kParts) {
-    fail_argument(op, "part", "0..3", part);
-  }
-  if (shape.channels % kParts != 0 || shape.channels < 1) {
-    fail_argument(op, "y", "a multiple of 4 channels", shape.channels);
-  }
-}
-
-template <class T>
-void check_map(std::string_view op,
-               std::string_view name,
-               const FourPartShape& shape,
-               const MatrixView<T>& map) {
-  const std::int64_t pixels = shape.height * shape.width;
-  const std::int64_t rows = shape.channels_last ? shape.batch * pixels : shape.batch;
-  const std::int64_t cols = shape.channels_last ? shape.channels : shape.channels * pixels;
-  const MatrixView<T> expected(nullptr, rows, cols);
-  check_shape(op, name, expected, map);
-}
-
-/// Of a map that may be left out.
-template <class T>
-void check_optional(std::string_view op,
-                    std::string_view name,
-                    const FourPartShape& shape,
-                    const MatrixView<T>& map) {
-  if (map.data != nullptr) {
-    check_map(op, name, shape, map);
-  }
 }
 
 int phase_of(const FourPartShape& shape, int part, std::int64_t channel) {
@@ -90,12 +58,12 @@ void step_run(const FourPartMaps& maps,
               std::int64_t lines,
               std::int64_t distance) {
   backend().step({.y = at(maps.y, row, col),
-        .mean = at(maps.mean, row, col),
-        .scale = at(maps.scale, row, col),
-        .y_q = at(maps.y_q, row, col),
-        .y_hat = at(maps.y_hat, row, col),
-        .mean_out = at(maps.mean_out, row, col),
-        .scale_out = at(maps.scale_out, row, col),
+                  .mean = at(maps.mean, row, col),
+                  .scale = at(maps.scale, row, col),
+                  .y_q = at(maps.y_q, row, col),
+                  .y_hat = at(maps.y_hat, row, col),
+                  .mean_out = at(maps.mean_out, row, col),
+                  .scale_out = at(maps.scale_out, row, col),
                   .n = n,
                   .taken = taken,
                   .lines = lines,
@@ -186,7 +154,8 @@ void for_each_piece(const FourPartShape& shape, F f) {
   const std::int64_t pixels = shape.height * shape.width;
   const std::int64_t pieces = shape.batch * (shape.channels_last ? pixels : shape.channels);
   const std::int64_t size = shape.channels_last ? shape.channels : pixels;
-  const std::int64_t per_task = std::max<std::int64_t>(1, kElements / std::max<std::int64_t>(1, size));
+  const std::int64_t per_task =
+      std::max<std::int64_t>(1, kElements / std::max<std::int64_t>(1, size));
   parallel_for(static_cast<std::size_t>((pieces + per_task - 1) / per_task), [&](std::size_t i) {
     const std::int64_t first = static_cast<std::int64_t>(i) * per_task;
     for (std::int64_t piece = first; piece < std::min(pieces, first + per_task); ++piece) {
@@ -224,7 +193,7 @@ std::int64_t distance(const FourPartShape& shape, MatrixView<T> map) {
 }  // namespace
 
 std::int64_t four_part_size(const FourPartShape& shape, int part) {
-  check("four_part_size", shape, part);
+  check_part("four_part_size", shape, part);
   std::int64_t n = 0;
   for (int group = 0; group < kParts; ++group) {
     const int phase = phase_of(shape, part, group * (shape.channels / kParts));
@@ -235,17 +204,8 @@ std::int64_t four_part_size(const FourPartShape& shape, int part) {
 
 void four_part_step(const FourPartShape& shape, int part, const FourPartMaps& maps) {
   constexpr std::string_view kOp = "four_part_step";
-  check(kOp, shape, part);
-  check_optional(kOp, "y", shape, maps.y);
-  check_optional(kOp, "mean", shape, maps.mean);
-  check_optional(kOp, "scale", shape, maps.scale);
-  check_optional(kOp, "y_q", shape, maps.y_q);
-  check_optional(kOp, "y_hat", shape, maps.y_hat);
-  check_optional(kOp, "mean_out", shape, maps.mean_out);
-  check_optional(kOp, "scale_out", shape, maps.scale_out);
-  if (maps.scale_out.data != nullptr && maps.scale.data == nullptr) {
-    fail_argument(kOp, "scale", "a map, for scale_out", "none");
-  }
+  check_part(kOp, shape, part);
+  check_maps(kOp, shape, maps);
   for_each_piece(shape, [&](std::int64_t piece) {
     if (shape.channels_last) {
       step_pixel(shape, part, maps, piece);
@@ -257,15 +217,8 @@ void four_part_step(const FourPartShape& shape, int part, const FourPartMaps& ma
 
 void four_part_merge(const FourPartShape& shape, const FourPartMergeMaps& maps) {
   constexpr std::string_view kOp = "four_part_merge";
-  check(kOp, shape, 0);
-  check_map(kOp, "y", shape, maps.y);
-  check_map(kOp, "y_q", shape, maps.y_q);
-  check_map(kOp, "mean", shape, maps.mean);
-  check_map(kOp, "scale", shape, maps.scale);
-  for (std::size_t part = 0; part < kParts; ++part) {
-    check_map(kOp, "means", shape, maps.means[part]);
-    check_map(kOp, "scales", shape, maps.scales[part]);
-  }
+  check_part(kOp, shape, 0);
+  check_maps(kOp, shape, maps);
   for_each_piece(shape, [&](std::int64_t piece) {
     if (shape.channels_last) {
       merge_pixel(shape, maps, piece);
@@ -280,7 +233,7 @@ void four_part_pick(const FourPartShape& shape,
                     MatrixView<const float> map,
                     std::span<float> picked) {
   constexpr std::string_view kOp = "four_part_pick";
-  check(kOp, shape, part);
+  check_part(kOp, shape, part);
   check_map(kOp, "map", shape, map);
   const std::int64_t size = shape.batch * four_part_size(shape, part);
   check_size(kOp, "picked", static_cast<std::size_t>(size), picked.size());
@@ -301,7 +254,7 @@ void four_part_put(const FourPartShape& shape,
                    std::span<const float> mean,
                    MatrixView<float> y_hat) {
   constexpr std::string_view kOp = "four_part_put";
-  check(kOp, shape, part);
+  check_part(kOp, shape, part);
   check_map(kOp, "y_hat", shape, y_hat);
   const std::int64_t size = shape.batch * four_part_size(shape, part);
   check_size(kOp, "symbols", static_cast<std::size_t>(size), symbols.size());

@@ -9,7 +9,8 @@ namespace glc::entropy {
 /// Which elements of a run belong to the part.
 enum class Taken : std::uint8_t { kEven, kOdd, kAll };
 
-/// Lines of adjacent elements. Outputs are written at the taken elements alone; null ones are left out.
+/// Lines of adjacent elements. Outputs are written at the taken elements alone; null ones are left
+/// out.
 struct FourPartRun {
   const float* y;  // null: only scale and mean are moved
   const float* mean;
@@ -143,16 +144,16 @@ struct FourPartKernel {
       return in(map, from) == nullptr ? nullptr : copies[map];
     };
     const FourPartRun padded = {.y = in(0, run.y),
-                          .mean = in(1, run.mean),
-                          .scale = in(2, run.scale),
-                          .y_q = out(3, run.y_q),
-                          .y_hat = out(4, run.y_hat),
-                          .mean_out = out(5, run.mean_out),
-                          .scale_out = out(6, run.scale_out),
-                          .n = V::kLanes,
-                          .taken = run.taken,
-                          .lines = 1,
-                          .distance = 0};
+                                .mean = in(1, run.mean),
+                                .scale = in(2, run.scale),
+                                .y_q = out(3, run.y_q),
+                                .y_hat = out(4, run.y_hat),
+                                .mean_out = out(5, run.mean_out),
+                                .scale_out = out(6, run.scale_out),
+                                .n = V::kLanes,
+                                .taken = run.taken,
+                                .lines = 1,
+                                .distance = 0};
     vector(padded, 0, mask(run.taken, 0));
     const auto back = [&](int map, float* to) {
       for (std::int64_t i = 0; to != nullptr && i < run.n; ++i) {

@@ -12,6 +12,8 @@
 
 #include <cstdint>
 
+#include "core/host_device.h"
+
 namespace glc::entropy {
 
 template <class V>
@@ -24,20 +26,20 @@ struct GaussianBitsKernel {
   static constexpr float kScaleMax = 1e10F;
   static constexpr float kFloor = 1e-5F;
   // Edges are measured in units of scale * kUnit, which makes exp(-x^2 / 2) a power of two.
-  static constexpr float kUnit = 1.1774100225154747F;    // sqrt(2 ln 2)
-  static constexpr float kFar = 10.0F;                   // 2^(-kFar^2), and less, are normal numbers
-  static constexpr float kSlope = 0.57554930F;           // 1 / (ln 2 sqrt(2 pi))
+  static constexpr float kUnit = 1.1774100225154747F;  // sqrt(2 ln 2)
+  static constexpr float kFar = 10.0F;                 // 2^(-kFar^2), and less, are normal numbers
+  static constexpr float kSlope = 0.57554930F;         // 1 / (ln 2 sqrt(2 pi))
 
   /// c0 + c1 x + c2 x^2 + c3 x^3, given x^2. Sums of pairs: the loops wait for results, so short
   /// chains matter more than few operations.
-  static F cubic(F x, F x2, float c0, float c1, float c2, float c3) {
+  GLC_HOST_DEVICE static F cubic(F x, F x2, float c0, float c1, float c2, float c3) {
     const F low = V::fma(x, V::splat(c1), V::splat(c0));
     const F high = V::fma(x, V::splat(c3), V::splat(c2));
     return V::fma(x2, high, low);
   }
 
   /// 2^(-x^2) for |x| <= kFar, to 1e-7 relative.
-  static F gauss(F x) {
+  GLC_HOST_DEVICE static F gauss(F x) {
     const F n = V::round(V::negative_product(x, x));
     const F f = V::fma(x, x, n);  // exact: one rounding, of a small number
     const F f2 = f * f;
@@ -47,7 +49,7 @@ struct GaussianBitsKernel {
   }
 
   /// log2(x) for normal x > 0, to 1e-7 absolute.
-  static F log2(F x) {
+  GLC_HOST_DEVICE static F log2(F x) {
     const U sqrt_half = V::splat(0x3F3504F3U);
     const U bits = V::sub(V::bits(x), sqrt_half);
     const F exponent = V::from_signed(V::shift_right_signed(bits, 23));
@@ -62,7 +64,7 @@ struct GaussianBitsKernel {
   }
 
   /// Q(x) / exp(-x^2 / 2), given t = 1 / (1 + 0.3 x).
-  static F tail_ratio(F t) {
+  GLC_HOST_DEVICE static F tail_ratio(F t) {
     const F t2 = t * t;
     const F low = cubic(t, t2, 0.11960549F, 0.1211057F, 0.09778396F, 0.13542014F);
     const F high = cubic(t, t2, -0.06640256F, 0.21997122F, -0.16501965F, 0.037535705F);
@@ -72,9 +74,9 @@ struct GaussianBitsKernel {
   /// A bin: its edges, the density at each relative to its peak, and what lies between them.
   struct Bin {
     F symbol;
-    F scale;  // clamped
+    F scale;    // clamped
     F inverse;  // of scale * kUnit
-    F far;  // > 0
+    F far;      // > 0
     F near;
     F gauss_far;
     F gauss_near;
@@ -83,7 +85,7 @@ struct GaussianBitsKernel {
 
   // max and min keep a NaN in their second operand, so that training sees it.
   template <bool kNoise>
-  static Bin bin(F y, F mean, F raw_scale, F noise) {
+  GLC_HOST_DEVICE static Bin bin(F y, F mean, F raw_scale, F noise) {
     Bin b;
     b.symbol = y - mean;
     if constexpr (kNoise) {
@@ -110,6 +112,61 @@ struct GaussianBitsKernel {
     return b;
   }
 
+  GLC_HOST_DEVICE static F bits_of(const Bin& b) {
+    // log2 would lose a NaN
+    const F raw = (b.probability - b.probability) - log2(b.probability);
+    return V::max(V::splat(0.0F), raw);
+  }
+
+  struct Slopes {
+    F y;
+    F scale;
+  };
+
+  GLC_HOST_DEVICE static Slopes slopes_of(const Bin& b, F grad, F raw_scale) {
+    const F one = V::splat(1.0F);
+    // bits before their bound at 0 are negative where the probability is above 1
+    const F held = V::min(V::splat(0.0F), grad);
+    const F passed = V::select(V::less(one, b.probability), held, grad);
+    const F factor = passed * V::splat(kSlope * kUnit) * (b.inverse / b.probability);
+    const F slope = factor * (b.gauss_near - b.gauss_far);
+    const F weighted = b.far * b.gauss_far - b.near * b.gauss_near;
+    const F by_scale = factor * V::splat(kUnit) * weighted;
+    // a product, not a mask: NaN must stay
+    const F kept = by_scale * V::where(V::equal(b.scale, raw_scale), one);
+    return {V::flip(slope, b.symbol), kept};
+  }
+
+  /// Four words of the counter (first, row), 64 bits each.
+  GLC_HOST_DEVICE static void philox(
+      std::uint64_t seed, std::uint64_t row, std::uint64_t first, U lanes, U* word) {
+    const U mul0 = V::splat(std::uint32_t{0xD2511F53U});
+    const U mul1 = V::splat(std::uint32_t{0xCD9E8D57U});
+    word[0] = V::add(V::splat(static_cast<std::uint32_t>(first)), lanes);
+    word[1] = V::splat(static_cast<std::uint32_t>(first >> 32));
+    word[2] = V::splat(static_cast<std::uint32_t>(row));
+    word[3] = V::splat(static_cast<std::uint32_t>(row >> 32));
+    auto key0 = static_cast<std::uint32_t>(seed);
+    auto key1 = static_cast<std::uint32_t>(seed >> 32);
+    for (int round = 0; round < 10; ++round) {
+      U high0;
+      U high1;
+      const U low0 = V::multiply(word[0], mul0, &high0);
+      const U low1 = V::multiply(word[2], mul1, &high1);
+      word[0] = V::differ(V::differ(high1, word[1]), V::splat(key0));
+      word[1] = low1;
+      word[2] = V::differ(V::differ(high0, word[3]), V::splat(key1));
+      word[3] = low0;
+      key0 += 0x9E3779B9U;
+      key1 += 0xBB67AE85U;
+    }
+  }
+
+  GLC_HOST_DEVICE static F centred(U word) {
+    const F unit = V::from_signed(V::shift_right(word, 8)) * V::splat(0x1p-24F);
+    return unit - V::splat(0.5F);
+  }
+
   template <bool kNoise>
   static void forward_as(const float* y,
                          const float* mean,
@@ -121,9 +178,7 @@ struct GaussianBitsKernel {
     for (std::int64_t i = 0; i < n; i += V::kLanes) {
       const F shift = kNoise ? V::load(noise + i) : zero;
       const Bin b = bin<kNoise>(V::load(y + i), V::load(mean + i), V::load(scale + i), shift);
-      // log2 would lose a NaN
-      const F raw = (b.probability - b.probability) - log2(b.probability);
-      V::store(bits + i, V::max(zero, raw));
+      V::store(bits + i, bits_of(b));
     }
   }
 
@@ -148,23 +203,14 @@ struct GaussianBitsKernel {
                           float* grad_scale,
                           std::int64_t n) {
     const F zero = V::splat(0.0F);
-    const F one = V::splat(1.0F);
     for (std::int64_t i = 0; i < n; i += V::kLanes) {
       const F shift = kNoise ? V::load(noise + i) : zero;
       const F raw_scale = V::load(scale + i);
       const Bin b = bin<kNoise>(V::load(y + i), V::load(mean + i), raw_scale, shift);
-      // bits before their bound at 0 are negative where the probability is above 1
-      const F all = V::load(grad + i);
-      const F passed = V::select(V::less(one, b.probability), V::min(zero, all), all);
-      const F factor = passed * V::splat(kSlope * kUnit) * (b.inverse / b.probability);
-      const F slope = factor * (b.gauss_near - b.gauss_far);
-      const F by_y = V::flip(slope, b.symbol);
-      const F weighted = b.far * b.gauss_far - b.near * b.gauss_near;
-      const F by_scale = factor * V::splat(kUnit) * weighted;
-      V::store(grad_y + i, by_y);
-      V::store(grad_mean + i, V::flip(by_y, V::splat(-0.0F)));
-      // not a mask: NaN must stay
-      V::store(grad_scale + i, by_scale * V::where(V::equal(b.scale, raw_scale), one));
+      const Slopes slopes = slopes_of(b, V::load(grad + i), raw_scale);
+      V::store(grad_y + i, slopes.y);
+      V::store(grad_mean + i, V::flip(slopes.y, V::splat(-0.0F)));
+      V::store(grad_scale + i, slopes.scale);
     }
   }
 
@@ -196,31 +242,11 @@ struct GaussianBitsKernel {
   /// (16 block + i, row), 64 bits each.
   static void noise(std::uint64_t seed, std::uint64_t row, std::uint64_t block, float* out) {
     constexpr int kGroup = 16;
-    const U mul0 = V::splat(0xD2511F53U);
-    const U mul1 = V::splat(0xCD9E8D57U);
     for (int i = 0; i < kGroup; i += V::kLanes) {
-      const std::uint64_t first = block * kGroup + static_cast<std::uint64_t>(i);
-      U word[4] = {V::add(V::splat(static_cast<std::uint32_t>(first)), V::iota()),
-                   V::splat(static_cast<std::uint32_t>(first >> 32)),
-                   V::splat(static_cast<std::uint32_t>(row)),
-                   V::splat(static_cast<std::uint32_t>(row >> 32))};
-      auto key0 = static_cast<std::uint32_t>(seed);
-      auto key1 = static_cast<std::uint32_t>(seed >> 32);
-      for (int round = 0; round < 10; ++round) {
-        U high0;
-        U high1;
-        const U low0 = V::multiply(word[0], mul0, &high0);
-        const U low1 = V::multiply(word[2], mul1, &high1);
-        word[0] = V::differ(V::differ(high1, word[1]), V::splat(key0));
-        word[1] = low1;
-        word[2] = V::differ(V::differ(high0, word[3]), V::splat(key1));
-        word[3] = low0;
-        key0 += 0x9E3779B9U;
-        key1 += 0xBB67AE85U;
-      }
+      U word[4];
+      philox(seed, row, block * kGroup + static_cast<std::uint64_t>(i), V::iota(), word);
       for (int w = 0; w < 4; ++w) {
-        const F unit = V::from_signed(V::shift_right(word[w], 8)) * V::splat(0x1p-24F);
-        V::store(out + kGroup * w + i, unit - V::splat(0.5F));
+        V::store(out + kGroup * w + i, centred(word[w]));
       }
     }
   }

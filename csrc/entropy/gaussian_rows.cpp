@@ -32,10 +32,7 @@ const GaussianSymbolsBackend& backend() {
   return chosen;
 }
 
-void find_rows(const RowFinder& finder,
-               const float* scale,
-               std::uint8_t* rows,
-               std::int64_t n) {
+void find_rows(const RowFinder& finder, const float* scale, std::uint8_t* rows, std::int64_t n) {
   const std::int64_t even = finder.has_table() ? n / kPad * kPad : 0;
   if (even > 0) {
     backend().find_rows(finder.table(), scale, rows, even);

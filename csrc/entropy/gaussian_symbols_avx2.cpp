@@ -5,8 +5,6 @@
 
 namespace glc::entropy {
 
-GaussianSymbolsBackend gaussian_symbols_avx2() {
-  return GaussianSymbolsKernel<VecAvx2>::backend();
-}
+GaussianSymbolsBackend gaussian_symbols_avx2() { return GaussianSymbolsKernel<VecAvx2>::backend(); }
 
 }  // namespace glc::entropy

@@ -19,11 +19,8 @@ struct RowTable {
 struct GaussianSymbolsBackend {
   /// symbols[i] = y[i] - mean[i] rounded half to even. False, and symbols undefined, unless all
   /// residuals are below 2^23 and all scales finite.
-  bool (*round)(const float* y,
-                const float* mean,
-                const float* scale,
-                std::int32_t* symbols,
-                std::int64_t n);
+  bool (*round)(
+      const float* y, const float* mean, const float* scale, std::int32_t* symbols, std::int64_t n);
   void (*find_rows)(const RowTable& table, const float* scale, std::uint8_t* rows, std::int64_t n);
 };
 

@@ -55,9 +55,7 @@ struct Tasks {
   }
 };
 
-[[nodiscard]] constexpr std::int64_t padded(std::int64_t n) {
-  return (n + kPad - 1) / kPad * kPad;
-}
+[[nodiscard]] constexpr std::int64_t padded(std::int64_t n) { return (n + kPad - 1) / kPad * kPad; }
 
 /// A run of input as floats, padded with ones; in place where that is possible.
 template <class T>

@@ -29,9 +29,7 @@ struct VecAvx2 {
   static F min(F a, F b) { return _mm256_min_ps(a, b); }
   static F abs(F v) { return _mm256_andnot_ps(splat(-0.0F), v); }
   static F flip(F v, F sign) { return _mm256_xor_ps(v, _mm256_and_ps(sign, splat(-0.0F))); }
-  static F round(F v) {
-    return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  }
+  static F round(F v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static F scale(F v, F n) {
     const U exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
     return floats(_mm256_add_epi32(bits(v), exponent));
@@ -63,9 +61,7 @@ struct VecAvx2 {
   }
   static U min(U a, U b) { return _mm256_min_epu32(a, b); }
   static U max(U a, U b) { return _mm256_max_epu32(a, b); }
-  static U add_if_greater(U v, U a, U b) {
-    return _mm256_sub_epi32(v, _mm256_cmpgt_epi32(a, b));
-  }
+  static U add_if_greater(U v, U a, U b) { return _mm256_sub_epi32(v, _mm256_cmpgt_epi32(a, b)); }
 
   static U add(U a, U b) { return _mm256_add_epi32(a, b); }
   static U sub(U a, U b) { return _mm256_sub_epi32(a, b); }

@@ -21,9 +21,7 @@ struct VecAvx512 {
   static void store(float* p, F v) { _mm512_storeu_ps(p, v); }
   static F splat(float v) { return _mm512_set1_ps(v); }
   static U splat(std::uint32_t v) { return _mm512_set1_epi32(static_cast<int>(v)); }
-  static U iota() {
-    return _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-  }
+  static U iota() { return _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0); }
   static U bits(F v) { return _mm512_castps_si512(v); }
   static F floats(U v) { return _mm512_castsi512_ps(v); }
 
@@ -51,7 +49,8 @@ struct VecAvx512 {
   static bool every(Mask m) { return m == 0xFFFFU; }
   /// Rounded half to even.
   static void store_integers(std::int32_t* p, F v) {
-    _mm512_storeu_si512(p, _mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    _mm512_storeu_si512(p,
+                        _mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
 
   static U load(const std::uint32_t* p) { return _mm512_loadu_si512(p); }

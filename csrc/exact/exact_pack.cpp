@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <numeric>
 
 namespace glc::exact {
 namespace {
@@ -14,8 +15,8 @@ void fill_panel(const Backend& use, std::vector<std::int64_t>& channels) {
 }  // namespace
 
 std::vector<std::int64_t> panel_channels(const Backend& use, std::int64_t n) {
-  std::vector<std::int64_t> channels;
-  for (std::int64_t c = 0; c < n; ++c) channels.push_back(c);
+  std::vector<std::int64_t> channels(static_cast<std::size_t>(n));
+  std::iota(channels.begin(), channels.end(), 0);
   fill_panel(use, channels);
   return channels;
 }

@@ -93,7 +93,8 @@ void gaussian_bits_backward(const py::object& grad,
   const Dlpack grad_in(grad, kOp, "grad", kRows);
   const Latents in(kOp, y, mean, scale);
   const auto wanted = [](const py::object& tensor, const char* name) {
-    return tensor.is_none() ? std::nullopt : std::optional<Dlpack>(std::in_place, tensor, kOp, name, kRows);
+    return tensor.is_none() ? std::nullopt
+                            : std::optional<Dlpack>(std::in_place, tensor, kOp, name, kRows);
   };
   const auto y_out = wanted(grad_y, "grad_y");
   const auto mean_out = wanted(grad_mean, "grad_mean");

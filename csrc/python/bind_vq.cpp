@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cstddef>
 #include <cstdint>
 
 #include <pybind11/pybind11.h>
@@ -6,6 +7,9 @@
 #include "glc/vq.h"
 #include "python/bindings.h"
 #include "python/dlpack.h"
+#ifdef GLC_WITH_CUDA
+#include "glc/cuda/vq.h"
+#endif
 
 namespace py = pybind11;
 
@@ -13,7 +17,6 @@ namespace glc::python {
 namespace {
 
 constexpr const char* kNearest = "vq_nearest";
-constexpr const char* kSums = "vq_segment_sums";
 
 void nearest(const py::object& latents, const py::object& codebook, const py::object& indices) {
   const Dlpack latents_in(latents, kNearest, "latents");
@@ -55,47 +58,25 @@ bool plausible(const VqCodebook& prepared, const py::object& codebook) {
   return prepared.plausible(c);
 }
 
-double lookup(const py::object& latents,
-              const py::object& codebook,
-              const py::object& indices,
-              const py::object& quantised) {
-  constexpr const char* kOp = "vq_lookup";
-  const Dlpack latents_in(latents, kOp, "latents");
-  const Dlpack codebook_in(codebook, kOp, "codebook");
-  const Dlpack indices_in(indices, kOp, "indices");
-  const Dlpack quantised_out(quantised, kOp, "quantised");
-  const auto l = latents_in.matrix<const float>();
-  const auto c = codebook_in.matrix<const float>();
-  const auto i = indices_in.span<const std::int32_t>();
-  const auto q = quantised_out.matrix<float>();
-  const py::gil_scoped_release release;
-  return vq_lookup(l, c, i, q);
-}
-
-void usage(const py::object& indices, const py::object& counts) {
-  const Dlpack indices_in(indices, "vq_usage", "indices");
-  const Dlpack counts_out(counts, "vq_usage", "counts");
-  const auto i = indices_in.span<const std::int32_t>();
-  const auto c = counts_out.span<std::int64_t>();
-  const py::gil_scoped_release release;
-  vq_usage(i, c);
-}
-
-void segment_sums(const py::object& latents,
+#ifdef GLC_WITH_CUDA
+/// All tensors on the current device; `stream` is the address of a CUDA stream.
+void nearest_cuda(const py::object& latents,
+                  const py::object& codebook,
                   const py::object& indices,
-                  const py::object& counts,
-                  const py::object& sums) {
-  const Dlpack latents_in(latents, kSums, "latents");
-  const Dlpack indices_in(indices, kSums, "indices");
-  const Dlpack counts_in(counts, kSums, "counts");
-  const Dlpack sums_out(sums, kSums, "sums");
-  const auto l = latents_in.matrix<const float>();
-  const auto i = indices_in.span<const std::int32_t>();
-  const auto c = counts_in.span<const std::int64_t>();
-  const auto s = sums_out.matrix<float>();
-  const py::gil_scoped_release release;
-  vq_segment_sums(l, i, c, s);
+                  const py::object& workspace,
+                  std::uintptr_t stream) {
+  const Dlpack l(latents, kNearest, "latents");
+  const Dlpack c(codebook, kNearest, "codebook");
+  const Dlpack i(indices, kNearest, "indices");
+  const Dlpack w(workspace, kNearest, "workspace");
+  auto* const bytes = reinterpret_cast<std::byte*>(w.pointer<std::uint8_t>());
+  cuda::vq_nearest({l.pointer<const float>(), l.shape(0), l.shape(1)},
+                   {c.pointer<const float>(), c.shape(0), c.shape(1)},
+                   {i.pointer<std::int32_t>(), static_cast<std::size_t>(i.size())},
+                   {bytes, static_cast<std::size_t>(w.size())},
+                   reinterpret_cast<cudaStream_t>(stream));
 }
+#endif
 
 }  // namespace
 
@@ -117,19 +98,20 @@ void bind_vq(py::module_& m) {
       .def_property_readonly("screen_lost", &VqCodebook::screen_lost)
       .def_property_readonly("nbytes", &VqCodebook::nbytes);
   m.def("vq_nearest", &nearest, py::arg("latents"), py::arg("codebook"), py::arg("indices"));
-  m.def("vq_lookup",
-        &lookup,
+#ifdef GLC_WITH_CUDA
+  m.def("vq_nearest_cuda",
+        &nearest_cuda,
         py::arg("latents"),
         py::arg("codebook"),
         py::arg("indices"),
-        py::arg("quantised"));
-  m.def("vq_usage", &usage, py::arg("indices"), py::arg("counts"));
-  m.def("vq_segment_sums",
-        &segment_sums,
-        py::arg("latents"),
-        py::arg("indices"),
-        py::arg("counts"),
-        py::arg("sums"));
+        py::arg("workspace"),
+        py::arg("stream"));
+  m.def("vq_nearest_cuda_workspace_bytes",
+        &cuda::vq_nearest_workspace_bytes,
+        py::arg("n"),
+        py::arg("k"),
+        py::arg("d"));
+#endif
 }
 
 }  // namespace glc::python

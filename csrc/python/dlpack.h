@@ -50,7 +50,8 @@ struct ManagedTensor {
 
 /// Borrows a tensor for the duration of a call from a DLPack capsule or any object with
 /// __dlpack__ (detach a tensor that requires grad first). The tensor must be C-contiguous,
-/// or have contiguous rows where kRows is asked for. Construct and destroy with the GIL held. Throws InvalidArgument.
+/// or have contiguous rows where kRows is asked for. Construct and destroy with the GIL held.
+/// Throws InvalidArgument.
 class Dlpack {
  public:
   enum class Layout : std::uint8_t { kDense, kRows };
@@ -147,12 +148,12 @@ class Dlpack {
   }
 
   static std::string type_name(unsigned code, std::size_t bits) {
-    const char* kind = code == dlpack_abi::kInt     ? "int"
-                       : code == dlpack_abi::kUInt  ? "uint"
+    const char* kind = code == dlpack_abi::kInt      ? "int"
+                       : code == dlpack_abi::kUInt   ? "uint"
                        : code == dlpack_abi::kFloat  ? "float"
                        : code == dlpack_abi::kBFloat ? "bfloat"
-                       : code == dlpack_abi::kBool  ? "bool"
-                                                    : "type code ";
+                       : code == dlpack_abi::kBool   ? "bool"
+                                                     : "type code ";
     return code <= dlpack_abi::kFloat || code == dlpack_abi::kBFloat || code == dlpack_abi::kBool
                ? kind + std::to_string(bits)
                : kind + std::to_string(code) + " of " + std::to_string(bits) + " bits";

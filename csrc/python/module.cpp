@@ -97,9 +97,11 @@ PYBIND11_MODULE(_core, m) {
   bind_rans_cuda_bytes(m);
 #endif
   bind_vq(m);
+  bind_vq_train(m);
   bind_entropy(m);
   bind_exact(m);
   bind_four_part(m);
+  bind_four_part_coding(m);
   bind_gaussian(m);
   bind_bitstream(m);
   bind_compressai(m);

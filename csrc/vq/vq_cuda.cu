@@ -9,7 +9,7 @@
 #include "core/check.h"
 #include "glc/cuda/vq.h"
 #include "vq/vq_check.h"
-#include "vq/vq_cuda.h"
+#include "vq/vq_cuda.cuh"
 
 namespace glc::cuda {
 namespace {

@@ -8,7 +8,7 @@
 #include <algorithm>
 
 #include "core/cuda_mma.h"
-#include "vq/vq_cuda.h"
+#include "vq/vq_cuda.cuh"
 
 namespace glc::cuda {
 namespace {

@@ -55,6 +55,4 @@ def spread_of(grad: Tensor) -> Tensor | None:
     inner = range(min(1, grad.dim() - 1), grad.dim())
     if any(grad.stride(d) != 0 and grad.shape[d] != 1 for d in inner):
         return None
-    if grad.dim() == 1:
-        return grad[:1].unsqueeze(1)
-    return grad[(slice(None), *(0,) * (grad.dim() - 1))].contiguous().unsqueeze(1)
+    return grad.flatten(1)[:, :1].contiguous() if grad.dim() > 1 else grad[:1].unsqueeze(1)

@@ -142,9 +142,10 @@ def _by_torch(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Te
 
 def _borrow_latents(
     y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None
-) -> tuple[object, ...]:
+) -> tuple[object, object, object, object]:
     seed = torch.empty(0, dtype=torch.int64) if seed is None else seed
-    return (*(borrow_rows(t) for t in as_rows(y, mean, scale)), borrow(seed))
+    y_rows, mean_rows, scale_rows = (borrow_rows(t) for t in as_rows(y, mean, scale))
+    return y_rows, mean_rows, scale_rows, borrow(seed)
 
 
 def _bits_plain(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:

@@ -94,10 +94,8 @@ def _gaussian_symbols_plain(
     if y.device.type != "cpu":
         return _symbols_by_torch(y, mean, scale, bounds)
     symbols, rows = new_like(y, torch.int32), new_like(y, torch.uint8)
-    *latents, symbols_out, rows_out = (
-        borrow_rows(t) for t in as_rows(y, mean, scale, symbols, rows)
-    )
-    _core.gaussian_symbols(*latents, borrow(bounds), symbols_out, rows_out)
+    y_in, mean_in, scale_in, *out = (borrow_rows(t) for t in as_rows(y, mean, scale, symbols, rows))
+    _core.gaussian_symbols(y_in, mean_in, scale_in, borrow(bounds), out[0], out[1])
     return symbols, rows
 
 

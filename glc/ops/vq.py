@@ -17,6 +17,7 @@ from glc.ops._op import Op, borrow
 
 _CHUNK_SCORES = 1 << 22  # scores held at once: 16 MiB instead of a full [n, k] matrix
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_WITH_CUDA = hasattr(_core, "vq_nearest_cuda")
 
 
 # ---------------------------------------------------------------- prepared codebooks
@@ -121,11 +122,28 @@ def nearest_rows(latents: Tensor, codebook: Tensor, search: _core.VqSearch) -> T
     return index
 
 
+def _nearest_on_cuda(latents: Tensor, codebook: Tensor) -> Tensor:
+    """Search on the current stream, without waiting for it."""
+    latents, codebook = _as_rows(latents), _as_rows(codebook)
+    (n, d), k = latents.shape, codebook.shape[0]
+    with torch.cuda.device(latents.device):
+        index = latents.new_empty(n, dtype=torch.int32)
+        n_bytes = _core.vq_nearest_cuda_workspace_bytes(n, k, d)
+        workspace = latents.new_empty(n_bytes, dtype=torch.uint8)
+        stream = torch.cuda.current_stream().cuda_stream
+        _core.vq_nearest_cuda(
+            borrow(latents), borrow(codebook), borrow(index), borrow(workspace), stream
+        )
+    return index
+
+
 def _vq_nearest_plain(latents: Tensor, codebook: Tensor) -> Tensor:
     require_matrices("vq_nearest", latents, codebook)
-    if latents.device.type != "cpu":
-        return _nearest_by_matmul(latents, codebook)
-    return nearest_rows(latents, codebook, _core.VqSearch.AUTO)
+    if latents.device.type == "cpu":
+        return nearest_rows(latents, codebook, _core.VqSearch.AUTO)
+    if latents.device.type == "cuda" and _WITH_CUDA:
+        return _nearest_on_cuda(latents, codebook)
+    return _nearest_by_matmul(latents, codebook)
 
 
 @torch.library.custom_op("glc::vq_nearest", mutates_args=())
@@ -144,9 +162,10 @@ def _vq_nearest(latents: Tensor, codebook: Tensor) -> Tensor:
 
     index = argmax_j (l . c_j - |c_j|^2 / 2), which is argmin_j |l - c_j|^2
 
-    On the CPU the score is one chain of fused multiply-adds per pair, dimensions ascending, so the
-    index is the same on every machine and for any number of threads (`glc.set_num_threads`); see
-    `csrc/include/glc/vq.h`. No [n, k] matrix is kept. What the search prepares from a codebook is
+    The score is one chain of fused multiply-adds per pair, dimensions ascending, so the index is
+    the same on every CPU, for any number of threads (`glc.set_num_threads`) and on CUDA; see
+    `csrc/include/glc/vq.h`. (On other devices, or CUDA without our kernels, torch's own product
+    decides near-ties.) No [n, k] matrix is kept. What the search prepares from a codebook is
     kept for the next call, until the codebook is written to or freed.
 
     Args:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same file and the same symbols from every instruction set and thread count."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def agree(*arguments: object) -> str:
     command = [sys.executable, "tools/symbol_hashes.py", *map(str, arguments)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout
 

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "cuda_on_cpu/fiber.h"
+#include "cuda_on_cpu/random.h"
 
 namespace cuda_on_cpu {
 namespace {
@@ -63,18 +64,6 @@ struct SharedMemory {
   std::size_t bytes;
   void* data;
 };
-
-std::uint64_t next_random(std::uint64_t& state) {  // xorshift64
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
-  return state;
-}
-
-template <class T>
-void shuffle(T* items, std::size_t n, std::uint64_t& state) {
-  for (std::size_t i = n; i > 1; --i) std::swap(items[i - 1], items[next_random(state) % i]);
-}
 
 class Scheduler {
  public:

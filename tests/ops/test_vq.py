@@ -243,6 +243,18 @@ def test_compiles_and_exports_in_one_piece():
     assert torch.equal(exported.module()(latents), expected)
 
 
+@pytest.mark.cuda
+@pytest.mark.parametrize(("n", "k", "d"), [*SIZES, (1536, 16384, 256), (300, 5000, 700)])
+def test_cuda_gives_the_same_index(n, k, d):
+    if not torch.cuda.is_available() or not hasattr(_core, "vq_nearest_cuda"):
+        pytest.skip("no CUDA device, or a build without CUDA")
+    latents, codebook = pair(n, k, d)
+    if k > 1:
+        codebook[k // 2 :] = codebook[: k - k // 2].clone() + 1e-7
+    found = vq_nearest(latents.cuda(), codebook.cuda())
+    assert torch.equal(found.cpu(), vq_nearest(latents, codebook))
+
+
 # ---------------------------------------------------------------- prepared codebooks
 
 

@@ -23,8 +23,8 @@ struct GaussianLatents {
   MatrixView<const T> scale;
 };
 
-/// rows = number of bounds strictly below scale; 0 where scale is NaN or <= 0. By comparisons of bit
-/// patterns, so exact and identical everywhere.
+/// rows = number of bounds strictly below scale; 0 where scale is NaN or <= 0. By comparisons of
+/// bit patterns, so exact and identical everywhere.
 ///   scale [rows, cols] f32, any row stride · bounds [r] f32, finite, > 0, strictly increasing,
 ///   r <= 255 · rows [rows, cols] u8, written
 /// Throws InvalidArgument when shapes disagree or the bounds are not as above. Never allocates.

@@ -34,13 +34,13 @@ struct FourPartShape {
 /// What a step reads and writes, f32. A map with null data is left out; without y the step only
 /// moves mean and scale, and a null mean counts as 0.
 struct FourPartMaps {
-  MatrixView<const float> y;  // divided by the quantisation step
-  MatrixView<const float> mean;
-  MatrixView<const float> scale;
-  MatrixView<float> y_q;
-  MatrixView<float> y_hat;
-  MatrixView<float> mean_out;
-  MatrixView<float> scale_out;
+  MatrixView<const float> y{};  // divided by the quantisation step
+  MatrixView<const float> mean{};
+  MatrixView<const float> scale{};
+  MatrixView<float> y_q{};
+  MatrixView<float> y_hat{};
+  MatrixView<float> mean_out{};
+  MatrixView<float> scale_out{};
 };
 
 /// At the positions of a part, and only there:
@@ -51,12 +51,12 @@ void four_part_step(const FourPartShape& shape, int part, const FourPartMaps& ma
 
 /// What a merge reads and writes, f32; all of it.
 struct FourPartMergeMaps {
-  MatrixView<const float> y;
-  std::array<MatrixView<const float>, kParts> means;   // of the parts
-  std::array<MatrixView<const float>, kParts> scales;
-  MatrixView<float> y_q;
-  MatrixView<float> mean;
-  MatrixView<float> scale;
+  MatrixView<const float> y{};
+  std::array<MatrixView<const float>, kParts> means{};  // of the parts
+  std::array<MatrixView<const float>, kParts> scales{};
+  MatrixView<float> y_q{};
+  MatrixView<float> mean{};
+  MatrixView<float> scale{};
 };
 
 /// At every position, from the maps of the part it belongs to: mean, scale, and the y_q that

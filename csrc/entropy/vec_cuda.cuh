@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The Vec trait of the entropy kernels for one CUDA thread: vectors of one lane. See vec_avx512.h.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "core/cuda_launch.h"
+
+namespace glc::entropy {
+namespace {
+
+struct VecCuda {
+  static constexpr int kLanes = 1;
+  using F = float;
+  using U = std::uint32_t;
+  using Mask = bool;
+
+  static __host__ __device__ F splat(float v) { return v; }
+  static __host__ __device__ U splat(std::uint32_t v) { return v; }
+  static __host__ __device__ U bits(F v) { return __builtin_bit_cast(U, v); }
+  static __host__ __device__ F floats(U v) { return __builtin_bit_cast(F, v); }
+  static __host__ __device__ F fma(F a, F b, F c) { return fmaf(a, b, c); }
+  static __host__ __device__ F negative_product(F a, F b) { return -(a * b); }
+  static __host__ __device__ F max(F a, F b) { return a > b ? a : b; }
+  static __host__ __device__ F min(F a, F b) { return a < b ? a : b; }
+  static __host__ __device__ F abs(F v) { return fabsf(v); }
+  static __host__ __device__ F flip(F v, F sign) {
+    return floats(bits(v) ^ (bits(sign) & 0x80000000U));
+  }
+  static __host__ __device__ F round(F v) { return rintf(v); }
+  static __host__ __device__ F scale(F v, F n) {
+    return floats(bits(v) + (static_cast<U>(static_cast<std::int32_t>(n)) << 23));
+  }
+  static __host__ __device__ Mask less(F a, F b) { return a < b; }
+  static __host__ __device__ Mask equal(F a, F b) { return a == b; }
+  static __host__ __device__ F select(Mask m, F yes, F no) { return m ? yes : no; }
+  static __host__ __device__ F where(Mask m, F v) { return m ? v : 0.0F; }
+  static __host__ __device__ U add(U a, U b) { return a + b; }
+  static __host__ __device__ U sub(U a, U b) { return a - b; }
+  static __host__ __device__ U both(U a, U b) { return a & b; }
+  static __host__ __device__ U differ(U a, U b) { return a ^ b; }
+  static __host__ __device__ U shift_right(U v, int n) { return v >> n; }
+  static __host__ __device__ U shift_right_signed(U v, int n) {
+    return static_cast<U>(static_cast<std::int32_t>(v) >> n);
+  }
+  static __host__ __device__ F from_signed(U v) {
+    return static_cast<F>(static_cast<std::int32_t>(v));
+  }
+  static __host__ __device__ U multiply(U a, U b, U* high) {
+    const std::uint64_t product = std::uint64_t{a} * b;
+    *high = static_cast<U>(product >> 32);
+    return static_cast<U>(product);
+  }
+};
+
+/// Threads of a block, and elements that a grid covers at most before it comes round again.
+constexpr unsigned kThreads = 256;
+
+inline dim3 grid_for(std::int64_t n) {
+  constexpr std::int64_t kMaxBlocks = 1 << 16;
+  const std::int64_t blocks = (n + kThreads - 1) / kThreads;
+  return dim3(static_cast<unsigned>(blocks < kMaxBlocks ? blocks : kMaxBlocks));
+}
+
+__device__ inline std::int64_t first_index() {
+  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+
+__device__ inline std::int64_t index_step() {
+  return static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+}
+
+}  // namespace
+}  // namespace glc::entropy
