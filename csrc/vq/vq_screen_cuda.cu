@@ -86,13 +86,15 @@ struct CodeTile {
   float error[kCodes];
 };
 
+/// Two neighbours at an even place, as the tensor cores take them.
 __device__ std::uint32_t two(const __nv_bfloat16* values) {
+  const void* const aligned = __builtin_assume_aligned(static_cast<const void*>(values), 4);
   std::uint32_t word;
-  std::memcpy(&word, __builtin_assume_aligned(values, sizeof(word)), sizeof(word));
+  std::memcpy(&word, aligned, sizeof(word));
   return word;
 }
 __device__ void store_two(__nv_bfloat16* values, std::uint32_t word) {
-  std::memcpy(__builtin_assume_aligned(values, sizeof(word)), &word, sizeof(word));
+  std::memcpy(__builtin_assume_aligned(static_cast<void*>(values), 4), &word, sizeof(word));
 }
 
 /// The latents' rows of the block, once.
