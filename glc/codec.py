@@ -284,7 +284,7 @@ class Codec:
         for each in features:
             y = self._networks.analysis(each, header.quality)
             z_index = self._networks.hyper_index(y)
-            quantizer = Quantizer(y, self._tables.y.rows)
+            quantizer = Quantizer(y, self._tables.y.rows, self._tables.n_zero_rows)
             coded = walk_parts(self._coder_networks, self._tables.bounds, z_index, quantizer)
             pieces.append(self._tables.write(header.level, z_index, coded.parts))
         if header.tile:

@@ -93,17 +93,22 @@ class Quantizer:
     """The encoder's source of symbols: the latent itself, quantised.
 
     r = y / step - mean;  symbol = r rounded half to even     (facts D3, D6)
+
+    But a lone outlier in a part, in a row that has no bin for anything but zero, becomes zero: its
+    escape costs 30 bits, and with it no symbol of the rows above its own could be skipped.
     """
 
-    def __init__(self, y: Tensor, n_rows: int) -> None:
+    def __init__(self, y: Tensor, n_rows: int, n_zero_rows: int = 0) -> None:
         """Quantise a latent.
 
         Args:
             y: [1, N, h, w] float32, CPU.
             n_rows: rows of the table set, the threshold of a part that is all zero.
+            n_zero_rows: the first of them, which have no bin but zero's.
         """
         self._y = y.contiguous()
         self._n_rows = n_rows
+        self._n_zero_rows = n_zero_rows
         self._scaled: Tensor | None = None
 
     def symbols(
@@ -122,6 +127,9 @@ class Quantizer:
                 f"encode: symbols of part {part}: expected below 2^30, got {rounded.abs().max():g}"
             )
         symbols = rounded.to(torch.int32).numpy()
+        outliers = (rows < self._n_zero_rows) & (symbols != 0)
+        if np.count_nonzero(outliers) == 1:
+            symbols[outliers] = 0
         nonzero_rows = rows[symbols != 0]
         return symbols, int(nonzero_rows.min()) if nonzero_rows.size else self._n_rows
 

@@ -59,10 +59,13 @@ class PayloadTables:
     Attributes:
         y: the canonical Gaussian tables.
         bounds: [rows - 1] float32, between the scales of their rows.
+        n_zero_rows: the first rows of y, whose one bin beside the escape is zero.
     """
 
     def __init__(self, model: GLC) -> None:
         self.y, bounds = cdf.canonical()
+        _, n_bins, _ = self.y.arrays()
+        self.n_zero_rows = int((n_bins > 2).argmax())
         self.bounds: Tensor = torch.from_numpy(np.array(bounds))
         self._prior = model.z_prior
         self._index: dict[int, IndexTables] = {}
