@@ -20,6 +20,13 @@ function(glc_detect_cuda out)
     endif()
     return()
   endif()
+  if(CMAKE_VERSION VERSION_LESS 3.26)  # earlier ones do not know nvcc's C++20
+    if(GLC_CUDA STREQUAL "ON")
+      message(FATAL_ERROR "glc: GLC_CUDA=ON: expected CMake 3.26 or newer, got ${CMAKE_VERSION}")
+    endif()
+    message(STATUS "glc: CMake ${CMAKE_VERSION} is too old for CUDA, which takes 3.26; C++ only")
+    return()
+  endif()
   if(NOT CMAKE_CUDA_ARCHITECTURES)
     # real code for Ampere and Hopper, PTX for what comes after
     set(CMAKE_CUDA_ARCHITECTURES "80-real;90" CACHE STRING "CUDA architectures")
