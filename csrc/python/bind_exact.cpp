@@ -110,9 +110,12 @@ void run_block(const DepthConvBlock& block,
   const Dlpack x_in(x, kBlockOp, "x");
   const auto from = map<const float>(x_in);
   std::vector<exact::Sampling> at;
+  at.reserve(samplings.size());
   for (const auto& s : samplings) at.push_back({s[0], s[1], s[2]});
   std::vector<Dlpack> borrowed;
   std::vector<MapView<float>> to;
+  borrowed.reserve(outs.size());
+  to.reserve(outs.size());
   for (const auto& out : outs)
     to.push_back(map<float>(borrowed.emplace_back(out, kBlockOp, "out")));
   with_workspace(block.workspace_bytes(from.h, from.w),

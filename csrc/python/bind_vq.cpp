@@ -74,7 +74,7 @@ void nearest_cuda(const py::object& latents,
                    {c.pointer<const float>(), c.shape(0), c.shape(1)},
                    {i.pointer<std::int32_t>(), static_cast<std::size_t>(i.size())},
                    {bytes, static_cast<std::size_t>(w.size())},
-                   reinterpret_cast<cudaStream_t>(stream));
+                   reinterpret_cast<cudaStream_t>(stream));  // NOLINT(performance-no-int-to-ptr)
 }
 #endif
 

@@ -4,7 +4,7 @@
 // latents passes over them.
 #include <algorithm>
 #include <atomic>
-#include <cstring>
+#include <bit>
 #include <limits>
 #include <mutex>
 #include <vector>
@@ -199,8 +199,10 @@ bool VqCodebook::plausible(MatrixView<const float> codebook) const {
   if (codebook.rows != state_->k || codebook.cols != state_->d) return false;
   for (std::size_t j = 0; j < state_->probe.size(); ++j) {
     const auto row = static_cast<std::int64_t>(j);
-    const float* value = codebook.row(row) + probe_column(row, codebook.cols);
-    if (std::memcmp(value, &state_->probe[j], sizeof(float)) != 0) return false;
+    const float value = codebook.row(row)[probe_column(row, codebook.cols)];
+    if (std::bit_cast<std::uint32_t>(value) != std::bit_cast<std::uint32_t>(state_->probe[j])) {
+      return false;  // NaN and -0 are values like any other here
+    }
   }
   return true;
 }

@@ -386,6 +386,7 @@ void VqPacked::finish(const VqPart& part,
   if (n == 0) return;
   VqPart again = part;
   std::vector<const float*> latents;
+  latents.reserve(rows.size());
   for (const std::int64_t i : rows) latents.push_back(part.latents[size_of(i)]);
   again.latents = latents;
   std::vector<float> score(latents.size());
