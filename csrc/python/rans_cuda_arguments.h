@@ -72,7 +72,8 @@ inline std::optional<Progress> written_by(const pybind11::object& progress) {
 }
 
 inline cudaStream_t stream_of(std::uintptr_t stream) {
-  return reinterpret_cast<cudaStream_t>(stream);  // NOLINT(performance-no-int-to-ptr): Python's form
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): from Python the handle comes as a number
+  return reinterpret_cast<cudaStream_t>(stream);
 }
 
 inline std::span<std::byte> bytes_of(const DeviceTensor& tensor) {
