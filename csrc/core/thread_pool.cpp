@@ -153,9 +153,10 @@ std::atomic<Pool*> g_pool = nullptr;
 Pool* pool() {
   static const bool once = [] {
 #if defined(__unix__) || defined(__APPLE__)
+    // NOLINTNEXTLINE(cppcoreguidelines-owning-memory)
     pthread_atfork(nullptr, nullptr, [] { g_pool = new (std::nothrow) Pool; });
 #endif
-    g_pool = new (std::nothrow) Pool;
+    g_pool = new (std::nothrow) Pool;  // NOLINT(cppcoreguidelines-owning-memory)
     return true;
   }();
   static_cast<void>(once);

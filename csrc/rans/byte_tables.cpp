@@ -103,7 +103,7 @@ ByteTable read_byte_table(ByteReader& reader, bool rare_values) {
     for (std::uint8_t& value : table.rare) {
       const auto byte = bits.byte();
       if (!byte) fail("truncated");
-      value = *byte;
+      value = byte.value_or(0);
     }
     sum = table.freqs[kByteEscape] = next(kByteTotal);
   }

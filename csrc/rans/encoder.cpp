@@ -196,7 +196,7 @@ void Encoder::push(std::span<const std::int32_t> symbols, Rows rows, const Table
   impl.escape_bits += push.escape_bits;
   impl.n_symbols += push.n;
   impl.pushes.push_back(std::move(push));
-}
+}  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): the bins went with the push
 
 std::size_t Encoder::Impl::bound() const {
   if (segmented()) {

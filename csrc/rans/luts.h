@@ -26,7 +26,7 @@ consteval ShuffleTable<kLanes> make_shuffles() {
     table[mask].fill(0x80);  // a byte of zero
     for (int lane = 0; lane < kLanes; ++lane) {
       if ((mask >> lane & 1U) == 0) continue;
-      const auto to = static_cast<std::size_t>(2 * (kSpill ? word : lane));
+      const std::size_t to = 2 * static_cast<std::size_t>(kSpill ? word : lane);
       const int from = 2 * (kSpill ? lane : word);
       table[mask][to] = static_cast<std::uint8_t>(from);
       table[mask][to + 1] = static_cast<std::uint8_t>(from + 1);

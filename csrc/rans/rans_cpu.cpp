@@ -337,7 +337,7 @@ void decode_pieces(std::span<DecodeRun<Row, Value>> runs,
     std::size_t left = 0;
     bool words_ended = false;
   };
-  Progress progress[kMaxRuns];
+  Progress progress[kMaxRuns] = {};
   for (std::size_t r = 0; r < runs.size(); ++r) progress[r].left = runs[r].n;
   for (bool more = true; more;) {
     std::size_t piece[kMaxRuns] = {};
@@ -350,6 +350,7 @@ void decode_pieces(std::span<DecodeRun<Row, Value>> runs,
     for (std::size_t r = 0; r < runs.size(); ++r) {
       Progress& at = progress[r];
       const std::size_t n_done = piece[r] - runs[r].n;
+      // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): at most kMaxRuns runs, all set above
       find(runs[r], at.done, n_done, escapes[r]);
       at.done += n_done;
       at.left -= n_done;
@@ -357,6 +358,7 @@ void decode_pieces(std::span<DecodeRun<Row, Value>> runs,
       more |= at.left != 0 && !at.words_ended;
     }
   }
+  // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign)
   for (std::size_t r = 0; r < runs.size(); ++r) runs[r].n = progress[r].left;
 }
 

@@ -52,7 +52,7 @@ struct RansSimd {
     void step(U32 (&x)[kVecs], const Row* rows, std::int32_t* out, U32& lowest) const {
       unrolled<kVecs>([&](int v) {
         const U32 slot = Vec::both(x[v], slot_mask_);
-        const U32 row = row_of(rows, static_cast<std::size_t>(v * Vec::kLanes));
+        const U32 row = row_of(rows, static_cast<std::size_t>(v) * Vec::kLanes);
         const U32 bucket =
             Vec::add(Vec::shift_left(row, row_shift_), Vec::shift_right(slot, bucket_shift_));
         U32 entry;

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <vector>
 
@@ -101,6 +102,7 @@ class Scheduler {
   const std::function<void()>* body_ = nullptr;
   std::uint64_t random_ = 0;
   std::vector<SharedMemory> shared_;
+  std::mutex retired_mutex_;
   std::vector<void*> retired_;
   char launch_began_ = 0;  // addresses for the thread sanitizer
   char launch_ended_ = 0;
@@ -342,11 +344,13 @@ void Scheduler::allocate(SharedMemory& memory) {
     std::abort();
   }
   std::memset(memory.data, kPoison, memory.bytes);
+  const std::lock_guard lock(retired_mutex_);  // to the thread sanitizer, fibers are threads
   retired_.push_back(memory.data);
 }
 
 void Scheduler::retire_shared_memory(bool last) {
   if (kKeepSharedMemory && !last) return;
+  const std::lock_guard lock(retired_mutex_);
   for (void* data : retired_) std::free(data);
   retired_.clear();
 }
