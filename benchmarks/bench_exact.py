@@ -22,6 +22,7 @@ from glc.models.blocks import DepthConvBlock
 from glc.models.config import preset
 from glc.models.glc import GLC
 from glc.ops import exact_conv2d, exact_depth_conv_block
+from glc.strips import Networks
 
 RTOL = 1e-4  # float32 sums of up to 2304 terms near 1 against float64
 KODAK, FULL_HD = (32, 48), (68, 120)  # latent positions of 768x512 and 1080p
@@ -150,7 +151,7 @@ def bench_depthwise(race: Race, n_threads: int, channels: int) -> None:
 class NoSymbols:
     """A stream in which every symbol is zero; what decoding costs does not depend on them."""
 
-    def symbols(self, part, index, rows, mean, step):
+    def symbols(self, part, rows, mean, step):
         return np.zeros(rows.size, np.int32), 0
 
     def require_finite(self, name, value):
@@ -165,9 +166,10 @@ def bench_share_of_decoding(race: Race, n_threads: int, preset_name: str, side: 
     h = side // model.pad_multiple
     z_index = torch.randint(model.config.hyper_codebook_size, (1, h, h))
     bounds = torch.from_numpy(np.array(canonical()[1]))
+    networks = Networks(model)
 
     def path() -> torch.Tensor:
-        coded = walk_parts(model, bounds, z_index, NoSymbols())
+        coded = walk_parts(networks, bounds, z_index, NoSymbols())
         return coded.y_hat * coded.step
 
     def check(y_hat: torch.Tensor, peers: dict[str, torch.Tensor]) -> None:
