@@ -7,7 +7,8 @@ namespace glc {
 
 /// While it lives, the calling thread computes floats as IEEE 754 says: denormals are kept, to
 /// nearest even, no traps. A program may have asked its threads to flush denormals to zero
-/// (torch.set_flush_denormal, -ffast-math in any library it loads), and new threads inherit that.
+/// (torch.set_flush_denormal, a library built with unsafe math flags), and new threads inherit
+/// that.
 class IeeeFloats {
  public:
   IeeeFloats();
