@@ -7,6 +7,7 @@
 #include "rans/cost.h"
 #include "rans/rans_cuda_encode.cuh"
 #include "rans/rare_choice.h"
+#include "rans/stream_check.h"
 
 namespace glc::cuda {
 
@@ -139,6 +140,12 @@ __device__ inline std::uint32_t put_start(std::uint8_t* out, std::uint8_t method
   for (; n >= 0x80; n >>= 7) out[at++] = static_cast<std::uint8_t>(n | 0x80U);
   out[at++] = static_cast<std::uint8_t>(n);
   return at;
+}
+
+__device__ inline std::uint32_t check_bytes(const std::uint8_t* bytes, std::uint64_t n) {
+  std::uint32_t check = 0;
+  for (std::uint64_t i = 0; i < n; ++i) check = rans::check_byte(check, bytes[i]);
+  return check;
 }
 
 /// The table of order-0 bytes (byte_tables.h) as a block holds it.
