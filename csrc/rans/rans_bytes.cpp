@@ -79,7 +79,7 @@ ByteCounts count(std::span<const std::uint8_t> data) {
 }
 
 /// Writes a stream after the head, numbers being its escape section; returns the size of the whole.
-/// Lane 0 vouches for both.
+/// Lane 0 vouches for all of it.
 std::size_t code_stream(std::span<const std::uint8_t> data,
                         const EncodeEntry* entries,
                         std::span<const std::uint8_t> numbers,
@@ -87,7 +87,8 @@ std::size_t code_stream(std::span<const std::uint8_t> data,
                         ByteWriter& head,
                         std::span<std::uint8_t> out) {
   std::uint32_t states[kMaxLanes];
-  start_states(states, lanes, check_of(numbers, check_of(head.view())));
+  const std::uint32_t check = check_of(numbers, check_of(head.view()));
+  start_states(states, lanes, check_with_sum(check, byte_sum(data)));
   write_stream_head(lanes, numbers, head);
   std::uint8_t* const words_end = out.data() + out.size();
   EncodeRun<std::uint8_t> run{
@@ -105,7 +106,7 @@ void decode_stream(std::span<const std::uint8_t> data,
                    const ByteDecoder& bytes,
                    ByteReader& reader,
                    std::span<std::uint8_t> out) {
-  const std::uint32_t check = check_of(data.first(reader.position()));
+  std::uint32_t check = check_of(data.first(reader.position()));
   const StreamHead head = read_stream_head(reader.u8("descriptor"), reader);
   std::uint32_t states[kMaxLanes] = {};
   load_states(reader, head.lanes, states);
@@ -122,12 +123,13 @@ void decode_stream(std::span<const std::uint8_t> data,
   const auto offset = static_cast<std::size_t>(run.next - data.data());
   if (run.n != 0) reader.fail("words", "the data is truncated", offset);
   if (run.next != run.end) reader.fail("words", "bytes are left over", offset);
-  if (lane_astray(states, head.lanes, check_of(head.escapes, check)) != head.lanes) {
-    reader.fail("words", "a lane does not end in its initial state", offset);
-  }
   BitReader numbers(head.escapes);
-  if (const char* what = bytes.read_escapes(numbers, places, out.data())) {
+  if (const char* what = bytes.read_escapes(numbers, places, out.data(), run.sum)) {
     reader.fail("escapes", what, head.escapes_begin + numbers.byte_position());
+  }
+  check = check_with_sum(check_of(head.escapes, check), run.sum);
+  if (lane_astray(states, head.lanes, check) != head.lanes) {
+    reader.fail("words", "a lane does not end in its initial state", offset);
   }
   if (!numbers.only_padding_left()) {
     reader.fail("escapes", "bits are left over", head.escapes_begin + numbers.byte_position());

@@ -148,6 +148,27 @@ __device__ inline std::uint32_t check_bytes(const std::uint8_t* bytes, std::uint
   return check;
 }
 
+/// The sum (rans/stream_check.h) of n bytes, in every lane of the group that calls it.
+__device__ inline std::uint32_t byte_sum(const Group& group,
+                                         const std::uint8_t* bytes,
+                                         std::uint32_t n) {
+  const auto lane = static_cast<std::uint32_t>(group.lane);
+  const auto lanes = static_cast<std::uint32_t>(group.lanes);
+  const std::uint32_t n_fours = reinterpret_cast<std::uintptr_t>(bytes) % 4 == 0 ? n / 4 : 0;
+  const auto* const fours = reinterpret_cast<const std::uint32_t*>(bytes);
+  std::uint32_t sum = 0;
+#pragma unroll 4
+  for (std::uint32_t k = lane; k < n_fours; k += lanes) {
+    const std::uint32_t weight = rans::sum_weight(4 * std::uint64_t{k});
+    sum += weight * (fours[k] & 0xFFFFU) + (weight + 2) * (fours[k] >> 16);
+  }
+  for (std::uint32_t i = 4 * n_fours + lane; i < n; i += lanes) {
+    sum += rans::sum_weight(i) * (std::uint32_t{bytes[i]} << 8 * (i % 2));
+  }
+  for (int d = 1; d < group.lanes; d *= 2) sum += __shfl_xor_sync(group.mask, sum, d);
+  return sum;
+}
+
 /// The table of order-0 bytes (byte_tables.h) as a block holds it.
 struct ByteBins {
   std::uint32_t freqs[257];  ///< the last is the escape bin's

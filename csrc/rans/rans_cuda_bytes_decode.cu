@@ -174,7 +174,10 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) decode_bytes_kern
       DeviceBits bits(bytes, n_bytes);
       return read_escapes(p.run, record, group, run, bits, lookup.marker, kMostRareBits, put);
     };
-    close_segment(p.run, record, group, run, p.head->check, escapes);
+    close_segment(p.run, record, group, run, p.head->check, escapes, [&] {
+      __syncwarp(group.mask);  // each lane sums what others wrote
+      return byte_sum(group, p.run.out + run.begin, run.n);
+    });
   });
 }
 

@@ -122,8 +122,12 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) code_bytes_kernel
         return codes.numbers[__ldg(&p.data[i])];
       });
     }
+    const std::uint32_t n = symbols_in(p.shape, group.segment);
+    const std::uint8_t* const bytes =
+        p.data + (n == 0 ? 0 : group.segment * p.shape.segment_symbols);
+    const std::uint32_t check = rans::check_with_sum(escapes.check, byte_sum(group, bytes, n));
     __syncwarp();
-    code_segment(p.shape, p.work, group, rans::kByteBits, escapes.check, [&](std::uint64_t i) {
+    code_segment(p.shape, p.work, group, rans::kByteBits, check, [&](std::uint64_t i) {
       return codes.entries[__ldg(&p.data[i])];
     });
     if (group.lane == 0 && group.segment < p.shape.n_segments) {

@@ -285,14 +285,15 @@ __device__ std::uint64_t read_escapes(const DecodeParams<Row, Value>& p,
 
 /// Checks what is left of a segment after its symbols. escapes(bytes, n_bytes) is called by every
 /// lane of a group that has any, and returns how many bytes they took; check is that of segments
-/// without.
-template <class Row, class Value, class Escapes>
+/// without. sum() is the sum of the symbols that the check counts; every lane calls it.
+template <class Row, class Value, class Escapes, class Sum>
 __device__ void close_segment(const DecodeParams<Row, Value>& p,
                               const RansRecord& record,
                               const Group& group,
                               const SegmentRun<Value>& run,
                               std::uint32_t check,
-                              Escapes escapes) {
+                              Escapes escapes,
+                              Sum sum) {
   if (run.n == 0) return;
   const std::uint64_t place = segment_begin(p.data, record, group.segment);
   if (group.votes(__ballot_sync(group.mask, run.cut)) != 0) {
@@ -309,7 +310,7 @@ __device__ void close_segment(const DecodeParams<Row, Value>& p,
       check = rans::check_byte(check, *bytes);
     }
   }
-  if (run.x != rans::start_state(group.lane, check)) {
+  if (run.x != rans::start_state(group.lane, rans::check_with_sum(check, sum()))) {
     note(&p.progress->error, RansError::kFinalState, place);
   }
   if (group.lane != 0) return;

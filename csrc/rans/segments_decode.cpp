@@ -146,7 +146,7 @@ const char* close_segment(const RecordHead& head,
                           const Reading<Row, Value>& reading,
                           std::uint32_t check,
                           const std::uint8_t* used) {
-  check = check_of({reading.run.next, used}, check);
+  check = check_with_sum(check_of({reading.run.next, used}, check), reading.run.sum);
   if (lane_astray(reading.states, head.lanes, check) != head.lanes) {
     return "words: a lane does not end in its initial state";
   }
@@ -278,7 +278,8 @@ std::size_t read_record(std::span<const std::uint8_t> data,
         if (reading.escapes.empty()) return nullptr;
         if (!head.escapes) return kUnexpectedEscape;
         return read_numbers(used, reading.run.end, [&](BitReader& numbers) {
-          return bytes.read_escapes(numbers, reading.escapes, reading.symbols.data());
+          return bytes.read_escapes(
+              numbers, reading.escapes, reading.symbols.data(), reading.run.sum);
         });
       });
   return head.record_end();

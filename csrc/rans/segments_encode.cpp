@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -48,10 +49,15 @@ void code_turn(const EncodeEntry* entries,
   EncodeRun<Index> runs[kMaxRuns];
   for (std::size_t r = 0; r < coded.size(); ++r) {
     const std::size_t begin = (first + r) * cut.segment_symbols;
-    start_states(coded[r].states, cut.lanes, check_of(coded[r].escapes, check));
+    const auto own = indices.subspan(begin, std::min(cut.segment_symbols, indices.size() - begin));
+    std::uint32_t own_check = check_of(coded[r].escapes, check);
+    if constexpr (std::is_same_v<Index, std::uint8_t>) {
+      own_check = check_with_sum(own_check, byte_sum(own));
+    }
+    start_states(coded[r].states, cut.lanes, own_check);
     coded[r].words_end = scratch + (r + 1) * segment_room(cut);
-    runs[r] = {.indices = indices.data() + begin,
-               .n = std::min(cut.segment_symbols, indices.size() - begin),
+    runs[r] = {.indices = own.data(),
+               .n = own.size(),
                .states = coded[r].states,
                .words = coded[r].words_end};
   }
