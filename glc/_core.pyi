@@ -16,6 +16,7 @@ _Tensor: TypeAlias = object
 __version__: str
 
 def build_info() -> dict[str, object]: ...
+def join_openmp() -> bool: ...
 
 # ---- bind_exact.cpp
 class ExactConv:
