@@ -200,7 +200,7 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         """What coding knows of y before its symbols, the same bits on every machine.
 
         Args:
-            z_hat: [1, d, h/4, w/4] float32, CPU: the hyper codes that the file names.
+            z_hat: [1, d, h/4, w/4] float32: the hyper codes that the file names.
 
         Returns:
             params [1, 3N, h, w], step (clamped to >= 0.5) and context [1, N, h, w].
