@@ -18,7 +18,8 @@ from glc.defaults import DEFAULT_MODEL, DEFAULT_QUALITY
 from glc.entropy_path import Part, Quantizer, walk_parts
 from glc.errors import BitstreamError, InvalidArgumentError, UnsupportedError
 from glc.image import MAX_PIXELS, Metadata, load_image
-from glc.models.glc import ARITHMETIC_PROFILE, GLC, bundled_models
+from glc.models.glc import ARITHMETIC_PROFILE, GLC
+from glc.models.pretrained import bundled_models
 from glc.ops import gaussian_bits
 from glc.ops._cuda import has_kernels
 from glc.payload import PayloadTables, join_tiles
