@@ -109,17 +109,25 @@ PYBIND11_MODULE(_core, m) {
   m.def("join_openmp", &join_openmp, "Work on the OpenMP threads in this process, if any.");
   bind_tables(m);
   bind_rans(m);
-#ifdef GLC_WITH_CUDA
-  bind_rans_cuda(m);
-  bind_rans_cuda_bytes(m);
-#endif
   bind_vq(m);
   bind_vq_train(m);
   bind_entropy(m);
   bind_exact(m);
   bind_four_part(m);
-  bind_four_part_coding(m);
   bind_gaussian(m);
   bind_bitstream(m);
   bind_compressai(m);
+#ifdef GLC_WITH_CUDA
+#ifdef GLC_CUDA_EMULATED
+  m.attr("CUDA_DEVICE") = "cpu";
+#else
+  m.attr("CUDA_DEVICE") = "cuda";
+#endif
+  bind_exact_cuda(m);
+  bind_four_part_cuda(m);
+  bind_gaussian_cuda(m);
+  bind_rans_cuda(m);
+  bind_rans_cuda_bytes(m);
+  bind_vq_cuda(m);
+#endif
 }
