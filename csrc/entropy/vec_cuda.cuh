@@ -48,6 +48,9 @@ struct VecCuda {
   static __host__ __device__ F from_signed(U v) {
     return static_cast<F>(static_cast<std::int32_t>(v));
   }
+  static __host__ __device__ U truncated(F v) {
+    return static_cast<U>(static_cast<std::int32_t>(v));
+  }
   static __host__ __device__ U multiply(U a, U b, U* high) {
     const std::uint64_t product = std::uint64_t{a} * b;
     *high = static_cast<U>(product >> 32);
