@@ -6,14 +6,13 @@ would take at the speed of a plain copy of tensors of this size.
 """
 
 import math
-import time
 
 import pytest
 import torch
 
 import glc
 from benchmarks.compressai_import import import_compressai
-from benchmarks.harness import seconds_text
+from benchmarks.stream import at_stream_speed
 from glc import cdf
 from glc.ops import (
     four_part_merge,
@@ -41,17 +40,6 @@ def inputs(shape):
     mean = torch.randn(shape, generator=generator)
     y = mean + scale * torch.randn(shape, generator=generator)
     return y, mean, scale
-
-
-def at_stream_speed(n_maps, like):
-    """Seconds that reading or writing so many maps takes at the speed of a copy, as text."""
-    source, target = torch.rand_like(like), torch.empty_like(like)
-    times = []
-    for _ in range(15):
-        begin = time.perf_counter()
-        target.copy_(source)
-        times.append(time.perf_counter() - begin)
-    return {"at stream speed": seconds_text(n_maps / 2 * sorted(times)[len(times) // 2])}
 
 
 @pytest.fixture

@@ -83,13 +83,14 @@ struct CategoricalKernel {
     alignas(64) float odds[V::kLanes];
     V::store(tops, top);
     V::store(odds, differences);
-    float out = tops[0];
-    *odd = odds[0];
-    for (int i = 1; i < V::kLanes; ++i) {
-      out = tops[i] > out ? tops[i] : out;
-      *odd += odds[i];
+    for (int half = V::kLanes / 2; half > 0; half /= 2) {
+      for (int i = 0; i < half; ++i) {
+        tops[i] = tops[i + half] > tops[i] ? tops[i + half] : tops[i];
+        odds[i] += odds[i + half];
+      }
     }
-    return out;
+    *odd = odds[0];
+    return tops[0];
   }
 
   /// Weights of n logits, below 2^31 each; returns their sum, which is exact.

@@ -51,16 +51,6 @@ void gaussian_symbols(const py::object& y,
   entropy::gaussian_symbols({a, m, s}, b, q, r);
 }
 
-void categorical_cdf(const py::object& logits, std::int32_t bits, const py::object& cdf) {
-  constexpr const char* kOp = "categorical_cdf";
-  const Dlpack logits_in(logits, kOp, "logits");
-  const Dlpack cdf_out(cdf, kOp, "cdf");
-  const auto in = logits_in.matrix<const float>();
-  const auto out = cdf_out.matrix<std::int32_t>();
-  const py::gil_scoped_release release;
-  entropy::categorical_cdf(in, bits, out);
-}
-
 }  // namespace
 
 void bind_entropy(py::module_& m) {
@@ -73,7 +63,6 @@ void bind_entropy(py::module_& m) {
         py::arg("bounds"),
         py::arg("symbols"),
         py::arg("rows"));
-  m.def("categorical_cdf", &categorical_cdf, py::arg("logits"), py::arg("bits"), py::arg("cdf"));
 }
 
 }  // namespace glc::python

@@ -98,6 +98,7 @@ PYBIND11_MODULE(_core, m) {
 #endif
   bind_vq(m);
   bind_vq_train(m);
+  bind_categorical(m);
   bind_entropy(m);
   bind_exact(m);
   bind_four_part(m);
