@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from benchmarks.compressai_import import import_compressai
-from benchmarks.stream import at_stream_speed
+from benchmarks.stream import streaming
 from glc.ops import categorical_bits, categorical_cdf
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -58,7 +58,7 @@ def bench_cdf(race, rows, k):
         check=check,
         work=rows * k,
         unit="entries",
-        notes=at_stream_speed(2, logits),
+        **streaming(2, logits),
     )
 
 
@@ -89,14 +89,13 @@ def bench_bits_forward_backward(race, rows, k, dtype):
         rtol, atol = (1e-4, 1e-6) if dtype is torch.float32 else (1e-2, 1e-6)
         torch.testing.assert_close(ours[1].double(), slope, rtol=rtol, atol=atol)
 
-    size = logits.nbytes
     race(
         lambda: with_gradient(categorical_bits, logits, index),
         {n: lambda bits=b: with_gradient(bits, logits, index) for n, b in sides.items()},
         check=check,
-        work=3 * size,  # read twice and written once
-        unit="B",
-        notes=at_stream_speed(3, logits),
+        work=rows * k,
+        unit="logits",
+        **streaming(3, logits),  # read twice, written once
     )
 
 
@@ -117,9 +116,9 @@ def bench_bits_forward(race, rows, k):
             "torch.compile": torch.no_grad()(lambda: compiled(logits, index)),
         },
         check=check,
-        work=logits.nbytes,
-        unit="B",
-        notes=at_stream_speed(1, logits),
+        work=rows * k,
+        unit="logits",
+        **streaming(1, logits),
     )
 
 

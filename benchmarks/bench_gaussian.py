@@ -12,7 +12,7 @@ import torch
 
 import glc
 from benchmarks.compressai_import import import_compressai
-from benchmarks.stream import at_stream_speed
+from benchmarks.stream import streaming
 from glc import cdf
 from glc.ops import (
     four_part_merge,
@@ -119,7 +119,7 @@ def bench_bits_forward_backward(race, shape, threads, rounding, reduction):
         work=tensors[0].numel(),
         unit="sym",
         threads=threads != 1,
-        notes=at_stream_speed(9 if reduction == "sample" else 10, tensors[0]),
+        **streaming(9 if reduction == "sample" else 10, tensors[0]),
     )
 
 
@@ -141,7 +141,7 @@ def bench_bits_forward(race, shape):
         check=check,
         work=tensors[0].numel(),
         unit="sym",
-        notes=at_stream_speed(4, tensors[0]),
+        **streaming(4, tensors[0]),
     )
 
 
@@ -189,7 +189,7 @@ def bench_symbols_and_rows(race, shape, threads):
         work=y.numel(),
         unit="sym",
         threads=threads != 1,
-        notes=at_stream_speed(4.25, y),
+        **streaming(4.25, y),
     )
 
 
@@ -208,7 +208,7 @@ def bench_rows(race, shape):
         check=check,
         work=scale.numel(),
         unit="row",
-        notes=at_stream_speed(1.25, scale),
+        **streaming(1.25, scale),
     )
 
 
@@ -271,7 +271,7 @@ def bench_four_part(race, shape):
         check=check,
         work=y.numel(),
         unit="sym",
-        notes=at_stream_speed(17, y),
+        **streaming(17, y),
     )
 
 

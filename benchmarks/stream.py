@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,15 +12,16 @@ from torch import Tensor
 from benchmarks.harness import seconds_text
 
 
-def at_stream_speed(n_maps: float, like: Tensor) -> dict[str, str]:
-    """Say how long reading or writing so many maps takes at the speed of a copy of one.
+def streaming(n_maps: float, like: Tensor) -> dict[str, Any]:
+    """Say what a race moves, and how long that takes at the speed of a copy.
 
     Args:
         n_maps: maps read plus maps written.
         like: one map; how large it is decides which cache a copy runs in.
 
     Returns:
-        A note for a race: the time, and the speed of the copy, reads and writes counted.
+        Arguments for the race: the bytes, and as a note the time and the speed of the copy, reads
+        and writes counted.
     """
     source, target = torch.ones_like(like), torch.empty_like(like)
     times = []
@@ -28,5 +30,7 @@ def at_stream_speed(n_maps: float, like: Tensor) -> dict[str, str]:
         target.copy_(source)
         times.append(time.perf_counter() - begin)
     copy = sorted(times)[len(times) // 2]
-    speed = 2 * like.nbytes / copy / 1e9
-    return {"at stream speed": f"{seconds_text(n_maps / 2 * copy)} ({speed:.3g} GB/s)"}
+    moved = n_maps * like.nbytes
+    speed = 2 * like.nbytes / copy
+    note = f"{seconds_text(moved / speed)} ({speed / 1e9:.3g} GB/s)"
+    return {"moved_bytes": moved, "notes": {"at stream speed": note}}
