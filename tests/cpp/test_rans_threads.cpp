@@ -3,6 +3,7 @@
 // One TableSet, used by several threads at once, each with coders of its own: the streams and
 // symbols are those of one thread. Built with GLC_SANITIZE=thread this also proves that the tables
 // are only read.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -16,6 +17,7 @@
 #include "glc/cdf.h"
 #include "glc/rans.h"
 #include "glc/rans_c.h"
+#include "rans/segments.h"
 
 namespace {
 
@@ -78,9 +80,29 @@ void fail_repeatedly(std::uint8_t descriptor) {
   }
 }
 
+// Every segment is coded once, in order, at most two in a turn; and all threads have work
+// to the end.
+void check_turns(std::size_t n_segments, std::size_t n_threads) {
+  const glc::rans::Turns turns(n_segments, n_threads);
+  std::size_t next = 0;
+  for (std::size_t turn = 0; turn < turns.size(); ++turn) {
+    const std::size_t n = turns.first(turn + 1) - turns.first(turn);
+    check_equal(turns.first(turn), next);
+    check(n == 1 || n == 2, "a turn of one or two segments");
+    next += n;
+  }
+  check_equal(next, n_segments);
+  const std::size_t rounds = glc::rans::ceil_div(n_segments, 2 * n_threads);
+  check(turns.size() <= rounds * n_threads, "more turns than the threads can take at once");
+  check(turns.size() >= std::min(n_segments, n_threads), "an idle thread");
+}
+
 }  // namespace
 
 int main() {
+  for (std::size_t n_threads = 1; n_threads <= 9; ++n_threads) {
+    for (std::size_t n = 0; n <= 100; ++n) check_turns(n, n_threads);
+  }
   const std::vector<double> scales = {0.1, 0.7, 2.0, 9.0};
   const TableSet tables = glc::cdf::gaussian_tables(scales, 14);
   std::vector<Message> messages;
