@@ -111,7 +111,7 @@ PYBIND11_MODULE(_core, m) {
   bind_rans(m);
   bind_vq(m);
   bind_vq_train(m);
-  bind_entropy(m);
+  bind_categorical(m);
   bind_exact(m);
   bind_four_part(m);
   bind_gaussian(m);
