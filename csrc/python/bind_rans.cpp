@@ -7,6 +7,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "core/big_array.h"
 #include "glc/rans.h"
 #include "glc/threads.h"
 #include "python/bindings.h"
@@ -30,6 +31,7 @@ py::bytes fill_bytes(std::size_t bound, Write write) {
   PyObject* object = PyBytes_FromStringAndSize(nullptr, static_cast<py::ssize_t>(bound));
   if (object == nullptr) throw py::error_already_set();
   auto bytes = py::reinterpret_steal<py::bytes>(object);
+  prefer_large_pages(PyBytes_AS_STRING(object), bound);
   std::size_t size = 0;
   {
     const NoGil no_gil;

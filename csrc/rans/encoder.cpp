@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <variant>
 
+#include "core/big_array.h"
 #include "core/byte_writer.h"
 #include "core/thread_pool.h"
 #include "glc/error.h"
@@ -62,20 +63,21 @@ struct Resolved {
   }
 };
 
-/// Finds the bins of the symbols from begin to end, piece by piece: bins_at(i) is where those from
-/// symbol i on go.
-template <class Row, class BinsAt>
+/// Finds the bins of the symbols from begin to end, piece by piece: keep(i, bins) is given those
+/// from symbol i on.
+template <class Row, class Keep>
 Resolved resolve_range(const TableData& tables,
                        std::span<const std::int32_t> symbols,
                        const Row* rows,
                        std::size_t begin,
                        std::size_t end,
-                       BinsAt bins_at) {
+                       Keep keep) {
   Resolved resolved;
+  std::uint32_t bins[kPiece];
   for (; begin < end; begin += kPiece) {
     const auto piece = symbols.subspan(begin, std::min(kPiece, end - begin));
-    std::uint32_t* const bins = bins_at(begin);
     const FoundBins found = find_bins(tables.bin_tables(), piece, rows_from(rows, begin), bins);
+    keep(begin, std::span<const std::uint32_t>(bins, piece.size()));
     resolved.cost += found.cost;
     if (!found.no_cost && !found.escapes) continue;
     for (std::size_t i = 0; i < piece.size(); ++i) {
@@ -94,18 +96,18 @@ Resolved resolve_range(const TableData& tables,
 }
 
 /// The same for all symbols, with threads where there are many.
-template <class BinsAt>
+template <class Keep>
 Resolved resolve(const TableSet& tables,
                  std::span<const std::int32_t> symbols,
                  const Rows& rows,
-                 BinsAt bins_at) {
+                 Keep keep) {
   check_rows(rows, symbols.size(), tables.rows());
   std::vector<Resolved> chunks((symbols.size() + kChunk - 1) / kChunk);
   visit_rows(rows, [&](const auto* typed) {
     parallel_for(chunks.size(), [&](std::size_t i) {
       const std::size_t begin = i * kChunk;
       const std::size_t end = std::min(begin + kChunk, symbols.size());
-      chunks[i] = resolve_range(tables.data(), symbols, typed, begin, end, bins_at);
+      chunks[i] = resolve_range(tables.data(), symbols, typed, begin, end, keep);
     });
   });
   Resolved resolved;
@@ -119,21 +121,15 @@ Resolved resolve(const TableSet& tables,
 }  // namespace
 
 std::uint64_t TableSet::cost(std::span<const std::int32_t> symbols, Rows rows) const {
-  return resolve(*this,
-                 symbols,
-                 rows,
-                 [](std::size_t) {
-                   static thread_local std::array<std::uint32_t, kPiece> bins;
-                   return bins.data();
-                 })
-      .cost;
+  return resolve(*this, symbols, rows, [](std::size_t, std::span<const std::uint32_t>) {}).cost;
 }
 
 struct Encoder::Impl {
   struct Push {
     TableSet tables;
     std::size_t n = 0;
-    std::unique_ptr<std::uint32_t[]> bins;  // [n], index into the tables' encode
+    // [n], index into the tables' encode; 16 bits where those do
+    std::variant<BigArray<std::uint16_t>, BigArray<std::uint32_t>> bins;
     std::vector<Escape> escapes;
     std::uint64_t escape_bits = 0;
     std::uint64_t cost = 0;  // units of 2^-16 bit, escapes included
@@ -183,12 +179,22 @@ void Encoder::push(std::span<const std::int32_t> symbols, Rows rows, const Table
     throw InvalidArgument("rans: symbols: expected at most 2^31 - 1 in a push, got " +
                           std::to_string(symbols.size()));
   }
-  Impl::Push push{.tables = tables,
-                  .n = symbols.size(),
-                  .bins = std::make_unique_for_overwrite<std::uint32_t[]>(symbols.size()),
-                  .escapes = {}};
-  std::uint32_t* const bins = push.bins.get();
-  Resolved resolved = resolve(tables, symbols, rows, [bins](std::size_t i) { return bins + i; });
+  Impl::Push push{.tables = tables, .n = symbols.size(), .bins = {}, .escapes = {}};
+  if (tables.data().encode.size() <= std::size_t{UINT16_MAX} + 1) {
+    push.bins = big_array<std::uint16_t>(push.n);
+  } else {
+    push.bins = big_array<std::uint32_t>(push.n);
+  }
+  Resolved resolved = std::visit(
+      [&](const auto& kept) {
+        return resolve(tables,
+                       symbols,
+                       rows,
+                       [to = kept.get()](std::size_t i, std::span<const std::uint32_t> bins) {
+                         std::copy(bins.begin(), bins.end(), to + i);
+                       });
+      },
+      push.bins);
   push.escapes = std::move(resolved.escapes);
   push.escape_bits = resolved.escape_bits;
   push.cost = resolved.cost;
@@ -225,10 +231,15 @@ std::size_t Encoder::Impl::code(std::span<std::uint8_t> out) const {
   std::uint8_t* const words_end = out.data() + bound();
   std::uint8_t* words = words_end;
   for (std::size_t p = pushes.size(); p-- > 0;) {
-    EncodeRun<std::uint32_t> run{
-        .indices = pushes[p].bins.get(), .n = pushes[p].n, .states = states, .words = words};
-    encode_runs(pushes[p].entries(), pushes[p].bits(), n_lanes, std::span(&run, 1));
-    words = run.words;
+    const Push& push = pushes[p];
+    words = std::visit(
+        [&]<class Index>(const BigArray<Index>& bins) {
+          EncodeRun<Index> run{
+              .indices = bins.get(), .n = push.n, .states = states, .words = words};
+          encode_runs(push.entries(), push.bits(), n_lanes, std::span(&run, 1));
+          return run.words;
+        },
+        push.bins);
   }
 
   ByteWriter head;
@@ -256,14 +267,18 @@ std::size_t Encoder::Impl::code_segments(std::span<std::uint8_t> out) const {
       }
       return numbers.take();
     };
-    size += write_record<std::uint32_t>(
-        push.entries(),
-        push.bits(),
-        {push.bins.get(), push.n},
-        push.escapes.empty() ? nullptr : &escapes_of,
-        segments,
-        0,
-        out.subspan(size, record_bound(push.n, push.escape_bits, segments)));
+    size += std::visit(
+        [&]<class Index>(const BigArray<Index>& bins) {
+          return write_record<Index>(
+              push.entries(),
+              push.bits(),
+              {bins.get(), push.n},
+              push.escapes.empty() ? nullptr : &escapes_of,
+              segments,
+              0,
+              out.subspan(size, record_bound(push.n, push.escape_bits, segments)));
+        },
+        push.bins);
   }
   return size;
 }
@@ -282,7 +297,7 @@ std::size_t Encoder::finish(std::span<std::uint8_t> out) {
 
 std::vector<std::uint8_t> Encoder::finish() {
   const std::size_t bound = impl_->bound();
-  const auto buffer = std::make_unique_for_overwrite<std::uint8_t[]>(bound);
+  const auto buffer = big_array<std::uint8_t>(bound);
   const std::size_t size = finish({buffer.get(), bound});
   return {buffer.get(), buffer.get() + size};
 }

@@ -94,7 +94,7 @@ struct OneRow {
 };
 
 /// A run of symbols of one state set, as far as it is coded: from the last symbol to the first.
-/// Index is the symbol's place among the entries: std::uint32_t, or std::uint8_t for plain bytes.
+/// Index is the type of the symbol's place among the entries.
 template <class Index>
 struct EncodeRun {
   const Index* indices;   ///< [n]

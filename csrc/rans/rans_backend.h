@@ -45,7 +45,8 @@ struct RansBackend {
   Decode<DecodeTables, DecodeRun<std::int32_t, std::int32_t>> decode_i32;
   Decode<DecodeTables, DecodeRun<OneRow, std::int32_t>> decode_one_row;
   Decode<const std::uint32_t*, DecodeRun<OneRow, std::uint8_t>> decode_bytes;
-  Encode<std::uint32_t> encode;
+  Encode<std::uint16_t> encode_u16;
+  Encode<std::uint32_t> encode_u32;
   Encode<std::uint8_t> encode_bytes;
   Find<std::uint8_t> find_u8;
   Find<std::uint16_t> find_u16;

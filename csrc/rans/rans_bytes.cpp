@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "core/big_array.h"
 #include "core/byte_reader.h"
 #include "core/byte_writer.h"
 #include "core/thread_pool.h"
@@ -196,7 +197,7 @@ std::size_t encode_bytes(std::span<const std::uint8_t> data,
 std::vector<std::uint8_t> encode_bytes(std::span<const std::uint8_t> data,
                                        std::optional<std::size_t> segment_bytes) {
   const std::size_t bound = encoded_bytes_bound(data.size(), segment_bytes);
-  const auto buffer = std::make_unique_for_overwrite<std::uint8_t[]>(bound);
+  const auto buffer = big_array<std::uint8_t>(bound);
   const std::size_t size = encode_bytes(data, {buffer.get(), bound}, segment_bytes);
   return {buffer.get(), buffer.get() + size};
 }

@@ -251,6 +251,13 @@ void decode(Tables tables,
   }
 }
 
+template <class Index>
+constexpr auto kEncodeKernel = &RansBackend::encode_u32;
+template <>
+constexpr auto kEncodeKernel<std::uint16_t> = &RansBackend::encode_u16;
+template <>
+constexpr auto kEncodeKernel<std::uint8_t> = &RansBackend::encode_bytes;
+
 template <class Row>
 constexpr auto kDecodeKernel = &RansBackend::decode_one_row;
 template <>
@@ -310,19 +317,16 @@ template FoundBins find_bins(const BinTables&,
                              const OneRow*,
                              std::uint32_t*);
 
+template <class Index>
 void encode_runs(const EncodeEntry* entries,
                  int bits,
                  int lanes,
-                 std::span<EncodeRun<std::uint32_t>> runs) {
-  encode(entries, bits, lanes, runs, &RansBackend::encode);
+                 std::span<EncodeRun<Index>> runs) {
+  encode(entries, bits, lanes, runs, kEncodeKernel<Index>);
 }
-
-void encode_runs(const EncodeEntry* entries,
-                 int bits,
-                 int lanes,
-                 std::span<EncodeRun<std::uint8_t>> runs) {
-  encode(entries, bits, lanes, runs, &RansBackend::encode_bytes);
-}
+template void encode_runs(const EncodeEntry*, int, int, std::span<EncodeRun<std::uint8_t>>);
+template void encode_runs(const EncodeEntry*, int, int, std::span<EncodeRun<std::uint16_t>>);
+template void encode_runs(const EncodeEntry*, int, int, std::span<EncodeRun<std::uint32_t>>);
 
 namespace {
 

@@ -25,15 +25,9 @@ FoundBins find_bins(const BinTables& tables,
 
 /// Codes each run to its first symbol, symbol i in lane i mod lanes, writing words downwards. A
 /// run of n symbols needs room for n words and kWordSlack more below them. At most kMaxRuns runs.
-void encode_runs(const EncodeEntry* entries,
-                 int bits,
-                 int lanes,
-                 std::span<EncodeRun<std::uint32_t>> runs);
-/// The same for bytes, each with the entry of its value in entries[256].
-void encode_runs(const EncodeEntry* entries,
-                 int bits,
-                 int lanes,
-                 std::span<EncodeRun<std::uint8_t>> runs);
+/// Index: std::uint8_t, std::uint16_t or std::uint32_t.
+template <class Index>
+void encode_runs(const EncodeEntry* entries, int bits, int lanes, std::span<EncodeRun<Index>> runs);
 
 /// Places of a run's escapes, counted from its first symbol, in ascending order.
 using EscapePlaces = std::vector<std::uint32_t>;

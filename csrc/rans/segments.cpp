@@ -17,6 +17,13 @@ std::uint64_t whole_bytes(std::uint64_t cost) { return cost >> (16 + 3); }
 
 }  // namespace
 
+Turns::Turns(std::size_t n_segments, std::size_t n_threads) {
+  static_assert(kMaxRuns == 2);
+  const std::size_t n_last = n_segments % (2 * n_threads);
+  n_singles_ = n_last <= n_threads ? n_last : 2 * n_threads - n_last;
+  n_pairs_ = (n_segments - n_singles_) / 2;
+}
+
 bool worth_segments(std::uint64_t cost) { return whole_bytes(cost) >= kGoodSegmentBytes * 3 / 2; }
 
 void check_segment_symbols(std::size_t n) {

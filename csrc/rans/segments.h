@@ -32,10 +32,22 @@ inline constexpr std::size_t kEndBytes = 4;  ///< of an entry in the table of en
 [[nodiscard]] constexpr std::size_t round_up(std::size_t n, std::size_t unit) {
   return ceil_div(n, unit) * unit;
 }
-/// Turns of the threads: one codes as many segments as there are runs in flight.
-[[nodiscard]] constexpr std::size_t n_turns(std::size_t n_segments) {
-  return ceil_div(n_segments, kMaxRuns);
-}
+
+/// How the segments of a record are dealt to threads. A turn codes two side by side, which is
+/// faster than one by one; but what is left for the last round is spread over all threads.
+class Turns {
+ public:
+  Turns(std::size_t n_segments, std::size_t n_threads);
+  [[nodiscard]] std::size_t size() const { return n_pairs_ + n_singles_; }
+  /// First segment of a turn; that of the turn after the last is the number of segments.
+  [[nodiscard]] std::size_t first(std::size_t turn) const {
+    return turn <= n_pairs_ ? kMaxRuns * turn : n_pairs_ + turn;
+  }
+
+ private:
+  std::size_t n_pairs_;
+  std::size_t n_singles_;
+};
 
 /// How a push is cut.
 struct Segmentation {

@@ -8,6 +8,7 @@
 #include "core/byte_reader.h"
 #include "core/thread_pool.h"
 #include "glc/error.h"
+#include "glc/threads.h"
 #include "rans/bit_io.h"
 #include "rans/escapes.h"
 #include "rans/rans_backend.h"
@@ -184,11 +185,12 @@ void read_segments(const RecordHead& head,
                    Decode decode,
                    Escapes escapes) {
   FirstError error;
-  parallel_for(n_turns(head.n_segments), [&](std::size_t turn) {
+  const Turns turns(head.n_segments, static_cast<std::size_t>(threads()));
+  parallel_for(turns.size(), [&](std::size_t turn) {
     Reading<Row, Value> readings[kMaxRuns];
     DecodeRun<Row, Value> runs[kMaxRuns];
-    const std::size_t first = turn * kMaxRuns;
-    const std::size_t n = std::min<std::size_t>(kMaxRuns, head.n_segments - first);
+    const std::size_t first = turns.first(turn);
+    const std::size_t n = turns.first(turn + 1) - first;
     const auto offset = [&](const std::uint8_t* p) {
       return static_cast<std::size_t>(p - data.data());
     };

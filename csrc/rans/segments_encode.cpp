@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <condition_variable>
-#include <memory>
 #include <mutex>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "core/big_array.h"
 #include "core/thread_pool.h"
 #include "glc/error.h"
+#include "glc/threads.h"
 #include "rans/rans_backend.h"
 #include "rans/rans_kernels.h"
 #include "rans/segments.h"
@@ -70,10 +71,10 @@ class Scratch {
  public:
   explicit Scratch(std::size_t bytes) : bytes_(bytes) {}
 
-  using Piece = std::unique_ptr<std::uint8_t[]>;
+  using Piece = BigArray<std::uint8_t>;
   Piece take() {
     const std::lock_guard lock(mutex_);
-    if (free_.empty()) return std::make_unique_for_overwrite<std::uint8_t[]>(bytes_);
+    if (free_.empty()) return big_array<std::uint8_t>(bytes_);
     Piece piece = std::move(free_.back());
     free_.pop_back();
     return piece;
@@ -141,12 +142,12 @@ std::size_t write_record(const EncodeEntry* entries,
   std::uint8_t* const body = ends + kEndBytes * cut.n_segments;
   Scratch scratch(kMaxRuns * segment_room(cut));
   SumInTurn sizes;
-  parallel_for(n_turns(cut.n_segments), [&](std::size_t number) {
+  const Turns turns(cut.n_segments, static_cast<std::size_t>(threads()));
+  parallel_for(turns.size(), [&](std::size_t number) {
     Turn turn(sizes, number);
-    const std::size_t first = number * kMaxRuns;
+    const std::size_t first = turns.first(number);
     Coded runs[kMaxRuns];
-    const auto coded =
-        std::span(runs).first(std::min<std::size_t>(kMaxRuns, cut.n_segments - first));
+    const auto coded = std::span(runs).first(turns.first(number + 1) - first);
     for (std::size_t r = 0; escapes_of != nullptr && r < coded.size(); ++r) {
       const std::size_t begin = (first + r) * cut.segment_symbols;
       coded[r].escapes =
@@ -184,6 +185,13 @@ std::size_t write_record(const EncodeEntry* entries,
   return kRecordHeadBytes + kEndBytes * cut.n_segments + sizes.sum();
 }
 
+template std::size_t write_record(const EncodeEntry*,
+                                  int,
+                                  std::span<const std::uint16_t>,
+                                  const EscapesOf*,
+                                  const Segmentation&,
+                                  std::uint32_t,
+                                  std::span<std::uint8_t>);
 template std::size_t write_record(const EncodeEntry*,
                                   int,
                                   std::span<const std::uint32_t>,

@@ -9,6 +9,7 @@
 
 #include "rans/entries.h"
 #include "rans/luts.h"
+#include "rans/vec_avx2.h"
 
 namespace glc::rans {
 namespace {
@@ -108,23 +109,7 @@ struct Avx512 {
 
   /// True when one of the 64 bytes from p on is in the set.
   static bool any_member(const std::uint8_t* p, const ByteSet& set) {
-    const __m256i low =
-        _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(set.low)));
-    const __m256i high =
-        _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(set.high)));
-    const __m256i bits = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ULL));
-    const __m256i nibble = _mm256_set1_epi8(0x0F);
-    __m256i any = _mm256_setzero_si256();
-    for (int i = 0; i < 2; ++i) {
-      const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32 * i));
-      const __m256i index = _mm256_and_si256(v, nibble);
-      const __m256i eight =
-          _mm256_blendv_epi8(_mm256_shuffle_epi8(low, index), _mm256_shuffle_epi8(high, index), v);
-      const __m256i bit =
-          _mm256_shuffle_epi8(bits, _mm256_and_si256(_mm256_srli_epi16(v, 4), nibble));
-      any = _mm256_or_si256(any, _mm256_and_si256(eight, bit));
-    }
-    return _mm256_testz_si256(any, any) == 0;
+    return Avx2::any_member(p, set);
   }
 
  private:

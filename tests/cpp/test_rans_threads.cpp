@@ -3,6 +3,8 @@
 // One TableSet, used by several threads at once, each with coders of its own: the streams and
 // symbols are those of one thread. Built with GLC_SANITIZE=thread this also proves that the tables
 // are only read.
+#include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -13,9 +15,12 @@
 #include <vector>
 
 #include "check.h"
+#include "core/thread_pool.h"
 #include "glc/cdf.h"
+#include "glc/error.h"
 #include "glc/rans.h"
 #include "glc/rans_c.h"
+#include "rans/segments.h"
 
 namespace {
 
@@ -78,9 +83,57 @@ void fail_repeatedly(std::uint8_t descriptor) {
   }
 }
 
+// Threads of somebody else's: as many as asked for, made anew for each piece of work.
+void foreign_team(void (*work)(void*), void* data, unsigned n_threads, unsigned) {
+  std::vector<std::jthread> others;
+  for (unsigned t = 1; t < n_threads; ++t) others.emplace_back(work, data);
+  work(data);
+}
+
+void check_foreign_team(const Message& m,
+                        const TableSet& tables,
+                        const std::vector<std::uint8_t>& expected) {
+  glc::use_team(&foreign_team);
+  code_repeatedly(m, tables, expected);
+  std::atomic<int> calls = 0;
+  bool thrown = false;
+  try {
+    glc::parallel_for(100, [&](std::size_t i) {
+      glc::parallel_for(3, [&](std::size_t) { ++calls; });  // from inside
+      if (i == 50) throw glc::InvalidArgument("as asked");
+    });
+  } catch (const glc::InvalidArgument&) {
+    thrown = true;
+  }
+  check(thrown, "an exception is lost");
+  check(calls >= 3 && calls <= 300, "calls");
+  glc::use_team(nullptr);
+  code_repeatedly(m, tables, expected);
+}
+
+// Every segment is coded once, in order, at most two in a turn; and all threads have work
+// to the end.
+void check_turns(std::size_t n_segments, std::size_t n_threads) {
+  const glc::rans::Turns turns(n_segments, n_threads);
+  std::size_t next = 0;
+  for (std::size_t turn = 0; turn < turns.size(); ++turn) {
+    const std::size_t n = turns.first(turn + 1) - turns.first(turn);
+    check_equal(turns.first(turn), next);
+    check(n == 1 || n == 2, "a turn of one or two segments");
+    next += n;
+  }
+  check_equal(next, n_segments);
+  const std::size_t rounds = glc::rans::ceil_div(n_segments, 2 * n_threads);
+  check(turns.size() <= rounds * n_threads, "more turns than the threads can take at once");
+  check(turns.size() >= std::min(n_segments, n_threads), "an idle thread");
+}
+
 }  // namespace
 
 int main() {
+  for (std::size_t n_threads = 1; n_threads <= 9; ++n_threads) {
+    for (std::size_t n = 0; n <= 100; ++n) check_turns(n, n_threads);
+  }
   const std::vector<double> scales = {0.1, 0.7, 2.0, 9.0};
   const TableSet tables = glc::cdf::gaussian_tables(scales, 14);
   std::vector<Message> messages;
@@ -95,6 +148,7 @@ int main() {
       threads.emplace_back([&, t] { code_repeatedly(messages[t], tables, streams[t]); });
     }
   }
+  check_foreign_team(messages[0], tables, streams[0]);
   {
     std::vector<std::jthread> threads;
     for (std::size_t t = 0; t < kThreads; ++t) {

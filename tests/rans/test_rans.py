@@ -186,6 +186,17 @@ def test_rows_and_symbols_of_any_integer_kind() -> None:
         assert rans.decode(stream, row, tables, count=2).tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("n_rows", [65536 // 16, 65536 // 16 + 1])
+def test_tables_of_as_many_bins_as_16_bits_name_and_more(n_rows: int) -> None:
+    tables = rans.TableSet.from_freqs(np.full((n_rows, 16), 16), bits=8)
+    rng = np.random.default_rng(0)
+    rows = np.append(rng.integers(0, n_rows, 50_000), n_rows - 1).astype(np.uint16)
+    symbols = np.append(rng.integers(0, 16, 50_000), 15).astype(np.int32)
+    for segment_symbols in (0, 4096):
+        stream = rans.encode(symbols, rows, tables, segment_symbols=segment_symbols)
+        np.testing.assert_array_equal(rans.decode(stream, rows, tables), symbols)
+
+
 def test_dlpack_objects() -> None:
     class OnlyDlpack:
         def __init__(self, array: np.ndarray) -> None:
