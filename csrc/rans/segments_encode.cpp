@@ -36,6 +36,16 @@ struct Coded {
 /// Scratch bytes of one segment.
 std::size_t segment_room(const Segmentation& cut) { return 2 * cut.segment_symbols + kWordSlack; }
 
+/// What the check of a segment counts beside its escapes: of bytes, their sum.
+template <class Index>
+std::uint32_t sum_of(std::span<const Index> indices) {
+  if constexpr (std::is_same_v<Index, std::uint8_t>) {
+    return byte_sum(indices);
+  } else {
+    return 0;
+  }
+}
+
 /// Codes segments first .. first + n - 1 side by side, each into its own room; their escapes are
 /// there.
 template <class Index>
@@ -51,11 +61,8 @@ void code_turn(const EncodeEntry* entries,
   for (std::size_t r = 0; r < coded.size(); ++r) {
     const std::size_t begin = (first + r) * cut.segment_symbols;
     const auto own = indices.subspan(begin, std::min(cut.segment_symbols, indices.size() - begin));
-    std::uint32_t own_check = check_of(coded[r].escapes, check);
-    if constexpr (std::is_same_v<Index, std::uint8_t>) {
-      own_check = check_with_sum(own_check, byte_sum(own));
-    }
-    start_states(coded[r].states, cut.lanes, own_check);
+    const std::uint32_t own_check = check_of(coded[r].escapes, check);
+    start_states(coded[r].states, cut.lanes, check_with_sum(own_check, sum_of(own)));
     coded[r].words_end = scratch + (r + 1) * segment_room(cut);
     runs[r] = {.indices = own.data(),
                .n = own.size(),
