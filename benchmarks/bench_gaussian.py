@@ -6,14 +6,13 @@ would take at the speed of a plain copy of tensors of this size.
 """
 
 import math
-import time
 
 import pytest
 import torch
 
 import glc
 from benchmarks.compressai_import import import_compressai
-from benchmarks.harness import seconds_text
+from benchmarks.stream import streaming
 from glc import cdf
 from glc.ops import (
     four_part_merge,
@@ -41,17 +40,6 @@ def inputs(shape):
     mean = torch.randn(shape, generator=generator)
     y = mean + scale * torch.randn(shape, generator=generator)
     return y, mean, scale
-
-
-def at_stream_speed(n_maps, like):
-    """Seconds that reading or writing so many maps takes at the speed of a copy, as text."""
-    source, target = torch.rand_like(like), torch.empty_like(like)
-    times = []
-    for _ in range(15):
-        begin = time.perf_counter()
-        target.copy_(source)
-        times.append(time.perf_counter() - begin)
-    return {"at stream speed": seconds_text(n_maps / 2 * sorted(times)[len(times) // 2])}
 
 
 @pytest.fixture
@@ -131,7 +119,7 @@ def bench_bits_forward_backward(race, shape, threads, rounding, reduction):
         work=tensors[0].numel(),
         unit="sym",
         threads=threads != 1,
-        notes=at_stream_speed(9 if reduction == "sample" else 10, tensors[0]),
+        **streaming(9 if reduction == "sample" else 10, tensors[0]),
     )
 
 
@@ -153,7 +141,7 @@ def bench_bits_forward(race, shape):
         check=check,
         work=tensors[0].numel(),
         unit="sym",
-        notes=at_stream_speed(4, tensors[0]),
+        **streaming(4, tensors[0]),
     )
 
 
@@ -201,7 +189,7 @@ def bench_symbols_and_rows(race, shape, threads):
         work=y.numel(),
         unit="sym",
         threads=threads != 1,
-        notes=at_stream_speed(4.25, y),
+        **streaming(4.25, y),
     )
 
 
@@ -220,7 +208,7 @@ def bench_rows(race, shape):
         check=check,
         work=scale.numel(),
         unit="row",
-        notes=at_stream_speed(1.25, scale),
+        **streaming(1.25, scale),
     )
 
 
@@ -283,7 +271,7 @@ def bench_four_part(race, shape):
         check=check,
         work=y.numel(),
         unit="sym",
-        notes=at_stream_speed(17, y),
+        **streaming(17, y),
     )
 
 

@@ -78,6 +78,7 @@ class Result:
     clock: str  # wall or cpu
     notes: dict[str, Any]
     side_notes: dict[str, dict[str, float]]  # "ours" and peers: figures that each side has
+    moved_bytes: float | None = None  # that one call must read and write
 
     def line(self) -> str:
         """One readable line: our time and throughput, then the ratio to each peer."""
@@ -85,6 +86,8 @@ class Result:
         spread = (self.ours.quartile3_s - self.ours.quartile1_s) / self.ours.median_s
         text = f"{self.name}: {seconds_text(self.ours.median_s)} +-{50 * spread:.0f} %"
         text += f", {quantity_text(rate)}{self.unit}/s"
+        if self.moved_bytes is not None:
+            text += f", {quantity_text(self.moved_bytes / self.ours.median_s)}B/s"
         text += "".join(f", {note}" for note in _notes(self.side_notes.get("ours", {})))
         for peer, ratio in self.ratios.items():
             low, high = self.ratio_quartiles[peer]
@@ -135,6 +138,7 @@ class Race:
         threads: bool = False,
         notes: Mapping[str, Any] | None = None,
         side_notes: Mapping[str, Mapping[str, float]] | None = None,
+        moved_bytes: float | None = None,
     ) -> Result:
         """Check, then time `ours` and every peer alternately.
 
@@ -150,6 +154,7 @@ class Race:
             threads: a side uses several threads, so take the wall clock in any case.
             notes: extra figures for the record, e.g. the entropy.
             side_notes: figures of each side, by "ours" or the peer's name, e.g. its size.
+            moved_bytes: bytes that one call must read and write, for a second throughput.
 
         Returns:
             The medians, quartiles and ratios; also kept for the report and the JSON lines.
@@ -178,6 +183,7 @@ class Race:
             clock="wall" if clock is time.perf_counter else "cpu",
             notes=dict(notes or {}),
             side_notes={name: dict(figures) for name, figures in (side_notes or {}).items()},
+            moved_bytes=moved_bytes,
         )
         self.results.append(result)
         self._benchmark.extra_info.update(asdict(result))

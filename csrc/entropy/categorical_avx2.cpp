@@ -1,18 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compiled with AVX2 and FMA: include nothing here with inline functions that other files share.
+// Compiled for one instruction set: include nothing here with inline functions that others share.
 #include "entropy/categorical_kernel.h"
+#include "entropy/vec_avx2.h"
 
 namespace glc::entropy {
-namespace {
 
-struct CategoricalAvx2 {
-  static float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-};
-
-}  // namespace
-
-CategoricalWeights categorical_weights_avx2() {
-  return &CategoricalKernel<CategoricalAvx2>::weights;
-}
+CategoricalBackend categorical_avx2() { return CategoricalBackend::of<VecAvx2>(); }
 
 }  // namespace glc::entropy

@@ -13,11 +13,7 @@ namespace glc::cuda {
 namespace {
 
 using entropy::kThreads;
-
-struct FusedMultiplyAdd {
-  static __host__ __device__ float fma(float a, float b, float c) { return fmaf(a, b, c); }
-};
-using Weights = entropy::CategoricalKernel<FusedMultiplyAdd>;
+using Weights = entropy::CategoricalKernel<entropy::VecCuda>;
 
 struct CdfParams {
   MatrixView<const float> logits;
@@ -56,9 +52,9 @@ __global__ void cdf_kernel(CdfParams p) {
     const float top = largest[0];
     std::uint64_t own = 0;
     for (std::int64_t j = first; j < last; ++j) {
-      const std::int32_t weight = Weights::weight(equal ? 0.0F : in[j] - top);
-      out[j] = weight;
-      own += static_cast<std::uint64_t>(weight);
+      const std::uint32_t weight = Weights::weight(equal ? 0.0F : in[j] - top);
+      out[j] = static_cast<std::int32_t>(weight);
+      own += weight;
     }
     sums[threadIdx.x] = own;
     __syncthreads();

@@ -1,54 +1,175 @@
 // SPDX-License-Identifier: Apache-2.0
-// Weights of the categorical cdf: normative arithmetic (docs/format.md), so every instantiation
-// must give the same integers. A template over a tag naming the instruction set, so that each file
-// that instantiates it gets symbols of its own; fma is fused in all of them.
+// Exponentials of logits: one template over the Vec trait of vec_avx512.h, so that each file that
+// instantiates it gets symbols of its own. The weights of the integer cdf are normative
+// (docs/format.md): every instantiation must give the same integers, so V::fma has to round once.
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "core/host_device.h"
 
 namespace glc::entropy {
 
-template <class Isa>
+/// floor(x * factor / 2^(64 + shift)).
+struct WideRatio {
+  std::uint64_t factor;
+  int shift;
+};
+
+template <class V>
 struct CategoricalKernel {
-  static constexpr int kWeightBits = 30;
+  using F = typename V::F;
+  using U = typename V::U;
+
+  static constexpr float kWeightBits = 30.0F;
   static constexpr float kVanishing = -21.0F;        // 2^30 * exp(-21) < 1
+  static constexpr float kSmallest = -86.0F;         // exp of it, and more, are normal numbers
   static constexpr float kRounder = 12582912.0F;     // 1.5 * 2^23: adding it rounds half to even
   static constexpr float kInvLn2 = 0x1.715476p+0F;   // 1 / ln 2
   static constexpr float kLn2High = 0x1.62e4p-1F;    // ln 2 to 15 bits: exact times a small integer
   static constexpr float kLn2Low = 0x1.7f7d1cp-20F;  // ln 2 - kLn2High
 
-  /// floor(2^30 * exp(t)) for t <= 0, up to the polynomial's 3e-9 and float rounding. exp(r) =
-  /// 1 + r + r^2 (c2 + c3 r + .. + c6 r^4) on |r| <= ln 2 / 2.
-  GLC_HOST_DEVICE static std::int32_t weight(float t) {
-    const float used = t < kVanishing ? kVanishing : t;
-    const float n = Isa::fma(used, kInvLn2, kRounder) - kRounder;
-    const float r = Isa::fma(n, -kLn2Low, Isa::fma(n, -kLn2High, used));
-    float p = 0x1.6a244cp-10F;
-    p = Isa::fma(p, r, 0x1.1239d4p-7F);
-    p = Isa::fma(p, r, 0x1.5558f2p-5F);
-    p = Isa::fma(p, r, 0x1.555492p-3F);
-    p = Isa::fma(p, r, 0x1.fffffcp-2F);
-    const float fraction = Isa::fma(r * r, p, r) + 1.0F;
-    const auto exponent = static_cast<std::uint32_t>(static_cast<std::int32_t>(n) + kWeightBits);
-    const float scaled =
-        __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, fraction) + (exponent << 23));
-    return t < kVanishing ? 0 : static_cast<std::int32_t>(scaled);
+  /// 2^raised * exp(t) for kSmallest <= t <= 0, up to the polynomial's 3e-9 and float rounding;
+  /// NaN stays. exp(r) = 1 + r + r^2 (c2 + c3 r + .. + c6 r^4) on |r| <= ln 2 / 2.
+  GLC_HOST_DEVICE static F exponential(F t, float raised) {
+    const F rounder = V::splat(kRounder);
+    const F n = V::fma(t, V::splat(kInvLn2), rounder) - rounder;
+    const F r = V::fma(n, V::splat(-kLn2Low), V::fma(n, V::splat(-kLn2High), t));
+    F p = V::splat(0x1.6a244cp-10F);
+    p = V::fma(p, r, V::splat(0x1.1239d4p-7F));
+    p = V::fma(p, r, V::splat(0x1.5558f2p-5F));
+    p = V::fma(p, r, V::splat(0x1.555492p-3F));
+    p = V::fma(p, r, V::splat(0x1.fffffcp-2F));
+    const F fraction = V::fma(r * r, p, r) + V::splat(1.0F);
+    return V::scale(fraction, n + V::splat(raised));
   }
 
-  static void weights(const float* __restrict logits,
-                      float largest,
-                      std::int32_t* __restrict out,
-                      std::int64_t n) {
+  /// floor(2^30 * exp(t)) for t <= 0; 0 below kVanishing.
+  GLC_HOST_DEVICE static U weight(F t) {
+    const F limit = V::splat(kVanishing);
+    const F scaled = exponential(V::max(limit, t), kWeightBits);
+    return V::truncated(V::select(V::less(t, limit), V::splat(0.0F), scaled));
+  }
+
+  /// exp(logit - largest); below exp(kSmallest) that. For estimates.
+  GLC_HOST_DEVICE static F share(F logit, F largest) {
+    return exponential(V::max(V::splat(kSmallest), logit - largest), 0.0F);
+  }
+
+  /// n < V::kLanes values, `pad` beyond them.
+  static F load_some(const float* values, std::int64_t n, float pad) {
+    alignas(64) float copy[V::kLanes];
+    for (std::int64_t i = 0; i < V::kLanes; ++i) {
+      copy[i] = i < n ? values[i] : pad;
+    }
+    return V::load(copy);
+  }
+
+  static F load_at(const float* values, std::int64_t i, std::int64_t n, float pad) {
+    return n - i < V::kLanes ? load_some(values + i, n - i, pad) : V::load(values + i);
+  }
+
+  /// The largest of n >= 1 values, NaN set aside; *odd is 0 when all are finite, else NaN.
+  static float largest(const float* values, std::int64_t n, float* odd) {
+    F top = V::splat(-std::numeric_limits<float>::infinity());
+    F differences = V::splat(0.0F);
+    for (std::int64_t i = 0; i < n; i += V::kLanes) {
+      const F v = load_at(values, i, n, values[0]);
+      top = V::max(v, top);
+      differences = differences + (v - v);
+    }
+    alignas(64) float tops[V::kLanes];
+    alignas(64) float odds[V::kLanes];
+    V::store(tops, top);
+    V::store(odds, differences);
+    for (int half = V::kLanes / 2; half > 0; half /= 2) {
+      for (int i = 0; i < half; ++i) {
+        tops[i] = tops[i + half] > tops[i] ? tops[i + half] : tops[i];
+        odds[i] += odds[i + half];
+      }
+    }
+    *odd = odds[0];
+    return tops[0];
+  }
+
+  /// Weights of n logits, below 2^31 each; returns their sum, which is exact.
+  static double weights(const float* logits, float largest, std::int32_t* out, std::int64_t n) {
+    const F top = V::splat(largest);
+    typename V::Sum sum;
+    for (std::int64_t i = 0; i < n; i += V::kLanes) {
+      const U weight_of =
+          weight(load_at(logits, i, n, -std::numeric_limits<float>::infinity()) - top);
+      sum.add(V::from_signed(weight_of));
+      if (n - i < V::kLanes) {
+        alignas(64) std::uint32_t copy[V::kLanes];
+        V::store(copy, weight_of);
+        for (std::int64_t j = i; j < n; ++j) {
+          out[j] = static_cast<std::int32_t>(copy[j - i]);
+        }
+      } else {
+        V::store(reinterpret_cast<std::uint32_t*>(out + i), weight_of);
+      }
+    }
+    return sum.total();
+  }
+
+  /// Replaces weight j by j + floor(ratio * (weights before it)).
+  static void starts(std::int32_t* weights_in, std::int64_t n, WideRatio ratio) {
+    __extension__ using Uint128 = unsigned __int128;
+    std::uint64_t below = 0;
     for (std::int64_t j = 0; j < n; ++j) {
-      out[j] = weight(logits[j] - largest);
+      const auto high = static_cast<std::uint64_t>((Uint128{below} * ratio.factor) >> 64);
+      below += static_cast<std::uint32_t>(weights_in[j]);
+      weights_in[j] =
+          static_cast<std::int32_t>(static_cast<std::uint64_t>(j) + (high >> ratio.shift));
+    }
+  }
+
+  /// The sum of share(logit, largest), in an order that depends on n alone.
+  static double total(const float* logits, float largest, std::int64_t n) {
+    const F top = V::splat(largest);
+    F sum = V::splat(0.0F);
+    for (std::int64_t i = 0; i < n; i += V::kLanes) {
+      sum = sum + share(load_at(logits, i, n, -std::numeric_limits<float>::infinity()), top);
+    }
+    typename V::Sum lanes;
+    lanes.add(sum);
+    return lanes.total();
+  }
+
+  /// out = factor * share(logit, largest); n is a multiple of V::kLanes.
+  static void shares(const float* logits, float largest, float factor, float* out, std::int64_t n) {
+    const F top = V::splat(largest);
+    for (std::int64_t i = 0; i < n; i += V::kLanes) {
+      V::store(out + i, V::splat(factor) * share(V::load(logits + i), top));
     }
   }
 };
 
-using CategoricalWeights = void (*)(const float*, float, std::int32_t*, std::int64_t);
+/// One instruction set's kernels.
+struct CategoricalBackend {
+  float (*largest)(const float* values, std::int64_t n, float* odd);
+  double (*weights)(const float* logits, float largest, std::int32_t* out, std::int64_t n);
+  void (*starts)(std::int32_t* weights, std::int64_t n, WideRatio ratio);
+  double (*total)(const float* logits, float largest, std::int64_t n);
+  void (*shares)(const float* logits, float largest, float factor, float* out, std::int64_t n);
 
-CategoricalWeights categorical_weights_avx2();
+  template <class V>
+  static CategoricalBackend of() {
+    using Kernel = CategoricalKernel<V>;
+    return {.largest = &Kernel::largest,
+            .weights = &Kernel::weights,
+            .starts = &Kernel::starts,
+            .total = &Kernel::total,
+            .shares = &Kernel::shares};
+  }
+};
+
+CategoricalBackend categorical_avx2();
+CategoricalBackend categorical_avx512();
+
+/// Of the instruction set in force now.
+CategoricalBackend categorical_backend();
 
 }  // namespace glc::entropy

@@ -48,6 +48,21 @@ inline void check_cdf(std::string_view op,
   check_shape(op, "cdf", expected, cdf);
 }
 
+/// Shapes of a choice among logits. The entries of index are the caller's to check.
+template <class T>
+void check_choices_shape(std::string_view op,
+                         const MatrixView<const T>& logits,
+                         std::span<const std::int64_t> index,
+                         const MatrixView<const float>& norms) {
+  if (logits.cols < 1) {
+    fail_argument(op, "logits", "at least 1 column", logits.cols);
+  }
+  if (logits.rows != 1 && logits.rows != ssize(index)) {
+    fail_argument(op, "logits", "1 row, or " + std::to_string(index.size()), logits.rows);
+  }
+  check_shape(op, "norms", MatrixView<const float>(nullptr, logits.rows, 2), norms);
+}
+
 /// At most 255 finite, positive, strictly increasing bounds. The negated comparison catches NaN.
 inline void check_bounds(std::string_view op, std::span<const float> bounds) {
   constexpr std::size_t kMaxBounds = 255;

@@ -16,6 +16,8 @@ using entropy::first_index;
 using entropy::grid_for;
 using entropy::index_step;
 using entropy::kThreads;
+using entropy::put;
+using entropy::value;
 using Kernel = entropy::GaussianBitsKernel<entropy::VecCuda>;
 
 constexpr int kGroup = 16;
@@ -29,18 +31,6 @@ struct Latents {
   MatrixView<const T> scale;
   const std::int64_t* seed;
 };
-
-__device__ float value(float v) { return v; }
-__device__ float value(BFloat16 v) {
-  return __uint_as_float(static_cast<std::uint32_t>(v.bits) << 16);
-}
-__device__ void put(float* to, float v) { *to = v; }
-/// Half to even; NaN stays one.
-__device__ void put(BFloat16* to, float v) {
-  const std::uint32_t bits = __float_as_uint(v);
-  const std::uint32_t nearest = (bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16;
-  to->bits = static_cast<std::uint16_t>(v == v ? nearest : (bits >> 16) | 0x40U);
-}
 
 template <class T>
 __host__ __device__ T* at(const MatrixView<T>& m, std::int64_t row, std::int64_t col) {

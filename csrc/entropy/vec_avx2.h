@@ -69,6 +69,7 @@ struct VecAvx2 {
   static U differ(U a, U b) { return _mm256_xor_si256(a, b); }
   static U shift_right(U v, int n) { return _mm256_srl_epi32(v, _mm_cvtsi32_si128(n)); }
   static F from_signed(U v) { return _mm256_cvtepi32_ps(v); }
+  static U truncated(F v) { return _mm256_cvttps_epi32(v); }
   static U shift_right_signed(U v, int n) { return _mm256_sra_epi32(v, _mm_cvtsi32_si128(n)); }
   static U multiply(U a, U b, U* high) {
     const U even = _mm256_mul_epu32(a, b);

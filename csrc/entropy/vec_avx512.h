@@ -73,6 +73,8 @@ struct VecAvx512 {
   static U differ(U a, U b) { return _mm512_xor_si512(a, b); }
   static U shift_right(U v, int n) { return _mm512_srl_epi32(v, _mm_cvtsi32_si128(n)); }
   static F from_signed(U v) { return _mm512_cvtepi32_ps(v); }
+  /// Towards zero, to signed integers; |v| < 2^31.
+  static U truncated(F v) { return _mm512_cvttps_epi32(v); }
   static U shift_right_signed(U v, int n) { return _mm512_sra_epi32(v, _mm_cvtsi32_si128(n)); }
   /// Both halves of the 64-bit products.
   static U multiply(U a, U b, U* high) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "core/cuda_launch.h"
+#include "glc/bfloat16.h"
 
 namespace glc::entropy {
 namespace {
@@ -48,12 +49,27 @@ struct VecCuda {
   static __host__ __device__ F from_signed(U v) {
     return static_cast<F>(static_cast<std::int32_t>(v));
   }
+  static __host__ __device__ U truncated(F v) {
+    return static_cast<U>(static_cast<std::int32_t>(v));
+  }
   static __host__ __device__ U multiply(U a, U b, U* high) {
     const std::uint64_t product = std::uint64_t{a} * b;
     *high = static_cast<U>(product >> 32);
     return static_cast<U>(product);
   }
 };
+
+__device__ inline float value(float v) { return v; }
+__device__ inline float value(BFloat16 v) {
+  return __uint_as_float(static_cast<std::uint32_t>(v.bits) << 16);
+}
+__device__ inline void put(float* to, float v) { *to = v; }
+/// Half to even; NaN stays one.
+__device__ inline void put(BFloat16* to, float v) {
+  const std::uint32_t bits = __float_as_uint(v);
+  const std::uint32_t nearest = (bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16;
+  to->bits = static_cast<std::uint16_t>(v == v ? nearest : (bits >> 16) | 0x40U);
+}
 
 /// Threads of a block, and elements that a grid covers at most before it comes round again.
 constexpr unsigned kThreads = 256;

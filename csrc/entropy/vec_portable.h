@@ -81,6 +81,7 @@ struct VecPortable {
   static U differ(U a, U b) { return a ^ b; }
   static U shift_right(U v, int n) { return v >> n; }
   static F from_signed(U v) { return __builtin_convertvector(reinterpret_cast<Mask>(v), F); }
+  static U truncated(F v) { return reinterpret_cast<U>(__builtin_convertvector(v, Mask)); }
   static U shift_right_signed(U v, int n) {
     return reinterpret_cast<U>(reinterpret_cast<Mask>(v) >> n);
   }

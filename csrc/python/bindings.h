@@ -11,7 +11,7 @@ void bind_rans(pybind11::module_& m);
 void bind_tables(pybind11::module_& m);
 void bind_vq(pybind11::module_& m);
 void bind_vq_train(pybind11::module_& m);
-void bind_entropy(pybind11::module_& m);
+void bind_categorical(pybind11::module_& m);
 void bind_exact(pybind11::module_& m);
 void bind_four_part(pybind11::module_& m);
 void bind_gaussian(pybind11::module_& m);

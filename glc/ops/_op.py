@@ -10,7 +10,11 @@ from typing import Generic, ParamSpec, TypeVar
 from torch import Tensor
 from torch.utils.dlpack import to_dlpack
 
+from glc import _core
 from glc.errors import InvalidArgumentError
+
+# One team of threads in the process: torch's wait actively after each op, in the way of others.
+_core.join_openmp()
 
 _Params = ParamSpec("_Params")
 _Result = TypeVar("_Result")

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from glc import _core
 from glc.errors import InvalidArgumentError
-from glc.ops._op import Op, borrow
+from glc.ops._op import Op, borrow, borrow_rows
 
 _LN2 = math.log(2.0)
 _MAX_BITS = 16
@@ -18,11 +19,94 @@ _MAX_BITS = 16
 
 # ---------------------------------------------------------------- categorical_bits
 
+_DTYPES = (torch.float32, torch.bfloat16)
 
-def _check_bits_arguments(logits: Tensor, index: Tensor) -> None:
-    if index.is_floating_point() or index.dtype == torch.bool:
+
+def _matrix(logits: Tensor) -> Tensor:
+    return logits if logits.shape[1] < 2 or logits.stride(1) == 1 else logits.contiguous()
+
+
+def _bits_plain(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    if logits.device.type != "cpu":
+        return _bits_by_torch(logits, index)
+    bits = torch.empty(index.shape[0])
+    norms = torch.empty(logits.shape[0], 2)
+    _core.categorical_bits(borrow_rows(_matrix(logits)), borrow(index), borrow(bits), borrow(norms))
+    return bits, norms
+
+
+def _bits_by_torch(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    logits = logits.float()
+    largest = logits.amax(1)
+    total = (logits - largest[:, None]).exp_().sum(1)
+    above = largest - (
+        logits[0, index] if len(logits) == 1 else logits.gather(1, index[:, None])[:, 0]
+    )
+    return (total.log2() + above / _LN2).clamp_min_(0.0), torch.stack([largest, total], 1)
+
+
+@torch.library.custom_op("glc::categorical_bits", mutates_args=())
+def _categorical_bits_op(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Bits [n]; and for each row of logits [n or 1, k] its maximum and sum of exponentials."""
+    return _bits_plain(logits, index)
+
+
+@_categorical_bits_op.register_fake
+def _(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    bits = logits.new_empty(index.shape[0], dtype=torch.float32)
+    return bits, logits.new_empty((logits.shape[0], 2), dtype=torch.float32)
+
+
+@torch.library.custom_op("glc::categorical_bits_backward", mutates_args=())
+def _categorical_bits_backward_op(
+    grad: Tensor, logits: Tensor, index: Tensor, norms: Tensor
+) -> Tensor:
+    out = torch.empty_like(logits, memory_format=torch.contiguous_format)
+    if logits.device.type != "cpu":
+        return out.copy_(_backward_by_torch(grad, logits, index, norms))
+    lent = borrow(grad), borrow_rows(_matrix(logits)), borrow(index), borrow(norms), borrow(out)
+    _core.categorical_bits_backward(*lent)
+    return out
+
+
+def _backward_by_torch(grad: Tensor, logits: Tensor, index: Tensor, norms: Tensor) -> Tensor:
+    shares = (logits.float() - norms[:, :1]).exp_() / norms[:, 1:]
+    if len(logits) == 1:
+        return (shares * grad.sum()).index_put_((index * 0, index), -grad, accumulate=True) / _LN2
+    return (shares * grad[:, None]).scatter_add_(1, index[:, None], -grad[:, None]) / _LN2
+
+
+@_categorical_bits_backward_op.register_fake
+def _(grad: Tensor, logits: Tensor, index: Tensor, norms: Tensor) -> Tensor:
+    return torch.empty_like(logits, memory_format=torch.contiguous_format)
+
+
+def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(*inputs, output[1])
+
+
+def _differentiate(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None]:
+    return _categorical_bits_backward_op(grad, *ctx.saved_tensors), None
+
+
+_categorical_bits_op.register_autograd(_differentiate, setup_context=_save_for_backward)
+
+
+def _prepared(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Check the arguments, and make a matrix and a vector of them that the kernels read."""
+    if index.is_floating_point() or index.is_complex() or index.dtype == torch.bool:
         raise InvalidArgumentError(
             f"categorical_bits: index: expected an integer dtype, got {index.dtype}"
+        )
+    if not logits.is_floating_point():
+        raise InvalidArgumentError(
+            f"categorical_bits: logits: expected a floating-point dtype, got {logits.dtype}"
+        )
+    if logits.device != index.device:
+        raise InvalidArgumentError(
+            f"categorical_bits: index: expected the device of logits, {logits.device}, "
+            f"got {index.device}"
         )
     if logits.dim() == 0 or logits.shape[-1] == 0:
         raise InvalidArgumentError(
@@ -33,21 +117,8 @@ def _check_bits_arguments(logits: Tensor, index: Tensor) -> None:
             "categorical_bits: logits: expected [k], or the shape of index "
             f"{tuple(index.shape)} and k, got {tuple(logits.shape)}"
         )
-    # on a device the gather itself refuses; asking here would wait for it
-    if index.device.type == "cpu" and not bool(((index >= 0) & (index < logits.shape[-1])).all()):
-        raise InvalidArgumentError(
-            f"categorical_bits: index: expected values in [0, {logits.shape[-1]}), got others"
-        )
-
-
-def _bits(logits: Tensor, index: Tensor) -> Tensor:
-    index = index.long()
-    log_total = torch.logsumexp(logits, -1)
-    if logits.dim() == 1:  # one distribution for all: nothing of size n x k
-        chosen = logits[index]
-    else:
-        chosen = logits.gather(-1, index.unsqueeze(-1)).squeeze(-1)
-    return (log_total - chosen) / _LN2
+    rows = logits if logits.dtype in _DTYPES else logits.float()
+    return rows.reshape(-1, logits.shape[-1]), index.reshape(-1).long()
 
 
 def _categorical_bits(logits: Tensor, index: Tensor) -> Tensor:
@@ -55,26 +126,31 @@ def _categorical_bits(logits: Tensor, index: Tensor) -> Tensor:
 
     bits = -log2 softmax(logits)[index]
 
+    Nothing of the size of the logits is kept for the backward pass. Second derivatives are not
+    defined.
+
     Args:
         logits: [k] for one distribution shared by all, or [..., k] with the shape of index in
-            front; floating point, computed in float32, also under autocast.
+            front, any strides; floating point, computed in float32, also under autocast. float32
+            and bfloat16 with adjacent columns are read in place.
         index: [...] any integer dtype, in [0, k).
 
     Returns:
-        [...] float32, bits, >= 0; differentiable in logits. Not bit-exact between machines.
+        [...] float32, bits, >= 0; differentiable in logits. Infinite where the index has a logit of
+        -infinity; NaN where a logit of its distribution is NaN or +infinity, or all are -infinity.
+        Does not depend on the number of threads. Not bit-exact between machines.
 
     Raises:
-        InvalidArgumentError: shapes that disagree, an index out of range or not of integer dtype.
+        InvalidArgumentError: shapes or devices that disagree, no columns, another dtype, or, on the
+            CPU, an index out of range.
     """
-    _check_bits_arguments(logits, index)
-    with torch.autocast(device_type=logits.device.type, enabled=False):
-        return _bits(logits.float(), index)
+    bits: Tensor = _categorical_bits_op(*_prepared(logits, index))[0]
+    return bits.view(index.shape)
 
 
 @torch.no_grad()
 def _categorical_bits_plain(logits: Tensor, index: Tensor) -> Tensor:
-    _check_bits_arguments(logits, index)
-    return _bits(logits.float(), index)
+    return _bits_plain(*_prepared(logits, index))[0].view(index.shape)
 
 
 def _categorical_bits_reference(logits: Tensor, index: Tensor) -> Tensor:
@@ -99,7 +175,7 @@ def _categorical_cdf_plain(logits: Tensor, bits: int = _MAX_BITS) -> Tensor:
             f"categorical_cdf: logits: expected [rows, k], got {tuple(logits.shape)}"
         )
     cdf = torch.empty(rows.shape[0], rows.shape[1] + 1, dtype=torch.int32)
-    _core.categorical_cdf(borrow(rows), bits, borrow(cdf))
+    _core.categorical_cdf(borrow_rows(_matrix(rows)), bits, borrow(cdf))
     return cdf.to(logits.device)
 
 

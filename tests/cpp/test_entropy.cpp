@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "back_ends.h"
 #include "check.h"
 #include "glc/entropy.h"
 #include "glc/error.h"
@@ -272,6 +273,83 @@ void cdf_is_strict_and_full() {
   }
 }
 
+/// docs/format.md, word for word.
+std::int32_t literal_weight(float t) {
+  if (t < -21.0F) {
+    return 0;
+  }
+  constexpr float kRounder = 12582912.0F;
+  const float n = std::fma(t, 0x1.715476p+0F, kRounder) - kRounder;
+  const float r = std::fma(n, -0x1.7f7d1cp-20F, std::fma(n, -0x1.62e4p-1F, t));
+  float p = 0x1.6a244cp-10F;
+  for (const float c : {0x1.1239d4p-7F, 0x1.5558f2p-5F, 0x1.555492p-3F, 0x1.fffffcp-2F}) {
+    p = std::fma(p, r, c);
+  }
+  const float fraction = std::fma(r * r, p, r) + 1.0F;
+  return static_cast<std::int32_t>(std::ldexp(fraction, static_cast<int>(n) + 30));
+}
+
+std::vector<std::int32_t> literal_cdf(const Floats& logits, std::int32_t bits) {
+  const float largest = *std::ranges::max_element(logits);
+  std::uint64_t total = 0;
+  for (const float logit : logits) {
+    total += static_cast<std::uint64_t>(literal_weight(logit - largest));
+  }
+  const std::uint64_t spare = (std::uint64_t{1} << bits) - logits.size();
+  std::vector<std::int32_t> out;
+  std::uint64_t below = 0;
+  for (const float logit : logits) {
+    out.push_back(static_cast<std::int32_t>(out.size() + spare * below / total));
+    below += static_cast<std::uint64_t>(literal_weight(logit - largest));
+  }
+  out.push_back(1 << bits);
+  return out;
+}
+
+std::vector<Floats> logits_of_every_kind() {
+  std::mt19937 random(7);
+  std::vector<Floats> out;
+  for (const std::size_t k : {1U, 2U, 3U, 7U, 8U, 9U, 15U, 16U, 17U, 31U, 33U, 255U, 256U, 1009U}) {
+    for (const float spread : {0.0F, 1e-41F, 1e-6F, 0.1F, 3.0F, 20.0F, 1e4F, 2e37F}) {
+      std::normal_distribution<float> draw(spread, spread);
+      std::ranges::generate(out.emplace_back(k),
+                            [&] { return spread == 0.0F ? 0.0F : draw(random); });
+    }
+    std::exponential_distribution<float> beyond(1e-5F);  // a few bits around the last weight of 1
+    auto& edge = out.emplace_back(k);
+    std::ranges::generate(edge,
+                          [&] { return std::nextafter(-21.0F, 0.0F) - 1e-6F * beyond(random); });
+    edge[k / 2] = 0.0F;
+    edge[0] = std::nextafter(-21.0F, -22.0F);
+    std::ranges::fill(out.emplace_back(k), -std::numeric_limits<float>::max());
+    out.back()[k - 1] = std::numeric_limits<float>::max();  // their difference overflows
+  }
+  out.emplace_back(65536);  // nothing to spare at 16 bits
+  out.emplace_back(65535);  // the largest sum of weights
+  out.emplace_back(65521);
+  std::normal_distribution<float> narrow(0.0F, 0.5F);
+  std::ranges::generate(out.back(), [&] { return narrow(random); });
+  return out;
+}
+
+void cdfs_are_the_same_on_every_back_end() {
+  for (const Floats& logits : logits_of_every_kind()) {
+    const auto k = static_cast<std::int64_t>(logits.size());
+    for (const std::int32_t bits : {1, 8, 14, 16}) {
+      if (k > 1 << bits) {
+        continue;
+      }
+      const auto expected = literal_cdf(logits, bits);
+      for (const char* const back_end : glc::test::back_ends()) {
+        glc::test::use_back_end(back_end);
+        std::vector<std::int32_t> cdf(logits.size() + 1);
+        glc::entropy::categorical_cdf({logits.data(), 1, k}, bits, {cdf.data(), 1, k + 1});
+        check(cdf == expected, back_end);
+      }
+    }
+  }
+}
+
 void cdf_refuses_bad_arguments() {
   Floats logits = {0.0F, kNan, 1.0F};
   std::vector<std::int32_t> cdf(4);
@@ -300,5 +378,6 @@ int main() {
   backward_passes_the_bound_upwards_only();
   cdf_is_strict_and_full();
   cdf_refuses_bad_arguments();
+  cdfs_are_the_same_on_every_back_end();
   return 0;
 }

@@ -84,6 +84,32 @@ void gaussian_bits_backward(MatrixView<const float> grad,
                             std::optional<std::uint64_t> noise_seed,
                             const GaussianGradients<T>& out);
 
+/// Bits of each index under its row of logits, T being float or BFloat16:
+///   bits[i] = -log2 softmax(logits_i)[index[i]]
+///   norms_i = the largest logit, and the sum of exp(logit - largest): for the gradients
+///   logits [n, k], or [1, k] for one distribution that all share, k >= 1, any row stride
+///   index [n] i64, in [0, k) · bits [n] f32, written · norms [rows of logits, 2] f32, written
+/// Computed in f32, sums in f64 in an order that depends on k alone. Infinite where the index has a
+/// logit of -infinity; NaN where a logit of the row is NaN or +infinity, or all are -infinity.
+/// Accurate to about 1e-6; not bit-exact between machines.
+/// Throws InvalidArgument when shapes disagree or an index is out of range. Never allocates.
+template <class T>
+void categorical_bits(MatrixView<const T> logits,
+                      std::span<const std::int64_t> index,
+                      std::span<float> bits,
+                      MatrixView<float> norms);
+
+/// Their gradients: grad_logits_ij = grad_i (softmax(logits_i)_j - (j == index[i] ? 1 : 0)) / ln 2,
+/// summed over i, in order, where all share a row.
+///   grad [n] f32 · norms as categorical_bits wrote them · grad_logits like logits, written
+/// Throws as categorical_bits. Allocates 8 bytes a column where all share a row.
+template <class T>
+void categorical_bits_backward(std::span<const float> grad,
+                               MatrixView<const T> logits,
+                               std::span<const std::int64_t> index,
+                               MatrixView<const float> norms,
+                               MatrixView<T> grad_logits);
+
 /// Integer cdf of softmax(logits), row by row. Exact and identical everywhere:
 ///   e_j = exp(logits_j - max) by a fixed polynomial in fused multiply-adds, as a multiple of 2^-30
 ///   cdf_j = j + floor(spare * (e_0 + .. + e_{j-1}) / (e_0 + .. + e_{k-1})), spare = 2^bits - k

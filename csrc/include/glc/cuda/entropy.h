@@ -80,6 +80,23 @@ void four_part_put(const entropy::FourPartShape& shape,
                    MatrixView<float> y_hat,
                    cudaStream_t stream);
 
+/// An index out of range costs NaN, and moves no gradient to a column.
+template <class T>
+void categorical_bits(MatrixView<const T> logits,
+                      std::span<const std::int64_t> index,
+                      std::span<float> bits,
+                      MatrixView<float> norms,
+                      cudaStream_t stream);
+
+/// Sums in a fixed order. Where all share a row, its columns each read the n indices.
+template <class T>
+void categorical_bits_backward(std::span<const float> grad,
+                               MatrixView<const T> logits,
+                               std::span<const std::int64_t> index,
+                               MatrixView<const float> norms,
+                               MatrixView<T> grad_logits,
+                               cudaStream_t stream);
+
 void categorical_cdf(MatrixView<const float> logits,
                      std::int32_t bits,
                      MatrixView<std::int32_t> cdf,
