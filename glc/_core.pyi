@@ -217,15 +217,22 @@ def vq_lookup(
 def vq_usage(indices: _Tensor, counts: _Tensor) -> None: ...
 def vq_segment_sums(latents: _Tensor, indices: _Tensor, counts: _Tensor, sums: _Tensor) -> None: ...
 
-# ---- bind_categorical.cpp: logits are a matrix with any row stride, for bits of bfloat16 too
-def categorical_bits(logits: _Tensor, index: _Tensor, bits: _Tensor, norms: _Tensor) -> None: ...
-def categorical_bits_backward(
-    grad: _Tensor, logits: _Tensor, index: _Tensor, norms: _Tensor, grad_logits: _Tensor
+# ---- bind_categorical.cpp, bind_categorical_cuda.cpp: logits are a matrix with any row stride, for
+# bits of bfloat16 too. Tensors on a device come with a stream, here and below.
+def categorical_bits(
+    logits: _Tensor, index: _Tensor, bits: _Tensor, norms: _Tensor, *stream: object
 ) -> None: ...
-def categorical_cdf(logits: _Tensor, bits: int, cdf: _Tensor) -> None: ...
+def categorical_bits_backward(
+    grad: _Tensor,
+    logits: _Tensor,
+    index: _Tensor,
+    norms: _Tensor,
+    grad_logits: _Tensor,
+    *stream: object,
+) -> None: ...
+def categorical_cdf(logits: _Tensor, bits: int, cdf: _Tensor, *stream: object) -> None: ...
 
-# ---- bind_four_part.cpp, bind_four_part_cuda.cpp: maps are matrices with any row stride. Tensors
-# on a device come with a stream, here and below.
+# ---- bind_four_part.cpp, bind_four_part_cuda.cpp: maps are matrices with any row stride
 _FourPartShape: TypeAlias = tuple[int, int, int, int, bool]
 
 def four_part_step(

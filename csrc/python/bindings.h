@@ -18,6 +18,7 @@ void bind_gaussian(pybind11::module_& m);
 void bind_bitstream(pybind11::module_& m);
 void bind_compressai(pybind11::module_& m);
 // with GLC_WITH_CUDA: what takes tensors on a device has a stream as its last argument
+void bind_categorical_cuda(pybind11::module_& m);
 void bind_exact_cuda(pybind11::module_& m);
 void bind_four_part_cuda(pybind11::module_& m);
 void bind_gaussian_cuda(pybind11::module_& m);

@@ -123,6 +123,7 @@ PYBIND11_MODULE(_core, m) {
 #else
   m.attr("CUDA_DEVICE") = "cuda";
 #endif
+  bind_categorical_cuda(m);
   bind_exact_cuda(m);
   bind_four_part_cuda(m);
   bind_gaussian_cuda(m);

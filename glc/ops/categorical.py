@@ -11,7 +11,8 @@ from torch import Tensor
 
 from glc import _core
 from glc.errors import InvalidArgumentError
-from glc.ops._op import Op, borrow, borrow_rows
+from glc.ops import _cuda
+from glc.ops._op import Op, borrow, borrow_rows, require_same_device
 
 _LN2 = math.log(2.0)
 _MAX_BITS = 16
@@ -27,11 +28,12 @@ def _matrix(logits: Tensor) -> Tensor:
 
 
 def _bits_plain(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    if logits.device.type != "cpu":
+    if not _cuda.has_kernels(logits):
         return _bits_by_torch(logits, index)
-    bits = torch.empty(index.shape[0])
-    norms = torch.empty(logits.shape[0], 2)
-    _core.categorical_bits(borrow_rows(_matrix(logits)), borrow(index), borrow(bits), borrow(norms))
+    bits = torch.empty(index.shape[0], device=logits.device)
+    norms = torch.empty(logits.shape[0], 2, device=logits.device)
+    lent = borrow_rows(_matrix(logits)), borrow(index), borrow(bits), borrow(norms)
+    _core.categorical_bits(*lent, *_cuda.stream_for(logits))
     return bits, norms
 
 
@@ -62,10 +64,10 @@ def _categorical_bits_backward_op(
     grad: Tensor, logits: Tensor, index: Tensor, norms: Tensor
 ) -> Tensor:
     out = torch.empty_like(logits, memory_format=torch.contiguous_format)
-    if logits.device.type != "cpu":
+    if not _cuda.has_kernels(logits):
         return out.copy_(_backward_by_torch(grad, logits, index, norms))
     lent = borrow(grad), borrow_rows(_matrix(logits)), borrow(index), borrow(norms), borrow(out)
-    _core.categorical_bits_backward(*lent)
+    _core.categorical_bits_backward(*lent, *_cuda.stream_for(logits))
     return out
 
 
@@ -103,11 +105,7 @@ def _prepared(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         raise InvalidArgumentError(
             f"categorical_bits: logits: expected a floating-point dtype, got {logits.dtype}"
         )
-    if logits.device != index.device:
-        raise InvalidArgumentError(
-            f"categorical_bits: index: expected the device of logits, {logits.device}, "
-            f"got {index.device}"
-        )
+    require_same_device("categorical_bits", logits=logits, index=index)
     if logits.dim() == 0 or logits.shape[-1] == 0:
         raise InvalidArgumentError(
             f"categorical_bits: logits: expected [..., k >= 1], got {tuple(logits.shape)}"
@@ -142,7 +140,7 @@ def _categorical_bits(logits: Tensor, index: Tensor) -> Tensor:
 
     Raises:
         InvalidArgumentError: shapes or devices that disagree, no columns, another dtype, or, on the
-            CPU, an index out of range.
+            CPU, an index out of range (our CUDA kernels give NaN for it).
     """
     bits: Tensor = _categorical_bits_op(*_prepared(logits, index))[0]
     return bits.view(index.shape)
@@ -169,13 +167,14 @@ categorical_bits = Op(
 
 
 def _categorical_cdf_plain(logits: Tensor, bits: int = _MAX_BITS) -> Tensor:
-    rows = logits.detach().cpu()
+    rows = logits.detach() if _cuda.takes(logits) else logits.detach().cpu()
     if rows.dim() != 2:
         raise InvalidArgumentError(
             f"categorical_cdf: logits: expected [rows, k], got {tuple(logits.shape)}"
         )
-    cdf = torch.empty(rows.shape[0], rows.shape[1] + 1, dtype=torch.int32)
-    _core.categorical_cdf(borrow_rows(_matrix(rows)), bits, borrow(cdf))
+    cdf = rows.new_empty((rows.shape[0], rows.shape[1] + 1), dtype=torch.int32)
+    lent = borrow_rows(_matrix(rows)), bits, borrow(cdf)
+    _core.categorical_cdf(*lent, *_cuda.stream_for(rows))
     return cdf.to(logits.device)
 
 
@@ -204,10 +203,11 @@ def _categorical_cdf(logits: Tensor, bits: int = _MAX_BITS) -> Tensor:
 
     Returns:
         [rows, k + 1] int32 on the device of logits; starts at 0, ends at 2^bits, strictly
-        increasing. Identical on every backend (computed on the CPU).
+        increasing. Identical on every backend.
 
     Raises:
-        InvalidArgumentError: a logit that is not finite, bits or k out of range, another dtype.
+        InvalidArgumentError: bits or k out of range, another dtype; and, but for our CUDA kernels,
+            which take equal logits for such a row, a logit that is not finite.
     """
     cdf: Tensor = _categorical_cdf_op(logits, bits)
     return cdf
