@@ -228,13 +228,44 @@ struct GaussianBitsKernel {
         : backward_as<false>(grad, y, mean, scale, noise, grad_y, grad_mean, grad_scale, n);
   }
 
-  /// Adds in double precision, in an order that depends on n alone.
-  static double sum(const float* values, std::int64_t n) {
+  /// The sum of the bits of the first `count` of n elements, in double precision and in an order
+  /// that depends on n alone. Bounded at 1, several probabilities share a logarithm: their product.
+  template <bool kNoise>
+  static double total_as(const float* y,
+                         const float* mean,
+                         const float* scale,
+                         const float* noise,
+                         std::int64_t n,
+                         std::int64_t count) {
+    constexpr std::int64_t kFactors = 6;  // kFloor to the 6th is a normal number
+    const F one = V::splat(1.0F);
+    const F lanes = V::from_signed(V::iota());
     typename V::Sum sum;
-    for (std::int64_t i = 0; i < n; i += V::kLanes) {
-      sum.add(V::load(values + i));
+    for (std::int64_t first = 0; first < n; first += kFactors * V::kLanes) {
+      const std::int64_t end = first + kFactors * V::kLanes < n ? first + kFactors * V::kLanes : n;
+      F product = one;
+      for (std::int64_t i = first; i < end; i += V::kLanes) {
+        const F shift = kNoise ? V::load(noise + i) : one;
+        const Bin b = bin<kNoise>(V::load(y + i), V::load(mean + i), V::load(scale + i), shift);
+        F factor = V::min(one, b.probability);
+        if (count - i < V::kLanes) {
+          factor = V::select(V::less(lanes, V::splat(static_cast<float>(count - i))), factor, one);
+        }
+        product = product * factor;
+      }
+      sum.add((product - product) - log2(product));  // log2 would lose a NaN
     }
     return sum.total();
+  }
+
+  static double total(const float* y,
+                      const float* mean,
+                      const float* scale,
+                      const float* noise,
+                      std::int64_t n,
+                      std::int64_t count) {
+    return noise != nullptr ? total_as<true>(y, mean, scale, noise, n, count)
+                            : total_as<false>(y, mean, scale, noise, n, count);
   }
 
   /// U[-1/2, 1/2) for 64 elements of a row, from element 64 block on. Element 64 block + 16 w + i
@@ -269,7 +300,12 @@ struct GaussianBitsBackend {
                    float* grad_mean,
                    float* grad_scale,
                    std::int64_t n);
-  double (*sum)(const float* values, std::int64_t n);
+  double (*total)(const float* y,
+                  const float* mean,
+                  const float* scale,
+                  const float* noise,
+                  std::int64_t n,
+                  std::int64_t count);
   void (*noise)(std::uint64_t seed, std::uint64_t row, std::uint64_t block, float* out);
 
   template <class V>
@@ -277,7 +313,7 @@ struct GaussianBitsBackend {
     using Kernel = GaussianBitsKernel<V>;
     return {.forward = &Kernel::forward,
             .backward = &Kernel::backward,
-            .sum = &Kernel::sum,
+            .total = &Kernel::total,
             .noise = &Kernel::noise};
   }
 };
