@@ -5,9 +5,10 @@
 // Both tails of the bin share the exponential of their density:
 //   Q(x) = exp(-x^2 / 2) * g(1 / (1 + 0.3 x)), x >= 0
 // with g a polynomial of degree 8 fitted to 5e-8 relative on [0, 9]; beyond, Q is far below the
-// floor of 1e-5. The reciprocals of both tails come from one division. So a bin costs two
-// exponentials, one logarithm and two divisions, its slopes one division more. The backward pass
-// computes the slopes anew: to keep them would move more memory than it saves work.
+// floor of 1e-5. So a bin costs two exponentials, one logarithm and three divisions, its slopes one
+// division more. Estimates of reciprocals with a Newton step, and one division for both tails,
+// measured slower: both lengthen the chain. The backward pass computes the slopes anew: to keep
+// them would move more memory than it saves work.
 #pragma once
 
 #include <cstdint>
