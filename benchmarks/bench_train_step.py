@@ -27,7 +27,8 @@ from benchmarks.harness import FAST, Race
 from glc.losses.code_prediction import ALPHA
 from glc.models.config import preset
 from glc.models.context import part_index
-from glc.models.glc import GLC, FourPart
+from glc.models.glc import GLC
+from glc.models.outputs import FourPart
 from glc.models.predictor import CodePredictor
 from glc.ops.four_part import PARTS
 from glc.ops.gaussian import round_ste

@@ -75,8 +75,9 @@ def build_info() -> dict[str, object]:
 def get_num_threads() -> int:
     """Return how many threads one call of the coder may use, the caller's included.
 
-    At first `GLC_NUM_THREADS`, or the number of CPUs that this process may run on. torch's own
-    threads are counted apart (`torch.set_num_threads`).
+    At first `GLC_NUM_THREADS`, or the number of CPUs that this process may run on. How many torch's
+    own ops use is counted apart (`torch.set_num_threads`), though with `glc.ops` imported the
+    threads are the same ones, where torch has OpenMP.
 
     Raises:
         InvalidArgumentError: `GLC_NUM_THREADS` is not a number in 1..256.

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Typed stubs of the native module. One section per binding file, in the order of module.cpp.
 
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any, TypeAlias, overload
 
 import numpy.typing as npt
 from typing_extensions import Buffer
@@ -14,8 +15,10 @@ _Tensor: TypeAlias = object
 
 # ---- module.cpp
 __version__: str
+CUDA_DEVICE: str  # only in builds with CUDA: "cuda", or "cpu" where the kernels are emulated
 
 def build_info() -> dict[str, object]: ...
+def join_openmp() -> bool: ...
 
 # ---- bind_exact.cpp
 class ExactConv:
@@ -38,8 +41,25 @@ class ExactDepthConvBlock:
         self, x: _Tensor, samplings: list[tuple[int, int, int]], outs: list[_Tensor]
     ) -> None: ...
 
-def exact_depthwise(x: _Tensor, weight: _Tensor, bias: _Tensor, out: _Tensor) -> None: ...
+def exact_depthwise(
+    x: _Tensor, weight: _Tensor, bias: _Tensor, out: _Tensor, *stream: object
+) -> None: ...
 def exact_spin(n: int) -> int: ...
+
+# ---- bind_exact_cuda.cpp, only in builds with CUDA; weight is [k, out channels]
+def exact_conv2d_cuda(
+    x: _Tensor,
+    weight: _Tensor,
+    bias: _Tensor,
+    out: _Tensor,
+    kernel: int,
+    sampling: tuple[int, int, int],
+    slope: float | None,
+    shuffle: int,
+    residual: _Tensor | None,
+    stream: int,
+) -> None: ...
+def exact_gated_product_cuda(x: _Tensor, slope: float, out: _Tensor, stream: int) -> None: ...
 
 # ---- bind_bitstream.cpp
 def crc32c(data: Buffer) -> int: ...
@@ -105,7 +125,6 @@ def cdf_softmax_weights(logits: _Array, out: _Array) -> None: ...
 # ---- bind_rans_cuda.cpp and bind_rans_cuda_bytes.cpp, only in builds with CUDA. Tensors are on the
 # device, contiguous; progress is int64 [RANS_PROGRESS_WORDS]; a stream is its address.
 RANS_PROGRESS_WORDS: int
-RANS_CUDA_DEVICE: str  # "cpu" where the kernels are emulated
 
 class RansCudaTables:
     def __init__(self, tables: RansTableSet) -> None: ...
@@ -183,11 +202,13 @@ class VqCodebook:
     @property
     def nbytes(self) -> int: ...
 
+@overload
 def vq_nearest(latents: _Tensor, codebook: _Tensor, indices: _Tensor) -> None: ...
-def vq_nearest_cuda(  # in builds with CUDA, as the next
-    latents: _Tensor, codebook: _Tensor, indices: _Tensor, workspace: _Tensor, stream: int
+@overload
+def vq_nearest(
+    latents: _Tensor, codebook: _Tensor, indices: _Tensor, workspace: _Tensor, *stream: object
 ) -> None: ...
-def vq_nearest_cuda_workspace_bytes(n: int, k: int, d: int) -> int: ...
+def vq_nearest_workspace_bytes(n: int, k: int, d: int) -> int: ...
 
 # ---- bind_vq_train.cpp
 def vq_lookup(
@@ -196,25 +217,22 @@ def vq_lookup(
 def vq_usage(indices: _Tensor, counts: _Tensor) -> None: ...
 def vq_segment_sums(latents: _Tensor, indices: _Tensor, counts: _Tensor, sums: _Tensor) -> None: ...
 
-# ---- bind_entropy.cpp
-def gaussian_rows(scale: _Tensor, bounds: _Tensor, rows: _Tensor) -> None: ...
-def gaussian_symbols(
-    y: _Tensor,
-    mean: _Tensor,
-    scale: _Tensor,
-    bounds: _Tensor,
-    symbols: _Tensor,
-    rows: _Tensor,
+# ---- bind_categorical.cpp, bind_categorical_cuda.cpp: logits are a matrix with any row stride, for
+# bits of bfloat16 too. Tensors on a device come with a stream, here and below.
+def categorical_bits(
+    logits: _Tensor, index: _Tensor, bits: _Tensor, norms: _Tensor, *stream: int
 ) -> None: ...
-
-# ---- bind_categorical.cpp: logits are a matrix with any row stride, for bits of bfloat16 too
-def categorical_bits(logits: _Tensor, index: _Tensor, bits: _Tensor, norms: _Tensor) -> None: ...
 def categorical_bits_backward(
-    grad: _Tensor, logits: _Tensor, index: _Tensor, norms: _Tensor, grad_logits: _Tensor
+    grad: _Tensor,
+    logits: _Tensor,
+    index: _Tensor,
+    norms: _Tensor,
+    grad_logits: _Tensor,
+    *stream: int,
 ) -> None: ...
-def categorical_cdf(logits: _Tensor, bits: int, cdf: _Tensor) -> None: ...
+def categorical_cdf(logits: _Tensor, bits: int, cdf: _Tensor, *stream: int) -> None: ...
 
-# ---- bind_four_part.cpp, bind_four_part_coding.cpp: maps are matrices with any row stride
+# ---- bind_four_part.cpp, bind_four_part_cuda.cpp: maps are matrices with any row stride
 _FourPartShape: TypeAlias = tuple[int, int, int, int, bool]
 
 def four_part_step(
@@ -223,42 +241,51 @@ def four_part_step(
     y: _Tensor | None,
     mean: _Tensor | None,
     scale: _Tensor | None,
-    y_q: _Tensor | None,
-    y_hat: _Tensor | None,
-    mean_out: _Tensor | None,
-    scale_out: _Tensor | None,
+    written: Sequence[_Tensor | None],  # y_q, y_hat, mean_out, scale_out
+    *stream: object,
 ) -> None: ...
 def four_part_merge(
     shape: _FourPartShape,
     y: _Tensor,
-    means: list[_Tensor],
-    scales: list[_Tensor],
+    means: Sequence[_Tensor],
+    scales: Sequence[_Tensor],
     y_q: _Tensor,
     mean: _Tensor,
     scale: _Tensor,
+    *stream: object,
 ) -> None: ...
-def four_part_pick(shape: _FourPartShape, part: int, map: _Tensor, picked: _Tensor) -> None: ...
+def four_part_pick(
+    shape: _FourPartShape, part: int, map: _Tensor, picked: _Tensor, *stream: object
+) -> None: ...
 def four_part_put(
-    shape: _FourPartShape, part: int, symbols: _Tensor, mean: _Tensor, y_hat: _Tensor
+    shape: _FourPartShape,
+    part: int,
+    symbols: _Tensor,
+    mean: _Tensor,
+    y_hat: _Tensor,
+    *stream: object,
 ) -> None: ...
 def four_part_size(shape: _FourPartShape, part: int) -> int: ...
 
-# ---- bind_gaussian.cpp: matrices with any row stride, float32 or bfloat16; an empty seed is none
+# ---- bind_gaussian.cpp, bind_gaussian_cuda.cpp: latents are (y, mean, scale), matrices with any
+# row stride, float32 or bfloat16; an empty seed is none
+def gaussian_rows(scale: _Tensor, bounds: _Tensor, rows: _Tensor, *stream: object) -> None: ...
+def gaussian_symbols(
+    latents: Sequence[_Tensor], bounds: _Tensor, symbols: _Tensor, rows: _Tensor, *stream: object
+) -> None: ...
 def gaussian_bits(
-    y: _Tensor, mean: _Tensor, scale: _Tensor, seed: _Tensor, bits: _Tensor
+    latents: Sequence[_Tensor], seed: _Tensor, bits: _Tensor, *stream: object
 ) -> None: ...
-def gaussian_total_bits(
-    y: _Tensor, mean: _Tensor, scale: _Tensor, seed: _Tensor, totals: _Tensor
+def gaussian_total_bits(  # on a device with a workspace before the stream
+    latents: Sequence[_Tensor], seed: _Tensor, totals: _Tensor, *workspace_and_stream: object
 ) -> None: ...
+def gaussian_total_bits_workspace_bytes(rows: int, cols: int, groups: int) -> int: ...
 def gaussian_bits_backward(
     grad: _Tensor,
-    y: _Tensor,
-    mean: _Tensor,
-    scale: _Tensor,
+    latents: Sequence[_Tensor],
     seed: _Tensor,
-    grad_y: _Tensor | None,
-    grad_mean: _Tensor | None,
-    grad_scale: _Tensor | None,
+    gradients: Sequence[_Tensor | None],
+    *stream: object,
 ) -> None: ...
 
 # ---- bind_compressai.cpp

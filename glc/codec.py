@@ -18,8 +18,10 @@ from glc.defaults import DEFAULT_MODEL, DEFAULT_QUALITY
 from glc.entropy_path import Part, Quantizer, walk_parts
 from glc.errors import BitstreamError, InvalidArgumentError, UnsupportedError
 from glc.image import MAX_PIXELS, Metadata, load_image
-from glc.models.glc import ARITHMETIC_PROFILE, GLC, bundled_models
+from glc.models.glc import ARITHMETIC_PROFILE, GLC
+from glc.models.pretrained import bundled_models
 from glc.ops import gaussian_bits
+from glc.ops._cuda import has_kernels
 from glc.payload import PayloadTables, join_tiles
 from glc.pieces import Piece, boxes, read_pieces
 from glc.rate import MAX_LEVEL, largest_within, level_of
@@ -76,22 +78,21 @@ class Codec:
         Args:
             model: a bundled model's name, a folder made by `save_pretrained`, or a model, which is
                 put in evaluation mode and moved to `device`.
-            device: where the networks run. The entropy path always runs on the CPU.
+            device: where the networks run; the entropy path too, with the same symbols, where glc
+                was built with kernels for it, and on the CPU otherwise.
 
         Raises:
             InvalidArgumentError: no such model or device, or the folder holds no model.
         """
         loaded = model if isinstance(model, GLC) else load_model(os.fspath(model))
         self.device = _checked_device(device)
-        coder_model = loaded.eval()
-        if self.device.type != "cpu" or next(loaded.parameters()).device.type != "cpu":
-            coder_model = copy.deepcopy(loaded).to("cpu")
-        self.model: GLC = loaded.to(self.device)
-        self.fingerprint: bytes = loaded.fingerprint()
-        self._coder_model: GLC = coder_model
+        self.model: GLC = loaded.eval().to(self.device)
+        self.fingerprint: bytes = self.model.fingerprint()
+        codes_there = has_kernels(next(self.model.parameters()))
+        self._coder_model = self.model if codes_there else copy.deepcopy(self.model).to("cpu")
         self._networks = Networks(self.model)
-        self._coder_networks = Networks(coder_model)
-        self._tables = PayloadTables(coder_model)
+        self._coder_networks = Networks(self._coder_model)
+        self._tables = PayloadTables(self._coder_model)
 
     def encode(
         self,
@@ -320,7 +321,8 @@ class Codec:
 
     def _analyze_part(self, part: Part) -> PartAnalysis:
         symbols = torch.from_numpy(part.symbols).float()
-        estimate = gaussian_bits.plain(symbols, 0.0 * symbols, part.scale, rounding="round")
+        scale = part.scale.cpu()
+        estimate = gaussian_bits.plain(symbols, 0.0 * symbols, scale, rounding="round")
         return PartAnalysis(
             threshold=part.threshold,
             symbols=part.symbols.size,

@@ -5,7 +5,9 @@ What trips people first: the networks that predict the symbols' distributions ru
 decoder and must give the same bits there, on another machine. Everything between z_index and y_hat
 is therefore one function, `walk_parts`, which encoder and decoder both run, and every sum in it is
 made by an exact layer (`glc.ops.exact`). Torch only moves, compares and gathers here, so neither
-its threads nor its memory formats, nor flags such as `torch.set_flush_denormal`, have a say.
+its threads nor its memory formats, nor flags such as `torch.set_flush_denormal`, have a say. Nor
+has the device: maps stay where the networks are, and a part's rows and symbols, which the coder
+wants on the host, are all that travels.
 """
 
 from dataclasses import dataclass
@@ -33,7 +35,7 @@ class Part:
     Attributes:
         symbols: [n] int32.
         rows: [n] uint8, table row of each symbol.
-        scale: [n] float32, raw network output; may be <= 0.
+        scale: [n] float32, raw network output, on the networks' device; may be <= 0.
         threshold: symbols of rows below this are zero and not coded.
     """
 
@@ -55,8 +57,8 @@ class Symbols:
     Attributes:
         z_index: [1, h/4, w/4] int64.
         parts: the four parts of y.
-        y_hat: [1, N, h, w] float32, in the scaled domain.
-        step: [1, N, h, w] float32, >= 0.5.
+        y_hat: [1, N, h, w] float32, in the scaled domain, on the networks' device.
+        step: [1, N, h, w] float32, >= 0.5, there too.
     """
 
     z_index: Tensor
@@ -102,7 +104,7 @@ class Quantizer:
         """Quantise a latent.
 
         Args:
-            y: [1, N, h, w] float32, CPU.
+            y: [1, N, h, w] float32.
             n_rows: rows of the table set, the threshold of a part that is all zero.
             n_zero_rows: the first of them, which have no bin but zero's.
         """
@@ -120,13 +122,13 @@ class Quantizer:
             InvalidArgumentError: a residual is not finite or absurdly large.
         """
         if self._scaled is None:
-            self._scaled = self._y * (1.0 / step)
+            self._scaled = self._y.to(step.device) * (1.0 / step)
         rounded = torch.round(four_part_pick(self._scaled, part) - mean)
         if not bool((rounded.abs() < _MAX_SYMBOL).all()):  # so written, NaN is refused too
             raise InvalidArgumentError(
                 f"encode: symbols of part {part}: expected below 2^30, got {rounded.abs().max():g}"
             )
-        symbols = rounded.to(torch.int32).numpy()
+        symbols = rounded.to(torch.int32).cpu().numpy()
         outliers = (rows < self._n_zero_rows) & (symbols != 0)
         if np.count_nonzero(outliers) == 1:
             symbols[outliers] = 0
@@ -145,9 +147,9 @@ def walk_parts(
     """Go from hyper indices to y_hat, part by part; encoder and decoder both run this.
 
     Args:
-        networks: of the model, on the CPU.
+        networks: of the model, on the CPU or a device with our kernels.
         bounds: [rows - 1] float32, between the scales of the table rows.
-        z_index: [1, h/4, w/4] int64, on the CPU.
+        z_index: [1, h/4, w/4] int64.
         source: where the symbols of each part come from.
 
     Returns:
@@ -158,6 +160,7 @@ def walk_parts(
     """
     with torch.no_grad():
         params, step, context = networks.exact_params(z_index)
+        bounds = bounds.to(step.device)
         source.require_finite("step", step)
         seen = torch.cat((torch.zeros_like(context), context), dim=1)
         y_hat = seen[:, : step.shape[1]]  # the first half: what is placed there, later parts see
@@ -169,8 +172,8 @@ def walk_parts(
                 scale, mean = networks.exact_part_params(part, seen)
             source.require_finite(f"scale of part {part}", scale)
             source.require_finite(f"mean of part {part}", mean)
-            rows = gaussian_rows.plain(scale, bounds).numpy()
+            rows = gaussian_rows.plain(scale, bounds).cpu().numpy()
             symbols, threshold = source.symbols(part, rows, mean, step)
-            four_part_put(torch.from_numpy(symbols), mean, y_hat, part)
+            four_part_put(torch.from_numpy(symbols).to(mean.device), mean, y_hat, part)
             parts.append(Part(symbols, rows, scale, threshold))
     return Symbols(z_index, tuple(parts), y_hat.clone(), step)

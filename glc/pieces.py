@@ -63,7 +63,7 @@ def read_pieces(
     """Recover the symbols of a file, piece by piece, checking all but the checksum.
 
     Args:
-        networks: of the model that wrote the file, on the CPU.
+        networks: of the model that wrote the file, where `walk_parts` can run them.
         tables: of the same model.
         data: the file.
         max_pixels: refuse a file that claims more pixels than this.

@@ -12,7 +12,8 @@ from glc.bitstream import parse
 from glc.codec import Codec, checked_bytes
 from glc.defaults import DEFAULT_MODEL
 from glc.image import MAX_PIXELS
-from glc.models.glc import GLC, bundled_models
+from glc.models.glc import GLC
+from glc.models.pretrained import bundled_models
 from glc.report import Report
 
 __all__ = ["codec_for", "decode", "encode", "verify"]

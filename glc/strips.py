@@ -99,7 +99,8 @@ class Networks:
     """The networks of a model over whole pictures, in strips where the picture is large.
 
     Strips depend on the picture's size alone, so that the same picture gives the same file. Tensors
-    between the calls are whole and on the CPU.
+    between the calls are whole. Those of the entropy path stay on the model's device, the others on
+    the CPU.
     """
 
     def __init__(self, model: GLC, strip_pixels: int = STRIP_PIXELS) -> None:
@@ -152,7 +153,7 @@ class Networks:
         def network(z_hat: Tensor) -> Tensor:
             return torch.cat(model.exact_params(z_hat), dim=1)
 
-        z_hat = model.hyper_vq.lookup(z_index)
+        z_hat = model.hyper_vq.lookup(z_index.to(self.device))
         maps = self._over_rows("h_s", network, (z_hat,), in_cell=1, per_z=1)
         params, step, context = maps.split((3 * n, n, n), dim=1)
         return params, step, context
@@ -200,12 +201,14 @@ class Networks:
     ) -> Tensor:
         """Run a network from maps, stacked in channels, to a map.
 
-        A cell is `in_cell` rows of the maps; `per_z` cells are as high as a row of z.
+        A cell is `in_cell` rows of the maps; `per_z` cells are as high as a row of z. The result is
+        on the maps' device.
         """
+        home = maps[0].device
 
         def strip(first: int, last: int) -> Tensor:
             rows = [x[..., first * in_cell : last * in_cell, :] for x in maps]
-            return network(torch.cat(rows, dim=1).contiguous().to(self.device)).cpu()
+            return network(torch.cat(rows, dim=1).contiguous().to(self.device)).to(home)
 
         channels = sum(x.shape[1] for x in maps)
         per_strip = per_z * self._z_rows(maps[0].shape[-1] // (in_cell * per_z))

@@ -146,17 +146,22 @@ class Pool {
 };
 
 // Never destroyed: its threads wait in it until the process ends. A forked child has none of them,
-// so it starts with a pool of its own.
+// nor those of another runtime, so it starts with a pool of its own.
 std::atomic<Pool*> g_pool = nullptr;
+std::atomic<Team> g_team = nullptr;
+
+void start_pool() {
+  g_team = nullptr;
+  g_pool = new (std::nothrow) Pool;  // NOLINT(cppcoreguidelines-owning-memory)
+}
 
 /// Null when there was no memory for one.
 Pool* pool() {
   static const bool once = [] {
 #if defined(__unix__) || defined(__APPLE__)
-    // NOLINTNEXTLINE(cppcoreguidelines-owning-memory)
-    pthread_atfork(nullptr, nullptr, [] { g_pool = new (std::nothrow) Pool; });
+    pthread_atfork(nullptr, nullptr, &start_pool);
 #endif
-    g_pool = new (std::nothrow) Pool;  // NOLINT(cppcoreguidelines-owning-memory)
+    start_pool();
     return true;
   }();
   static_cast<void>(once);
@@ -178,10 +183,21 @@ void set_threads(int n) { g_wanted_threads = checked_threads(n); }
 
 void detail::parallel_for(std::size_t n, void (*call)(void* f, std::size_t i), void* f) {
   Job job(n, call, f);
-  Pool* const helpers = n < 2 || threads() < 2 ? nullptr : pool();
-  const auto n_threads = std::min(n, static_cast<std::size_t>(threads()));
-  if (helpers == nullptr || !helpers->run(job, static_cast<int>(n_threads) - 1)) job.work();
+  const auto n_threads = static_cast<int>(std::min(n, static_cast<std::size_t>(threads())));
+  const auto work = [](void* some) { static_cast<Job*>(some)->work(); };
+  if (n_threads < 2) {
+    job.work();
+  } else if (const Team team = g_team) {
+    team(work, &job, static_cast<unsigned>(n_threads), 0);
+  } else if (Pool* const own = pool(); own == nullptr || !own->run(job, n_threads - 1)) {
+    job.work();
+  }
   job.raise();
+}
+
+void use_team(Team team) {
+  pool();  // a fork is prepared for
+  g_team = team;
 }
 
 }  // namespace glc

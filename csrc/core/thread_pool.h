@@ -26,4 +26,13 @@ void parallel_for(std::size_t n, F&& f) {
       const_cast<void*>(static_cast<const void*>(&f)));
 }
 
+/// Runs work(data) on up to n_threads threads, the calling one among them, and returns when all
+/// have returned. This is the type of GOMP_parallel, which OpenMP's runtimes export.
+using Team = void (*)(void (*work)(void* data), void* data, unsigned n_threads, unsigned flags);
+
+/// Makes parallel_for() work on the threads of another runtime in this process instead of its own,
+/// until a fork; null ends it. OpenMP's threads wait actively for milliseconds after each piece of
+/// their own work: a second pool beside them finds no free core.
+void use_team(Team team);
+
 }  // namespace glc

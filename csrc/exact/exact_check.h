@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <span>
 #include <string>
 
@@ -72,6 +73,31 @@ inline void check_conv_options(const Conv::Options& o,
   if (o.shuffle == 2 && o.residual.data != nullptr) {
     fail_argument(kOp, "residual", "none with a shuffle", "one");
   }
+}
+
+/// Weights of a Conv and of its twin on a device.
+inline void check_conv_weights(std::span<const float> weight,
+                               std::span<const float> bias,
+                               std::int64_t in_channels,
+                               std::int64_t out_channels,
+                               std::int64_t kernel) {
+  constexpr const char* kOp = "exact_conv2d";
+  check_channels(kOp, "in_channels", in_channels);
+  check_channels(kOp, "out_channels", out_channels);
+  if (kernel != 1 && kernel != 3) fail_argument(kOp, "kernel", "1 or 3", kernel);
+  check_size(kOp, "weight", std::ssize(weight), out_channels * in_channels * kernel * kernel);
+  check_size(kOp, "bias", std::ssize(bias), out_channels);
+}
+
+/// What depthwise3x3 and its twin on a device may be called with.
+inline void check_depthwise(const MapView<const float>& x,
+                            std::span<const float> weight,
+                            std::span<const float> bias,
+                            const MapView<float>& out) {
+  constexpr const char* kOp = "exact_conv2d";
+  check_input(kOp, x, std::ssize(bias));
+  check_size(kOp, "weight", std::ssize(weight), 9 * x.c);
+  check_shape(kOp, "out", out, x.n, x.c, x.h, x.w);
 }
 
 /// What Conv::run and its twin on a device may be called with.

@@ -95,11 +95,7 @@ Conv::Conv(std::span<const float> weight,
       in_channels_(in_channels),
       out_channels_(out_channels),
       kernel_(kernel) {
-  check_channels(kConvOp, "in_channels", in_channels);
-  check_channels(kConvOp, "out_channels", out_channels);
-  if (kernel != 1 && kernel != 3) fail_argument(kConvOp, "kernel", "1 or 3", kernel);
-  check_size(kConvOp, "weight", std::ssize(weight), out_channels * in_channels * kernel * kernel);
-  check_size(kConvOp, "bias", std::ssize(bias), out_channels);
+  check_conv_weights(weight, bias, in_channels, out_channels, kernel);
   packed_ = pack(*use_, weight, bias, in_channels, kernel, panel_channels(*use_, out_channels));
 }
 
@@ -159,9 +155,7 @@ void depthwise3x3(MapView<const float> x,
                   std::span<std::byte> workspace,
                   const Backend* use) {
   const Backend& kernels = use != nullptr ? *use : backend();
-  check_input(kConvOp, x, std::ssize(bias));
-  check_size(kConvOp, "weight", std::ssize(weight), 9 * x.c);
-  check_shape(kConvOp, "out", out, x.n, x.c, x.h, x.w);
+  check_depthwise(x, weight, bias, out);
   const std::int64_t rows = band_rows(x.w);
   const std::int64_t per_thread = (rows + 2) * (x.w + 2) + kernels.slack;
   const Workspace memory(kConvOp, workspace, 0, per_thread);

@@ -209,21 +209,22 @@ std::vector<float> exact_k_major(std::span<const float> weight,
 }
 
 void exact_conv2d(exact::MapView<const float> x,
-                  const float* weight,
-                  const float* bias,
-                  std::int64_t out_channels,
+                  std::span<const float> weight,
+                  std::span<const float> bias,
                   std::int64_t kernel,
                   const exact::Conv::Options& options,
                   exact::MapView<float> out,
                   cudaStream_t stream) {
   constexpr const char* kOp = "exact_conv2d";
+  const std::int64_t out_channels = ssize(bias);
+  exact::check_conv_weights(weight, bias, x.c, out_channels, kernel);
   exact::check_input(kOp, x, x.c);
   exact::check_conv_run(options, x, out_channels, kernel, out);
   if (out.size() == 0) return;
   const exact::Sampling& s = options.sampling;
   const ConvParams params{.x = x.data,
-                          .weight = weight,
-                          .bias = bias,
+                          .weight = weight.data(),
+                          .bias = bias.data(),
                           .residual = options.residual.data,
                           .out = out.data,
                           .in_channels = x.c,
@@ -251,21 +252,20 @@ void exact_conv2d(exact::MapView<const float> x,
 }
 
 void exact_depthwise3x3(exact::MapView<const float> x,
-                        const float* weight,
-                        const float* bias,
+                        std::span<const float> weight,
+                        std::span<const float> bias,
                         exact::MapView<float> out,
                         cudaStream_t stream) {
   constexpr const char* kOp = "exact_conv2d";
-  exact::check_input(kOp, x, x.c);
-  exact::check_shape(kOp, "out", out, x.n, x.c, x.h, x.w);
+  exact::check_depthwise(x, weight, bias, out);
   if (out.size() == 0) return;
   launch(kOp,
          depthwise_kernel,
          {.grid = {grid_for(out.size(), kElementThreads), 1, 1}, .block = {kElementThreads, 1, 1}},
          stream,
          DepthwiseParams{.x = x.data,
-                         .weight = weight,
-                         .bias = bias,
+                         .weight = weight.data(),
+                         .bias = bias.data(),
                          .out = out.data,
                          .n = out.size(),
                          .channels = x.c,

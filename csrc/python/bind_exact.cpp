@@ -22,7 +22,6 @@ namespace {
 using exact::Conv;
 using exact::DepthConvBlock;
 using exact::MapView;
-using ThreeInts = std::array<std::int64_t, 3>;  // stride, row, col
 
 constexpr const char* kConvOp = "exact_conv2d";
 constexpr const char* kBlockOp = "exact_depth_conv_block";
@@ -45,8 +44,7 @@ void run_conv(const Conv& conv,
   const Dlpack x_in(x, kConvOp, "x");
   const Dlpack out_in(out, kConvOp, "out");
   std::optional<Dlpack> residual_in;
-  Conv::Options options{
-      .sampling = {sampling[0], sampling[1], sampling[2]}, .slope = slope, .shuffle = shuffle};
+  auto options = conv_options(sampling, slope, shuffle);
   if (!residual.is_none()) {
     options.residual = map<const float>(residual_in.emplace(residual, kConvOp, "residual"));
   }

@@ -21,14 +21,12 @@ namespace {
 
 using cuda::RansProgress;
 using cuda::RansTables;
-using NoGil = py::gil_scoped_release;
 
 void encode_begin(const py::object& out, const py::object& progress, std::uintptr_t stream) {
   const DeviceTensor out_tensor(out, "rans", "out");
   const Progress state(progress);
-  const NoGil no_gil;
-  const DeviceGuard guard(state.device());
-  cuda::rans_encode_begin(out_tensor.span<std::uint8_t>(), state.get(), stream_of(stream));
+  const OnCuda on(state.tensor(), stream);
+  cuda::rans_encode_begin(out_tensor.span<std::uint8_t>(), state.get(), on.stream());
 }
 
 void encode(const py::object& symbols,
@@ -47,18 +45,17 @@ void encode(const py::object& symbols,
   const DeviceTensor out_tensor(out, "rans", "out");
   const DeviceTensor work_tensor(workspace, "rans", "workspace");
   const Progress state(progress);
-  const NoGil no_gil;
-  const DeviceGuard guard(state.device());
+  const OnCuda on(state.tensor(), stream);
   cuda::rans_encode(symbol_tensor.span<const std::int32_t>(),
                     device_rows.rows(),
                     tables,
-                    bytes_of(blob_tensor).data(),
+                    blob_tensor.bytes().data(),
                     lanes,
                     segment_symbols,
                     out_tensor.span<std::uint8_t>(),
                     state.get(),
-                    bytes_of(work_tensor),
-                    stream_of(stream));
+                    work_tensor.bytes(),
+                    on.stream());
 }
 
 void decode_begin(const py::object& data,
@@ -68,10 +65,9 @@ void decode_begin(const py::object& data,
   const DeviceTensor data_tensor(data, "rans", "data");
   const auto size = written_by(written);
   const Progress state(progress);
-  const NoGil no_gil;
-  const DeviceGuard guard(state.device());
+  const OnCuda on(state.tensor(), stream);
   cuda::rans_decode_begin(
-      data_tensor.span<const std::uint8_t>(), size_of(size), state.get(), stream_of(stream));
+      data_tensor.span<const std::uint8_t>(), size_of(size), state.get(), on.stream());
 }
 
 void decode(const py::object& data,
@@ -86,22 +82,20 @@ void decode(const py::object& data,
   const DeviceTensor blob_tensor(blob, "rans", "blob");
   const DeviceTensor out_tensor(out, "rans", "out");
   const Progress state(progress);
-  const NoGil no_gil;
-  const DeviceGuard guard(state.device());
+  const OnCuda on(state.tensor(), stream);
   cuda::rans_decode(data_tensor.span<const std::uint8_t>(),
                     device_rows.rows(),
                     tables,
-                    bytes_of(blob_tensor).data(),
+                    blob_tensor.bytes().data(),
                     out_tensor.span<std::int32_t>(),
                     state.get(),
-                    stream_of(stream));
+                    on.stream());
 }
 
 void decode_end(const py::object& progress, std::uintptr_t stream) {
   const Progress state(progress);
-  const NoGil no_gil;
-  const DeviceGuard guard(state.device());
-  cuda::rans_decode_end(state.get(), stream_of(stream));
+  const OnCuda on(state.tensor(), stream);
+  cuda::rans_decode_end(state.get(), on.stream());
 }
 
 /// Raises what a progress, copied to the host, says went wrong; returns the position.
@@ -123,11 +117,6 @@ void bind_rans_cuda(py::module_& m) {
         const auto blob = tables.blob();
         return py::bytes(reinterpret_cast<const char*>(blob.data()), blob.size());
       });
-#ifdef GLC_CUDA_EMULATED
-  m.attr("RANS_CUDA_DEVICE") = "cpu";
-#else
-  m.attr("RANS_CUDA_DEVICE") = "cuda";
-#endif
   m.attr("RANS_PROGRESS_WORDS") = sizeof(RansProgress) / sizeof(std::int64_t);
   m.def("rans_cuda_record_bound", &cuda::rans_record_bound);
   m.def("rans_cuda_encode_workspace_bytes", &cuda::rans_encode_workspace_bytes);

@@ -15,8 +15,6 @@ namespace py = pybind11;
 namespace glc::python {
 namespace {
 
-using NoGil = py::gil_scoped_release;
-
 void encode_bytes(const py::object& data,
                   std::size_t segment_bytes,
                   const py::object& out,
@@ -27,14 +25,13 @@ void encode_bytes(const py::object& data,
   const DeviceTensor out_tensor(out, "rans", "out");
   const DeviceTensor work_tensor(workspace, "rans", "workspace");
   const Progress state(progress);
-  const NoGil no_gil;
-  const DeviceGuard guard(state.device());
+  const OnCuda on(state.tensor(), stream);
   cuda::rans_encode_bytes(data_tensor.span<const std::uint8_t>(),
                           segment_bytes,
                           out_tensor.span<std::uint8_t>(),
                           state.get(),
-                          bytes_of(work_tensor),
-                          stream_of(stream));
+                          work_tensor.bytes(),
+                          on.stream());
 }
 
 void decode_bytes(const py::object& data,
@@ -48,14 +45,13 @@ void decode_bytes(const py::object& data,
   const DeviceTensor out_tensor(out, "rans", "out");
   const DeviceTensor work_tensor(workspace, "rans", "workspace");
   const Progress state(progress);
-  const NoGil no_gil;
-  const DeviceGuard guard(state.device());
+  const OnCuda on(state.tensor(), stream);
   cuda::rans_decode_bytes(data_tensor.span<const std::uint8_t>(),
                           size_of(size),
                           out_tensor.span<std::uint8_t>(),
                           state.get(),
-                          bytes_of(work_tensor),
-                          stream_of(stream));
+                          work_tensor.bytes(),
+                          on.stream());
 }
 
 }  // namespace

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cstddef>
 #include <cstdint>
 
 #include <pybind11/pybind11.h>
@@ -7,9 +6,6 @@
 #include "glc/vq.h"
 #include "python/bindings.h"
 #include "python/dlpack.h"
-#ifdef GLC_WITH_CUDA
-#include "glc/cuda/vq.h"
-#endif
 
 namespace py = pybind11;
 
@@ -58,26 +54,6 @@ bool plausible(const VqCodebook& prepared, const py::object& codebook) {
   return prepared.plausible(c);
 }
 
-#ifdef GLC_WITH_CUDA
-/// All tensors on the current device; `stream` is the address of a CUDA stream.
-void nearest_cuda(const py::object& latents,
-                  const py::object& codebook,
-                  const py::object& indices,
-                  const py::object& workspace,
-                  std::uintptr_t stream) {
-  const Dlpack l(latents, kNearest, "latents");
-  const Dlpack c(codebook, kNearest, "codebook");
-  const Dlpack i(indices, kNearest, "indices");
-  const Dlpack w(workspace, kNearest, "workspace");
-  auto* const bytes = reinterpret_cast<std::byte*>(w.pointer<std::uint8_t>());
-  cuda::vq_nearest({l.pointer<const float>(), l.shape(0), l.shape(1)},
-                   {c.pointer<const float>(), c.shape(0), c.shape(1)},
-                   {i.pointer<std::int32_t>(), static_cast<std::size_t>(i.size())},
-                   {bytes, static_cast<std::size_t>(w.size())},
-                   reinterpret_cast<cudaStream_t>(stream));  // NOLINT(performance-no-int-to-ptr)
-}
-#endif
-
 }  // namespace
 
 void bind_vq(py::module_& m) {
@@ -98,20 +74,6 @@ void bind_vq(py::module_& m) {
       .def_property_readonly("screen_lost", &VqCodebook::screen_lost)
       .def_property_readonly("nbytes", &VqCodebook::nbytes);
   m.def("vq_nearest", &nearest, py::arg("latents"), py::arg("codebook"), py::arg("indices"));
-#ifdef GLC_WITH_CUDA
-  m.def("vq_nearest_cuda",
-        &nearest_cuda,
-        py::arg("latents"),
-        py::arg("codebook"),
-        py::arg("indices"),
-        py::arg("workspace"),
-        py::arg("stream"));
-  m.def("vq_nearest_cuda_workspace_bytes",
-        &cuda::vq_nearest_workspace_bytes,
-        py::arg("n"),
-        py::arg("k"),
-        py::arg("d"));
-#endif
 }
 
 }  // namespace glc::python

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Device memory in bindings.
+// Device memory and streams in bindings.
 #pragma once
 
 #include <cstddef>
@@ -16,48 +16,45 @@
 
 namespace glc::python {
 
-/// Borrows a contiguous tensor on a CUDA device for the duration of a call. Where kernels are
-/// emulated the device is the CPU.
-class DeviceTensor {
+/// A Dlpack on a CUDA device. Where kernels are emulated the device is the CPU.
+class DeviceTensor : public Dlpack {
  public:
-  DeviceTensor(const pybind11::handle& object, const char* op, const char* argument)
-      : tensor_(object, op, argument) {
-#ifdef GLC_CUDA_EMULATED
-    const bool on_device = tensor_.on_cpu();
-#else
-    const bool on_device = tensor_.on_cuda();
-#endif
-    if (!on_device) {
-      throw InvalidArgument(std::string(op) + ": " + argument + ": expected a CUDA tensor");
-    }
-  }
+  DeviceTensor(const pybind11::handle& object,
+               const char* op,
+               const char* argument,
+               Layout layout = Layout::kDense)
+      : Dlpack(object, op, argument, layout, Device::kCuda) {}
 
-  [[nodiscard]] std::int32_t device() const { return tensor_.device_id(); }
-  [[nodiscard]] std::size_t item_bytes() const { return tensor_.item_bytes(); }
-  template <class T>
-  [[nodiscard]] std::span<T> span() const {
-    return {tensor_.pointer<T>(), static_cast<std::size_t>(tensor_.size())};
+  [[nodiscard]] std::span<std::byte> bytes() const {
+    return std::as_writable_bytes(span<std::uint8_t>());
   }
-
- private:
-  Dlpack tensor_;
 };
 
-/// Makes a device current for the duration of a call.
-class DeviceGuard {
+/// From here to its end a binding runs without the GIL, and what it launches is queued on the
+/// stream, whose address Python passes, of the tensor's device.
+class OnCuda {
  public:
-  explicit DeviceGuard(std::int32_t device) {
+  using Tensor = DeviceTensor;
+
+  OnCuda(const DeviceTensor& tensor, std::uintptr_t stream)
+      // NOLINTNEXTLINE(performance-no-int-to-ptr): from Python the handle comes as a number
+      : stream_(reinterpret_cast<cudaStream_t>(stream)) {
     check(cudaGetDevice(&before_));
-    if (device != before_) check(cudaSetDevice(device));
+    if (tensor.device_id() != before_) check(cudaSetDevice(tensor.device_id()));
   }
-  DeviceGuard(const DeviceGuard&) = delete;
-  DeviceGuard& operator=(const DeviceGuard&) = delete;
-  ~DeviceGuard() { static_cast<void>(cudaSetDevice(before_)); }
+  OnCuda(const OnCuda&) = delete;
+  OnCuda& operator=(const OnCuda&) = delete;
+  ~OnCuda() { static_cast<void>(cudaSetDevice(before_)); }
+
+  [[nodiscard]] cudaStream_t stream() const { return stream_; }
 
  private:
   static void check(cudaError_t error) {
     if (error != cudaSuccess) throw CudaError(std::string("CUDA: ") + cudaGetErrorString(error));
   }
+
+  pybind11::gil_scoped_release no_gil_;
+  cudaStream_t stream_;
   int before_ = 0;
 };
 

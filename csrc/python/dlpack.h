@@ -48,10 +48,10 @@ struct ManagedTensor {
 };
 }  // namespace dlpack_abi
 
-/// Borrows a tensor for the duration of a call from a DLPack capsule or any object with
+/// Borrows a tensor on the CPU for the duration of a call, from a DLPack capsule or any object with
 /// __dlpack__ (detach a tensor that requires grad first). The tensor must be C-contiguous,
 /// or have contiguous rows where kRows is asked for. Construct and destroy with the GIL held.
-/// Throws InvalidArgument.
+/// Throws InvalidArgument. (Of a tensor on a CUDA device: DeviceTensor, cuda_device.h.)
 class Dlpack {
  public:
   enum class Layout : std::uint8_t { kDense, kRows };
@@ -60,23 +60,8 @@ class Dlpack {
          const char* op,
          const char* argument,
          Layout layout = Layout::kDense)
-      : where_(std::string(op) + ": " + argument) {
-    capsule_ = pybind11::isinstance<pybind11::capsule>(object)
-                   ? pybind11::reinterpret_borrow<pybind11::object>(object)
-                   : pybind11::object(object.attr("__dlpack__")());
-    if (PyCapsule_IsValid(capsule_.ptr(), "dltensor") == 0) {
-      throw InvalidArgument(where_ + ": expected a tensor or a fresh DLPack capsule");
-    }
-    void* pointer = PyCapsule_GetPointer(capsule_.ptr(), "dltensor");
-    tensor_ = &static_cast<dlpack_abi::ManagedTensor*>(pointer)->tensor;
-    for (std::int32_t d = 0; d < tensor_->ndim; ++d) {
-      size_ *= tensor_->shape[d];
-    }
-    check_contiguous(layout == Layout::kRows && tensor_->ndim == 2 ? 1 : 0);
-  }
+      : Dlpack(object, op, argument, layout, Device::kCpu) {}
 
-  [[nodiscard]] bool on_cpu() const { return tensor_->device.type == dlpack_abi::kCpu; }
-  [[nodiscard]] bool on_cuda() const { return tensor_->device.type == dlpack_abi::kCuda; }
   [[nodiscard]] std::int32_t device_id() const { return tensor_->device.id; }
   [[nodiscard]] std::size_t item_bytes() const { return tensor_->dtype.bits / 8U; }
   [[nodiscard]] std::int64_t ndim() const { return tensor_->ndim; }
@@ -91,18 +76,15 @@ class Dlpack {
     return tensor_->shape[d];
   }
 
-  /// All elements, flat, in row-major order; CPU memory only.
+  /// All elements, flat, in row-major order.
   template <class T>
   [[nodiscard]] std::span<T> span() const {
-    if (!on_cpu()) {
-      throw InvalidArgument(where_ + ": expected a CPU tensor");
-    }
     return {pointer<T>(), static_cast<std::size_t>(size_)};
   }
 
   [[nodiscard]] bool is_bfloat16() const { return tensor_->dtype.code == dlpack_abi::kBFloat; }
 
-  /// As a matrix [rows, cols]; exactly two dimensions; CPU memory only.
+  /// As a matrix [rows, cols]; exactly two dimensions.
   template <class T>
   [[nodiscard]] MatrixView<T> matrix() const {
     if (ndim() != 2) {
@@ -112,7 +94,42 @@ class Dlpack {
     return {span<T>().data(), shape(0), shape(1), strided ? tensor_->strides[0] : shape(1)};
   }
 
-  /// First element, on whatever device the tensor is.
+ protected:
+  enum class Device : std::uint8_t { kCpu, kCuda };
+
+  Dlpack(const pybind11::handle& object,
+         const char* op,
+         const char* argument,
+         Layout layout,
+         Device device)
+      : where_(std::string(op) + ": " + argument) {
+    capsule_ = pybind11::isinstance<pybind11::capsule>(object)
+                   ? pybind11::reinterpret_borrow<pybind11::object>(object)
+                   : pybind11::object(object.attr("__dlpack__")());
+    if (PyCapsule_IsValid(capsule_.ptr(), "dltensor") == 0) {
+      throw InvalidArgument(where_ + ": expected a tensor or a fresh DLPack capsule");
+    }
+    void* pointer = PyCapsule_GetPointer(capsule_.ptr(), "dltensor");
+    tensor_ = &static_cast<dlpack_abi::ManagedTensor*>(pointer)->tensor;
+    for (std::int32_t d = 0; d < tensor_->ndim; ++d) {
+      size_ *= tensor_->shape[d];
+    }
+    if (!on(device)) {
+      throw InvalidArgument(where_ + (device == Device::kCuda ? ": expected a CUDA tensor"
+                                                              : ": expected a CPU tensor"));
+    }
+    check_contiguous(layout == Layout::kRows && tensor_->ndim == 2 ? 1 : 0);
+  }
+
+ private:
+  [[nodiscard]] bool on([[maybe_unused]] Device device) const {
+#ifndef GLC_CUDA_EMULATED  // where kernels are emulated the device is the CPU
+    if (device == Device::kCuda) return tensor_->device.type == dlpack_abi::kCuda;
+#endif
+    return tensor_->device.type == dlpack_abi::kCpu;
+  }
+
+  /// First element.
   template <class T>
   [[nodiscard]] T* pointer() const {
     using Value = std::remove_const_t<T>;
@@ -132,7 +149,6 @@ class Dlpack {
     return reinterpret_cast<T*>(static_cast<std::byte*>(tensor_->data) + tensor_->byte_offset);
   }
 
- private:
   /// From dimension `first` on.
   void check_contiguous(std::int32_t first) const {
     if (tensor_->strides == nullptr || size_ == 0) {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -14,7 +17,16 @@
 
 namespace glc::python {
 
-/// A tensor [n, c, h, w] on the CPU. Throws InvalidArgument.
+using ThreeInts = std::array<std::int64_t, 3>;  // stride, row, col
+
+/// Everything but the residual.
+inline exact::Conv::Options conv_options(const ThreeInts& sampling,
+                                         std::optional<float> slope,
+                                         std::int64_t shuffle) {
+  return {.sampling = {sampling[0], sampling[1], sampling[2]}, .slope = slope, .shuffle = shuffle};
+}
+
+/// A tensor [n, c, h, w]. Throws InvalidArgument.
 template <class T>
 exact::MapView<T> map(const Dlpack& tensor) {
   if (tensor.ndim() != 4) {

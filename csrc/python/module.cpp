@@ -3,8 +3,12 @@
 #include <string>
 
 #include <pybind11/pybind11.h>
+#if defined(__unix__) || defined(__APPLE__)
+#include <dlfcn.h>
+#endif
 
 #include "core/cpu_features.h"
+#include "core/thread_pool.h"
 #include "glc/error.h"
 #include "glc/threads.h"
 #include "glc/version.h"
@@ -81,6 +85,18 @@ py::dict build_info() {
   return info;
 }
 
+/// Works on the threads of the OpenMP runtime that the process shows to all, as torch does with its
+/// own. False where there is none.
+bool join_openmp() {
+#if defined(__unix__) || defined(__APPLE__)
+  const auto team = reinterpret_cast<Team>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+  use_team(team);
+  return team != nullptr;
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 }  // namespace glc::python
 
@@ -90,20 +106,29 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = std::string(glc::kVersion);
   py::register_local_exception_translator(&translate);
   m.def("build_info", &build_info, "Compiler, CPU features and backends of this build.");
+  m.def("join_openmp", &join_openmp, "Work on the OpenMP threads in this process, if any.");
   bind_tables(m);
   bind_rans(m);
-#ifdef GLC_WITH_CUDA
-  bind_rans_cuda(m);
-  bind_rans_cuda_bytes(m);
-#endif
   bind_vq(m);
   bind_vq_train(m);
   bind_categorical(m);
-  bind_entropy(m);
   bind_exact(m);
   bind_four_part(m);
-  bind_four_part_coding(m);
   bind_gaussian(m);
   bind_bitstream(m);
   bind_compressai(m);
+#ifdef GLC_WITH_CUDA
+#ifdef GLC_CUDA_EMULATED
+  m.attr("CUDA_DEVICE") = "cpu";
+#else
+  m.attr("CUDA_DEVICE") = "cuda";
+#endif
+  bind_categorical_cuda(m);
+  bind_exact_cuda(m);
+  bind_four_part_cuda(m);
+  bind_gaussian_cuda(m);
+  bind_rans_cuda(m);
+  bind_rans_cuda_bytes(m);
+  bind_vq_cuda(m);
+#endif
 }

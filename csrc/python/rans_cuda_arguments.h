@@ -56,7 +56,7 @@ class Progress {
   [[nodiscard]] cuda::RansProgress* get() const {
     return reinterpret_cast<cuda::RansProgress*>(tensor_.span<std::int64_t>().data());
   }
-  [[nodiscard]] std::int32_t device() const { return tensor_.device(); }
+  [[nodiscard]] const DeviceTensor& tensor() const { return tensor_; }
 
  private:
   DeviceTensor tensor_;
@@ -69,15 +69,6 @@ inline const std::uint64_t* size_of(const std::optional<Progress>& written) {
 inline std::optional<Progress> written_by(const pybind11::object& progress) {
   if (progress.is_none()) return std::nullopt;
   return std::optional<Progress>(std::in_place, progress);
-}
-
-inline cudaStream_t stream_of(std::uintptr_t stream) {
-  // NOLINTNEXTLINE(performance-no-int-to-ptr): from Python the handle comes as a number
-  return reinterpret_cast<cudaStream_t>(stream);
-}
-
-inline std::span<std::byte> bytes_of(const DeviceTensor& tensor) {
-  return std::as_writable_bytes(tensor.span<std::uint8_t>());
 }
 
 }  // namespace glc::python

@@ -55,7 +55,7 @@ def _check_models() -> None:
     from glc.codec import Codec
     from glc.defaults import DEFAULT_MODEL
     from glc.errors import GlcError
-    from glc.models.glc import bundled_models
+    from glc.models.pretrained import bundled_models
 
     for name in bundled_models() or [DEFAULT_MODEL]:
         try:

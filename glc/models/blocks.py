@@ -89,7 +89,7 @@ class DepthConvBlock(nn.Module):
         return cast(Tensor, self.block(x))
 
     def exact(self, x: Tensor) -> Tensor:
-        """`forward` on exact layers: [n, a, h, w] float32, CPU -> [n, b, h, w]."""
+        """`forward` on exact layers: [n, a, h, w] float32 -> [n, b, h, w]."""
         return exact_depth_conv_block.plain(x, self.exact_weights())
 
     def exact_weights(self) -> DepthConvWeights:
@@ -137,7 +137,7 @@ class ResidualBlockUpsample(nn.Module):
         return F.leaky_relu(self.conv(out), FFN_SLOPE) + skip
 
     def exact(self, x: Tensor) -> Tensor:
-        """`forward` on exact layers: [n, a, h, w] float32, CPU -> [n, b, 2h, 2w]."""
+        """`forward` on exact layers: [n, a, h, w] float32 -> [n, b, 2h, 2w]."""
         out = exact_conv(self.subpel_conv[0], x, slope=DEPTH_SLOPE, shuffle=2)
         skip = exact_conv(self.upsample[0], x, shuffle=2)
         return exact_conv(self.conv, out, slope=FFN_SLOPE, residual=skip)

@@ -111,7 +111,7 @@ class ContextModel(nn.Module):
         return scale, mean
 
     def exact_params(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """`params` and its context on exact layers, for coding: CPU, float32.
+        """`params` and its context on exact layers, for coding: float32.
 
         Args:
             features: [b, N, h, w] float32, from h_s.

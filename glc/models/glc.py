@@ -7,13 +7,11 @@ import hashlib
 import json
 import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub import PyTorchModelHubMixin
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -23,15 +21,16 @@ from glc.errors import InvalidArgumentError
 from glc.models.config import GLCConfig
 from glc.models.context import STEP_MIN, ContextModel
 from glc.models.hyper import HyperAnalysis, HyperPrior, HyperSynthesis
+from glc.models.outputs import FourPart, Inspection, LatentOutput, Output
+from glc.models.pretrained import MODEL_FILES, find_pretrained
 from glc.models.transforms import RateTransform
 from glc.models.vqvae import build_autoencoder
 from glc.ops.four_part import PARTS, four_part_merge, four_part_step
 from glc.ops.gaussian import Rounding, gaussian_bits, lower_bound
 from glc.ops.residual import residual_bits
-from glc.ops.vector_quantizer import Quantized, VectorQuantizer
+from glc.ops.vector_quantizer import VectorQuantizer
 
 TRAINING_SCALE_MIN = 0.03  # the smallest scale the coding tables tell from zero
-MODEL_FILES = ("config.json", "model.safetensors")
 ARITHMETIC_PROFILE = 1  # exact layers (glc.ops.exact): the same symbols on every machine
 CODED_MODULES = ("hyper_vq.", "z_prior.", "h_s.", "context.", "g_s.")
 CODED_CONFIG = {
@@ -39,96 +38,6 @@ CODED_CONFIG = {
     *("hyper_codebook_size", "hyper_channels", "fusion_widths"),
     *("prior_channels", "prior_depth", "adaptor_blocks"),
 }
-
-
-@dataclass(frozen=True)
-class FourPart:
-    """One pass of the context model over y (facts D), all [b, N, h, w] float32.
-
-    Attributes:
-        y_q: integer residual symbols of the scaled y.
-        y_hat: dequantised y, multiplied by the step.
-        scale: raw scale of every symbol; may be <= 0.
-        mean: mean of every symbol in the scaled domain.
-        y_scaled: y divided by the step.
-    """
-
-    y_q: Tensor
-    y_hat: Tensor
-    scale: Tensor
-    mean: Tensor
-    y_scaled: Tensor
-
-
-@dataclass(frozen=True)
-class LatentOutput:
-    """What transform coding of l gives, differentiable (Stage II's view of the model).
-
-    Attributes:
-        l_hat: [b, l_channels, h, w] float32.
-        y: [b, N, h, w] float32.
-        z: [b, d, h/4, w/4] float32.
-        hyper: quantised z, with its index, losses and usage.
-        four_part: the context model's pass.
-        bits_y: [b] float32, estimated bits of y per sample.
-        bits_z: [b] float32, bits of z per sample under the prior.
-    """
-
-    l_hat: Tensor
-    y: Tensor
-    z: Tensor
-    hyper: Quantized
-    four_part: FourPart
-    bits_y: Tensor
-    bits_z: Tensor
-
-
-@dataclass(frozen=True)
-class Output:
-    """What `GLC.forward` gives: the reconstruction and everything the losses read.
-
-    Attributes:
-        x_hat: [b, 3, h, w] float32, about [-1, 1], not clamped.
-        l: [b, l_channels, h/16, w/16] float32.
-        latent: transform coding of l.
-    """
-
-    x_hat: Tensor
-    l: Tensor
-    latent: LatentOutput
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """One evaluation pass laid open; see `GLC.inspect`.
-
-    Attributes:
-        l: [b, l_channels, h/16, w/16] float32.
-        y: [b, N, h/16, w/16] float32.
-        z: [b, d, h/64, w/64] float32.
-        z_index: [b, h/64, w/64] int64.
-        params: [b, 3N, h/16, w/16] float32, (step, scale, mean) before any clamp.
-        y_q: [b, N, h/16, w/16] int32 symbols.
-        scale: [b, N, h/16, w/16] float32, before clamping.
-        y_hat: [b, N, h/16, w/16] float32, multiplied by the step.
-        l_hat: [b, l_channels, h/16, w/16] float32.
-        x_hat: [b, 3, h, w] float32 on the [0, 1] scale, not clamped.
-        bits_y: estimated bits of y, summed over the batch.
-        bits_z: bits of z at uniform cost, summed over the batch.
-    """
-
-    l: Tensor
-    y: Tensor
-    z: Tensor
-    z_index: Tensor
-    params: Tensor
-    y_q: Tensor
-    scale: Tensor
-    y_hat: Tensor
-    l_hat: Tensor
-    x_hat: Tensor
-    bits_y: float
-    bits_z: float
 
 
 class GLC(nn.Module, PyTorchModelHubMixin):
@@ -200,7 +109,7 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         """What coding knows of y before its symbols, the same bits on every machine.
 
         Args:
-            z_hat: [1, d, h/4, w/4] float32, CPU: the hyper codes that the file names.
+            z_hat: [1, d, h/4, w/4] float32: the hyper codes that the file names.
 
         Returns:
             params [1, 3N, h, w], step (clamped to >= 0.5) and context [1, N, h, w].
@@ -419,32 +328,15 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         Raises:
             InvalidArgumentError: no such model, or files that do not hold one.
         """
-        name = os.fspath(pretrained_model_name_or_path)
-        for folder in (bundled_folder() / name, Path(name)):
-            if folder.is_dir():
-                return cls._from_folder(folder)
-        try:
-            if name.count("/") != 1:
-                raise FileNotFoundError("no such folder, and not a hub repository's name")
-            files = [
-                hf_hub_download(
-                    name,
-                    filename,
-                    revision=revision,
-                    cache_dir=cache_dir,
-                    force_download=force_download,
-                    token=token,
-                    local_files_only=local_files_only,
-                )
-                for filename in MODEL_FILES
-            ]
-        except (OSError, ValueError, HfHubHTTPError) as error:
-            raise InvalidArgumentError(
-                f"from_pretrained: expected one of {bundled_models()}, a folder with "
-                f"{' and '.join(MODEL_FILES)}, or a hub repository owner/name, got {name!r}: "
-                f"{str(error).splitlines()[0]}"
-            ) from error
-        return cls._from_folder(Path(files[0]).parent)
+        folder = find_pretrained(
+            os.fspath(pretrained_model_name_or_path),
+            force_download=force_download,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            revision=revision,
+        )
+        return cls._from_folder(folder)
 
     @classmethod
     def _from_folder(cls, folder: Path) -> GLC:
@@ -465,13 +357,3 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         """Number of floats that coding needs: everything but the image codebook."""
         state = self.state_dict()
         return sum(t.numel() for name, t in state.items() if not name.startswith("image_vq."))
-
-
-def bundled_folder() -> Path:
-    """Folder of the models that ship with the package, one sub-folder each."""
-    return Path(__file__).parent.parent / "pretrained"
-
-
-def bundled_models() -> list[str]:
-    """Names of the models that ship with the package."""
-    return sorted(path.parent.name for path in bundled_folder().glob("*/config.json"))

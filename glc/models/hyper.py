@@ -58,7 +58,7 @@ class HyperSynthesis(nn.Module):
         return cast(Tensor, self.layers(z_hat))
 
     def exact(self, z_hat: Tensor) -> Tensor:
-        """`forward` on exact layers, for coding: CPU, float32."""
+        """`forward` on exact layers, for coding: float32."""
         for layer in self.layers:
             z_hat = cast(ResidualBlockUpsample | DepthConvBlock, layer).exact(z_hat)
         return z_hat

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from glc import _core
 from glc.errors import UnsupportedError
+from glc.ops import _cuda
+from glc.ops._cuda import new_bytes, stream_of
 from glc.ops._op import borrow
 from glc.rans import TableSet
 
@@ -26,7 +28,7 @@ def takes(tensor: Tensor) -> bool:
     """
     if tensor.device.type not in ("cpu", "cuda"):
         raise UnsupportedError(f"coder: expected a CPU or CUDA tensor, got {tensor.device}")
-    return tensor.device.type == "cuda"
+    return _cuda.is_cuda(tensor)
 
 
 def native() -> Any:
@@ -35,14 +37,9 @@ def native() -> Any:
     Raises:
         UnsupportedError: it was not.
     """
-    if not hasattr(_core, "rans_cuda_encode"):
+    if _cuda.KERNELS is None:
         raise UnsupportedError("coder: this build of glc has no CUDA kernels; use CPU tensors")
     return _core
-
-
-def stream_of(tensor: Tensor) -> int:
-    """Address of the current stream of the tensor's device."""
-    return int(torch.cuda.current_stream(tensor.device).cuda_stream)
 
 
 def check(progress: Tensor) -> int:
@@ -66,9 +63,9 @@ def encode(
             core.rans_cuda_record_bound(symbols.numel(), lanes, segment_symbols, tables.escape)
             for symbols, _, tables in pushes
         )
-    out, progress, stream = _bytes(capacity, like), _progress(like), stream_of(like)
+    out, progress, stream = new_bytes(capacity, like), _progress(like), stream_of(like)
     most = max(symbols.numel() for symbols, _, _ in pushes)
-    workspace = _bytes(core.rans_cuda_encode_workspace_bytes(most, lanes, segment_symbols), like)
+    workspace = new_bytes(core.rans_cuda_encode_workspace_bytes(most, lanes, segment_symbols), like)
     core.rans_cuda_encode_begin(borrow(out), borrow(progress), stream)
     for symbols, rows, tables in pushes:
         prepared, blob = _tables(tables, like.device)
@@ -121,8 +118,8 @@ def encode_bytes(data: Tensor, segment_bytes: int) -> tuple[Tensor, Tensor]:
     """Code bytes; return the buffer and progress."""
     core = native()
     n = data.numel()
-    out = _bytes(core.rans_cuda_encoded_bytes_bound(n, segment_bytes), data)
-    workspace = _bytes(core.rans_cuda_encode_bytes_workspace_bytes(n, segment_bytes), data)
+    out = new_bytes(core.rans_cuda_encoded_bytes_bound(n, segment_bytes), data)
+    workspace = new_bytes(core.rans_cuda_encode_bytes_workspace_bytes(n, segment_bytes), data)
     progress = _progress(data)
     core.rans_cuda_encode_bytes(
         borrow(data),
@@ -138,8 +135,8 @@ def encode_bytes(data: Tensor, segment_bytes: int) -> tuple[Tensor, Tensor]:
 def decode_bytes(data: Tensor, written: Tensor | None, size: int) -> tuple[Tensor, Tensor]:
     """Restore size bytes; return them and the progress."""
     core = native()
-    out, progress = _bytes(size, data), _progress(data)
-    workspace = _bytes(core.rans_cuda_decode_bytes_workspace_bytes(), data)
+    out, progress = new_bytes(size, data), _progress(data)
+    workspace = new_bytes(core.rans_cuda_decode_bytes_workspace_bytes(), data)
     core.rans_cuda_decode_bytes(
         borrow(data),
         _or_none(written),
@@ -153,10 +150,6 @@ def decode_bytes(data: Tensor, written: Tensor | None, size: int) -> tuple[Tenso
 
 def _or_none(tensor: Tensor | None) -> object:
     return None if tensor is None else borrow(tensor)
-
-
-def _bytes(n: int, like: Tensor) -> Tensor:
-    return torch.empty(n, dtype=torch.uint8, device=like.device)
 
 
 def _progress(like: Tensor) -> Tensor:

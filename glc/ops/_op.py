@@ -10,7 +10,11 @@ from typing import Generic, ParamSpec, TypeVar
 from torch import Tensor
 from torch.utils.dlpack import to_dlpack
 
+from glc import _core
 from glc.errors import InvalidArgumentError
+
+# One team of threads in the process: torch's wait actively after each op, in the way of others.
+_core.join_openmp()
 
 _Params = ParamSpec("_Params")
 _Result = TypeVar("_Result")
@@ -65,6 +69,25 @@ def require_same_shape(op: str, **tensors: Tensor) -> None:
             )
 
 
+def require_same_device(op: str, **tensors: Tensor) -> None:
+    """Refuse tensors on another device than the first one's.
+
+    Args:
+        op: name for the message.
+        tensors: argument names and values.
+
+    Raises:
+        InvalidArgumentError: naming the first argument on another device.
+    """
+    (first, reference), *others = tensors.items()
+    for name, tensor in others:
+        if tensor.device != reference.device:
+            raise InvalidArgumentError(
+                f"{op}: {name}: expected the device of {first}, {reference.device}, "
+                f"got {tensor.device}"
+            )
+
+
 def require_alike(op: str, **tensors: Tensor) -> None:
     """Refuse tensors that differ in shape or device from the first, or are not floating point.
 
@@ -76,13 +99,8 @@ def require_alike(op: str, **tensors: Tensor) -> None:
         InvalidArgumentError: naming the first argument that is not like the others.
     """
     require_same_shape(op, **tensors)
-    (first, reference), *_ = tensors.items()
+    require_same_device(op, **tensors)
     for name, tensor in tensors.items():
-        if tensor.device != reference.device:
-            raise InvalidArgumentError(
-                f"{op}: {name}: expected the device of {first}, {reference.device}, "
-                f"got {tensor.device}"
-            )
         if not tensor.is_floating_point():
             raise InvalidArgumentError(
                 f"{op}: {name}: expected a floating-point dtype, got {tensor.dtype}"
@@ -95,7 +113,8 @@ def borrow(tensor: Tensor) -> object:
     A capsule made here costs a tenth of what asking the tensor for `__dlpack__` does.
 
     Args:
-        tensor: on the CPU. An output must already be contiguous, or a copy would be written.
+        tensor: on the device where the call computes. An output must already be contiguous, or a
+            copy would be written.
 
     Returns:
         A DLPack capsule that keeps the memory alive.
@@ -108,7 +127,7 @@ def borrow_rows(matrix: Tensor) -> object:
     """Lend a matrix as it lies; rows may be at any distance, columns must be contiguous.
 
     Args:
-        matrix: [rows, cols] on the CPU.
+        matrix: [rows, cols] on the device where the call computes.
 
     Returns:
         A DLPack capsule that keeps the memory alive.

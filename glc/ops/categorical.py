@@ -11,6 +11,7 @@ from torch import Tensor
 
 from glc import _core
 from glc.errors import InvalidArgumentError
+from glc.ops import _cuda
 from glc.ops._op import Op, borrow, borrow_rows
 
 _LN2 = math.log(2.0)
@@ -27,11 +28,12 @@ def _matrix(logits: Tensor) -> Tensor:
 
 
 def _bits_plain(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    if logits.device.type != "cpu":
+    if not _cuda.has_kernels(logits):
         return _bits_by_torch(logits, index)
-    bits = torch.empty(index.shape[0])
-    norms = torch.empty(logits.shape[0], 2)
-    _core.categorical_bits(borrow_rows(_matrix(logits)), borrow(index), borrow(bits), borrow(norms))
+    bits = torch.empty(index.shape[0], device=logits.device)
+    norms = torch.empty(logits.shape[0], 2, device=logits.device)
+    lent = borrow_rows(_matrix(logits)), borrow(index), borrow(bits), borrow(norms)
+    _core.categorical_bits(*lent, *_cuda.stream_for(logits))
     return bits, norms
 
 
@@ -62,10 +64,10 @@ def _categorical_bits_backward_op(
     grad: Tensor, logits: Tensor, index: Tensor, norms: Tensor
 ) -> Tensor:
     out = torch.empty_like(logits, memory_format=torch.contiguous_format)
-    if logits.device.type != "cpu":
+    if not _cuda.has_kernels(logits):
         return out.copy_(_backward_by_torch(grad, logits, index, norms))
     lent = borrow(grad), borrow_rows(_matrix(logits)), borrow(index), borrow(norms), borrow(out)
-    _core.categorical_bits_backward(*lent)
+    _core.categorical_bits_backward(*lent, *_cuda.stream_for(logits))
     return out
 
 
@@ -169,13 +171,14 @@ categorical_bits = Op(
 
 
 def _categorical_cdf_plain(logits: Tensor, bits: int = _MAX_BITS) -> Tensor:
-    rows = logits.detach().cpu()
-    if rows.dim() != 2:
+    if logits.dim() != 2:
         raise InvalidArgumentError(
             f"categorical_cdf: logits: expected [rows, k], got {tuple(logits.shape)}"
         )
-    cdf = torch.empty(rows.shape[0], rows.shape[1] + 1, dtype=torch.int32)
-    _core.categorical_cdf(borrow_rows(_matrix(rows)), bits, borrow(cdf))
+    rows = logits.detach() if _cuda.has_kernels(logits) else logits.detach().cpu()
+    cdf = torch.empty(rows.shape[0], rows.shape[1] + 1, dtype=torch.int32, device=rows.device)
+    lent = borrow_rows(_matrix(rows)), bits, borrow(cdf)
+    _core.categorical_cdf(*lent, *_cuda.stream_for(rows))
     return cdf.to(logits.device)
 
 
@@ -204,10 +207,12 @@ def _categorical_cdf(logits: Tensor, bits: int = _MAX_BITS) -> Tensor:
 
     Returns:
         [rows, k + 1] int32 on the device of logits; starts at 0, ends at 2^bits, strictly
-        increasing. Identical on every backend (computed on the CPU).
+        increasing. Identical on every backend.
 
     Raises:
-        InvalidArgumentError: a logit that is not finite, bits or k out of range, another dtype.
+        InvalidArgumentError: a logit that is not finite, bits or k out of range, another dtype. A
+            device cannot say so without waiting: there a row with such a logit gets the cdf of
+            equal logits.
     """
     cdf: Tensor = _categorical_cdf_op(logits, bits)
     return cdf

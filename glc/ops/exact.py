@@ -7,13 +7,15 @@ and memory format cannot change what it predicts. They are for the entropy path 
 needs no gradients; training uses the ordinary layers with the same weights.
 
 Weights are packed for the kernels at the first call and again after they changed in place or were
-replaced. A change through `Tensor.data` is invisible to that, as it is to autograd.
+replaced. A change through `Tensor.data` is invisible to that, as it is to autograd. On a CUDA
+device, call once before a graph is captured.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,13 +24,17 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from glc import _core
 from glc.errors import InvalidArgumentError
-from glc.ops._op import Op, borrow
+from glc.ops import _cuda, _exact_cuda
+from glc.ops._exact_cuda import EVERYWHERE, Sampling, head_channels
+from glc.ops._op import Op, borrow, require_same_device
 
 Phase = tuple[int, int]
 """First row and column, 0 or 1 each, of every second row and column of a map."""
 
 _Packed = TypeVar("_Packed")
-_EVERYWHERE = (1, 0, 0)  # stride, first row, first column
+_Params = ParamSpec("_Params")
+_Result = TypeVar("_Result")
+_AnyConv: TypeAlias = _core.ExactConv | _exact_cuda.Conv
 
 # weight -> {use: (what it was packed from, the packed object)}
 _packed: Any = WeakTensorKeyDictionary()
@@ -69,46 +75,94 @@ class DepthConvWeights(NamedTuple):
         return self[:12]
 
 
+# ---------------------------------------------------------------- shared
+
+
+def _lend(tensor: Tensor) -> object:
+    return borrow(tensor.detach())
+
+
+def _bias_of(weight: Tensor, bias: Tensor | None) -> Tensor:
+    return weight.new_zeros(weight.shape[0]) if bias is None else bias
+
+
+def _pack_conv(weight: Tensor, bias: Tensor | None) -> _AnyConv:
+    bias = _bias_of(weight, bias)
+    if not _cuda.takes(weight):
+        return _core.ExactConv(_lend(weight), _lend(bias))
+    if weight.shape[2] != weight.shape[3]:
+        raise InvalidArgumentError("exact_conv2d: weight: expected a square kernel")
+    return _exact_cuda.Conv(weight.detach(), bias.detach())
+
+
+def _run_conv(
+    conv: _AnyConv,
+    x: Tensor,
+    out: Tensor,
+    sampling: Sampling,
+    slope: float | None = None,
+    shuffle: int = 1,
+    residual: Tensor | None = None,
+) -> None:
+    if isinstance(conv, _exact_cuda.Conv):
+        conv.run(x, out, sampling, slope, shuffle, residual)
+    else:
+        added = None if residual is None else _lend(residual)
+        conv.run(_lend(x), borrow(out), sampling, slope, shuffle, added)
+
+
+def _sampled(x: Tensor, sampling: Sampling) -> tuple[int, int]:
+    stride, row, col = sampling
+    h, w = x.shape[2:]
+    return max(-(-(h - row) // stride), 0), max(-(-(w - col) // stride), 0)
+
+
+def _once(
+    use: str, x: Tensor, tensors: Sequence[Tensor | None], pack: Callable[[], _Packed]
+) -> _Packed:
+    """What `pack` makes of the tensors for x, kept with the first until any of them changes."""
+    first = tensors[0]
+    assert first is not None
+    if any(t is not None and t.is_inference() for t in tensors):
+        return pack()  # changes of such tensors leave no trace
+    made_from = [(t.data_ptr(), t._version, t.shape) for t in tensors if t is not None]
+    uses = _packed.setdefault(first, {})
+    key = (use, _cuda.takes(x))
+    if key not in uses or uses[key][0] != made_from:
+        uses[key] = (made_from, pack())
+    packed: _Packed = uses[key][1]
+    return packed
+
+
+def _require_maps(op: str, x: Tensor, weight: Tensor | None, *others: Tensor | None) -> None:
+    if x.dim() != 4 or (weight is not None and weight.dim() != 4):
+        raise InvalidArgumentError(f"{op}: x and weight: expected 4 dimensions each")
+    for tensor in (weight, *others):
+        if tensor is not None:
+            require_same_device(op, x=x, weights=tensor)
+
+
+def _refusing_gradients(op: str, plain: Callable[_Params, _Result]) -> Callable[_Params, _Result]:
+    """Make the public form of a plain one: it refuses tensors that want gradients."""
+
+    @functools.wraps(plain)
+    def call(*args: _Params.args, **kwargs: _Params.kwargs) -> _Result:
+        given = [*args, *kwargs.values()]
+        tensors = [t for arg in given for t in (arg if isinstance(arg, tuple) else (arg,))]
+        if torch.is_grad_enabled() and any(getattr(t, "requires_grad", False) for t in tensors):
+            raise InvalidArgumentError(
+                f"{op}: gradients: expected none, got tensors that require them; code under "
+                "torch.no_grad(), train with the ordinary layers"
+            )
+        return plain(*args, **kwargs)
+
+    return call
+
+
 # ---------------------------------------------------------------- exact_conv2d
 
 
 def _exact_conv2d_plain(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int = 1,
-    groups: int = 1,
-    *,
-    slope: float | None = None,
-    shuffle: int = 1,
-    residual: Tensor | None = None,
-) -> Tensor:
-    _require_maps("exact_conv2d", x, weight)
-    channels = weight.shape[0]
-    if bias is None:
-        bias = torch.zeros(channels)
-    if groups != 1:
-        if groups != x.shape[1] or tuple(weight.shape) != (groups, 1, 3, 3):
-            raise InvalidArgumentError(
-                f"exact_conv2d: groups: expected 1, or every one of {x.shape[1]} channels with a "
-                f"3x3 kernel, got {groups} with a weight of {tuple(weight.shape)}"
-            )
-        if (stride, slope, shuffle, residual) != (1, None, 1, None):
-            raise InvalidArgumentError("exact_conv2d: groups: expected 1 with any option, got more")
-        out = torch.empty(x.shape)
-        _core.exact_depthwise(_lend(x), _lend(weight), _lend(bias), borrow(out))
-        return out
-    conv = _once("conv", (weight, bias), lambda: _core.ExactConv(_lend(weight), _lend(bias)))
-    factor = max(shuffle, 1)
-    step = max(stride, 1)  # what is out of range, the native side refuses
-    h, w = (factor * -(-side // step) for side in x.shape[2:])
-    out = torch.empty(x.shape[0], channels // factor**2, h, w)
-    added = None if residual is None else _lend(residual)
-    conv.run(_lend(x), borrow(out), (stride, 0, 0), slope, shuffle, added)
-    return out
-
-
-def _exact_conv2d(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -124,11 +178,11 @@ def _exact_conv2d(
     out = residual + shuffle(LeakyReLU(bias + sum over kh, kw, ci of x w))
 
     The sum is one chain of fused multiply-adds in that order, starting at the bias; zero padding
-    keeps the size. The result does not depend on threads, instruction sets, or whether the caller
-    flushes denormals.
+    keeps the size. The result does not depend on the device, on threads, instruction sets, or
+    whether the caller flushes denormals.
 
     Args:
-        x: [n, a, h, w] float32, on the CPU.
+        x: [n, a, h, w] float32, on the CPU, or on a CUDA device where glc was built with CUDA.
         weight: [b, a, 1, 1] or [b, a, 3, 3] float32; [a, 1, 3, 3] with `groups`.
         bias: [b] float32, or None for zeros.
         stride: 1 or 2.
@@ -143,10 +197,27 @@ def _exact_conv2d(
     Raises:
         InvalidArgumentError: shapes, dtypes or devices do not fit, or a gradient is asked for.
     """
-    _refuse_gradients("exact_conv2d", x, weight, bias, residual)
-    return _exact_conv2d_plain(
-        x, weight, bias, stride, groups, slope=slope, shuffle=shuffle, residual=residual
-    )
+    _require_maps("exact_conv2d", x, weight, bias, residual)
+    channels = weight.shape[0]
+    if groups != 1:
+        if groups != x.shape[1] or tuple(weight.shape) != (groups, 1, 3, 3):
+            raise InvalidArgumentError(
+                f"exact_conv2d: groups: expected 1, or every one of {x.shape[1]} channels with a "
+                f"3x3 kernel, got {groups} with a weight of {tuple(weight.shape)}"
+            )
+        if (stride, slope, shuffle, residual) != (1, None, 1, None):
+            raise InvalidArgumentError("exact_conv2d: groups: expected 1 with any option, got more")
+        out = x.new_empty(x.shape)
+        lent = [_lend(t) for t in (x, weight, _bias_of(weight, bias))]
+        _core.exact_depthwise(*lent, borrow(out), *_cuda.stream_for(x))
+        return out
+    conv = _once("conv", x, (weight, bias), lambda: _pack_conv(weight, bias))
+    factor = max(shuffle, 1)
+    step = max(stride, 1)  # what is out of range, the native side refuses
+    h, w = (factor * -(-side // step) for side in x.shape[2:])
+    out = x.new_empty(x.shape[0], channels // factor**2, h, w)
+    _run_conv(conv, x, out, (stride, 0, 0), slope, shuffle, residual)
+    return out
 
 
 def _exact_conv2d_reference(
@@ -169,44 +240,50 @@ def _exact_conv2d_reference(
     return out if residual is None else out + residual.double()
 
 
-exact_conv2d = Op(_exact_conv2d, reference=_exact_conv2d_reference, plain=_exact_conv2d_plain)
+exact_conv2d = Op(
+    _refusing_gradients("exact_conv2d", _exact_conv2d_plain),
+    reference=_exact_conv2d_reference,
+    plain=_exact_conv2d_plain,
+)
 
 
 # ---------------------------------------------------------------- exact_depth_conv_block
 
 
 def _depth_conv_heads(
-    x: Tensor, weights: DepthConvWeights, samplings: Sequence[tuple[int, int, int]]
+    x: Tensor, weights: DepthConvWeights, samplings: Sequence[Sampling]
 ) -> list[Tensor]:
-    _require_maps("exact_depth_conv_block", x)
+    _require_maps("exact_depth_conv_block", x, None, *weights.tensors)
     n_heads = len(samplings)
+    slopes = (weights.depth_slope, weights.gate_slope)
 
-    def pack() -> _core.ExactDepthConvBlock:
-        lent = [None if t is None else _lend(t) for t in weights.tensors]
-        return _core.ExactDepthConvBlock(lent, (weights.depth_slope, weights.gate_slope), n_heads)
+    def pack() -> _core.ExactDepthConvBlock | _exact_cuda.DepthConvBlock:
+        tensors = [None if t is None else t.detach() for t in weights.tensors]
+        lent = [None if t is None else borrow(t.cpu()) for t in tensors]
+        block = _core.ExactDepthConvBlock(lent, slopes, n_heads)  # also checks all shapes
+        return _exact_cuda.DepthConvBlock(tensors, slopes, n_heads) if _cuda.takes(x) else block
 
-    block = _once(f"block {n_heads} {weights[12:]}", weights.tensors, pack)
+    block = _once(f"block {n_heads} {slopes}", x, weights.tensors, pack)
     channels = weights.contract_bias.shape[0] // n_heads
-    outs = [torch.empty(x.shape[0], channels, *_sampled(x, sampling)) for sampling in samplings]
-    block.run(_lend(x), list(samplings), [borrow(out) for out in outs])
+    outs = [x.new_empty(x.shape[0], channels, *_sampled(x, sampling)) for sampling in samplings]
+    if isinstance(block, _exact_cuda.DepthConvBlock):
+        block.run(x.detach(), samplings, outs)
+    else:
+        block.run(_lend(x), list(samplings), [borrow(out) for out in outs])
     return outs
 
 
 def _exact_depth_conv_block_plain(x: Tensor, weights: DepthConvWeights) -> Tensor:
-    return _depth_conv_heads(x, weights, [_EVERYWHERE])[0]
-
-
-def _exact_depth_conv_block(x: Tensor, weights: DepthConvWeights) -> Tensor:
     """Run a depthwise block and its gated feed-forward part, with the same bits everywhere.
 
     spatial = project(depthwise(LeakyReLU(expand(x)))) + skip(x)      (facts B4)
     (u, v)  = gate(spatial)
     out     = contract(u LeakyReLU(v)) + spatial
 
-    In two sweeps over the map; the sums are those of `exact_conv2d`.
+    On the CPU in two sweeps over the map; the sums are those of `exact_conv2d`.
 
     Args:
-        x: [n, a, h, w] float32, on the CPU.
+        x: [n, a, h, w] float32, on the CPU, or on a CUDA device where glc was built with CUDA.
         weights: see `DepthConvWeights`.
 
     Returns:
@@ -215,8 +292,7 @@ def _exact_depth_conv_block(x: Tensor, weights: DepthConvWeights) -> Tensor:
     Raises:
         InvalidArgumentError: shapes, dtypes or devices do not fit, or a gradient is asked for.
     """
-    _refuse_gradients("exact_depth_conv_block", x, *weights.tensors)
-    return _exact_depth_conv_block_plain(x, weights)
+    return _depth_conv_heads(x, weights, [EVERYWHERE])[0]
 
 
 def _exact_depth_conv_block_reference(x: Tensor, weights: DepthConvWeights) -> Tensor:
@@ -232,7 +308,7 @@ def _exact_depth_conv_block_reference(x: Tensor, weights: DepthConvWeights) -> T
 
 
 exact_depth_conv_block = Op(
-    _exact_depth_conv_block,
+    _refusing_gradients("exact_depth_conv_block", _exact_depth_conv_block_plain),
     reference=_exact_depth_conv_block_reference,
     plain=_exact_depth_conv_block_plain,
 )
@@ -251,7 +327,7 @@ def exact_depth_conv_heads(
     work for four phases.
 
     Args:
-        x: [n, a, h, w] float32, on the CPU.
+        x: [n, a, h, w] float32, as `exact_depth_conv_block`.
         weights: see `DepthConvWeights`; b a multiple of 2 len(phases).
         phases: two or more.
 
@@ -270,7 +346,7 @@ def exact_conv_heads(
     """Run a 1x1 convolution only for what is wanted; see `exact_depth_conv_heads`.
 
     Args:
-        x: [n, a, h, w] float32, on the CPU.
+        x: [n, a, h, w] float32, as `exact_conv2d`.
         weight: [b, a, 1, 1] float32, b a multiple of 2 len(phases).
         bias: [b] float32.
         phases: two or more.
@@ -281,7 +357,7 @@ def exact_conv_heads(
     Raises:
         InvalidArgumentError: as `exact_conv2d`.
     """
-    _require_maps("exact_conv2d", x, weight)
+    _require_maps("exact_conv2d", x, weight, bias)
     n_heads = len(phases)
     if weight.shape[0] % (2 * n_heads):
         raise InvalidArgumentError(
@@ -289,57 +365,14 @@ def exact_conv_heads(
             f"got {weight.shape[0]}"
         )
 
-    def pack() -> list[_core.ExactConv]:
-        groups = torch.arange(weight.shape[0]).view(2, n_heads, -1)
-        rows = [groups[:, g].flatten() for g in range(n_heads)]
-        return [_core.ExactConv(_lend(weight[r]), _lend(bias[r])) for r in rows]
+    def pack() -> list[_AnyConv]:
+        return [_pack_conv(weight[c], bias[c]) for c in head_channels(weight.shape[0], n_heads)]
 
     outs = []
-    for conv, (row, col) in zip(
-        _once(f"heads {n_heads}", (weight, bias), pack), phases, strict=True
-    ):
+    convs = _once(f"heads {n_heads}", x, (weight, bias), pack)
+    for conv, (row, col) in zip(convs, phases, strict=True):
         sampling = (2, row, col)
-        out = torch.empty(x.shape[0], weight.shape[0] // n_heads, *_sampled(x, sampling))
-        conv.run(_lend(x), borrow(out), sampling, None, 1, None)
+        out = x.new_empty(x.shape[0], weight.shape[0] // n_heads, *_sampled(x, sampling))
+        _run_conv(conv, x, out, sampling)
         outs.append(out)
     return outs
-
-
-# ---------------------------------------------------------------- shared
-
-
-def _lend(tensor: Tensor) -> object:
-    return borrow(tensor.detach())
-
-
-def _sampled(x: Tensor, sampling: tuple[int, int, int]) -> tuple[int, int]:
-    stride, row, col = sampling
-    h, w = x.shape[2:]
-    return max(-(-(h - row) // stride), 0), max(-(-(w - col) // stride), 0)
-
-
-def _once(use: str, tensors: Sequence[Tensor | None], pack: Callable[[], _Packed]) -> _Packed:
-    """What `pack` makes of the tensors, kept with the first one until any of them changes."""
-    first = tensors[0]
-    assert first is not None
-    if any(t is not None and t.is_inference() for t in tensors):
-        return pack()  # changes of such tensors leave no trace
-    made_from = [(t.data_ptr(), t._version, t.shape) for t in tensors if t is not None]
-    uses = _packed.setdefault(first, {})
-    if use not in uses or uses[use][0] != made_from:
-        uses[use] = (made_from, pack())
-    packed: _Packed = uses[use][1]
-    return packed
-
-
-def _require_maps(op: str, x: Tensor, weight: Tensor | None = None) -> None:
-    if x.dim() != 4 or (weight is not None and weight.dim() != 4):
-        raise InvalidArgumentError(f"{op}: x and weight: expected 4 dimensions each")
-
-
-def _refuse_gradients(op: str, *tensors: Tensor | None) -> None:
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
-        raise InvalidArgumentError(
-            f"{op}: gradients: expected none, got tensors that require them; code under "
-            "torch.no_grad(), train with the ordinary layers"
-        )

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from glc import _core
 from glc.errors import InvalidArgumentError
+from glc.ops import _cuda
 from glc.ops._layout import as_rows, is_channels_last, new_like
-from glc.ops._op import Op, borrow, borrow_rows, require_alike
+from glc.ops._op import Op, borrow, borrow_rows, require_alike, require_same_device
 from glc.ops.gaussian import round_ste
 
 PARTS = 4
@@ -78,8 +79,8 @@ def _native_step(
     def lend(x: Tensor | None) -> object | None:
         return None if x is None else borrow_rows(as_rows(like, x)[1])
 
-    places = [lend(o) for o in outputs]
-    _core.four_part_step(_shape_of(like), part, lend(y), lend(mean), lend(scale), *places)
+    places, stream = [lend(o) for o in outputs], _cuda.stream_for(like)
+    _core.four_part_step(_shape_of(like), part, lend(y), lend(mean), lend(scale), places, *stream)
 
 
 # ---------------------------------------------------------------- four_part_step_
@@ -87,7 +88,7 @@ def _native_step(
 
 def _step_in_place(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> None:
     _require_maps("four_part_step_", part, y_hat=y_hat, y=y, mean=mean)
-    if y.device.type != "cpu":
+    if not _cuda.has_kernels(y):
         new = (y - mean).round() + 0.0 + mean
         y_hat.copy_(torch.where(part_mask(y.shape, part, y.device), new, y_hat))
         return
@@ -127,7 +128,7 @@ def four_part_step_(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> None:
 
 def _step_plain(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
     _require_maps("four_part_step", part, y_hat=y_hat, y=y, mean=mean)
-    if y.device.type != "cpu":
+    if not _cuda.has_kernels(y):
         new = (y - mean).round() + 0.0 + mean
         return torch.where(part_mask(y.shape, part, y.device), new, y_hat)
     out = new_like(y_hat).copy_(y_hat)
@@ -148,7 +149,7 @@ def _(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
 @torch.library.custom_op("glc::four_part_split", mutates_args=())
 def _split_op(x: Tensor, part: int) -> tuple[Tensor, Tensor]:
     """The part's positions of x, zero elsewhere; and the others, zero at these."""
-    if x.device.type != "cpu":
+    if not _cuda.has_kernels(x):
         mask = part_mask(x.shape, part, x.device)
         return torch.where(mask, x, 0.0), torch.where(mask, 0.0, x)
     kept, dropped = new_like(x).zero_(), new_like(x).copy_(x)
@@ -224,12 +225,13 @@ def _merge_plain(
     y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     _require_fours(y, scales, means)
-    if y.device.type != "cpu":
+    if not _cuda.has_kernels(y):
         y_q, scale, mean = _merge_reference(y, scales, means)
         return y_q + 0.0, scale, mean
     y_q, scale, mean = new_like(y), new_like(y), new_like(y)
     lent = [borrow_rows(m) for m in as_rows(y, *means, *scales, y_q, mean, scale)]
-    _core.four_part_merge(_shape_of(y), lent[0], lent[1:5], lent[5:9], *lent[9:])
+    stream = _cuda.stream_for(y)
+    _core.four_part_merge(_shape_of(y), lent[0], lent[1:5], lent[5:9], *lent[9:], *stream)
     return y_q, scale, mean
 
 
@@ -248,7 +250,7 @@ def _(y: Tensor, scales: list[Tensor], means: list[Tensor]) -> tuple[Tensor, Ten
 @torch.library.custom_op("glc::four_part_spread", mutates_args=())
 def _spread_op(x: Tensor) -> list[Tensor]:
     """Each part's positions of x in a map of its own, zero elsewhere."""
-    if x.device.type != "cpu":
+    if not _cuda.has_kernels(x):
         masks = (part_mask(x.shape, part, x.device) for part in range(PARTS))
         return [torch.where(mask, x, 0.0) for mask in masks]
     out = [new_like(x).zero_() for _ in range(PARTS)]
@@ -313,7 +315,7 @@ def four_part_pick(x: Tensor, part: int) -> Tensor:
     """Gather a part's elements in the order of its symbols.
 
     Args:
-        x: [b, c, h, w] float32, CPU, c a multiple of 4.
+        x: [b, c, h, w] float32, c a multiple of 4; on the CPU or a device with our kernels.
         part: 0..3.
 
     Returns:
@@ -321,8 +323,9 @@ def four_part_pick(x: Tensor, part: int) -> Tensor:
     """
     _require_maps("four_part_pick", part, x=x)
     shape = _shape_of(x)
-    picked = torch.empty(shape[0] * _core.four_part_size(shape, part))
-    _core.four_part_pick(shape, part, borrow_rows(as_rows(x)[0]), borrow(picked))
+    picked = torch.empty(shape[0] * _core.four_part_size(shape, part), device=x.device)
+    lent = (borrow_rows(as_rows(x)[0]), borrow(picked))
+    _core.four_part_pick(shape, part, *lent, *_cuda.stream_for(x))
     return picked
 
 
@@ -332,10 +335,12 @@ def four_part_put(symbols: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> No
     Args:
         symbols: [n] int32, in the order of `four_part_pick`.
         mean: [n] float32.
-        y_hat: [b, c, h, w] float32, CPU, contiguous or channels_last; written.
+        y_hat: [b, c, h, w] float32, contiguous or channels_last, on the CPU or a device with our
+            kernels; written.
         part: 0..3.
     """
     _require_maps("four_part_put", part, y_hat=y_hat)
     _require_dense("four_part_put", y_hat)
-    rows = borrow_rows(as_rows(y_hat)[0])
-    _core.four_part_put(_shape_of(y_hat), part, borrow(symbols), borrow(mean), rows)
+    require_same_device("four_part_put", y_hat=y_hat, symbols=symbols, mean=mean)
+    lent = (borrow(symbols), borrow(mean), borrow_rows(as_rows(y_hat)[0]))
+    _core.four_part_put(_shape_of(y_hat), part, *lent, *_cuda.stream_for(y_hat))

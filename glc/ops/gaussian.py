@@ -11,6 +11,7 @@ from torch import Tensor
 
 from glc import _core
 from glc.errors import InvalidArgumentError
+from glc.ops import _cuda
 from glc.ops._layout import as_rows, is_channels_last, new_like, spread_of
 from glc.ops._op import Op, borrow, borrow_rows, require_alike
 
@@ -142,26 +143,31 @@ def _by_torch(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Te
 
 def _borrow_latents(
     y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None
-) -> tuple[object, object, object, object]:
-    seed = torch.empty(0, dtype=torch.int64) if seed is None else seed
-    y_rows, mean_rows, scale_rows = (borrow_rows(t) for t in as_rows(y, mean, scale))
-    return y_rows, mean_rows, scale_rows, borrow(seed)
+) -> tuple[list[object], object]:
+    seed = torch.empty(0, dtype=torch.int64, device=y.device) if seed is None else seed
+    return [borrow_rows(t) for t in as_rows(y, mean, scale)], borrow(seed)
 
 
 def _bits_plain(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
-    if y.device.type != "cpu":
+    if not _cuda.has_kernels(y):
         return _by_torch(y, mean, scale, seed)
     bits = new_like(y, torch.float32)
     out = borrow_rows(as_rows(bits)[0])
-    _core.gaussian_bits(*_borrow_latents(y, mean, scale, seed), out)
+    _core.gaussian_bits(*_borrow_latents(y, mean, scale, seed), out, *_cuda.stream_for(y))
     return bits
 
 
 def _totals_plain(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
-    if y.device.type != "cpu":
+    if not _cuda.has_kernels(y):
         return _by_torch(y, mean, scale, seed).flatten(1).double().sum(1).float()
-    totals = torch.empty(y.shape[0], dtype=torch.float32)
-    _core.gaussian_total_bits(*_borrow_latents(y, mean, scale, seed), borrow(totals))
+    totals = torch.empty(y.shape[0], dtype=torch.float32, device=y.device)
+    latents, noise = _borrow_latents(y, mean, scale, seed)
+    scratch: list[object] = []
+    if _cuda.takes(y):
+        rows, cols = as_rows(y)[0].shape
+        n_bytes = _core.gaussian_total_bits_workspace_bytes(rows, cols, y.shape[0])
+        scratch.append(borrow(_cuda.new_bytes(n_bytes, y)))
+    _core.gaussian_total_bits(latents, noise, borrow(totals), *scratch, *_cuda.stream_for(y))
     return totals
 
 
@@ -214,7 +220,7 @@ def _gaussian_bits_backward_op(
     """Gradients; grad is like y, or [b]. An unwanted one is left empty."""
     out = _empty_gradients(y, mean, scale, wanted)
     totals = grad.shape != y.shape
-    if y.device.type != "cpu":
+    if not _cuda.has_kernels(y):
         grad = grad.view(-1, *(1,) * (y.dim() - 1)) if totals else grad
         slopes = _backward_by_torch(grad, y, mean, scale, seed)
         for to, slope, want in zip(out, slopes, wanted, strict=True):
@@ -225,7 +231,8 @@ def _gaussian_bits_backward_op(
     _core.gaussian_bits_backward(
         borrow_rows(as_rows(y, grad)[1] if spread is None else spread),
         *_borrow_latents(y, mean, scale, seed),
-        *(borrow_rows(as_rows(y, o)[1]) if w else None for o, w in zip(out, wanted, strict=True)),
+        [borrow_rows(as_rows(y, o)[1]) if w else None for o, w in zip(out, wanted, strict=True)],
+        *_cuda.stream_for(y),
     )
     return out
 

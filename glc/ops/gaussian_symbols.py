@@ -8,8 +8,9 @@ from torch import Tensor
 
 from glc import _core
 from glc.errors import InvalidArgumentError
+from glc.ops import _cuda
 from glc.ops._layout import as_rows, new_like
-from glc.ops._op import Op, borrow, borrow_rows, require_alike
+from glc.ops._op import Op, borrow, borrow_rows, require_alike, require_same_device
 
 # ---------------------------------------------------------------- gaussian_rows
 
@@ -20,11 +21,12 @@ def _rows_by_torch(scale: Tensor, bounds: Tensor) -> Tensor:
 
 
 def _gaussian_rows_plain(scale: Tensor, bounds: Tensor) -> Tensor:
-    if scale.device.type != "cpu":
+    require_same_device("gaussian_rows", scale=scale, bounds=bounds)
+    if not _cuda.has_kernels(scale):
         return _rows_by_torch(scale, bounds)
     rows = new_like(scale, torch.uint8)
     matrix, out = (borrow_rows(t) for t in as_rows(scale, rows))
-    _core.gaussian_rows(matrix, borrow(bounds), out)
+    _core.gaussian_rows(matrix, borrow(bounds), out, *_cuda.stream_for(scale))
     return rows
 
 
@@ -52,7 +54,8 @@ def _gaussian_rows(scale: Tensor, bounds: Tensor) -> Tensor:
         [...] uint8, in [0, rows). Identical on every backend.
 
     Raises:
-        InvalidArgumentError: bounds not as above, or another dtype.
+        InvalidArgumentError: bounds not as above (on CUDA they are taken as they are), on another
+            device, or another dtype.
     """
     rows: Tensor = _gaussian_rows_op(scale, bounds)
     return rows
@@ -91,11 +94,12 @@ def _gaussian_symbols_plain(
     y: Tensor, mean: Tensor, scale: Tensor, bounds: Tensor
 ) -> tuple[Tensor, Tensor]:
     require_alike("gaussian_symbols", y=y, mean=mean, scale=scale)
-    if y.device.type != "cpu":
+    require_same_device("gaussian_symbols", y=y, bounds=bounds)
+    if not _cuda.has_kernels(y):
         return _symbols_by_torch(y, mean, scale, bounds)
     symbols, rows = new_like(y, torch.int32), new_like(y, torch.uint8)
-    y_in, mean_in, scale_in, *out = (borrow_rows(t) for t in as_rows(y, mean, scale, symbols, rows))
-    _core.gaussian_symbols(y_in, mean_in, scale_in, borrow(bounds), out[0], out[1])
+    lent = [borrow_rows(t) for t in as_rows(y, mean, scale, symbols, rows)]
+    _core.gaussian_symbols(lent[:3], borrow(bounds), *lent[3:], *_cuda.stream_for(y))
     return symbols, rows
 
 
@@ -128,8 +132,10 @@ def _gaussian_symbols(
         symbols [...] int32 and rows [...] uint8. Identical on every backend.
 
     Raises:
-        InvalidArgumentError: a value that is not finite, a symbol that does not fit 32 bits, bounds
-            that are not increasing, shapes that disagree, or another dtype.
+        InvalidArgumentError: shapes or devices that disagree, another dtype; and, but for CUDA, a
+            value that is not finite, a symbol that does not fit 32 bits, bounds that are not
+            increasing. Our CUDA kernels do not wait to see: there a residual that is NaN gives 0,
+            one out of range the nearest int32.
     """
     symbols, rows = _gaussian_symbols_op(y, mean, scale, bounds)
     return symbols, rows

@@ -13,11 +13,11 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from glc import _core
 from glc.errors import InvalidArgumentError
-from glc.ops._op import Op, borrow
+from glc.ops import _cuda
+from glc.ops._op import Op, borrow, require_same_device
 
 _CHUNK_SCORES = 1 << 22  # scores held at once: 16 MiB instead of a full [n, k] matrix
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_WITH_CUDA = hasattr(_core, "vq_nearest_cuda")
 
 
 # ---------------------------------------------------------------- prepared codebooks
@@ -106,11 +106,7 @@ def require_matrices(op: str, latents: Tensor, codebook: Tensor) -> None:
             raise InvalidArgumentError(
                 f"{op}: {name}: expected float32, bfloat16 or float16, got {tensor.dtype}"
             )
-    if latents.device != codebook.device:
-        raise InvalidArgumentError(
-            f"{op}: codebook: expected the device of latents, {latents.device}, "
-            f"got {codebook.device}"
-        )
+    require_same_device(op, latents=latents, codebook=codebook)
 
 
 def nearest_rows(latents: Tensor, codebook: Tensor, search: _core.VqSearch) -> Tensor:
@@ -126,23 +122,19 @@ def _nearest_on_cuda(latents: Tensor, codebook: Tensor) -> Tensor:
     """Search on the current stream, without waiting for it."""
     latents, codebook = _as_rows(latents), _as_rows(codebook)
     (n, d), k = latents.shape, codebook.shape[0]
-    with torch.cuda.device(latents.device):
-        index = latents.new_empty(n, dtype=torch.int32)
-        n_bytes = _core.vq_nearest_cuda_workspace_bytes(n, k, d)
-        workspace = latents.new_empty(n_bytes, dtype=torch.uint8)
-        stream = torch.cuda.current_stream().cuda_stream
-        _core.vq_nearest_cuda(
-            borrow(latents), borrow(codebook), borrow(index), borrow(workspace), stream
-        )
+    index = latents.new_empty(n, dtype=torch.int32)
+    workspace = _cuda.new_bytes(_core.vq_nearest_workspace_bytes(n, k, d), latents)
+    lent = [borrow(t) for t in (latents, codebook, index, workspace)]
+    _core.vq_nearest(*lent, *_cuda.stream_for(latents))
     return index
 
 
 def _vq_nearest_plain(latents: Tensor, codebook: Tensor) -> Tensor:
     require_matrices("vq_nearest", latents, codebook)
+    if _cuda.takes(latents):
+        return _nearest_on_cuda(latents, codebook)
     if latents.device.type == "cpu":
         return nearest_rows(latents, codebook, _core.VqSearch.AUTO)
-    if latents.device.type == "cuda" and _WITH_CUDA:
-        return _nearest_on_cuda(latents, codebook)
     return _nearest_by_matmul(latents, codebook)
 
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include <cuda_runtime_api.h>
@@ -23,6 +24,7 @@ class Device {
   Device& operator=(const Device&) = delete;
 
   [[nodiscard]] float* data() const { return static_cast<float*>(data_); }
+  [[nodiscard]] std::span<const float> span() const { return {data(), n_}; }
   [[nodiscard]] std::vector<float> values() const {
     std::vector<float> out(n_);
     check(cudaDeviceSynchronize() == cudaSuccess);

@@ -72,9 +72,8 @@ std::int64_t check_conv(Values kind, std::mt19937& random) {
   if (add) options.residual.data = residual_on.data();
   shape.data = out_on.data();
   cuda::exact_conv2d({x_on.data(), n, in, h, w},
-                     weight_on.data(),
-                     bias_on.data(),
-                     out,
+                     weight_on.span(),
+                     bias_on.span(),
                      kernel,
                      options,
                      shape,
@@ -101,7 +100,7 @@ std::int64_t check_elementwise(Values kind, std::mt19937& random) {
   const Device out_on(Floats(x.size(), 7.0F));
   const MapView<const float> on{x_on.data(), n, c, h, w};
   cuda::exact_depthwise3x3(
-      on, weight_on.data(), bias_on.data(), {out_on.data(), n, c, h, w}, nullptr);
+      on, weight_on.span(), bias_on.span(), {out_on.data(), n, c, h, w}, nullptr);
   check_same(out_on.values(), expected, "depthwise3x3");
 
   const std::int64_t half = c / 2 * h * w;
@@ -118,13 +117,19 @@ std::int64_t check_elementwise(Values kind, std::mt19937& random) {
 
 void arguments_are_checked() {
   const Device four(Floats(4));
+  const Device nine(Floats(9));
+  const std::span<const float> one = four.span().first(1);
   const MapView<const float> x{four.data(), 1, 1, 2, 2};
-  glc::test::check_throws<InvalidArgument>([&] {
-    cuda::exact_conv2d(x, four.data(), four.data(), 1, 1, {}, {four.data(), 1, 1, 2, 1}, nullptr);
-  });
-  glc::test::check_throws<InvalidArgument>([&] {
-    cuda::exact_depthwise3x3(x, four.data(), four.data(), {four.data(), 1, 1, 1, 2}, nullptr);
-  });
+  glc::test::check_throws<InvalidArgument>(
+      [&] { cuda::exact_conv2d(x, one, one, 1, {}, {four.data(), 1, 1, 2, 1}, nullptr); });
+  glc::test::check_throws<InvalidArgument>(
+      [&] { cuda::exact_conv2d(x, four.span(), one, 1, {}, {four.data(), 1, 1, 2, 2}, nullptr); });
+  glc::test::check_throws<InvalidArgument>(
+      [&] { cuda::exact_conv2d(x, four.span(), one, 2, {}, {four.data(), 1, 1, 2, 2}, nullptr); });
+  glc::test::check_throws<InvalidArgument>(
+      [&] { cuda::exact_depthwise3x3(x, nine.span(), one, {four.data(), 1, 1, 1, 2}, nullptr); });
+  glc::test::check_throws<InvalidArgument>(
+      [&] { cuda::exact_depthwise3x3(x, four.span(), one, {four.data(), 1, 1, 2, 2}, nullptr); });
   glc::test::check_throws<InvalidArgument>(
       [&] { cuda::exact_gated_product(x, 0.1F, {four.data(), 1, 0, 2, 2}, nullptr); });
 }

@@ -40,9 +40,8 @@ class CudaLayers {
     if (!added.empty()) options.residual.data = residual.data();
     const Device out_on(out.values);
     cuda::exact_conv2d({x_on.data(), 1, x.c, x.h, x.w},
-                       weight.data(),
-                       bias.data(),
-                       shape[0],
+                       weight.span(),
+                       bias.span(),
                        shape[2],
                        options,
                        {out_on.data(), 1, out.c, out.h, out.w},
@@ -78,8 +77,8 @@ class CudaLayers {
     const Device bias(dump_.floats(name + ".bias"));
     const Device out_on(out.values);
     cuda::exact_depthwise3x3({x_on.data(), 1, x.c, x.h, x.w},
-                             weight.data(),
-                             bias.data(),
+                             weight.span(),
+                             bias.span(),
                              {out_on.data(), 1, x.c, x.h, x.w},
                              nullptr);
     out.values = out_on.values();

@@ -4,6 +4,7 @@
 // symbols are those of one thread. Built with GLC_SANITIZE=thread this also proves that the tables
 // are only read.
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -14,7 +15,9 @@
 #include <vector>
 
 #include "check.h"
+#include "core/thread_pool.h"
 #include "glc/cdf.h"
+#include "glc/error.h"
 #include "glc/rans.h"
 #include "glc/rans_c.h"
 #include "rans/segments.h"
@@ -80,6 +83,34 @@ void fail_repeatedly(std::uint8_t descriptor) {
   }
 }
 
+// Threads of somebody else's: as many as asked for, made anew for each piece of work.
+void foreign_team(void (*work)(void*), void* data, unsigned n_threads, unsigned) {
+  std::vector<std::jthread> others;
+  for (unsigned t = 1; t < n_threads; ++t) others.emplace_back(work, data);
+  work(data);
+}
+
+void check_foreign_team(const Message& m,
+                        const TableSet& tables,
+                        const std::vector<std::uint8_t>& expected) {
+  glc::use_team(&foreign_team);
+  code_repeatedly(m, tables, expected);
+  std::atomic<int> calls = 0;
+  bool thrown = false;
+  try {
+    glc::parallel_for(100, [&](std::size_t i) {
+      glc::parallel_for(3, [&](std::size_t) { ++calls; });  // from inside
+      if (i == 50) throw glc::InvalidArgument("as asked");
+    });
+  } catch (const glc::InvalidArgument&) {
+    thrown = true;
+  }
+  check(thrown, "an exception is lost");
+  check(calls >= 3 && calls <= 300, "calls");
+  glc::use_team(nullptr);
+  code_repeatedly(m, tables, expected);
+}
+
 // Every segment is coded once, in order, at most two in a turn; and all threads have work
 // to the end.
 void check_turns(std::size_t n_segments, std::size_t n_threads) {
@@ -117,6 +148,7 @@ int main() {
       threads.emplace_back([&, t] { code_repeatedly(messages[t], tables, streams[t]); });
     }
   }
+  check_foreign_team(messages[0], tables, streams[0]);
   {
     std::vector<std::jthread> threads;
     for (std::size_t t = 0; t < kThreads; ++t) {

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The coder for tensors: the same streams as glc.rans, wherever the tensors are.
-
-"cuda" needs a device. "emulated" runs the same kernels on the CPU, in a native module that was
-built with GLC_CUDA_EMULATION=ON.
-"""
+"""The coder for tensors: the same streams as glc.rans, wherever the tensors are."""
 
 from collections.abc import Iterator
 
@@ -11,36 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from glc import _core, rans
+from glc import rans
 from glc.errors import BitstreamError, InvalidArgumentError, UnsupportedError
-from glc.ops import _coder_cuda, coder
+from glc.ops import _coder_cuda, _cuda, coder
+from tests.cuda_kernels import ON_DEVICE, WHERE
 
-KERNELS = getattr(_core, "RANS_CUDA_DEVICE", None)
 SCALES = [0.05, 0.3, 1.0, 4.0, 20.0]
 TABLES = rans.TableSet.from_gaussian(SCALES, 14)
 
 
-@pytest.fixture(
-    params=[
-        "cpu",
-        pytest.param(
-            "cuda",
-            marks=[
-                pytest.mark.cuda,
-                pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-                pytest.mark.skipif(KERNELS != "cuda", reason="needs a build with CUDA"),
-            ],
-        ),
-        pytest.param(
-            "emulated",
-            marks=pytest.mark.skipif(KERNELS != "cpu", reason="needs GLC_CUDA_EMULATION"),
-        ),
-    ]
-)
+@pytest.fixture(params=["cpu", *WHERE])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     if request.param == "emulated":
-        monkeypatch.setattr(_coder_cuda, "takes", lambda tensor: True)
-        monkeypatch.setattr(_coder_cuda, "stream_of", lambda tensor: 0)
+        monkeypatch.setattr(_cuda, "is_cuda", lambda tensor: True)
         yield "cpu"
     else:
         yield request.param
@@ -177,18 +156,17 @@ def test_another_device():
         coder.encode(torch.zeros(8, dtype=torch.int32, device="meta"), 0, TABLES)
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available() or KERNELS != "cuda", reason="needs CUDA")
-def test_in_a_cuda_graph():
+@pytest.mark.parametrize("where", [pytest.param("cuda", marks=ON_DEVICE)])
+def test_in_a_cuda_graph(where):
     symbols, rows = message(20000)
-    on_gpu, gpu_rows = on("cuda", symbols), on("cuda", rows.astype(np.uint8))
+    on_gpu, gpu_rows = on(where, symbols), on(where, rows.astype(np.uint8))
     coder.encode(on_gpu, gpu_rows, TABLES)  # tables are copied outside of the graph
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         coded = coder.encode(on_gpu, gpu_rows, TABLES)
         decoded = coder.decode(coded, gpu_rows, TABLES, check=False)
     other = np.roll(symbols, 32 * len(SCALES))
-    on_gpu.copy_(on("cuda", other))
+    on_gpu.copy_(on(where, other))
     graph.replay()
     assert np.array_equal(decoded.cpu().numpy(), other)
     assert bytes(coded) == rans.encode(other, rows, TABLES, coder.LANES, coder.SEGMENT_SYMBOLS)

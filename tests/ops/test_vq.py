@@ -14,6 +14,7 @@ from glc import _core
 from glc.errors import InvalidArgumentError
 from glc.ops import vq_nearest
 from glc.ops.vq import _nearest_by_matmul, _prepared, _vq_nearest_op, nearest_rows
+from tests.cuda_kernels import ON_DEVICE
 
 # around the panel of 16 latents, the group of 6 codes and the block of a few hundred codes
 SIZES = [
@@ -85,6 +86,7 @@ WAYS = [_core.VqSearch.EXACT, _core.VqSearch.SCREEN]
 SEARCH = """
 import sys, torch, glc
 from glc import _core
+from tests.cuda_kernels import ON_DEVICE
 from glc.ops.vq import nearest_rows
 found = []
 for latents, codebook in torch.load(sys.argv[1]):
@@ -243,15 +245,13 @@ def test_compiles_and_exports_in_one_piece():
     assert torch.equal(exported.module()(latents), expected)
 
 
-@pytest.mark.cuda
+@pytest.mark.parametrize("where", [pytest.param("cuda", marks=ON_DEVICE)])
 @pytest.mark.parametrize(("n", "k", "d"), [*SIZES, (1536, 16384, 256), (300, 5000, 700)])
-def test_cuda_gives_the_same_index(n, k, d):
-    if not torch.cuda.is_available() or not hasattr(_core, "vq_nearest_cuda"):
-        pytest.skip("no CUDA device, or a build without CUDA")
+def test_cuda_gives_the_same_index(where, n, k, d):
     latents, codebook = pair(n, k, d)
     if k > 1:
         codebook[k // 2 :] = codebook[: k - k // 2].clone() + 1e-7
-    found = vq_nearest(latents.cuda(), codebook.cuda())
+    found = vq_nearest(latents.to(where), codebook.to(where))
     assert torch.equal(found.cpu(), vq_nearest(latents, codebook))
 
 

@@ -146,6 +146,52 @@ def wait_for(child: int) -> int:
     return -1
 
 
+OPENMP = """
+import os, threading, sys
+import numpy as np
+import torch
+import glc
+import glc.ops  # joins torch's threads
+from glc import _core, cdf, rans
+
+if not _core.join_openmp():
+    sys.exit(77)
+torch.set_num_threads(3)
+x = torch.randn(512, 512)
+tables, _ = cdf.canonical()
+rng = np.random.default_rng(1)
+symbols = rng.integers(-3, 4, 300_000).astype(np.int32)
+glc.set_num_threads(1)
+stream = rans.encode(symbols, 40, tables, 32, 4096)
+
+def work():
+    for _ in range(10):
+        x @ x  # torch's own work on the same threads, in between
+        assert rans.encode(symbols, 40, tables, 32, 4096) == stream
+        assert np.array_equal(rans.decode(stream, 40, tables, count=symbols.size), symbols)
+
+glc.set_num_threads(3)
+work()
+callers = [threading.Thread(target=work) for _ in range(3)]
+for caller in callers:
+    caller.start()
+for caller in callers:
+    caller.join()
+child = os.fork()
+if child == 0:  # has none of those threads
+    os._exit(rans.encode(symbols, 40, tables, 32, 4096) != stream)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_the_threads_may_be_those_of_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", OPENMP], cwd=ROOT, timeout=300, check=False)
+    if done.returncode == 77:
+        pytest.skip("this torch shows no OpenMP runtime")
+    assert done.returncode == 0
+
+
 MEASURE = """
 import json, sys
 import numpy as np

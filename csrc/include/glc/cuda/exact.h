@@ -22,12 +22,11 @@ namespace glc::cuda {
                                                std::int64_t kernel);
 
 /// out = residual + shuffle(LeakyReLU(convolution(x))), as Conv::run.
-///   weight from exact_k_major · bias [out_channels]
+///   weight as from exact_k_major · bias [out_channels] · kernel 1 or 3
 /// Throws InvalidArgument, CudaError.
 void exact_conv2d(exact::MapView<const float> x,
-                  const float* weight,
-                  const float* bias,
-                  std::int64_t out_channels,
+                  std::span<const float> weight,
+                  std::span<const float> bias,
                   std::int64_t kernel,
                   const exact::Conv::Options& options,
                   exact::MapView<float> out,
@@ -36,8 +35,8 @@ void exact_conv2d(exact::MapView<const float> x,
 /// As exact::depthwise3x3.
 /// Throws InvalidArgument, CudaError.
 void exact_depthwise3x3(exact::MapView<const float> x,
-                        const float* weight,
-                        const float* bias,
+                        std::span<const float> weight,
+                        std::span<const float> bias,
                         exact::MapView<float> out,
                         cudaStream_t stream);
 

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The overloads with a stream. Only in builds with CUDA.
+#include <array>
+#include <cstdint>
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "glc/cuda/entropy.h"
+#include "python/bindings.h"
+#include "python/cuda_device.h"
+#include "python/gaussian_bindings.h"
+
+namespace py = pybind11;
+
+namespace glc::python {
+namespace {
+
+struct GaussianOnCuda : OnCuda {
+  using OnCuda::OnCuda;
+
+  class Seed {
+   public:
+    Seed(const py::object& seed, const char* op) : tensor_(seed, op, "seed") {}
+    [[nodiscard]] const std::int64_t* value() const {
+      const auto values = tensor_.span<const std::int64_t>();
+      return values.empty() ? nullptr : values.data();
+    }
+
+   private:
+    DeviceTensor tensor_;
+  };
+
+  void rows(const auto&... a) const { cuda::gaussian_rows(a..., stream()); }
+  void symbols(const auto&... a) const { cuda::gaussian_symbols(a..., stream()); }
+  void bits(const auto&... a) const { cuda::gaussian_bits(a..., stream()); }
+  void backward(const auto&... a) const { cuda::gaussian_bits_backward(a..., stream()); }
+};
+
+void total_bits(const std::array<py::object, 3>& latents,
+                const py::object& seed,
+                const py::object& totals,
+                const py::object& workspace,
+                std::uintptr_t stream) {
+  constexpr const char* kOp = "gaussian_total_bits";
+  const GaussianArguments<DeviceTensor> in(kOp, latents);
+  const GaussianOnCuda::Seed noise(seed, kOp);
+  const DeviceTensor totals_out(totals, kOp, "totals");
+  const DeviceTensor scratch(workspace, kOp, "workspace");
+  in.visit([&](const auto& from) {
+    const OnCuda on(in.y(), stream);
+    cuda::gaussian_total_bits(
+        from, noise.value(), totals_out.span<float>(), scratch.bytes(), on.stream());
+  });
+}
+
+}  // namespace
+
+void bind_gaussian_cuda(py::module_& m) {
+  GaussianBindings<GaussianOnCuda, std::uintptr_t>::bind(m);
+  m.def("gaussian_total_bits", &total_bits);
+  m.def("gaussian_total_bits_workspace_bytes", &cuda::gaussian_total_bits_workspace_bytes);
+}
+
+}  // namespace glc::python

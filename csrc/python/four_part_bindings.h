@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include <pybind11/pybind11.h>
+
+#include "glc/four_part.h"
+#include "glc/views.h"
+
+namespace glc::python {
+
+/// (batch, channels, height, width, channels_last)
+inline entropy::FourPartShape shape_of(const pybind11::tuple& shape) {
+  return {shape[0].cast<std::int64_t>(),
+          shape[1].cast<std::int64_t>(),
+          shape[2].cast<std::int64_t>(),
+          shape[3].cast<std::int64_t>(),
+          shape[4].cast<bool>()};
+}
+
+/// The bindings of glc/four_part.h for tensors on one device; maps are matrices with any row
+/// stride. On is OnCpu or OnCuda with the ops as members, and Stream what its constructor takes
+/// beside a tensor.
+template <class On, class... Stream>
+struct FourPartBindings {
+  using Object = pybind11::object;
+  using Tensor = typename On::Tensor;
+
+  /// A map that may be None.
+  class Map {
+   public:
+    Map(const Object& tensor, const char* op, const char* name) {
+      if (!tensor.is_none()) borrowed_.emplace(tensor, op, name, Tensor::Layout::kRows);
+    }
+    template <class T>
+    [[nodiscard]] MatrixView<T> view() const {
+      return borrowed_ ? borrowed_->template matrix<T>() : MatrixView<T>();
+    }
+    [[nodiscard]] const std::optional<Tensor>& borrowed() const { return borrowed_; }
+
+   private:
+    std::optional<Tensor> borrowed_;
+  };
+
+  /// One map for each part.
+  class FourMaps {
+   public:
+    FourMaps(const std::array<Object, entropy::kParts>& maps, const char* op, const char* name)
+        : maps_{{{maps[0], op, name},
+                 {maps[1], op, name},
+                 {maps[2], op, name},
+                 {maps[3], op, name}}} {}
+    [[nodiscard]] std::array<MatrixView<const float>, entropy::kParts> views() const {
+      std::array<MatrixView<const float>, entropy::kParts> out;
+      for (std::size_t part = 0; part < out.size(); ++part) {
+        out[part] = maps_[part].template view<const float>();
+      }
+      return out;
+    }
+
+   private:
+    std::array<Map, entropy::kParts> maps_;
+  };
+
+  /// The written maps go by their number: y_q, y_hat, mean_out, scale_out; one at least is given.
+  static void step(const pybind11::tuple& shape,
+                   int part,
+                   const Object& y,
+                   const Object& mean,
+                   const Object& scale,
+                   const std::array<Object, 4>& written,
+                   Stream... stream) {
+    constexpr const char* kOp = "four_part_step";
+    const Map y_in(y, kOp, "y");
+    const Map mean_in(mean, kOp, "mean");
+    const Map scale_in(scale, kOp, "scale");
+    const Map y_q_to(written[0], kOp, "y_q");
+    const Map y_hat_to(written[1], kOp, "y_hat");
+    const Map mean_to(written[2], kOp, "mean_out");
+    const Map scale_to(written[3], kOp, "scale_out");
+    const entropy::FourPartMaps maps = {.y = y_in.template view<const float>(),
+                                        .mean = mean_in.template view<const float>(),
+                                        .scale = scale_in.template view<const float>(),
+                                        .y_q = y_q_to.template view<float>(),
+                                        .y_hat = y_hat_to.template view<float>(),
+                                        .mean_out = mean_to.template view<float>(),
+                                        .scale_out = scale_to.template view<float>()};
+    const auto s = shape_of(shape);
+    for (const Map* map : {&y_q_to, &y_hat_to, &mean_to, &scale_to}) {
+      if (map->borrowed()) return On(*map->borrowed(), stream...).step(s, part, maps);
+    }
+  }
+
+  static void merge(const pybind11::tuple& shape,
+                    const Object& y,
+                    const std::array<Object, entropy::kParts>& means,
+                    const std::array<Object, entropy::kParts>& scales,
+                    const Object& y_q,
+                    const Object& mean,
+                    const Object& scale,
+                    Stream... stream) {
+    constexpr const char* kOp = "four_part_merge";
+    constexpr auto kRows = Tensor::Layout::kRows;
+    const Tensor y_in(y, kOp, "y", kRows);
+    const FourMaps means_in(means, kOp, "means");
+    const FourMaps scales_in(scales, kOp, "scales");
+    const Tensor y_q_out(y_q, kOp, "y_q", kRows);
+    const Tensor mean_out(mean, kOp, "mean", kRows);
+    const Tensor scale_out(scale, kOp, "scale", kRows);
+    const entropy::FourPartMergeMaps maps = {.y = y_in.template matrix<const float>(),
+                                             .means = means_in.views(),
+                                             .scales = scales_in.views(),
+                                             .y_q = y_q_out.template matrix<float>(),
+                                             .mean = mean_out.template matrix<float>(),
+                                             .scale = scale_out.template matrix<float>()};
+    const auto s = shape_of(shape);
+    On(y_in, stream...).merge(s, maps);
+  }
+
+  static void pick(const pybind11::tuple& shape,
+                   int part,
+                   const Object& map,
+                   const Object& picked,
+                   Stream... stream) {
+    constexpr const char* kOp = "four_part_pick";
+    const Tensor map_in(map, kOp, "map", Tensor::Layout::kRows);
+    const Tensor picked_out(picked, kOp, "picked");
+    const auto m = map_in.template matrix<const float>();
+    const auto p = picked_out.template span<float>();
+    const auto s = shape_of(shape);
+    On(map_in, stream...).pick(s, part, m, p);
+  }
+
+  static void put(const pybind11::tuple& shape,
+                  int part,
+                  const Object& symbols,
+                  const Object& mean,
+                  const Object& y_hat,
+                  Stream... stream) {
+    constexpr const char* kOp = "four_part_put";
+    const Tensor symbols_in(symbols, kOp, "symbols");
+    const Tensor mean_in(mean, kOp, "mean");
+    const Tensor y_hat_out(y_hat, kOp, "y_hat", Tensor::Layout::kRows);
+    const auto q = symbols_in.template span<const std::int32_t>();
+    const auto m = mean_in.template span<const float>();
+    const auto to = y_hat_out.template matrix<float>();
+    const auto s = shape_of(shape);
+    On(y_hat_out, stream...).put(s, part, q, m, to);
+  }
+
+  static void bind(pybind11::module_& m) {
+    m.def("four_part_step", &step);
+    m.def("four_part_merge", &merge);
+    m.def("four_part_pick", &pick);
+    m.def("four_part_put", &put);
+  }
+};
+
+}  // namespace glc::python

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where saved models are: those that ship with the package, folders, and the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError
+
+from glc.errors import InvalidArgumentError
+
+MODEL_FILES = ("config.json", "model.safetensors")
+
+
+def bundled_folder() -> Path:
+    """Folder of the models that ship with the package, one sub-folder each."""
+    return Path(__file__).parent.parent / "pretrained"
+
+
+def bundled_models() -> list[str]:
+    """Names of the models that ship with the package."""
+    return sorted(path.parent.name for path in bundled_folder().glob("*/config.json"))
+
+
+def find_pretrained(
+    name: str,
+    *,
+    force_download: bool,
+    token: str | bool | None,
+    cache_dir: str | Path | None,
+    local_files_only: bool,
+    revision: str | None,
+) -> Path:
+    """Find a model's folder, fetching it if it is on the hub; arguments of `GLC.from_pretrained`.
+
+    Raises:
+        InvalidArgumentError: no such model.
+    """
+    for folder in (bundled_folder() / name, Path(name)):
+        if folder.is_dir():
+            return folder
+    try:
+        if name.count("/") != 1:
+            raise FileNotFoundError("no such folder, and not a hub repository's name")
+        files = [
+            hf_hub_download(
+                name,
+                filename,
+                revision=revision,
+                cache_dir=cache_dir,
+                force_download=force_download,
+                token=token,
+                local_files_only=local_files_only,
+            )
+            for filename in MODEL_FILES
+        ]
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        raise InvalidArgumentError(
+            f"from_pretrained: expected one of {bundled_models()}, a folder with "
+            f"{' and '.join(MODEL_FILES)}, or a hub repository owner/name, got {name!r}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    return Path(files[0]).parent

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which tensors our CUDA kernels take, and the stream on which their work is queued.
+
+Native functions that also run on a device have an overload with one more argument, a stream's
+address, so a call for either device ends in `*stream_for(x)`. Nothing waits, and all memory comes
+from torch, so calls may be captured in a CUDA graph.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from glc import _core
+
+KERNELS: str | None = getattr(_core, "CUDA_DEVICE", None)
+"""Where the CUDA kernels of this build run: "cuda", "cpu" in an emulated build, None without."""
+
+
+def is_cuda(x: Tensor) -> bool:
+    """Whether x is on a CUDA device. Tests of an emulated build replace this."""
+    return x.device.type == "cuda"
+
+
+def takes(x: Tensor) -> bool:
+    """Whether x is for the CUDA kernels of this build."""
+    return KERNELS is not None and is_cuda(x)
+
+
+def has_kernels(x: Tensor) -> bool:
+    """Whether native code computes on x where it is; torch has to otherwise."""
+    return x.device.type == "cpu" or takes(x)
+
+
+def stream_of(x: Tensor) -> int:
+    """Address of the current stream of x's device; emulated kernels have but one."""
+    return int(torch.cuda.current_stream(x.device).cuda_stream) if KERNELS == "cuda" else 0
+
+
+def stream_for(x: Tensor) -> tuple[int, ...]:
+    """Last argument of a native call: nothing on the CPU, on a CUDA device the current stream."""
+    return (stream_of(x),) if takes(x) else ()
+
+
+def new_bytes(n: int, like: Tensor) -> Tensor:
+    """Make an uninitialised uint8 tensor [n] on the device of `like`."""
+    return torch.empty(n, dtype=torch.uint8, device=like.device)
