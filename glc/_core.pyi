@@ -220,7 +220,7 @@ def vq_segment_sums(latents: _Tensor, indices: _Tensor, counts: _Tensor, sums: _
 # ---- bind_categorical.cpp, bind_categorical_cuda.cpp: logits are a matrix with any row stride, for
 # bits of bfloat16 too. Tensors on a device come with a stream, here and below.
 def categorical_bits(
-    logits: _Tensor, index: _Tensor, bits: _Tensor, norms: _Tensor, *stream: int
+    logits: _Tensor, index: _Tensor, bits: _Tensor, norms: _Tensor, *stream: object
 ) -> None: ...
 def categorical_bits_backward(
     grad: _Tensor,
@@ -228,9 +228,9 @@ def categorical_bits_backward(
     index: _Tensor,
     norms: _Tensor,
     grad_logits: _Tensor,
-    *stream: int,
+    *stream: object,
 ) -> None: ...
-def categorical_cdf(logits: _Tensor, bits: int, cdf: _Tensor, *stream: int) -> None: ...
+def categorical_cdf(logits: _Tensor, bits: int, cdf: _Tensor, *stream: object) -> None: ...
 
 # ---- bind_four_part.cpp, bind_four_part_cuda.cpp: maps are matrices with any row stride
 _FourPartShape: TypeAlias = tuple[int, int, int, int, bool]

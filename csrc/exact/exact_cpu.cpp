@@ -19,7 +19,8 @@ namespace glc::exact {
 namespace {
 
 constexpr const char* kConvOp = "exact_conv2d";
-constexpr std::int64_t kBandFloats = 8192;  // of one channel, per depthwise task
+constexpr std::int64_t kBandFloats = 8192;      // of one channel, per depthwise task
+constexpr std::int64_t kManyWeights = 2 << 20;  // 8 MB: beside the maps, more than caches hold
 
 /// On sums that come out otherwise when rounded twice, or flushed.
 bool library_fma_is_right() {
@@ -119,14 +120,19 @@ void Conv::run(MapView<const float> x,
   const std::int64_t n_panels = panels_per_task(*use_, packed_.n_panels, x.n * n_tiles);
   const std::int64_t n_groups = (packed_.n_panels + n_panels - 1) / n_panels;
   const Window window = window_of(x.h, x.w, s, kernel_);
-  memory.for_tasks(x.n * n_tiles * n_groups, [&](std::int64_t task, float* scratch) {
-    const std::int64_t image = task / (n_tiles * n_groups);
-    const std::int64_t first_panel = task % n_groups * n_panels;
+  const std::int64_t all_tiles = x.n * n_tiles;
+  // tile by tile x is at hand for all groups; many weights had better be read once, group by group
+  const bool by_group = std::ssize(packed_.weights) > kManyWeights;
+  memory.for_tasks(all_tiles * n_groups, [&](std::int64_t task, float* scratch) {
+    const std::int64_t tile = by_group ? task % all_tiles : task / n_groups;
+    const std::int64_t group = by_group ? task / all_tiles : task % n_groups;
+    const std::int64_t image = tile / n_tiles;
+    const std::int64_t first_panel = group * n_panels;
     const std::int64_t at = image * out.c * out.h * out.w;
     use_->conv({.x = x.data + image * x.c * x.h * x.w,
                 .weights = view(packed_),
                 .window = window,
-                .tile = tile_of(*use_, task / n_groups % n_tiles, h_out * w_out),
+                .tile = tile_of(*use_, tile % n_tiles, h_out * w_out),
                 .in_channels = in_channels_,
                 .kernel = kernel_,
                 .n_out = out_channels_,

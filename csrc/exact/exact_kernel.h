@@ -34,7 +34,7 @@ struct Kernel : PixelRows<Vec> {
   static constexpr std::int64_t kBlockFloats = 9216;  // 36 KiB: a block stays in an L1 cache of 48
   static constexpr std::int64_t kBlock = kBlockFloats / kPixels;
   static constexpr std::int64_t kPanelFloats = kRows * kPixels;
-  static constexpr std::int64_t kGroup = 12288 / kPanelFloats;  // panels whose sums stay in L2
+  static constexpr std::int64_t kGroup = 24576 / kPanelFloats;  // whose sums, 96 KiB, stay in L2
 
   // ---------------------------------------------------------------- chains
 

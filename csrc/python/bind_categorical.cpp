@@ -4,7 +4,6 @@
 #include "glc/entropy.h"
 #include "python/bindings.h"
 #include "python/categorical_bindings.h"
-#include "python/dlpack.h"
 #include "python/on_cpu.h"
 
 // Outputs are made by the caller and passed in: this layer allocates nothing.
@@ -14,9 +13,14 @@ namespace {
 
 struct CategoricalOnCpu : OnCpu {
   using OnCpu::OnCpu;
-
-  void bits(const auto&... a) const { entropy::categorical_bits(a...); }
-  void backward(const auto&... a) const { entropy::categorical_bits_backward(a...); }
+  template <class T>
+  void bits(const auto&... a) const {
+    entropy::categorical_bits<T>(a...);
+  }
+  template <class T>
+  void backward(const auto&... a) const {
+    entropy::categorical_bits_backward<T>(a...);
+  }
   void cdf(const auto&... a) const { entropy::categorical_cdf(a...); }
 };
 

@@ -15,9 +15,14 @@ namespace {
 
 struct CategoricalOnCuda : OnCuda {
   using OnCuda::OnCuda;
-
-  void bits(const auto&... a) const { cuda::categorical_bits(a..., stream()); }
-  void backward(const auto&... a) const { cuda::categorical_bits_backward(a..., stream()); }
+  template <class T>
+  void bits(const auto&... a) const {
+    cuda::categorical_bits<T>(a..., stream());
+  }
+  template <class T>
+  void backward(const auto&... a) const {
+    cuda::categorical_bits_backward<T>(a..., stream());
+  }
   void cdf(const auto&... a) const { cuda::categorical_cdf(a..., stream()); }
 };
 

@@ -5,13 +5,14 @@
 
 #include <pybind11/pybind11.h>
 
-#include "glc/bfloat16.h"
+#include "glc/entropy.h"
 #include "glc/views.h"
 
 namespace glc::python {
 
-/// The bindings of the categorical ops for tensors on one device; see GaussianBindings. Logits may
-/// have any row stride, and are float32 or bfloat16 where rates are asked for.
+/// The bindings of the categorical ops for tensors on one device. Logits may have any row stride,
+/// and are float32 or bfloat16 where rates are asked for. On is OnCpu or OnCuda with the ops as
+/// members, and Stream what its constructor takes beside a tensor.
 template <class On, class... Stream>
 struct CategoricalBindings {
   using Object = pybind11::object;
@@ -35,11 +36,11 @@ struct CategoricalBindings {
     const Tensor bits_out(bits, kOp, "bits");
     const Tensor norms_out(norms, kOp, "norms");
     const auto chosen = index_in.template span<const std::int64_t>();
-    const auto to = bits_out.template span<float>();
+    const auto b = bits_out.template span<float>();
     const auto n = norms_out.template matrix<float>();
     visit(logits_in, [&]<class T>(T) {
-      const auto from = logits_in.template matrix<const T>();
-      On(logits_in, stream...).bits(from, chosen, to, n);
+      const auto in = logits_in.template matrix<const T>();
+      On(logits_in, stream...).template bits<T>(in, chosen, b, n);
     });
   }
 
@@ -59,9 +60,9 @@ struct CategoricalBindings {
     const auto chosen = index_in.template span<const std::int64_t>();
     const auto n = norms_in.template matrix<const float>();
     visit(logits_in, [&]<class T>(T) {
-      const auto from = logits_in.template matrix<const T>();
-      const auto to = grad_out.template matrix<T>();
-      On(logits_in, stream...).backward(g, from, chosen, n, to);
+      const auto in = logits_in.template matrix<const T>();
+      const auto out = grad_out.template matrix<T>();
+      On(logits_in, stream...).template backward<T>(g, in, chosen, n, out);
     });
   }
 
@@ -69,9 +70,9 @@ struct CategoricalBindings {
     constexpr const char* kOp = "categorical_cdf";
     const Tensor logits_in(logits, kOp, "logits", kRows);
     const Tensor cdf_out(cdf, kOp, "cdf");
-    const auto from = logits_in.template matrix<const float>();
-    const auto to = cdf_out.template matrix<std::int32_t>();
-    On(logits_in, stream...).cdf(from, bits, to);
+    const auto in = logits_in.template matrix<const float>();
+    const auto out = cdf_out.template matrix<std::int32_t>();
+    On(logits_in, stream...).cdf(in, bits, out);
   }
 
   static void bind(pybind11::module_& m) {

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Generic, ParamSpec, TypeVar
 
 from torch import Tensor
@@ -50,6 +50,17 @@ class Op(Generic[_Params, _Result]):
         return self._call(*args, **kwargs)
 
 
+def _require_same(
+    op: str, what: str, of: Callable[[Tensor], object], tensors: Mapping[str, Tensor]
+) -> None:
+    (first, reference), *others = tensors.items()
+    for name, tensor in others:
+        if of(tensor) != of(reference):
+            raise InvalidArgumentError(
+                f"{op}: {name}: expected the {what} of {first}, {of(reference)}, got {of(tensor)}"
+            )
+
+
 def require_same_shape(op: str, **tensors: Tensor) -> None:
     """Refuse tensors whose shapes differ from the first one's.
 
@@ -60,32 +71,12 @@ def require_same_shape(op: str, **tensors: Tensor) -> None:
     Raises:
         InvalidArgumentError: naming the first argument of another shape.
     """
-    (first, reference), *others = tensors.items()
-    for name, tensor in others:
-        if tensor.shape != reference.shape:
-            raise InvalidArgumentError(
-                f"{op}: {name}: expected the shape of {first}, {tuple(reference.shape)}, "
-                f"got {tuple(tensor.shape)}"
-            )
+    _require_same(op, "shape", lambda t: tuple(t.shape), tensors)
 
 
 def require_same_device(op: str, **tensors: Tensor) -> None:
-    """Refuse tensors on another device than the first one's.
-
-    Args:
-        op: name for the message.
-        tensors: argument names and values.
-
-    Raises:
-        InvalidArgumentError: naming the first argument on another device.
-    """
-    (first, reference), *others = tensors.items()
-    for name, tensor in others:
-        if tensor.device != reference.device:
-            raise InvalidArgumentError(
-                f"{op}: {name}: expected the device of {first}, {reference.device}, "
-                f"got {tensor.device}"
-            )
+    """Refuse tensors on another device than the first one's; as `require_same_shape`."""
+    _require_same(op, "device", lambda t: t.device, tensors)
 
 
 def require_alike(op: str, **tensors: Tensor) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from glc import _core
 from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
-from glc.ops._op import Op, borrow, borrow_rows
+from glc.ops._op import Op, borrow, borrow_rows, require_same_device
 
 _LN2 = math.log(2.0)
 _MAX_BITS = 16
@@ -105,11 +105,7 @@ def _prepared(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         raise InvalidArgumentError(
             f"categorical_bits: logits: expected a floating-point dtype, got {logits.dtype}"
         )
-    if logits.device != index.device:
-        raise InvalidArgumentError(
-            f"categorical_bits: index: expected the device of logits, {logits.device}, "
-            f"got {index.device}"
-        )
+    require_same_device("categorical_bits", logits=logits, index=index)
     if logits.dim() == 0 or logits.shape[-1] == 0:
         raise InvalidArgumentError(
             f"categorical_bits: logits: expected [..., k >= 1], got {tuple(logits.shape)}"
@@ -144,7 +140,7 @@ def _categorical_bits(logits: Tensor, index: Tensor) -> Tensor:
 
     Raises:
         InvalidArgumentError: shapes or devices that disagree, no columns, another dtype, or, on the
-            CPU, an index out of range.
+            CPU, an index out of range (our CUDA kernels give NaN for it).
     """
     bits: Tensor = _categorical_bits_op(*_prepared(logits, index))[0]
     return bits.view(index.shape)
@@ -171,12 +167,12 @@ categorical_bits = Op(
 
 
 def _categorical_cdf_plain(logits: Tensor, bits: int = _MAX_BITS) -> Tensor:
-    if logits.dim() != 2:
+    rows = logits.detach() if _cuda.takes(logits) else logits.detach().cpu()
+    if rows.dim() != 2:
         raise InvalidArgumentError(
             f"categorical_cdf: logits: expected [rows, k], got {tuple(logits.shape)}"
         )
-    rows = logits.detach() if _cuda.has_kernels(logits) else logits.detach().cpu()
-    cdf = torch.empty(rows.shape[0], rows.shape[1] + 1, dtype=torch.int32, device=rows.device)
+    cdf = rows.new_empty((rows.shape[0], rows.shape[1] + 1), dtype=torch.int32)
     lent = borrow_rows(_matrix(rows)), bits, borrow(cdf)
     _core.categorical_cdf(*lent, *_cuda.stream_for(rows))
     return cdf.to(logits.device)
@@ -210,9 +206,8 @@ def _categorical_cdf(logits: Tensor, bits: int = _MAX_BITS) -> Tensor:
         increasing. Identical on every backend.
 
     Raises:
-        InvalidArgumentError: a logit that is not finite, bits or k out of range, another dtype. A
-            device cannot say so without waiting: there a row with such a logit gets the cdf of
-            equal logits.
+        InvalidArgumentError: bits or k out of range, another dtype; and, but for our CUDA kernels,
+            which take equal logits for such a row, a logit that is not finite.
     """
     cdf: Tensor = _categorical_cdf_op(logits, bits)
     return cdf

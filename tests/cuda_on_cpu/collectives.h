@@ -24,22 +24,24 @@ T from_bits(std::uint64_t bits) {
   return value;
 }
 
-/// Replies with the value that lane source(lane, argument) brought.
-template <class Source>
-void shuffle(Meeting& meeting, Source source) {
-  meeting.each([&](int lane) {
-    const int from = source(lane, meeting.argument[lane]);
-    if ((meeting.lanes >> from & 1U) == 0) {
-      report("a shuffle reads a lane that is not in the mask, or has left", meeting.site);
-    }
-    meeting.reply[lane] = meeting.value[from];
-  });
-}
-
 /// A shuffle's argument and the width of its groups, a power of two, in one number.
 constexpr int pack_shuffle(int argument, int width) { return argument * 64 + (width - 1); }
-constexpr int shuffle_width(int packed) { return (packed & 63) + 1; }
-constexpr int shuffle_argument(int packed) { return packed >> 6; }
+
+/// The value that lane Source()(lane, argument, width) brought.
+template <class T, class Source>
+T shuffle(unsigned mask, T value, int argument, int width, Site site, Source) {
+  const Combine combine = [](Meeting& m) {
+    m.each([&](int lane) {
+      const int from = Source()(lane, m.argument[lane] >> 6, (m.argument[lane] & 63) + 1);
+      if ((m.lanes >> from & 1U) == 0) {
+        report("a shuffle reads a lane that is not in the mask, or has left", m.site);
+      }
+      m.reply[lane] = m.value[from];
+    });
+  };
+  const int packed = pack_shuffle(argument, width);
+  return from_bits<T>(meet_warp(mask, bits_of(value), packed, combine, false, site));
+}
 
 template <class T, class F>
 T reduce(unsigned mask, T value, Site site, F) {
@@ -136,15 +138,9 @@ T __shfl_sync(unsigned mask,
               int source,
               int width = 32,
               cuda_on_cpu::Site site = cuda_on_cpu::Site::here()) {
-  using namespace cuda_on_cpu;
-  const Combine combine = [](Meeting& m) {
-    shuffle(m, [](int lane, int packed) {
-      const int width_of = shuffle_width(packed);
-      return (lane & -width_of) + (shuffle_argument(packed) & (width_of - 1));
-    });
-  };
-  return from_bits<T>(
-      meet_warp(mask, bits_of(value), pack_shuffle(source, width), combine, false, site));
+  return cuda_on_cpu::shuffle(mask, value, source, width, site, [](int lane, int source_of, int n) {
+    return (lane & -n) + (source_of & (n - 1));
+  });
 }
 template <class T>
 T __shfl_up_sync(unsigned mask,
@@ -152,15 +148,10 @@ T __shfl_up_sync(unsigned mask,
                  unsigned delta,
                  int width = 32,
                  cuda_on_cpu::Site site = cuda_on_cpu::Site::here()) {
-  using namespace cuda_on_cpu;
-  const Combine combine = [](Meeting& m) {
-    shuffle(m, [](int lane, int packed) {
-      const int from = lane - shuffle_argument(packed);
-      return from >= (lane & -shuffle_width(packed)) ? from : lane;
-    });
-  };
-  return from_bits<T>(meet_warp(
-      mask, bits_of(value), pack_shuffle(static_cast<int>(delta), width), combine, false, site));
+  return cuda_on_cpu::shuffle(
+      mask, value, static_cast<int>(delta), width, site, [](int lane, int by, int n) {
+        return lane - by >= (lane & -n) ? lane - by : lane;
+      });
 }
 template <class T>
 T __shfl_down_sync(unsigned mask,
@@ -168,15 +159,10 @@ T __shfl_down_sync(unsigned mask,
                    unsigned delta,
                    int width = 32,
                    cuda_on_cpu::Site site = cuda_on_cpu::Site::here()) {
-  using namespace cuda_on_cpu;
-  const Combine combine = [](Meeting& m) {
-    shuffle(m, [](int lane, int packed) {
-      const int from = lane + shuffle_argument(packed);
-      return from < (lane & -shuffle_width(packed)) + shuffle_width(packed) ? from : lane;
-    });
-  };
-  return from_bits<T>(meet_warp(
-      mask, bits_of(value), pack_shuffle(static_cast<int>(delta), width), combine, false, site));
+  return cuda_on_cpu::shuffle(
+      mask, value, static_cast<int>(delta), width, site, [](int lane, int by, int n) {
+        return lane + by < (lane & -n) + n ? lane + by : lane;
+      });
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask,
@@ -184,15 +170,11 @@ T __shfl_xor_sync(unsigned mask,
                   int lane_mask,
                   int width = 32,
                   cuda_on_cpu::Site site = cuda_on_cpu::Site::here()) {
-  using namespace cuda_on_cpu;
-  const Combine combine = [](Meeting& m) {
-    shuffle(m, [](int lane, int packed) {
-      const int from = lane ^ shuffle_argument(packed);
-      return from < (lane & -shuffle_width(packed)) + shuffle_width(packed) ? from : lane;
-    });
-  };
-  return from_bits<T>(
-      meet_warp(mask, bits_of(value), pack_shuffle(lane_mask, width), combine, false, site));
+  return cuda_on_cpu::shuffle(
+      mask, value, lane_mask, width, site, [](int lane, int flipped, int n) {
+        const int from = lane ^ flipped;
+        return from < (lane & -n) + n ? from : lane;
+      });
 }
 
 // ----------------------------------------------------------------------------------- reductions

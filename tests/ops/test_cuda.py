@@ -109,45 +109,33 @@ def test_slices_are_read_in_place(kernels: Kernels):
     )
 
 
-def categorical_rate_and_gradient(logits, index, weight):
-    leaf = logits.detach().requires_grad_()
-    bits = categorical_bits(leaf, index)
-    return bits, torch.autograd.grad(bits, leaf, weight)[0]
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("rows", "n", "k"), [(1, 500, 33), (1, 3, 1), (65, 65, 130), (7, 7, 1024)])
+def test_categorical_rates_and_gradients(kernels: Kernels, rows, n, k, dtype):
+    def rates(logits, index):
+        logits = logits.detach().requires_grad_()
+        bits = categorical_bits(logits[0] if rows == 1 else logits, index)
+        (bits * torch.linspace(-1, 2, n).to(bits.device)).sum().backward()
+        return bits, logits.grad
+
+    logits, index = (4 * random(rows, k)).to(dtype), torch.arange(n) * 7 % k
+    expected = rates(logits, index)
+    bits, grad = kernels(rates, logits, index)
+    torch.testing.assert_close(bits, expected[0], rtol=1e-5, atol=1e-5)
+    rtol = BF16_RTOL if dtype == torch.bfloat16 else 1e-5
+    torch.testing.assert_close(grad, expected[1], rtol=rtol, atol=1e-5)
 
 
-@pytest.mark.parametrize("form", ["dense", "shared", "slice", "transposed", "bfloat16"])
-@pytest.mark.parametrize("k", [1, 515])
-def test_categorical_rates_and_gradients(kernels: Kernels, form, k):
-    generator = torch.Generator().manual_seed(7)
-    logits = 3 * torch.randn(5, k + 3, generator=generator)
-    logits = logits[:, 1:-2] if form == "slice" else logits[:, :k].contiguous()
-    if form == "transposed":
-        logits = logits.t().contiguous().t()
-    elif form in ("shared", "bfloat16"):
-        logits = logits[0] if form == "shared" else logits.bfloat16()
-    index = torch.randint(k, (5,), generator=generator)
-    weight = torch.randn(5, generator=generator)
-    expected, expected_grad = categorical_rate_and_gradient(logits, index, weight)
-    bits, grad = kernels(categorical_rate_and_gradient, logits, index, weight)
-    torch.testing.assert_close(bits, expected, rtol=BITS_RTOL, atol=5e-6)
-    rtol = BF16_RTOL if form == "bfloat16" else 1e-5
-    torch.testing.assert_close(grad, expected_grad, rtol=rtol, atol=1e-5)
+# ---------------------------------------------------------------- cdfs, symbols and rows
 
 
-def test_categorical_cdfs(kernels: Kernels):
-    for rows, k, bits in ((0, 3, 8), (2, 1, 1), (3, 129, 16), (2, 256, 8)):
-        logits = 4 * torch.randn(rows, k, generator=torch.Generator().manual_seed(k))
-        assert torch.equal(kernels(categorical_cdf, logits, bits), categorical_cdf(logits, bits))
-
-
-def test_categorical_ops_define_what_the_cpu_refuses(kernels: Kernels):
-    bits = kernels(categorical_bits, torch.zeros(3, 4), torch.tensor([-1, 4, 0]))
-    assert bits.isnan().tolist() == [True, True, False]
-    odd = torch.tensor([[0.0, math.nan, 1.0], [math.inf, 0.0, 0.0]])
-    assert kernels(categorical_cdf, odd, 8).tolist() == [[0, 85, 170, 256]] * 2
-
-
-# ---------------------------------------------------------------- symbols and rows
+@pytest.mark.parametrize(
+    ("rows", "k", "bits"), [(0, 5, 16), (3, 1, 8), (129, 128, 16), (2, 700, 12)]
+)
+def test_cdfs(kernels: Kernels, rows, k, bits):
+    logits = 9 * random(rows, 2 * k)[:, ::2]
+    expected = categorical_cdf(logits, bits)
+    assert torch.equal(kernels(categorical_cdf, logits, bits), expected)
 
 
 @pytest.mark.parametrize("shape", [*SIZES, (), (3, 0)])
@@ -169,8 +157,11 @@ def test_rows_at_bounds_and_odd_scales(kernels: Kernels):
 
 def test_what_the_cpu_refuses_is_defined(kernels: Kernels):
     y = torch.tensor([math.nan, math.inf, -math.inf, 3e9, 2.5])
-    symbols, _ = kernels(gaussian_symbols, y, 0 * torch.ones(5), torch.ones(5), BOUNDS)
+    symbols, _ = kernels(gaussian_symbols, y, torch.zeros(5), torch.ones(5), BOUNDS)
     assert symbols.tolist() == [0, 2**31 - 1, -(2**31), 2**31 - 1, 2]
+    odd = torch.tensor([[0.0, math.nan, 2.0], [math.inf, 0.0, 1.0]])
+    assert torch.equal(kernels(categorical_cdf, odd, 8), categorical_cdf(torch.zeros(2, 3), 8))
+    assert kernels(categorical_bits, torch.zeros(3), torch.tensor([0, 3, -1]))[1:].isnan().all()
 
 
 # ---------------------------------------------------------------- four parts
@@ -292,6 +283,7 @@ def test_mistakes_are_refused(kernels: Kernels):
         (gaussian_rows, "bounds: expected at most 255", one, torch.arange(1.0, 257.0)),
         (gaussian_symbols, "mean: expected the shape of y", one, one[:2], one, BOUNDS),
         (four_part_pick, "a multiple of 4", x, 0),
+        (categorical_cdf, "expected 1..256 columns, got 257", torch.zeros(1, 257), 8),
         (exact_conv2d, "weight: expected 50 elements, got 40", x, torch.zeros(10, 4, 1, 1), None),
         (exact_conv2d, "kernel: expected 1 or 3, got 2", x, torch.zeros(8, 5, 2, 2), None),
         (exact_conv2d, "weight: expected a square kernel", x, torch.zeros(8, 5, 1, 3), None),
@@ -311,6 +303,7 @@ def test_devices_that_disagree(where):
     wrong = [
         lambda: gaussian_bits(x, y[:1], y[:1]),
         lambda: gaussian_rows(x, BOUNDS),
+        lambda: categorical_bits(x.view(-1, 8), torch.zeros(16, dtype=torch.int64)),
         lambda: four_part_step(x, x, y[:1], 0),
         lambda: exact_conv2d(x, random(4, 8, 1, 1), None),
         lambda: exact_depth_conv_block(x, block(8, 8).exact_weights()),
