@@ -9,6 +9,7 @@ model, whose networks say which table row a symbol uses; the golden files bring 
 
 import json
 import sys
+from binascii import crc_hqx
 from collections.abc import Iterator, Sequence
 from functools import cmp_to_key
 from itertools import accumulate
@@ -138,7 +139,7 @@ class Lanes:
     def __init__(self, b: Bytes, descriptor: int, escapes: str = "") -> None:
         words = [b.number(2, "state") for _ in range(2 << (descriptor & 7))]
         self.states = [high << 16 | low for high, low in zip(words[::2], words[1::2], strict=True)]
-        self.b, self.escapes = b, escapes
+        self.b, self.escapes, self.used = b, escapes, ""
         expect(min(self.states) >= 1 << 16, "state", b.at)
 
     def bins(self, rows: Sequence[Row]) -> list[int]:
@@ -160,6 +161,7 @@ class Lanes:
             width = self.escapes.find("1") + 1
             digits, self.escapes = self.escapes[: 2 * width - 1], self.escapes[2 * width - 1 :]
             expect(0 < width <= 34 and len(digits) == 2 * width - 1, "escape", self.b.at)
+            self.used += digits
             raw = int(digits, 2) - 1
             v = -(raw + 1) // 2 if raw % 2 else raw // 2 + n
         expect(-(2**31) <= v + row.offset < 2**31, "escape", self.b.at)
@@ -167,7 +169,11 @@ class Lanes:
 
     def finish(self, padding_bits: int) -> None:
         """Check that every lane is where the encoder began, and that only padding is left."""
-        expect(set(self.states) == {1 << 16}, "final state", self.b.at)
+        self.used += "0" * (-len(self.used) % 8)
+        check = crc_hqx(int(self.used or "0", 2).to_bytes(len(self.used) // 8, "big"), 0)
+        first, *others = self.states
+        expect(first == (1 << 16) + check, "final state", self.b.at)
+        expect(set(others) <= {1 << 16}, "final state", self.b.at)
         expect(len(self.escapes) < padding_bits and "1" not in self.escapes, "padding", self.b.at)
 
 

@@ -7,6 +7,7 @@ with `glc.rans`.
 
 from __future__ import annotations
 
+from binascii import crc_hqx
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -52,7 +53,9 @@ def encode(pushes: Sequence[tuple[Sequence[int], Sequence[Row]]], lanes: int) ->
                 v = row.n_direct
             steps.append((i % lanes, v, row))
 
-    states = [LOW] * lanes
+    escapes += "0" * (-len(escapes) % 8)
+    section = int(escapes or "0", 2).to_bytes(len(escapes) // 8, "big")
+    states = _start(lanes, section)
     words: list[int] = []
     for lane, v, row in reversed(steps):
         x, freq = states[lane], row.freqs[v]
@@ -65,8 +68,6 @@ def encode(pushes: Sequence[tuple[Sequence[int], Sequence[Row]]], lanes: int) ->
 
     head = bytes([lanes.bit_length() - 1 | (8 if escapes else 0)])
     if escapes:
-        escapes += "0" * (-len(escapes) % 8)
-        section = int(escapes, 2).to_bytes(len(escapes) // 8, "big")
         head += _varint(len(section)) + section
     return head + b"".join(word.to_bytes(2, "little") for word in reversed(words))
 
@@ -106,9 +107,14 @@ def decode(data: bytes, pulls: Sequence[Sequence[Row]]) -> list[list[int]]:
         _expect(all(-(2**31) <= symbol < 2**31 for symbol in symbols), "escape outside int32")
         out.append(symbols)
     _expect(reader.at == len(data), "bytes too many")
-    _expect(states == [LOW] * lanes, "final state")
+    _expect(states == _start(lanes, section), "final state")
     _expect(len(escapes) < 8 and "1" not in escapes, "unused escape bits")
     return out
+
+
+def _start(lanes: int, section: bytes) -> list[int]:
+    """Give the states in which the encoder starts and the decoder ends."""
+    return [LOW + crc_hqx(section, 0)] + [LOW] * (lanes - 1)
 
 
 def _expect(condition: bool, what: str) -> None:

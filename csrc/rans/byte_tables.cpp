@@ -10,6 +10,7 @@
 #include "rans/rans_kernels.h"
 #include "rans/rans_state.h"
 #include "rans/rare_choice.h"
+#include "rans/stream_check.h"
 
 namespace glc::rans {
 namespace {
@@ -157,12 +158,15 @@ ByteDecoder::ByteDecoder(const ByteTable& table) : rare(table.rare) {
 
 const char* ByteDecoder::read_escapes(BitReader& numbers,
                                       std::span<const std::uint32_t> places,
-                                      std::uint8_t* bytes) const {
+                                      std::uint8_t* bytes,
+                                      std::uint32_t& sum) const {
   for (const std::uint32_t place : places) {
     const auto number = numbers.gamma(kMaxRareBits);
     if (!number) return "escape section: truncated, or a number too large";
     if (*number > rare.size()) return "escape section: a number beyond the rare values";
-    bytes[place] = rare[*number - 1];
+    const std::uint8_t value = rare[*number - 1];
+    const std::uint32_t change = std::uint32_t{value} - std::exchange(bytes[place], value);
+    sum += sum_weight(place) * (change << 8 * (place % 2));
   }
   return nullptr;
 }

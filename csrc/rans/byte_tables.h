@@ -52,10 +52,12 @@ struct ByteDecoder {
 
   /// The value that stands for an escape, or -1.
   [[nodiscard]] int marker() const { return rare.empty() ? -1 : rare.front(); }
-  /// Puts the rare values that the numbers name at the places. Returns what is wrong, or nullptr.
+  /// Puts the rare values that the numbers name at the places, and makes the sum of the bytes
+  /// theirs. Returns what is wrong, or nullptr.
   [[nodiscard]] const char* read_escapes(BitReader& numbers,
                                          std::span<const std::uint32_t> places,
-                                         std::uint8_t* bytes) const;
+                                         std::uint8_t* bytes,
+                                         std::uint32_t& sum) const;
 
   std::array<std::uint32_t, kByteTotal> slots;  // entries.h
   std::span<const std::uint8_t> rare;           // borrowed

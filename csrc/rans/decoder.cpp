@@ -43,6 +43,7 @@ struct Decoder::Impl {
   std::uint32_t states[kMaxLanes] = {};
   const std::uint8_t* words = nullptr;
   const std::uint8_t* words_end = nullptr;
+  std::span<const std::uint8_t> escape_section;
   BitReader escapes;
   std::size_t escapes_begin = 0;
 };
@@ -60,6 +61,7 @@ void Decoder::Impl::parse(std::uint8_t descriptor, ByteReader& reader) {
   }
   const StreamHead head = read_stream_head(descriptor, reader);
   n_lanes = head.lanes;
+  escape_section = head.escapes;
   escapes = BitReader(head.escapes);
   escapes_begin = head.escapes_begin;
   load_states(reader, n_lanes, states);
@@ -135,11 +137,10 @@ void Decoder::finish() {
     impl.fail("words: " + std::to_string(impl.words_end - impl.words) + " bytes too many",
               impl.word_offset());
   }
-  for (int lane = 0; lane < impl.n_lanes; ++lane) {
-    if (impl.states[lane] != kStateLow) {
-      impl.fail("words: lane " + std::to_string(lane) + " does not end in its initial state",
-                impl.data.size());
-    }
+  const int astray = lane_astray(impl.states, impl.n_lanes, check_of(impl.escape_section));
+  if (astray != impl.n_lanes) {
+    impl.fail("words: lane " + std::to_string(astray) + " does not end in its initial state",
+              impl.data.size());
   }
   if (!impl.escapes.only_padding_left()) {
     impl.fail("escape section: unused bits", impl.escapes_begin + impl.escapes.byte_position());

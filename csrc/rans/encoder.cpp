@@ -220,9 +220,14 @@ std::size_t Encoder::Impl::bound() const {
 std::size_t Encoder::encoded_bound() const { return impl_->bound(); }
 
 std::size_t Encoder::Impl::code(std::span<std::uint8_t> out) const {
+  BitWriter numbers;
+  for (const Push& push : pushes) {
+    for (const Escape& escape : push.escapes) numbers.gamma(escape.raw + 1);
+  }
+  const std::vector<std::uint8_t> section = numbers.take();
   const int n_lanes = lanes_in_force();
   std::uint32_t states[kMaxLanes];
-  std::fill_n(states, n_lanes, kStateLow);
+  start_states(states, n_lanes, check_of(section));
   std::uint8_t* const words_end = out.data() + bound();
   std::uint8_t* words = words_end;
   for (std::size_t p = pushes.size(); p-- > 0;) {
@@ -237,12 +242,8 @@ std::size_t Encoder::Impl::code(std::span<std::uint8_t> out) const {
         push.bins);
   }
 
-  BitWriter numbers;
-  for (const Push& push : pushes) {
-    for (const Escape& escape : push.escapes) numbers.gamma(escape.raw + 1);
-  }
   ByteWriter head;
-  write_stream_head(n_lanes, numbers.take(), head);
+  write_stream_head(n_lanes, section, head);
   // Head and states may end where the words began: the words move first.
   std::uint8_t* const body = out.data() + head.size();
   const auto n_bytes = static_cast<std::size_t>(words_end - words);
@@ -274,6 +275,7 @@ std::size_t Encoder::Impl::code_segments(std::span<std::uint8_t> out) const {
               {bins.get(), push.n},
               push.escapes.empty() ? nullptr : &escapes_of,
               segments,
+              0,
               out.subspan(size, record_bound(push.n, push.escape_bits, segments)));
         },
         push.bins);

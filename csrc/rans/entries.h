@@ -84,6 +84,8 @@ struct DecodeRun {
   const std::uint8_t* end;   ///< of the words; an odd last byte is not a word
   Value* out;                ///< the next symbols
   bool escapes = false;      ///< a symbol was kEscapeValue
+  std::uint32_t sum = 0;     ///< of bytes: what byte_sum(), stream_check.h, gives, or a multiple of
+                             ///< 2^16 more
 };
 
 /// The row of every symbol of a run.

@@ -35,6 +35,11 @@ struct RansBackend {
   /// Bytes at the front of data, a multiple of kMemberBlock, of which none is a member of the set.
   using SkipOthers = std::size_t (*)(const std::uint8_t* data, std::size_t n, const ByteSet* set);
 
+  /// sum_columns(), sum_columns.h.
+  using SumColumns = void (*)(const std::uint8_t* bytes,
+                              std::size_t n_periods,
+                              std::uint16_t* columns);
+
   Decode<DecodeTables, DecodeRun<std::uint8_t, std::int32_t>> decode_u8;
   Decode<DecodeTables, DecodeRun<std::uint16_t, std::int32_t>> decode_u16;
   Decode<DecodeTables, DecodeRun<std::int32_t, std::int32_t>> decode_i32;
@@ -48,6 +53,7 @@ struct RansBackend {
   Find<std::int32_t> find_i32;
   Find<OneRow> find_one_row;
   SkipOthers skip_others;
+  SumColumns sum_columns;
 };
 
 [[nodiscard]] RansBackend rans_backend_avx2();

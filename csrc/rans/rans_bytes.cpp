@@ -80,15 +80,17 @@ ByteCounts count(std::span<const std::uint8_t> data) {
 }
 
 /// Writes a stream after the head, numbers being its escape section; returns the size of the whole.
+/// Lane 0 vouches for all of it.
 std::size_t code_stream(std::span<const std::uint8_t> data,
                         const EncodeEntry* entries,
                         std::span<const std::uint8_t> numbers,
                         int lanes,
                         ByteWriter& head,
                         std::span<std::uint8_t> out) {
-  write_stream_head(lanes, numbers, head);
   std::uint32_t states[kMaxLanes];
-  std::fill_n(states, lanes, kStateLow);
+  const std::uint32_t check = check_of(numbers, check_of(head.view()));
+  start_states(states, lanes, check_with_sum(check, byte_sum(data)));
+  write_stream_head(lanes, numbers, head);
   std::uint8_t* const words_end = out.data() + out.size();
   EncodeRun<std::uint8_t> run{
       .indices = data.data(), .n = data.size(), .states = states, .words = words_end};
@@ -105,6 +107,7 @@ void decode_stream(std::span<const std::uint8_t> data,
                    const ByteDecoder& bytes,
                    ByteReader& reader,
                    std::span<std::uint8_t> out) {
+  std::uint32_t check = check_of(data.first(reader.position()));
   const StreamHead head = read_stream_head(reader.u8("descriptor"), reader);
   std::uint32_t states[kMaxLanes] = {};
   load_states(reader, head.lanes, states);
@@ -121,12 +124,13 @@ void decode_stream(std::span<const std::uint8_t> data,
   const auto offset = static_cast<std::size_t>(run.next - data.data());
   if (run.n != 0) reader.fail("words", "the data is truncated", offset);
   if (run.next != run.end) reader.fail("words", "bytes are left over", offset);
-  if (std::any_of(states, states + head.lanes, [](std::uint32_t x) { return x != kStateLow; })) {
-    reader.fail("words", "a lane does not end in its initial state", offset);
-  }
   BitReader numbers(head.escapes);
-  if (const char* what = bytes.read_escapes(numbers, places, out.data())) {
+  if (const char* what = bytes.read_escapes(numbers, places, out.data(), run.sum)) {
     reader.fail("escapes", what, head.escapes_begin + numbers.byte_position());
+  }
+  check = check_with_sum(check_of(head.escapes, check), run.sum);
+  if (lane_astray(states, head.lanes, check) != head.lanes) {
+    reader.fail("words", "a lane does not end in its initial state", offset);
   }
   if (!numbers.only_padding_left()) {
     reader.fail("escapes", "bits are left over", head.escapes_begin + numbers.byte_position());
@@ -179,6 +183,7 @@ std::size_t encode_bytes(std::span<const std::uint8_t> data,
                                                     data,
                                                     rare ? &escapes_of : nullptr,
                                                     cut,
+                                                    check_of(head.view()),
                                                     out.subspan(head.size()));
   } else {
     const auto numbers = rare ? rare_values.numbers_of(data) : std::vector<std::uint8_t>{};
@@ -229,7 +234,8 @@ void decode_bytes(std::span<const std::uint8_t> data, std::span<std::uint8_t> ou
     const std::size_t at = reader.position();
     if (reader.u8("padding") != 0) reader.fail("padding", "expected a zero byte", at);
   }
-  const std::size_t end = read_record(data, reader.position(), decoder, out);
+  const std::size_t begin = reader.position();
+  const std::size_t end = read_record(data, begin, decoder, check_of(data.first(begin)), out);
   if (end != data.size()) reader.fail("record", "bytes are left over", end);
 }
 

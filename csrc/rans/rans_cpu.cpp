@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <type_traits>
 #include <utility>
@@ -10,6 +11,8 @@
 #include "rans/rans_kernels.h"
 #include "rans/rans_state.h"
 #include "rans/rows_visit.h"
+#include "rans/stream_check.h"
+#include "rans/sum_columns.h"
 
 namespace glc::rans {
 namespace {
@@ -329,13 +332,14 @@ namespace {
 
 /// Decodes the runs piece by piece, so that a piece with escapes is searched while it is in the
 /// cache. decode_pieces() moves every run on; find(run, begin, n, places) searches the n symbols
-/// that a run has just decoded, the first of which is number begin.
+/// that a run has just decoded, the first of which is number begin, a multiple of kSumPeriod.
 template <class Row, class Value, class Decode, class Find>
 void decode_pieces(std::span<DecodeRun<Row, Value>> runs,
                    std::span<EscapePlaces> escapes,
                    Decode decode_piece,
                    Find find) {
   constexpr std::size_t kPiece = 32768 / sizeof(Value);
+  static_assert(kPiece % kSumPeriod == 0);
   struct Progress {
     std::size_t done = 0;
     std::size_t left = 0;
@@ -416,13 +420,13 @@ void decode_runs(const std::uint32_t* slots,
       return ByteLookup{slots};
     });
   };
-  if (marker < 0) return decode_all();
   decode_pieces(runs,
                 escapes,
                 decode_all,
-                [marker](const auto& run, std::size_t begin, std::size_t n, EscapePlaces& places) {
+                [marker](auto& run, std::size_t begin, std::size_t n, EscapePlaces& places) {
                   const std::uint8_t* const bytes = run.out - n;
-                  const std::uint8_t* p = bytes;
+                  run.sum += byte_sum({bytes, n});
+                  const std::uint8_t* p = marker < 0 ? run.out : bytes;
                   while ((p = static_cast<const std::uint8_t*>(
                               std::memchr(p, marker, static_cast<std::size_t>(run.out - p))))) {
                     const auto at = static_cast<std::size_t>(p - bytes);
@@ -430,6 +434,23 @@ void decode_runs(const std::uint32_t* slots,
                     ++p;
                   }
                 });
+}
+
+std::uint32_t byte_sum(std::span<const std::uint8_t> bytes) {
+  std::uint32_t sum = 0;
+  std::size_t i = 0;
+  if constexpr (std::endian::native == std::endian::little) {
+    const RansBackend* const simd = backend(kMaxLanes);
+    const auto sum_up = simd == nullptr ? &sum_columns<16> : simd->sum_columns;
+    std::uint16_t columns[kSumPeriod / 2];
+    sum_up(bytes.data(), bytes.size() / kSumPeriod, columns);
+    for (; i < kSumPeriod; i += 2) sum += sum_weight(i) * columns[i / 2];
+    i = bytes.size() / kSumPeriod * kSumPeriod;
+  }
+  for (; i < bytes.size(); ++i) {
+    sum += sum_weight(i) * (static_cast<std::uint32_t>(bytes[i]) << 8 * (i % 2));
+  }
+  return sum & 0xFFFFU;
 }
 
 EscapePlaces find_bytes(std::span<const std::uint8_t> data, const ByteSet& set) {

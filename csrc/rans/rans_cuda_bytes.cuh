@@ -7,6 +7,7 @@
 #include "rans/cost.h"
 #include "rans/rans_cuda_encode.cuh"
 #include "rans/rare_choice.h"
+#include "rans/stream_check.h"
 
 namespace glc::cuda {
 
@@ -139,6 +140,33 @@ __device__ inline std::uint32_t put_start(std::uint8_t* out, std::uint8_t method
   for (; n >= 0x80; n >>= 7) out[at++] = static_cast<std::uint8_t>(n | 0x80U);
   out[at++] = static_cast<std::uint8_t>(n);
   return at;
+}
+
+__device__ inline std::uint32_t check_bytes(const std::uint8_t* bytes, std::uint64_t n) {
+  std::uint32_t check = 0;
+  for (std::uint64_t i = 0; i < n; ++i) check = rans::check_byte(check, bytes[i]);
+  return check;
+}
+
+/// The sum (rans/stream_check.h) of n bytes, in every lane of the group that calls it.
+__device__ inline std::uint32_t byte_sum(const Group& group,
+                                         const std::uint8_t* bytes,
+                                         std::uint32_t n) {
+  const auto lane = static_cast<std::uint32_t>(group.lane);
+  const auto lanes = static_cast<std::uint32_t>(group.lanes);
+  const std::uint32_t n_fours = reinterpret_cast<std::uintptr_t>(bytes) % 4 == 0 ? n / 4 : 0;
+  const auto* const fours = reinterpret_cast<const std::uint32_t*>(bytes);
+  std::uint32_t sum = 0;
+#pragma unroll 4
+  for (std::uint32_t k = lane; k < n_fours; k += lanes) {
+    const std::uint32_t weight = rans::sum_weight(4 * std::uint64_t{k});
+    sum += weight * (fours[k] & 0xFFFFU) + (weight + 2) * (fours[k] >> 16);
+  }
+  for (std::uint32_t i = 4 * n_fours + lane; i < n; i += lanes) {
+    sum += rans::sum_weight(i) * (std::uint32_t{bytes[i]} << 8 * (i % 2));
+  }
+  for (int d = 1; d < group.lanes; d *= 2) sum += __shfl_xor_sync(group.mask, sum, d);
+  return sum;
 }
 
 /// The table of order-0 bytes (byte_tables.h) as a block holds it.

@@ -17,7 +17,8 @@ constexpr const char* kOp = "rans";
 struct BytesHead {
   std::uint64_t at;      ///< offset of stored data
   std::uint32_t stored;  ///< whether it is
-  std::uint32_t n_rare;
+  std::uint16_t check;   ///< of all in front of the record
+  std::uint16_t n_rare;
   std::uint8_t rare[256];
 };
 static_assert(sizeof(BytesHead) % kRansAlign == 0);
@@ -100,13 +101,14 @@ __device__ inline void read_head(const ReadParams& p, std::uint64_t n_bytes, Byt
   for (at = end; at % rans::kRecordAlign != 0; ++at) {
     if (at >= n_bytes || data[at] != 0) return note(&progress.error, RansError::kPadding, at);
   }
+  p.head->check = static_cast<std::uint16_t>(check_bytes(data, at));
   progress.position = at;
   open_record(data, p.run.n, progress);
   if (progress.error != kRansNoError) return;
   if (progress.position != n_bytes) {
     note(&progress.error, RansError::kStreamLeft, progress.position);
   }
-  p.head->n_rare = bins.n_rare;
+  p.head->n_rare = static_cast<std::uint16_t>(bins.n_rare);
   for (std::uint32_t i = 0; i < bins.n_rare; ++i) p.head->rare[i] = bins.rare[i];
 }
 
@@ -168,9 +170,13 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) decode_bytes_kern
         p.run.out[i] = p.head->rare[number - 1];
       }
     };
-    close_segment(p.run, record, group, run, [&](const std::uint8_t* bytes, std::uint64_t n_bytes) {
+    const auto escapes = [&](const std::uint8_t* bytes, std::uint64_t n_bytes) {
       DeviceBits bits(bytes, n_bytes);
       return read_escapes(p.run, record, group, run, bits, lookup.marker, kMostRareBits, put);
+    };
+    close_segment(p.run, record, group, run, p.head->check, escapes, [&] {
+      __syncwarp(group.mask);  // each lane sums what others wrote
+      return byte_sum(group, p.run.out + run.begin, run.n);
     });
   });
 }

@@ -95,8 +95,11 @@ __global__ void __launch_bounds__(kHeadBlock) head_kernel(BytesParams p) {
   __syncthreads();
   if (value == 0) {
     bins.find_starts();
+    const std::uint32_t head_bytes = put_head(p.head, p.shape.n, bins);
     *p.work.plan = {.log2_lanes = rans::log2_lanes_for(cost / p.shape.n_segments),
-                    .head_bytes = put_head(p.head, p.shape.n, bins)};
+                    .head_bytes = head_bytes,
+                    .check = check_bytes(p.head, head_bytes),
+                    .n_rare = bins.n_rare};
   }
   __syncthreads();
   const auto start = static_cast<std::uint16_t>(bins.starts[rare ? 256 : value]);
@@ -110,19 +113,25 @@ __global__ void __launch_bounds__(kHeadBlock) head_kernel(BytesParams p) {
 __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) code_bytes_kernel(BytesParams p) {
   const auto& codes = *reinterpret_cast<const ByteCodes*>(
       stage(reinterpret_cast<const std::byte*>(p.codes), sizeof(ByteCodes)));
-  const std::uint32_t log2_lanes = p.work.plan->log2_lanes;
-  each_turn(turns_of(p.shape.n_segments, log2_lanes), [&](std::uint64_t turn) {
-    const Group group(log2_lanes, turn);
-    std::uint64_t escape_bits = 0;
-    code_segment(p.shape, p.work, group, rans::kByteBits, [&](std::uint64_t i) {
-      const std::uint32_t value = __ldg(&p.data[i]);
-      const std::uint32_t number = codes.numbers[value];
-      if (number != 0) escape_bits += static_cast<std::uint64_t>(rans::gamma_bits(number));
-      return codes.entries[value];
+  const EncodePlan plan = *p.work.plan;
+  each_turn(turns_of(p.shape.n_segments, plan.log2_lanes), [&](std::uint64_t turn) {
+    const Group group(plan.log2_lanes, turn);
+    EscapesSeen escapes{0, plan.check};
+    if (plan.n_rare != 0) {
+      escapes = see_escapes(p.shape, group, plan.check, [&](std::uint64_t i) -> std::uint64_t {
+        return codes.numbers[__ldg(&p.data[i])];
+      });
+    }
+    const std::uint32_t n = symbols_in(p.shape, group.segment);
+    const std::uint8_t* const bytes =
+        p.data + (n == 0 ? 0 : group.segment * p.shape.segment_symbols);
+    const std::uint32_t check = rans::check_with_sum(escapes.check, byte_sum(group, bytes, n));
+    __syncwarp();
+    code_segment(p.shape, p.work, group, rans::kByteBits, check, [&](std::uint64_t i) {
+      return codes.entries[__ldg(&p.data[i])];
     });
-    escape_bits = group_sum(group, escape_bits);
     if (group.lane == 0 && group.segment < p.shape.n_segments) {
-      p.work.escape_bits[group.segment] = escape_bits;
+      p.work.escape_bits[group.segment] = escapes.n_bits;
     }
   });
 }

@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor)
     SegmentRun<std::int32_t> run = open_segment(p, record, group);
     __syncwarp();  // the ring may still be read
     decode_segment(p, lookup, group, rings[threadIdx.x / kWarpLanes], run);
-    close_segment(p, record, group, run, [&](const std::uint8_t* bytes, std::uint64_t n_bytes) {
+    const auto escapes = [&](const std::uint8_t* bytes, std::uint64_t n_bytes) {
       const std::uint64_t place = segment_begin(p.data, record, group.segment);
       const auto* const infos =
           reinterpret_cast<const rans::RowInfo*>(p.blob + p.layout.encode_at + p.layout.rows_at);
@@ -118,7 +118,8 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor)
       DeviceBits bits(bytes, n_bytes);
       constexpr int kWidth = rans::kMaxEscapeWidth;
       return read_escapes(p, record, group, run, bits, rans::kEscapeValue, kWidth, put);
-    });
+    };
+    close_segment(p, record, group, run, 0, escapes, [] { return 0U; });
   });
 }
 

@@ -15,6 +15,7 @@
 #pragma once
 
 #include "rans/rans_cuda.cuh"
+#include "rans/stream_check.h"
 
 namespace glc::cuda {
 
@@ -283,27 +284,34 @@ __device__ std::uint64_t read_escapes(const DecodeParams<Row, Value>& p,
 }
 
 /// Checks what is left of a segment after its symbols. escapes(bytes, n_bytes) is called by every
-/// lane of a group that has any, and returns how many bytes they took.
-template <class Row, class Value, class Escapes>
+/// lane of a group that has any, and returns how many bytes they took; check is that of segments
+/// without. sum() is the sum of the symbols that the check counts; every lane calls it.
+template <class Row, class Value, class Escapes, class Sum>
 __device__ void close_segment(const DecodeParams<Row, Value>& p,
                               const RansRecord& record,
                               const Group& group,
                               const SegmentRun<Value>& run,
-                              Escapes escapes) {
+                              std::uint32_t check,
+                              Escapes escapes,
+                              Sum sum) {
   if (run.n == 0) return;
   const std::uint64_t place = segment_begin(p.data, record, group.segment);
   if (group.votes(__ballot_sync(group.mask, run.cut)) != 0) {
     if (group.lane == 0) note(&p.progress->error, RansError::kWordsCut, place);
     return;
   }
-  if (run.x != rans::kStateLow) note(&p.progress->error, RansError::kFinalState, place);
   const auto* bytes =
       reinterpret_cast<const std::uint8_t*>(run.words) + 2 * std::uint64_t{run.used};
   std::uint64_t n_left = 4 * std::uint64_t{run.n_words32} - 2 * std::uint64_t{run.used};
   if (group.votes(__ballot_sync(group.mask, run.escapes)) != 0) {
     const std::uint64_t n_used = escapes(bytes, n_left);
-    bytes += n_used;
     n_left -= n_used;
+    for (const auto* const end = bytes + n_used; bytes != end; ++bytes) {
+      check = rans::check_byte(check, *bytes);
+    }
+  }
+  if (run.x != rans::start_state(group.lane, rans::check_with_sum(check, sum()))) {
+    note(&p.progress->error, RansError::kFinalState, place);
   }
   if (group.lane != 0) return;
   if (n_left >= rans::kRecordAlign) note(&p.progress->error, RansError::kWordsLeft, place);

@@ -91,23 +91,29 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) code_kernel(Encod
   const std::uint32_t log2_lanes = p.work.plan->log2_lanes;
   each_turn(turns_of(p.shape.n_segments, log2_lanes), [&](std::uint64_t turn) {
     const Group group(log2_lanes, turn);
-    std::uint64_t escape_bits = 0;
-    code_segment(p.shape, p.work, group, p.layout.bits, [&](std::uint64_t i) {
-      const FoundBin bin = find_bin(row_info(p, tables, i), __ldg(&p.symbols[i]));
-      if (bin.escapes) {
-        if (!p.layout.escape) {
-          note(&p.progress->error, RansError::kSymbol, i);
-          return rans::EncodeEntry{};
-        }
-        escape_bits += static_cast<std::uint64_t>(rans::gamma_bits(bin.raw + 1));
+    const auto find = [&](std::uint64_t i) {
+      return find_bin(row_info(p, tables, i), __ldg(&p.symbols[i]));
+    };
+    EscapesSeen escapes{};
+    if (p.layout.escape) {
+      escapes = see_escapes(p.shape, group, 0, [&](std::uint64_t i) -> std::uint64_t {
+        const FoundBin bin = find(i);
+        return bin.escapes ? bin.raw + 1 : 0;
+      });
+    }
+    __syncwarp();
+    code_segment(p.shape, p.work, group, p.layout.bits, escapes.check, [&](std::uint64_t i) {
+      const FoundBin bin = find(i);
+      if (bin.escapes && !p.layout.escape) {
+        note(&p.progress->error, RansError::kSymbol, i);
+        return rans::EncodeEntry{};
       }
       const rans::EncodeEntry entry = entries[bin.entry];
       if (entry.reciprocal == 0) note(&p.progress->error, RansError::kSymbol, i);
       return entry;
     });
-    escape_bits = group_sum(group, escape_bits);
     if (group.lane == 0 && group.segment < p.shape.n_segments) {
-      p.work.escape_bits[group.segment] = escape_bits;
+      p.work.escape_bits[group.segment] = escapes.n_bits;
     }
   });
 }

@@ -2,8 +2,9 @@
 //
 // Coding the segments of a record, of symbols and of bytes, in three kernels:
 //
-//   code   a group of lanes a segment, from its last symbol to its first, words downwards into the
-//          segment's room in the workspace; states, words and escape bits of each are counted
+//   code   a group of lanes a segment: over its escapes first, whose check lane 0 begins with, then
+//          from its last symbol to its first, words downwards into the segment's room in the
+//          workspace; states, words and escape bits of each are counted
 //   place  one block adds up the sizes: where each segment ends, and whether out can hold it all
 //   pack   a warp a segment copies it to its place, and writes its escape numbers
 #pragma once
@@ -13,6 +14,7 @@
 #include <span>
 
 #include "rans/rans_cuda.cuh"
+#include "rans/stream_check.h"
 
 namespace glc::cuda {
 
@@ -23,6 +25,8 @@ struct EncodePlan {
   std::uint32_t fits = 0;        ///< out has room, and nothing else was wrong
   std::uint32_t stored = 0;      ///< of bytes: coding them does not pay
   std::uint32_t head_bytes = 0;  ///< of bytes: in front of the record
+  std::uint32_t check = 0;       ///< of bytes: of the head
+  std::uint32_t n_rare = 0;      ///< of bytes: values that escape
 };
 
 /// The arrays of a workspace. The first three have an entry for each segment.
@@ -66,17 +70,64 @@ __device__ inline std::uint32_t symbols_in(const EncodeShape& shape, std::uint64
   return left < shape.segment_symbols ? static_cast<std::uint32_t>(left) : shape.segment_symbols;
 }
 
-/// Codes the group's segment. source(i) is the entry of symbol i, a good one; every lane of the
-/// warp calls this. Symbols are fetched one step early.
+/// The escape numbers of a segment: how many bits they take, and the check that lane 0 begins with.
+struct EscapesSeen {
+  std::uint64_t n_bits;
+  std::uint32_t check;
+};
+
+/// Looks at the group's segment, after what has the given check: number_of(i) is that of symbol i,
+/// 0 when it does not escape. Several symbols a lane at once, because few escape.
+template <class NumberOf>
+__device__ EscapesSeen
+see_escapes(const EncodeShape& shape, const Group& group, std::uint32_t check, NumberOf number_of) {
+  constexpr std::uint32_t kAtOnce = 8;
+  const std::uint32_t n = symbols_in(shape, group.segment);
+  const std::uint64_t begin = group.segment * shape.segment_symbols;
+  const auto lanes = static_cast<std::uint32_t>(group.lanes);
+  const auto number_at = [&](std::uint32_t k) {
+    k += static_cast<std::uint32_t>(group.lane);
+    return k < n ? number_of(begin + k) : 0;
+  };
+  EscapesSeen seen{0, check};
+  for (std::uint32_t base = 0; base < n; base += kAtOnce * lanes) {
+    bool any = false;
+#pragma unroll
+    for (std::uint32_t a = 0; a < kAtOnce; ++a) any |= number_at(base + a * lanes) != 0;
+    if (__ballot_sync(group.mask, any) == 0) continue;
+    for (std::uint32_t a = 0; a < kAtOnce; ++a) {
+      const std::uint64_t mine = number_at(base + a * lanes);
+      unsigned left = __ballot_sync(group.mask, mine != 0);
+      for (; left != 0; left &= left - 1) {
+        const std::uint64_t number =
+            __shfl_sync(group.mask, mine, __ffs(static_cast<int>(left)) - 1);
+        const int digits = rans::digits_of(number);
+        for (int i = 2 * digits - 1; i-- > 0; ++seen.n_bits) {
+          seen.check = rans::check_bit(seen.check, i < digits && (number >> i & 1U) != 0);
+        }
+      }
+    }
+  }
+  const auto n_padding = static_cast<int>((8 - seen.n_bits % 8) % 8);
+  for (int i = 0; i < n_padding; ++i) seen.check = rans::check_bit(seen.check, false);
+  return seen;
+}
+
+/// Codes the group's segment, lane 0 beginning with the check. source(i) is the entry of symbol i,
+/// a good one; every lane of the warp calls this. Symbols are fetched one step early.
 template <class Source>
-__device__ __forceinline__ void code_segment(
-    const EncodeShape& shape, const EncodeWork& work, const Group& group, int bits, Source source) {
+__device__ __forceinline__ void code_segment(const EncodeShape& shape,
+                                             const EncodeWork& work,
+                                             const Group& group,
+                                             int bits,
+                                             std::uint32_t check,
+                                             Source source) {
   const std::uint32_t n = symbols_in(shape, group.segment);
   const std::uint64_t begin = group.segment * shape.segment_symbols;
   const auto lanes = static_cast<std::uint32_t>(group.lanes);
   const std::uint32_t most_steps = __reduce_max_sync(kFullWarp, (n + lanes - 1) / lanes);
   std::uint16_t* const words_end = work.words + begin + shape.segment_symbols;
-  std::uint32_t x = rans::kStateLow;
+  std::uint32_t x = rans::start_state(group.lane, check);
   std::uint32_t n_words = 0;
   for (std::uint32_t step = most_steps; step-- > 0;) {
     const std::uint32_t i = step * lanes + static_cast<std::uint32_t>(group.lane);
@@ -95,12 +146,6 @@ __device__ __forceinline__ void code_segment(
   if (group.segment >= shape.n_segments) return;
   work.states[kWarpLanes * group.segment + static_cast<std::uint64_t>(group.lane)] = x;
   if (group.lane == 0) work.n_words[group.segment] = n_words;
-}
-
-/// Sum over the group's lanes, in all of them; every lane of the warp calls it.
-__device__ inline std::uint64_t group_sum(const Group& group, std::uint64_t value) {
-  for (int d = 1; d < group.lanes; d *= 2) value += __shfl_xor_sync(kFullWarp, value, d);
-  return value;
 }
 
 /// Sum of this and all lower lanes; every lane of the warp calls it.

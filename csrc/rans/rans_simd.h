@@ -16,6 +16,7 @@
 #include "core/unrolled.h"
 #include "rans/entries.h"
 #include "rans/rans_backend.h"
+#include "rans/sum_columns.h"
 
 namespace glc::rans {
 
@@ -362,7 +363,8 @@ struct RansSimd {
             .find_u16 = &find_bins<std::uint16_t>,
             .find_i32 = &find_bins<std::int32_t>,
             .find_one_row = &find_bins<OneRow>,
-            .skip_others = &skip_others};
+            .skip_others = &skip_others,
+            .sum_columns = &rans::sum_columns<4 * Vec::kLanes>};
   }
 };
 

@@ -78,13 +78,15 @@ void check_segment_symbols(std::size_t n);
 using EscapesOf = std::function<std::vector<std::uint8_t>(std::size_t begin, std::size_t end)>;
 
 /// Codes one push as a record and returns its size, a multiple of 4. indices [n] name entries;
-/// escapes_of is null when no symbol escapes. Throws InvalidArgument above 16 GiB.
+/// escapes_of is null when no symbol escapes; check is that of what every segment vouches for
+/// beside its escapes (stream_check.h). Throws InvalidArgument above 16 GiB.
 template <class Index>
 std::size_t write_record(const EncodeEntry* entries,
                          int bits,
                          std::span<const Index> indices,
                          const EscapesOf* escapes_of,
                          const Segmentation& cut,
+                         std::uint32_t check,
                          std::span<std::uint8_t> out);
 
 /// Decodes the record that begins at `begin` and returns where it ends. Throws BitstreamError,
@@ -96,10 +98,11 @@ std::size_t read_record(std::span<const std::uint8_t> data,
                         const TableSet& tables,
                         std::span<std::int32_t> out);
 
-/// The same for bytes.
+/// The same for bytes, of segments that begin with this check.
 std::size_t read_record(std::span<const std::uint8_t> data,
                         std::size_t begin,
                         const ByteDecoder& bytes,
+                        std::uint32_t check,
                         std::span<std::uint8_t> out);
 
 }  // namespace glc::rans

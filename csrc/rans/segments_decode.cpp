@@ -140,14 +140,17 @@ const char* open_segment(const RecordHead& head,
   return nullptr;
 }
 
-/// Checks what is left of a segment after its last symbol and its escapes.
+/// Checks what is left of a segment after its last symbol and its escapes, which end at used; check
+/// is that of what precedes them.
 template <class Row, class Value>
 const char* close_segment(const RecordHead& head,
                           const Reading<Row, Value>& reading,
+                          std::uint32_t check,
                           const std::uint8_t* used) {
-  const bool at_start = std::all_of(
-      reading.states, reading.states + head.lanes, [](std::uint32_t x) { return x == kStateLow; });
-  if (!at_start) return "words: a lane does not end in its initial state";
+  check = check_with_sum(check_of({reading.run.next, used}, check), reading.run.sum);
+  if (lane_astray(reading.states, head.lanes, check) != head.lanes) {
+    return "words: a lane does not end in its initial state";
+  }
   const auto n_left = static_cast<std::size_t>(reading.run.end - used);
   if (n_left >= kRecordAlign) return "words: bytes are left over";
   if (std::any_of(used, reading.run.end, [](std::uint8_t b) { return b != 0; })) {
@@ -171,10 +174,12 @@ const char* read_numbers(const std::uint8_t*& used, const std::uint8_t* end, Rea
 
 /// Decodes every segment. set_rows(i, run) gives a run that begins at symbol i its rows;
 /// decode(runs, places) calls the kernels; escapes(i, reading, used) resolves the escapes that
-/// begin at used, moves it past them and says what is wrong with them.
+/// begin at used, moves it past them and says what is wrong with them; check is that of segments
+/// without.
 template <class Row, class Value, class SetRows, class Decode, class Escapes>
 void read_segments(const RecordHead& head,
                    std::span<const std::uint8_t> data,
+                   std::uint32_t check,
                    std::span<Value> out,
                    SetRows set_rows,
                    Decode decode,
@@ -207,7 +212,7 @@ void read_segments(const RecordHead& head,
       const char* what = runs[r].n != 0
                              ? "words: the data is truncated"
                              : escapes((first + r) * head.segment_symbols, readings[r], used);
-      if (what == nullptr) what = close_segment(head, readings[r], used);
+      if (what == nullptr) what = close_segment(head, readings[r], check, used);
       if (what != nullptr) return error.report(first + r, what, offset(used));
     }
   });
@@ -227,6 +232,7 @@ std::size_t read_record(std::span<const std::uint8_t> data,
     read_segments<Row, std::int32_t>(
         head,
         data,
+        0,
         out,
         [&](std::size_t i, DecodeRun<Row, std::int32_t>& run) {
           run.rows = rows_from(all_rows, i);
@@ -254,6 +260,7 @@ std::size_t read_record(std::span<const std::uint8_t> data,
 std::size_t read_record(std::span<const std::uint8_t> data,
                         std::size_t begin,
                         const ByteDecoder& bytes,
+                        std::uint32_t check,
                         std::span<std::uint8_t> out) {
   const RecordHead head = read_head(data, begin, out.size());
   static constexpr OneRow kRow{0};
@@ -261,6 +268,7 @@ std::size_t read_record(std::span<const std::uint8_t> data,
   read_segments<OneRow, std::uint8_t>(
       head,
       data,
+      check,
       out,
       [](std::size_t, Run& run) { run.rows = &kRow; },
       [&](std::span<Run> runs, std::span<EscapePlaces> places) {
@@ -272,7 +280,8 @@ std::size_t read_record(std::span<const std::uint8_t> data,
         if (reading.escapes.empty()) return nullptr;
         if (!head.escapes) return kUnexpectedEscape;
         return read_numbers(used, reading.run.end, [&](BitReader& numbers) {
-          return bytes.read_escapes(numbers, reading.escapes, reading.symbols.data());
+          return bytes.read_escapes(
+              numbers, reading.escapes, reading.symbols.data(), reading.run.sum);
         });
       });
   return head.record_end();

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -22,6 +23,7 @@ void store_u32(std::uint8_t* p, std::uint32_t v) {
 
 /// Coded words of a segment, in scratch memory until their place in the record is known.
 struct Coded {
+  std::vector<std::uint8_t> escapes;
   std::uint32_t states[kMaxLanes];
   std::uint8_t* words;
   std::uint8_t* words_end;
@@ -34,22 +36,36 @@ struct Coded {
 /// Scratch bytes of one segment.
 std::size_t segment_room(const Segmentation& cut) { return 2 * cut.segment_symbols + kWordSlack; }
 
-/// Codes segments first .. first + n - 1 side by side, each into its own room.
+/// What the check of a segment counts beside its escapes: of bytes, their sum.
+template <class Index>
+std::uint32_t sum_of(std::span<const Index> indices) {
+  if constexpr (std::is_same_v<Index, std::uint8_t>) {
+    return byte_sum(indices);
+  } else {
+    return 0;
+  }
+}
+
+/// Codes segments first .. first + n - 1 side by side, each into its own room; their escapes are
+/// there.
 template <class Index>
 void code_turn(const EncodeEntry* entries,
                int bits,
                std::span<const Index> indices,
                const Segmentation& cut,
                std::size_t first,
+               std::uint32_t check,
                std::span<Coded> coded,
                std::uint8_t* scratch) {
   EncodeRun<Index> runs[kMaxRuns];
   for (std::size_t r = 0; r < coded.size(); ++r) {
     const std::size_t begin = (first + r) * cut.segment_symbols;
-    std::fill_n(coded[r].states, cut.lanes, kStateLow);
+    const auto own = indices.subspan(begin, std::min(cut.segment_symbols, indices.size() - begin));
+    const std::uint32_t own_check = check_of(coded[r].escapes, check);
+    start_states(coded[r].states, cut.lanes, check_with_sum(own_check, sum_of(own)));
     coded[r].words_end = scratch + (r + 1) * segment_room(cut);
-    runs[r] = {.indices = indices.data() + begin,
-               .n = std::min(cut.segment_symbols, indices.size() - begin),
+    runs[r] = {.indices = own.data(),
+               .n = own.size(),
                .states = coded[r].states,
                .words = coded[r].words_end};
   }
@@ -127,6 +143,7 @@ std::size_t write_record(const EncodeEntry* entries,
                          std::span<const Index> indices,
                          const EscapesOf* escapes_of,
                          const Segmentation& cut,
+                         std::uint32_t check,
                          std::span<std::uint8_t> out) {
   std::uint8_t* const ends = out.data() + kRecordHeadBytes;
   std::uint8_t* const body = ends + kEndBytes * cut.n_segments;
@@ -138,19 +155,19 @@ std::size_t write_record(const EncodeEntry* entries,
     const std::size_t first = turns.first(number);
     Coded runs[kMaxRuns];
     const auto coded = std::span(runs).first(turns.first(number + 1) - first);
+    for (std::size_t r = 0; escapes_of != nullptr && r < coded.size(); ++r) {
+      const std::size_t begin = (first + r) * cut.segment_symbols;
+      coded[r].escapes =
+          (*escapes_of)(begin, std::min(begin + cut.segment_symbols, indices.size()));
+    }
     Scratch::Piece piece = scratch.take();
-    code_turn<Index>(entries, bits, indices, cut, first, coded, piece.get());
+    code_turn<Index>(entries, bits, indices, cut, first, check, coded, piece.get());
 
-    std::vector<std::uint8_t> escapes[kMaxRuns];
     std::size_t segment_bytes[kMaxRuns];
     std::size_t turn_bytes = 0;
     for (std::size_t r = 0; r < coded.size(); ++r) {
-      const std::size_t begin = (first + r) * cut.segment_symbols;
-      if (escapes_of != nullptr) {
-        escapes[r] = (*escapes_of)(begin, std::min(begin + cut.segment_symbols, indices.size()));
-      }
       segment_bytes[r] = round_up(kStateBytes * static_cast<std::size_t>(cut.lanes) +
-                                      coded[r].words_bytes() + escapes[r].size(),
+                                      coded[r].words_bytes() + coded[r].escapes.size(),
                                   kRecordAlign);
       turn_bytes += segment_bytes[r];
     }
@@ -163,7 +180,7 @@ std::size_t write_record(const EncodeEntry* entries,
       at += segment_bytes[r];
       store_states(coded[r].states, cut.lanes, p);
       p = std::copy_n(coded[r].words, coded[r].words_bytes(), p + kStateBytes * cut.lanes);
-      p = std::copy(escapes[r].begin(), escapes[r].end(), p);
+      p = std::ranges::copy(coded[r].escapes, p).out;
       std::fill(p, body + at, std::uint8_t{0});
       store_u32(ends + kEndBytes * (first + r), static_cast<std::uint32_t>(at / kRecordAlign));
     }
@@ -180,18 +197,21 @@ template std::size_t write_record(const EncodeEntry*,
                                   std::span<const std::uint16_t>,
                                   const EscapesOf*,
                                   const Segmentation&,
+                                  std::uint32_t,
                                   std::span<std::uint8_t>);
 template std::size_t write_record(const EncodeEntry*,
                                   int,
                                   std::span<const std::uint32_t>,
                                   const EscapesOf*,
                                   const Segmentation&,
+                                  std::uint32_t,
                                   std::span<std::uint8_t>);
 template std::size_t write_record(const EncodeEntry*,
                                   int,
                                   std::span<const std::uint8_t>,
                                   const EscapesOf*,
                                   const Segmentation&,
+                                  std::uint32_t,
                                   std::span<std::uint8_t>);
 
 }  // namespace glc::rans

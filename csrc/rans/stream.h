@@ -14,6 +14,7 @@
 #include "glc/rans.h"
 #include "rans/escape_number.h"
 #include "rans/rans_state.h"
+#include "rans/stream_check.h"
 
 namespace glc::rans {
 
@@ -29,6 +30,18 @@ struct Escape {
   std::size_t symbol;
   std::uint64_t raw;
 };
+
+/// Puts every lane where an encoder begins.
+inline void start_states(std::uint32_t* states, int lanes, std::uint32_t check) {
+  for (int lane = 0; lane < lanes; ++lane) states[lane] = start_state(lane, check);
+}
+
+/// The first lane that is not back there, or `lanes`.
+[[nodiscard]] inline int lane_astray(const std::uint32_t* states, int lanes, std::uint32_t check) {
+  int lane = 0;
+  while (lane < lanes && states[lane] == start_state(lane, check)) ++lane;
+  return lane;
+}
 
 /// Stores the final states: per lane high word, low word.
 inline void store_states(const std::uint32_t* states, int lanes, std::uint8_t* out) {

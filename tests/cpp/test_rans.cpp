@@ -199,15 +199,19 @@ void the_smallest_int32_is_a_symbol() {
 
 void the_format_in_bytes() {
   // One lane, one row {0: 128, 1: 64, escape: 64} at 8 bits; symbols 0, 1, 7.
-  // Backwards from x = 65536. Escape (start 192): 65536/64 << 8 | 192 = 0x400C0.
-  // 1 (start 128): 0x400C0/64 = 0x1003 rest 0: 0x1003 << 8 | 128 = 0x100380.
-  // 0 (start 0): 0x100380/128 = 0x2007 rest 0: 0x200700. Escape raw 2 * (7 - 2) + 1 = 11: 0001011.
+  // Escape raw 2 * (7 - 2) + 1 = 11: 0001011, padded 0x16, whose check is 0x72F7.
+  // Backwards from x = 0x172F7. Escape (start 192): x/64 = 0x5CB rest 55: 0x5CBF7.
+  // 1 (start 128): 0x5CBF7/64 = 0x172F rest 55: 0x172F << 8 + 128 + 55 = 0x172FB7.
+  // 0 (start 0): 0x172FB7/128 = 0x2E5F rest 55: 0x2E5F << 8 + 0 + 55 = 0x2E5F37.
   const TableSet tables = TableSet::from_freqs(
       std::vector<std::uint32_t>{128, 64, 64}, Symbols{3}, Symbols{0}, 8, true);
   Encoder encoder(1);
   encoder.push(Symbols{0, 1, 7}, 0, tables);
-  const Bytes expected = {0x08, 0x01, 0x16, 0x20, 0x00, 0x00, 0x07};
+  const Bytes expected = {0x08, 0x01, 0x16, 0x2E, 0x00, 0x37, 0x5F};
   check(encoder.finish() == expected, "worked example of docs/format.md");
+  // Before there was a check every lane began at 2^16: such streams are refused, not misread.
+  const Bytes unchecked = {0x08, 0x01, 0x16, 0x20, 0x00, 0x00, 0x07};
+  check_throws<BitstreamError>([&] { decode(unchecked, RowVector(3), tables); }, "unchecked");
 }
 
 void failures_leave_the_encoder_alone() {

@@ -8,12 +8,15 @@ import os
 import re
 import subprocess
 import sys
+from binascii import crc_hqx
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from glc import cdf, rans, rans_reference
+from glc.errors import BitstreamError
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "tests" / "golden" / "rans").glob("v*.json"))
@@ -61,6 +64,23 @@ def test_golden_bytes(path: Path) -> None:
         data, coded = bytes.fromhex(case["data"]), bytes.fromhex(case["coded"])
         assert rans.decode_bytes(coded) == data
         assert rans.encode_bytes(data) == coded
+
+
+def test_the_check_of_plain_bytes() -> None:
+    # one value needs no words: head, descriptor, then the state in which everything begins
+    data = b"\xfe" * 301
+    coded = rans.encode_bytes(data)
+    words = np.frombuffer(data + b"\0", "<u2").astype(int)
+    weighted = (2 * (np.arange(words.size) % 64) + 1) * words
+    check = (crc_hqx(coded[:-5], 0) + int(weighted.sum())) % 2**16
+    assert coded[-5] == 0
+    assert coded[-4:] == b"\1\0" + check.to_bytes(2, "little")
+
+
+def test_plain_bytes_from_before_the_check_are_refused() -> None:
+    unchecked = bytes.fromhex("01ac0280ff000800800001000000")  # 300 times 255
+    with pytest.raises(BitstreamError, match="initial state"):
+        rans.decode_bytes(unchecked)
 
 
 def test_the_example_of_the_format_is_golden() -> None:
