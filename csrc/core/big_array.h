@@ -31,7 +31,9 @@ inline void prefer_large_pages([[maybe_unused]] void* p, [[maybe_unused]] std::s
 }
 
 struct Free {
-  void operator()(void* p) const noexcept { std::free(p); }  // NOLINT(cppcoreguidelines-no-malloc)
+  void operator()(void* p) const noexcept {
+    std::free(p);  // NOLINT(cppcoreguidelines-no-malloc,cppcoreguidelines-owning-memory)
+  }
 };
 template <class T>
 using BigArray = std::unique_ptr<T[], Free>;
@@ -42,7 +44,8 @@ template <class T>
   static_assert(std::is_trivial_v<T>);
   if (n > SIZE_MAX / sizeof(T)) throw std::bad_alloc();
   const std::size_t bytes = n * sizeof(T);
-  void* const p = std::malloc(bytes != 0 ? bytes : 1);  // NOLINT(cppcoreguidelines-no-malloc)
+  // NOLINTNEXTLINE(cppcoreguidelines-no-malloc,cppcoreguidelines-owning-memory): BigArray owns it
+  void* const p = std::malloc(bytes != 0 ? bytes : 1);
   if (p == nullptr) throw std::bad_alloc();
   prefer_large_pages(p, bytes);
   return BigArray<T>(static_cast<T*>(p));

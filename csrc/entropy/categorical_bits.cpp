@@ -113,6 +113,7 @@ void categorical_bits_backward(std::span<const float> grad,
   check_choices(kOp, logits, index, norms);
   check_size(kOp, "grad", index.size(), grad.size());
   check_shape(kOp, "grad_logits", logits, grad_logits);
+  expect_fresh(grad_logits);
   const CategoricalBackend backend = categorical_backend();
   std::vector<double> chosen;  // of a row that all share, the gradients of each index, added up
   double all = 0.0;

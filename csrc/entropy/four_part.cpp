@@ -10,6 +10,7 @@
 #include "core/thread_pool.h"
 #include "entropy/four_part_check.h"
 #include "entropy/four_part_kernel.h"
+#include "entropy/runs.h"
 #include "entropy/vec_portable.h"
 
 namespace glc::entropy {
@@ -219,6 +220,9 @@ void four_part_merge(const FourPartShape& shape, const FourPartMergeMaps& maps) 
   constexpr std::string_view kOp = "four_part_merge";
   check_part(kOp, shape, 0);
   check_maps(kOp, shape, maps);
+  expect_fresh(maps.y_q);
+  expect_fresh(maps.mean);
+  expect_fresh(maps.scale);
   for_each_piece(shape, [&](std::int64_t piece) {
     if (shape.channels_last) {
       merge_pixel(shape, maps, piece);

@@ -92,6 +92,7 @@ void gaussian_bits(const GaussianLatents<T>& in,
   constexpr std::string_view kOp = "gaussian_bits";
   check_latents(kOp, in);
   check_shape(kOp, "bits", in.y, bits);
+  expect_fresh(bits);
   const Tasks tasks{.groups = 1, .rows = in.y.rows, .cols = in.y.cols};
   tasks.for_each([&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {
     Latents<T> run(in, noise_seed);
@@ -114,12 +115,10 @@ void gaussian_total_bits(const GaussianLatents<T>& in,
   std::vector<double> partial(static_cast<std::size_t>(tasks.count()));
   tasks.for_each([&](std::int64_t task, std::int64_t row, std::int64_t first, std::int64_t last) {
     Latents<T> run(in, noise_seed);
-    alignas(64) float bits[kRun];
     const std::int64_t n = last - first;
     run.load(row, first, n);
-    backend().forward(run.y, run.mean, run.scale, run.noise, bits, padded(n));
-    std::fill(bits + n, bits + padded(n), 0.0F);
-    partial[static_cast<std::size_t>(task)] += backend().sum(bits, padded(n));
+    partial[static_cast<std::size_t>(task)] +=
+        backend().total(run.y, run.mean, run.scale, run.noise, padded(n), n);
   });
   for (std::int64_t group = 0; group < ssize(totals); ++group) {
     double total = 0.0;
@@ -148,6 +147,7 @@ void gaussian_bits_backward(MatrixView<const float> grad,
                                    std::pair{"grad_scale", out.scale}}) {
     if (view.data != nullptr) {
       check_shape(kOp, name, in.y, view);
+      expect_fresh(view);
     }
   }
   const auto place = [](MatrixView<T> view, std::int64_t row, std::int64_t first) {

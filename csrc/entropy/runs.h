@@ -8,8 +8,10 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "core/big_array.h"
 #include "core/thread_pool.h"
 #include "glc/bfloat16.h"
+#include "glc/views.h"
 
 namespace glc::entropy {
 
@@ -18,6 +20,17 @@ namespace glc::entropy {
 inline constexpr std::int64_t kRun = 512;
 /// Vectors are shorter than this and divide it.
 inline constexpr std::int64_t kPad = 16;
+
+/// For an output that its caller has just allocated: system memory on first touch costs more than
+/// what a kernel here does with it, and less in large pages.
+template <class T>
+void expect_fresh(const MatrixView<T>& out) {
+  constexpr std::size_t kWorthACall = std::size_t{4} << 20;
+  const std::size_t bytes = static_cast<std::size_t>(out.size()) * sizeof(T);
+  if (out.data != nullptr && out.contiguous() && bytes >= kWorthACall) {
+    prefer_large_pages(out.data, bytes);
+  }
+}
 
 /// `groups` times `rows` rows of `cols` elements. A task never spans two groups.
 struct Tasks {

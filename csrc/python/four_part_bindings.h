@@ -91,7 +91,8 @@ struct FourPartBindings {
                                         .scale_out = scale_to.template view<float>()};
     const auto s = shape_of(shape);
     for (const Map* map : {&y_q_to, &y_hat_to, &mean_to, &scale_to}) {
-      if (map->borrowed()) return On(*map->borrowed(), stream...).step(s, part, maps);
+      const std::optional<Tensor>& tensor = map->borrowed();
+      if (tensor.has_value()) return On(*tensor, stream...).step(s, part, maps);
     }
   }
 
