@@ -453,7 +453,9 @@ def test_nothing_stays_when_killed_while_writing(
 ) -> None:
     """The disk hangs in the middle of the output, and somebody loses patience."""
     script = (
-        "import os, sys, time\n"
+        "import os, signal, sys, time\n"
+        # a shell makes what it starts in the background deaf to this one
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def hang(_handle):\n"
         "    print('writing', flush=True)\n"
         "    time.sleep(60)\n"
