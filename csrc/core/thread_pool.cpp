@@ -168,6 +168,18 @@ Pool* pool() {
   return g_pool;
 }
 
+/// Works on the job with several threads; false when there is but this one: then nothing was done.
+bool spread(Job& job, int n_threads) {
+  if (n_threads < 2) return false;
+  if (const Team team = g_team) {
+    const auto work = [](void* some) { static_cast<Job*>(some)->work(); };
+    team(work, &job, static_cast<unsigned>(n_threads), 0);
+    return true;
+  }
+  Pool* const own = pool();
+  return own != nullptr && own->run(job, n_threads - 1);
+}
+
 }  // namespace
 
 int threads() {
@@ -183,15 +195,7 @@ void set_threads(int n) { g_wanted_threads = checked_threads(n); }
 
 void detail::parallel_for(std::size_t n, void (*call)(void* f, std::size_t i), void* f) {
   Job job(n, call, f);
-  const auto n_threads = static_cast<int>(std::min(n, static_cast<std::size_t>(threads())));
-  const auto work = [](void* some) { static_cast<Job*>(some)->work(); };
-  if (n_threads < 2) {
-    job.work();
-  } else if (const Team team = g_team) {
-    team(work, &job, static_cast<unsigned>(n_threads), 0);
-  } else if (Pool* const own = pool(); own == nullptr || !own->run(job, n_threads - 1)) {
-    job.work();
-  }
+  if (!spread(job, static_cast<int>(std::min(n, static_cast<std::size_t>(threads()))))) job.work();
   job.raise();
 }
 
