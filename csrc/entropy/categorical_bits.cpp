@@ -21,11 +21,6 @@ namespace {
 
 constexpr double kBitsPerNat = std::numbers::log2e;
 
-float value(float v) { return v; }
-float value(BFloat16 v) {
-  return __builtin_bit_cast(float, static_cast<std::uint32_t>(v.bits) << 16);
-}
-
 template <class T>
 void check_choices(std::string_view op,
                    const MatrixView<const T>& logits,
@@ -81,7 +76,7 @@ void categorical_bits(MatrixView<const T> logits,
   const CategoricalBackend backend = categorical_backend();
   const auto write = [&](const Norm& norm, const T* row, std::size_t i) {
     const double above =
-        static_cast<double>(norm.largest) - static_cast<double>(value(row[index[i]]));
+        static_cast<double>(norm.largest) - static_cast<double>(to_float(row[index[i]]));
     const double exact = std::log2(norm.total) + kBitsPerNat * above;
     bits[i] = static_cast<float>(exact < 0.0 ? 0.0 : exact);
   };

@@ -81,9 +81,7 @@ class InputRun {
       }
       std::copy_n(p, n, scratch_);
     } else {
-      for (std::int64_t i = 0; i < n; ++i) {
-        scratch_[i] = __builtin_bit_cast(float, static_cast<std::uint32_t>(p[i].bits) << 16);
-      }
+      std::transform(p, p + n, scratch_, [](BFloat16 v) { return to_float(v); });
     }
     std::fill(scratch_ + n, scratch_ + padded(n), 1.0F);
     return scratch_;

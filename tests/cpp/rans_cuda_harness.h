@@ -1,52 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The CUDA coder as a function of host memory, for tests and the fuzzer. Everything that a kernel
-// sees comes from cudaMalloc at its exact size, so that a sanitizer guards its ends.
+// sees is memory of its exact size (on_device.h), so that a sanitizer guards its ends.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <vector>
 
 #include <cuda_runtime_api.h>
 
 #include "glc/cuda/rans.h"
 #include "glc/rans.h"
+#include "on_device.h"
 
 namespace glc::test {
-
-inline void must(cudaError_t error) {
-  if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
-}
-
-/// Device memory of n items.
-template <class T>
-class OnDevice {
- public:
-  explicit OnDevice(std::size_t n) : n_(n) { must(cudaMalloc(&data_, n * sizeof(T))); }
-  explicit OnDevice(std::span<const T> items) : OnDevice(items.size()) {
-    must(cudaMemcpy(data_, items.data(), items.size_bytes(), cudaMemcpyHostToDevice));
-  }
-  OnDevice(const OnDevice&) = delete;
-  OnDevice& operator=(const OnDevice&) = delete;
-  ~OnDevice() { cudaFree(data_); }
-
-  [[nodiscard]] T* data() const { return data_; }
-  [[nodiscard]] std::span<T> span() const { return {data_, n_}; }
-  [[nodiscard]] std::vector<T> host(std::size_t n) const {
-    std::vector<T> items(n);
-    must(cudaMemcpy(items.data(), data_, n * sizeof(T), cudaMemcpyDeviceToHost));
-    return items;
-  }
-  [[nodiscard]] std::vector<T> host() const { return host(n_); }
-
- private:
-  T* data_ = nullptr;
-  std::size_t n_;
-};
 
 /// Rows on the host, as rans::Rows, and the same on the device.
 class DeviceRows {

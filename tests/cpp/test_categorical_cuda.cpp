@@ -11,6 +11,7 @@
 #include "entropy_values.h"
 #include "glc/cuda/entropy.h"
 #include "glc/entropy.h"
+#include "on_device.h"
 
 namespace {
 
@@ -23,7 +24,6 @@ using glc::test::kNan;
 using glc::test::narrowed;
 using glc::test::normal;
 using glc::test::OnDevice;
-using glc::test::wide;
 
 void cdfs_are_equal(std::int64_t rows, std::int64_t k, std::int32_t bits) {
   const Floats logits = normal(static_cast<std::size_t>(rows * k), 7, 4.0F);
@@ -33,7 +33,7 @@ void cdfs_are_equal(std::int64_t rows, std::int64_t k, std::int32_t bits) {
   glc::entropy::categorical_cdf({logits.data(), rows, k}, bits, {cdf.data(), rows, k + 1});
   glc::cuda::categorical_cdf(
       {logits_on.data(), rows, k}, bits, {cdf_on.data(), rows, k + 1}, nullptr);
-  check(cdf_on.back() == cdf, "cdf");
+  check(cdf_on.host() == cdf, "cdf");
 }
 
 /// Bits and gradients of n indices, the logits being one row for all or a row each.
@@ -67,7 +67,7 @@ void choices_agree(std::int64_t rows, std::int64_t n, std::int64_t k) {
   const OnDevice<float> norms_on{Floats(norms.size())};
   glc::cuda::categorical_bits<T>(
       device, index_on.span(), bits_on.span(), {norms_on.data(), rows, 2}, nullptr);
-  const Floats bits_back = bits_on.back();
+  const Floats bits_back = bits_on.host();
   for (std::size_t i = 0; i < bits.size(); ++i) {
     check(near(bits_back[i], bits[i], 2e-6F), "categorical bits");
   }
@@ -82,21 +82,22 @@ void choices_agree(std::int64_t rows, std::int64_t n, std::int64_t k) {
                                           {norms_on.data(), rows, 2},
                                           {slopes_on.data(), rows, k},
                                           nullptr);
-  const std::vector<T> slopes_back = slopes_on.back();
+  const std::vector<T> slopes_back = slopes_on.host();
   for (std::size_t i = 0; i < slopes.size(); ++i) {
     const float slack = std::is_same_v<T, float> ? 1e-5F : 1e-2F;
-    check(near(wide(slopes_back[i]), wide(slopes[i]), slack), "categorical slopes");
+    check(near(glc::to_float(slopes_back[i]), glc::to_float(slopes[i]), slack),
+          "categorical slopes");
   }
 }
 
 void an_index_out_of_range_costs_nan() {
   const OnDevice<float> logits_on(Floats(8));
-  const OnDevice<std::int64_t> index_on({-1, 4});
+  const OnDevice<std::int64_t> index_on(std::vector<std::int64_t>{-1, 4});
   const OnDevice<float> bits_on(Floats(2));
   const OnDevice<float> norms_on(Floats(4));
   glc::cuda::categorical_bits<float>(
       {logits_on.data(), 2, 4}, index_on.span(), bits_on.span(), {norms_on.data(), 2, 2}, nullptr);
-  for (const float bits : bits_on.back()) {
+  for (const float bits : bits_on.host()) {
     check(bits != bits, "NaN");
   }
 }
@@ -107,7 +108,7 @@ void odd_logits_give_the_cdf_of_equal_ones() {
   const OnDevice<std::int32_t> cdf_on{std::vector<std::int32_t>(8)};
   glc::cuda::categorical_cdf({logits_on.data(), 2, 3}, 8, {cdf_on.data(), 2, 4}, nullptr);
   const std::vector<std::int32_t> expected = {0, 85, 170, 256, 0, 85, 170, 256};
-  check(cdf_on.back() == expected, "cdf of equal logits");
+  check(cdf_on.host() == expected, "cdf of equal logits");
 }
 
 }  // namespace

@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "check.h"
-#include "device_floats.h"
 #include "exact_values.h"
 #include "glc/cuda/exact.h"
 #include "glc/error.h"
 #include "glc/exact.h"
+#include "on_device.h"
 
 #ifdef GLC_CUDA_EMULATED
 #include "cuda_on_cpu/scheduler.h"
@@ -28,9 +28,9 @@ using glc::exact::MapView;
 using glc::exact::Sampling;
 using glc::test::between;
 using glc::test::check_same;
-using glc::test::Device;
 using glc::test::draw;
 using glc::test::Floats;
+using glc::test::OnDevice;
 using glc::test::Values;
 namespace cuda = glc::cuda;
 
@@ -64,11 +64,11 @@ std::int64_t check_conv(Values kind, std::mt19937& random) {
   shape.data = expected.data();
   conv.run({x.data(), n, in, h, w}, options, shape, workspace);
 
-  const Device x_on(x);
-  const Device weight_on(cuda::exact_k_major(weight, in, out, kernel));
-  const Device bias_on(bias);
-  const Device residual_on(residual);
-  const Device out_on(Floats(residual.size(), 7.0F));
+  const OnDevice<float> x_on(x);
+  const OnDevice<float> weight_on(cuda::exact_k_major(weight, in, out, kernel));
+  const OnDevice<float> bias_on(bias);
+  const OnDevice<float> residual_on(residual);
+  const OnDevice<float> out_on(Floats(residual.size(), 7.0F));
   if (add) options.residual.data = residual_on.data();
   shape.data = out_on.data();
   cuda::exact_conv2d({x_on.data(), n, in, h, w},
@@ -78,7 +78,7 @@ std::int64_t check_conv(Values kind, std::mt19937& random) {
                      options,
                      shape,
                      nullptr);
-  check_same(out_on.values(), expected, "conv2d");
+  check_same(out_on.host(), expected, "conv2d");
   return shape.size();
 }
 
@@ -94,14 +94,14 @@ std::int64_t check_elementwise(Values kind, std::mt19937& random) {
   Floats expected(x.size());
   std::vector<std::byte> workspace(glc::exact::depthwise_workspace_bytes(w));
   glc::exact::depthwise3x3(view, weight, bias, {expected.data(), n, c, h, w}, workspace);
-  const Device x_on(x);
-  const Device weight_on(weight);
-  const Device bias_on(bias);
-  const Device out_on(Floats(x.size(), 7.0F));
+  const OnDevice<float> x_on(x);
+  const OnDevice<float> weight_on(weight);
+  const OnDevice<float> bias_on(bias);
+  const OnDevice<float> out_on(Floats(x.size(), 7.0F));
   const MapView<const float> on{x_on.data(), n, c, h, w};
   cuda::exact_depthwise3x3(
       on, weight_on.span(), bias_on.span(), {out_on.data(), n, c, h, w}, nullptr);
-  check_same(out_on.values(), expected, "depthwise3x3");
+  check_same(out_on.host(), expected, "depthwise3x3");
 
   const std::int64_t half = c / 2 * h * w;
   Floats gated(static_cast<std::size_t>(n * half));
@@ -109,15 +109,15 @@ std::int64_t check_elementwise(Values kind, std::mt19937& random) {
     const float* u = x.data() + i / half * 2 * half + i % half;
     gated[static_cast<std::size_t>(i)] = u[0] * (u[half] > 0.0F ? u[half] : u[half] * 0.1F);
   }
-  const Device gated_on(Floats(gated.size(), 7.0F));
+  const OnDevice<float> gated_on(Floats(gated.size(), 7.0F));
   cuda::exact_gated_product(on, 0.1F, {gated_on.data(), n, c / 2, h, w}, nullptr);
-  check_same(gated_on.values(), gated, "gated_product");
+  check_same(gated_on.host(), gated, "gated_product");
   return n * c * h * w + n * half;
 }
 
 void arguments_are_checked() {
-  const Device four(Floats(4));
-  const Device nine(Floats(9));
+  const OnDevice<float> four(Floats(4));
+  const OnDevice<float> nine(Floats(9));
   const std::span<const float> one = four.span().first(1);
   const MapView<const float> x{four.data(), 1, 1, 2, 2};
   glc::test::check_throws<InvalidArgument>(

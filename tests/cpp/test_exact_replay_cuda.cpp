@@ -6,20 +6,20 @@
 #include <string>
 
 #include "check.h"
-#include "device_floats.h"
 #include "exact_values.h"
 #include "glc/cuda/exact.h"
 #include "glc/exact.h"
+#include "on_device.h"
 #include "replay.h"
 
 namespace {
 
 using glc::exact::Conv;
 using glc::test::BlockNames;
-using glc::test::Device;
 using glc::test::Dump;
 using glc::test::Floats;
 using glc::test::Maps;
+using glc::test::OnDevice;
 namespace cuda = glc::cuda;
 
 /// One layer a call, from and to the host: slow, and enough to compare bits.
@@ -31,14 +31,14 @@ class CudaLayers {
     const auto& shape = dump_.get(name + ".weight").shape;
     const std::int64_t f = options.shuffle;
     Maps out(shape[0] / (f * f), f * x.h, f * x.w);
-    const Device x_on(x.values);
-    const Device weight(
+    const OnDevice<float> x_on(x.values);
+    const OnDevice<float> weight(
         cuda::exact_k_major(dump_.floats(name + ".weight"), shape[1], shape[0], shape[2]));
-    const Device bias(dump_.floats(name + ".bias"));
+    const OnDevice<float> bias(dump_.floats(name + ".bias"));
     const Floats added(options.residual.data, options.residual.data + options.residual.size());
-    const Device residual(added);
+    const OnDevice<float> residual(added);
     if (!added.empty()) options.residual.data = residual.data();
-    const Device out_on(out.values);
+    const OnDevice<float> out_on(out.values);
     cuda::exact_conv2d({x_on.data(), 1, x.c, x.h, x.w},
                        weight.span(),
                        bias.span(),
@@ -46,7 +46,7 @@ class CudaLayers {
                        options,
                        {out_on.data(), 1, out.c, out.h, out.w},
                        nullptr);
-    out.values = out_on.values();
+    out.values = out_on.host();
     return out;
   }
 
@@ -59,29 +59,29 @@ class CudaLayers {
     const Maps middle = conv(names.project, spatial, {.residual = skip.view()});
     const Maps both = conv(names.gate, middle, {});
     Maps gated(both.c / 2, both.h, both.w);
-    const Device both_on(both.values);
-    const Device gated_on(gated.values);
+    const OnDevice<float> both_on(both.values);
+    const OnDevice<float> gated_on(gated.values);
     cuda::exact_gated_product({both_on.data(), 1, both.c, both.h, both.w},
                               0.1F,
                               {gated_on.data(), 1, gated.c, gated.h, gated.w},
                               nullptr);
-    gated.values = gated_on.values();
+    gated.values = gated_on.host();
     return conv(names.contract, gated, {.residual = middle.view()});
   }
 
  private:
   [[nodiscard]] Maps depthwise(const std::string& name, const Maps& x) const {
     Maps out(x.c, x.h, x.w);
-    const Device x_on(x.values);
-    const Device weight(dump_.floats(name + ".weight"));
-    const Device bias(dump_.floats(name + ".bias"));
-    const Device out_on(out.values);
+    const OnDevice<float> x_on(x.values);
+    const OnDevice<float> weight(dump_.floats(name + ".weight"));
+    const OnDevice<float> bias(dump_.floats(name + ".bias"));
+    const OnDevice<float> out_on(out.values);
     cuda::exact_depthwise3x3({x_on.data(), 1, x.c, x.h, x.w},
                              weight.span(),
                              bias.span(),
                              {out_on.data(), 1, x.c, x.h, x.w},
                              nullptr);
-    out.values = out_on.values();
+    out.values = out_on.host();
     return out;
   }
 

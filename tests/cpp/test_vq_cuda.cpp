@@ -8,12 +8,11 @@
 #include <random>
 #include <vector>
 
-#include <cuda_runtime_api.h>
-
 #include "check.h"
 #include "glc/cuda/vq.h"
 #include "glc/error.h"
 #include "glc/vq.h"
+#include "on_device.h"
 
 namespace {
 
@@ -22,34 +21,10 @@ using glc::MatrixView;
 using glc::test::check;
 using glc::test::check_equal;
 using glc::test::check_throws;
+using glc::test::OnDevice;
 
 using Floats = std::vector<float>;
 using Indices = std::vector<std::int32_t>;
-
-template <class T>
-class OnDevice {
- public:
-  explicit OnDevice(const std::vector<T>& values) : n_(values.size()) {
-    check(cudaMalloc(&memory_, n_ * sizeof(T)) == cudaSuccess, "cudaMalloc");
-    check(cudaMemcpy(memory_, values.data(), n_ * sizeof(T), cudaMemcpyHostToDevice) == cudaSuccess,
-          "cudaMemcpy");
-  }
-  OnDevice(const OnDevice&) = delete;
-  OnDevice& operator=(const OnDevice&) = delete;
-  ~OnDevice() { cudaFree(memory_); }
-
-  [[nodiscard]] T* data() const { return memory_; }
-  [[nodiscard]] std::vector<T> back() const {
-    std::vector<T> out(n_);
-    check(cudaMemcpy(out.data(), memory_, n_ * sizeof(T), cudaMemcpyDeviceToHost) == cudaSuccess,
-          "cudaMemcpy");
-    return out;
-  }
-
- private:
-  std::size_t n_;
-  T* memory_ = nullptr;
-};
 
 Floats normal(std::int64_t n, std::mt19937& random, float spread = 1.0F) {
   std::normal_distribution<float> draw(0.0F, spread);
@@ -78,7 +53,7 @@ void agrees(const Floats& latents, const Floats& codes, std::int64_t d, const ch
                         {workspace.data(), n_bytes},
                         nullptr);
   check(cudaDeviceSynchronize() == cudaSuccess, "cudaDeviceSynchronize");
-  check(out.back() == expected, what);
+  check(out.host() == expected, what);
 }
 
 void random_rows() {
