@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from benchmarks.harness import FAST, Race
+from benchmarks.on_device import ON_DEVICE, waited
 from benchmarks.rans_cases import (
     BYTE_CASES,
     N_THREADS,
@@ -30,11 +31,7 @@ from benchmarks.rans_cases import (
 from benchmarks.rans_peers import torch_ans
 from benchmarks.rans_race import run
 
-pytestmark = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-    pytest.mark.parametrize("direction", ["encode", "decode"]),
-]
+pytestmark = [*ON_DEVICE, pytest.mark.parametrize("direction", ["encode", "decode"])]
 
 COPIES = 1 if FAST else 8  # of a CPU message: 64 M symbols, 128 MiB
 TORCH_ANS_STREAMS = 4096
@@ -45,11 +42,12 @@ SEGMENT_BYTES = 1 << 16
 def waiting(coder: Coder) -> Coder:
     """The same, with each call waited for."""
 
-    def wait(result: Any) -> Any:
+    def decode(coded: Any) -> Any:
+        result = coder.decode(coded)
         torch.cuda.synchronize()
         return result
 
-    return Coder(lambda: wait(coder.encode()), lambda d: wait(coder.decode(d)), coder.size)
+    return Coder(waited(coder.encode), decode, coder.size)
 
 
 def nvcomp_ans(data: torch.Tensor) -> Coder | None:

@@ -34,7 +34,8 @@ CPU_CLOCK = os.environ.get("GLC_BENCH_CLOCK", "wall") == "cpu"
 
 # A round has to last long enough for the clock, and a race for its quartiles to mean something.
 ROUND_SECONDS = 0.0005 if FAST else 0.005
-RACE_SECONDS = 0.05 if FAST else 2.0
+# GLC_BENCH_SECONDS: of each side of a race, for where time is dear.
+RACE_SECONDS = float(os.environ.get("GLC_BENCH_SECONDS", "") or (0.05 if FAST else 2.0))
 MIN_ROUNDS = 3 if FAST else 9
 MAX_ROUNDS = 5 if FAST else 400
 SLOW_SECONDS = 0.25  # a call longer than this is slow,
@@ -297,6 +298,7 @@ def environment() -> dict[str, Any]:
     return {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
+        "gpu": _gpu_name(torch),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
         "versions": versions,
@@ -315,6 +317,12 @@ def _cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def _gpu_name(torch: Any) -> str | None:
+    if torch is None or not torch.cuda.is_available():
+        return None
+    return str(torch.cuda.get_device_name())
 
 
 def _commit() -> str | None:
