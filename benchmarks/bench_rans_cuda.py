@@ -35,8 +35,6 @@ pytestmark = [*ON_DEVICE, pytest.mark.parametrize("direction", ["encode", "decod
 
 COPIES = 1 if FAST else 8  # of a CPU message: 64 M symbols, 128 MiB
 TORCH_ANS_STREAMS = 4096
-SEGMENT_SYMBOLS = 8192  # enough segments for every warp
-SEGMENT_BYTES = 1 << 16
 
 
 def waiting(coder: Coder) -> Coder:
@@ -76,9 +74,10 @@ def bench_symbols(race: Race, direction: str, level: str) -> None:
         one.ideal_bytes * COPIES,
     )
     symbols, rows = torch.from_numpy(m.symbols).cuda(), torch.from_numpy(m.rows).cuda()
+    cut = coder.even_segments(symbols.numel(), symbols.device)
     sides = {
         "ours": Coder(
-            lambda: coder.encode(symbols, rows, m.tables, segment_symbols=SEGMENT_SYMBOLS),
+            lambda: coder.encode(symbols, rows, m.tables, segment_symbols=cut),
             lambda data: coder.decode(data, rows, m.tables),
         ),
         "ours, CPU": our_symbols(m, N_THREADS),
@@ -101,9 +100,10 @@ def bench_bytes(race: Race, direction: str, case: str) -> None:
 
     data = byte_data(case) * COPIES
     tensor = torch.frombuffer(bytearray(data), dtype=torch.uint8).cuda()
+    cut = coder.even_segments(tensor.numel(), tensor.device, coder.SEGMENT_BYTES)
     sides = {
         "ours": Coder(
-            lambda: coder.encode_bytes(tensor, SEGMENT_BYTES),
+            lambda: coder.encode_bytes(tensor, cut),
             lambda coded: coder.decode_bytes(coded),
         ),
         "ours, CPU": our_bytes(data, threads=N_THREADS),

@@ -11,6 +11,7 @@ Exit status: 0 when every stage passed or was skipped with a reason.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import shlex
@@ -100,7 +101,8 @@ def run_cpp_tests(stage: Stage) -> None:
 
 def run_python_tests(stage: Stage) -> None:
     """All that are marked for a device."""
-    run(stage, sys.executable, "-m", "pytest", "-m", "cuda", "-q", "-rf")
+    workers = ["-n", "6"] if importlib.util.find_spec("xdist") else []
+    run(stage, sys.executable, "-m", "pytest", "-m", "cuda", "-q", "-rf", *workers)
 
 
 def compare_devices(stage: Stage, pictures: list[Path]) -> None:

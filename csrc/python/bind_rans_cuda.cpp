@@ -118,6 +118,7 @@ void bind_rans_cuda(py::module_& m) {
         return py::bytes(reinterpret_cast<const char*>(blob.data()), blob.size());
       });
   m.attr("RANS_PROGRESS_WORDS") = sizeof(RansProgress) / sizeof(std::int64_t);
+  m.attr("RANS_WARPS_PER_PROCESSOR") = cuda::kRansWarpsPerProcessor;
   m.def("rans_cuda_record_bound", &cuda::rans_record_bound);
   m.def("rans_cuda_encode_workspace_bytes", &cuda::rans_encode_workspace_bytes);
   m.def("rans_cuda_encode_begin", &encode_begin);

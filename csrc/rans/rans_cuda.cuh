@@ -19,11 +19,12 @@ namespace glc::cuda {
 
 using rans::OneRow;
 
-/// Threads of a block. Tables are staged once for each block, so it is large; three such blocks
-/// fill a Hopper processor with 48 of its 64 warps, at 42 registers a thread.
+/// Threads of a block. Tables are staged once for each block, so it is large; two such blocks give
+/// a processor 32 of its 64 warps at up to 64 registers a thread, which is enough to fill it.
 inline constexpr int kBlock = 512;
-inline constexpr int kBlocksPerProcessor = 3;
+inline constexpr int kBlocksPerProcessor = 2;
 inline constexpr int kBlockWarps = kBlock / kWarpLanes;
+static_assert(kBlocksPerProcessor * kBlockWarps == kRansWarpsPerProcessor);
 
 /// Keeps the error with the smallest place.
 __device__ inline void note(std::uint64_t* error, RansError code, std::uint64_t place) {

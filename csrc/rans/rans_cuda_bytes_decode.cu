@@ -28,7 +28,7 @@ struct ReadParams {
   std::uint64_t n_bytes;
   const std::uint64_t* size;
   BytesHead* head;
-  std::uint32_t* slots;  ///< [4096] of rans/entries.h
+  std::uint32_t* slots;  ///< [4096]: the byte, freq - 1 in bits 8..19, slot - start in bits 20..31
 };
 
 /// Reads the rare values, of which bins.n_rare is 0, and the escape bin's frequency.
@@ -130,7 +130,7 @@ __global__ void __launch_bounds__(kHeadBlock) read_kernel(ReadParams p) {
   for (std::uint32_t bin = threadIdx.x; bin < 257; bin += kHeadBlock) {
     const std::uint32_t value = bin < 256 ? bin : bins.rare[0];
     for (std::uint32_t i = 0; i < bins.freqs[bin] && bins.starts[bin] + i < kByteTotal; ++i) {
-      p.slots[bins.starts[bin] + i] = value << 24 | i << 12 | (bins.freqs[bin] - 1U);
+      p.slots[bins.starts[bin] + i] = i << 20 | (bins.freqs[bin] - 1U) << 8 | value;
     }
   }
 }
@@ -140,14 +140,42 @@ struct ByteLookup {
   int marker;  ///< the first rare value, which stands for all of them; -1 without
   __device__ Bin find(std::uint32_t, std::uint32_t slot) const {
     const std::uint32_t entry = slots[slot];
-    return {slot - (entry >> 12 & 0xFFFU), entry & 0xFFFU, static_cast<std::int32_t>(entry >> 24)};
+    return {slot - (entry >> 20), entry >> 8 & 0xFFFU, static_cast<std::int32_t>(entry & 0xFFU)};
   }
   __device__ bool is_escape(Bin bin) const { return bin.value == marker; }
   __device__ static std::uint8_t value(Bin bin) { return static_cast<std::uint8_t>(bin.value); }
 };
 
+/// The sum (rans/stream_check.h) of a segment, as far as a lane knows it.
+class ByteSum {
+ public:
+  __device__ void add(int a, std::uint8_t value) {
+    whole_ += value;
+    by_step_ += static_cast<std::uint32_t>(a) * value;
+  }
+  __device__ void add_at(std::uint32_t i, std::uint32_t value) {
+    rest_ += rans::sum_weight(i) * (value << 8 * (i % 2));
+  }
+  /// In every lane of the group, which all call it.
+  [[nodiscard]] __device__ std::uint32_t of(const Group& group) const {
+    const auto lane = static_cast<std::uint32_t>(group.lane);
+    const std::uint32_t whole = rans::sum_weight(lane) * whole_ + kWarpLanes * by_step_;
+    std::uint32_t sum = rest_ + (whole << 8 * (lane % 2));
+    for (int d = 1; d < group.lanes; d *= 2) sum += __shfl_xor_sync(group.mask, sum, d);
+    return sum;
+  }
+
+ private:
+  // of steps of 32 bytes, whose weights repeat after kAhead of them: the bytes, and those of step a
+  // times a, because their weight is greater by 32 a
+  static_assert(kAhead * kWarpLanes == rans::kSumPeriod);
+  std::uint32_t whole_ = 0;
+  std::uint32_t by_step_ = 0;
+  std::uint32_t rest_ = 0;
+};
+
 __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) decode_bytes_kernel(ReadParams p) {
-  auto& rings = block_shared<std::uint32_t[kBlockWarps][kWindowWords]>();
+  auto& windows = block_shared<Windows>();
   if (p.head->stored != 0) {
     const std::uint8_t* const data = p.run.data + p.head->at;
     std::uint64_t i = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x;
@@ -161,23 +189,24 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) decode_bytes_kern
   each_turn(turns_of(record.n_segments, record.log2_lanes), [&](std::uint64_t turn) {
     const Group group(record.log2_lanes, turn);
     SegmentRun<std::uint8_t> run = open_segment(p.run, record, group);
-    __syncwarp();  // the ring may still be read
-    decode_segment(p.run, lookup, group, rings[threadIdx.x / kWarpLanes], run);
+    __syncwarp();  // the window may still be read
+    ByteSum sum;
+    decode_segment(p.run, lookup, group, windows, run, sum);
     const auto put = [&](std::uint64_t i, std::uint64_t number) {
       if (number > p.head->n_rare) {
         note(&p.run.progress->error, RansError::kEscapeNumber, record.body);
       } else {
-        p.run.out[i] = p.head->rare[number - 1];
+        const std::uint32_t value = p.head->rare[number - 1];
+        p.run.out[i] = static_cast<std::uint8_t>(value);
+        const auto k = static_cast<std::uint32_t>(i - run.begin);
+        sum.add_at(k, value - static_cast<std::uint32_t>(lookup.marker));
       }
     };
     const auto escapes = [&](const std::uint8_t* bytes, std::uint64_t n_bytes) {
       DeviceBits bits(bytes, n_bytes);
       return read_escapes(p.run, record, group, run, bits, lookup.marker, kMostRareBits, put);
     };
-    close_segment(p.run, record, group, run, p.head->check, escapes, [&] {
-      __syncwarp(group.mask);  // each lane sums what others wrote
-      return byte_sum(group, p.run.out + run.begin, run.n);
-    });
+    close_segment(p.run, record, group, run, p.head->check, escapes, [&] { return sum.of(group); });
   });
 }
 

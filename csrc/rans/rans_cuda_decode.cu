@@ -89,18 +89,24 @@ struct TableLookup {
   }
 };
 
+struct NoSum {
+  __device__ void add(int, std::int32_t) {}
+  __device__ void add_at(std::uint32_t, std::int32_t) {}
+};
+
 template <class Row, class Bucket, bool kShared>
 __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor)
     decode_kernel(DecodeParams<Row, std::int32_t> p) {
-  auto& rings = block_shared<std::uint32_t[kBlockWarps][kWindowWords]>();
+  auto& windows = block_shared<Windows>();
   const TableLookup<Bucket> lookup(p.layout,
                                    kShared ? stage(p.blob, p.layout.decode_bytes) : p.blob);
   const RansRecord record = p.progress->record;
   each_turn(turns_of(record.n_segments, record.log2_lanes), [&](std::uint64_t turn) {
     const Group group(record.log2_lanes, turn);
     SegmentRun<std::int32_t> run = open_segment(p, record, group);
-    __syncwarp();  // the ring may still be read
-    decode_segment(p, lookup, group, rings[threadIdx.x / kWarpLanes], run);
+    __syncwarp();  // the window may still be read
+    NoSum sum;
+    decode_segment(p, lookup, group, windows, run, sum);
     const auto escapes = [&](const std::uint8_t* bytes, std::uint64_t n_bytes) {
       const std::uint64_t place = segment_begin(p.data, record, group.segment);
       const auto* const infos =

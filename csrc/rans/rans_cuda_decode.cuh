@@ -10,17 +10,25 @@
 // used the next is on its way from global memory in a register of each lane. The window holds at
 // least the words of two steps whenever two steps begin. Rows are read kAhead steps early.
 //
-// Latency is hidden by warps, not by several runs a warp: a step is a chain of about 150 cycles
-// and 45 instructions, and 12 warps a scheduler fill it.
+// Latency is hidden by warps, not by several runs a warp: a step is a chain of about 130 cycles,
+// and 8 warps a scheduler with 30 instructions (bytes) or 60 (symbols) each fill it. Segments that
+// have a whole warp, the rule where there is much data, take steps without the questions that only
+// ends and shared warps raise (decode_whole_steps).
 #pragma once
+
+#include <cstring>
 
 #include "rans/rans_cuda.cuh"
 #include "rans/stream_check.h"
 
 namespace glc::cuda {
 
-inline constexpr int kAhead = 4;         // steps
-inline constexpr int kWindowWords = 64;  // 32-bit, of a warp
+inline constexpr int kAhead = 4;                    // steps
+inline constexpr std::uint32_t kWindowWords = 128;  // of a warp
+/// The windows of a block's warps; aligned, because words come in pairs.
+struct alignas(4) Windows {
+  std::uint16_t words[kBlockWarps * kWindowWords];
+};
 
 struct Bin {
   std::uint32_t start;
@@ -99,85 +107,154 @@ __device__ SegmentRun<Value> open_segment(const DecodeParams<Row, Value>& p,
 /// The words of a group on their way to its lanes.
 class Window {
  public:
-  __device__ Window(std::uint32_t* ring, const std::uint32_t* words, std::uint32_t n, Group group)
-      : ring_(ring + 2 * group.first),
+  __device__ Window(Windows& windows, const std::uint32_t* words, std::uint32_t n, Group group)
+      : windows_(windows.words),
+        first_(threadIdx.x / kWarpLanes * kWindowWords + 4U * static_cast<unsigned>(group.first)),
         words_(words),
         n_(n),
-        lanes_(group.lanes),
+        lanes_(static_cast<std::uint32_t>(group.lanes)),
         next_(static_cast<std::uint32_t>(group.lane)) {
     for (int half = 0; half < 2; ++half) {
-      ring_[slot()] = load();
-      next_ += static_cast<std::uint32_t>(lanes_);
+      put(load());
+      next_ += lanes_;
     }
     ahead_ = load();
     __syncwarp();
   }
-  /// Word k of the segment, when it is in the window.
+  /// Word k of the segment, when it is in the window; some other one when it is not.
   [[nodiscard]] __device__ std::uint32_t word(std::uint32_t k) const {
-    const std::uint32_t pair = ring_[k / 2 & (2U * static_cast<std::uint32_t>(lanes_) - 1U)];
-    return k % 2 == 0 ? pair & 0xFFFFU : pair >> 16;
+    return windows_[first_ | (k & (4U * lanes_ - 1U))];
+  }
+  /// Word k of a segment that has the whole warp.
+  [[nodiscard]] __device__ std::uint32_t word_of_warp(std::uint32_t k) const {
+    return windows_[first_ | (k & (4U * kWarpLanes - 1U))];
   }
   /// Once every two steps, by all lanes of the warp; used is the number of words that are done.
   __device__ void refill(std::uint32_t used) {
-    const auto half = static_cast<std::uint32_t>(2 * lanes_);
-    const bool spent = used - spent_ >= half;
+    const bool spent = used - spent_ >= 2U * lanes_;
     if (__any_sync(kFullWarp, spent) == 0) return;
     __syncwarp();  // others may still read what is overwritten
-    if (spent) {
-      ring_[slot()] = ahead_;
-      next_ += static_cast<std::uint32_t>(lanes_);
-      ahead_ = load();
-      spent_ += half;
-    }
+    if (spent) move_on();
+    __syncwarp();
+  }
+  /// The same for a segment that has the whole warp, where `used` is the same in all lanes.
+  __device__ void refill_of_warp(std::uint32_t used) {
+    if (used - spent_ < 2U * kWarpLanes) return;
+    __syncwarp();
+    move_on();
     __syncwarp();
   }
 
  private:
-  [[nodiscard]] __device__ std::uint32_t slot() const {
-    return next_ & (2U * static_cast<std::uint32_t>(lanes_) - 1U);
+  __device__ void move_on() {
+    put(ahead_);
+    next_ += lanes_;
+    ahead_ = load();
+    spent_ += 2U * lanes_;
+  }
+  /// Two words, into the place of those loaded next.
+  __device__ void put(std::uint32_t pair) {
+    std::uint16_t* const place = windows_ + (first_ | 2U * (next_ & (2U * lanes_ - 1U)));
+    std::memcpy(__builtin_assume_aligned(static_cast<void*>(place), 4), &pair, sizeof(pair));
   }
   [[nodiscard]] __device__ std::uint32_t load() const {
     return next_ < n_ ? __ldg(&words_[next_]) : 0;
   }
 
-  std::uint32_t* ring_;
+  std::uint16_t* windows_;
+  std::uint32_t first_;  // word of the group's window
   const std::uint32_t* words_;
   std::uint32_t n_;
-  int lanes_;
+  std::uint32_t lanes_;
   std::uint32_t next_;  // 32-bit word that this lane loads next
   std::uint32_t spent_ = 0;
   std::uint32_t ahead_;
 };
 
-/// Decodes all symbols of the group's segment; every lane of the warp calls it.
-template <class Lookup, class Row, class Value>
+/// The row of symbol k of a segment, noted where the tables have no such row.
+template <class Row, class Value>
+__device__ __forceinline__ std::uint32_t checked_row(const DecodeParams<Row, Value>& p,
+                                                     std::uint32_t row,
+                                                     std::uint64_t k) {
+  if (row < p.layout.n_rows) return row;
+  note(&p.progress->error, RansError::kRow, k);
+  return 0;
+}
+
+/// Decodes steps of a segment that has the whole warp as long as no lane idles and no word can be
+/// missing. i is the lane's next symbol; rows are those of its next steps.
+template <class Lookup, class Row, class Value, class Sum>
+__device__ __forceinline__ void decode_whole_steps(const DecodeParams<Row, Value>& p,
+                                                   const Lookup& lookup,
+                                                   Window& window,
+                                                   SegmentRun<Value>& run,
+                                                   std::uint32_t& i,
+                                                   std::uint32_t (&rows)[kAhead],
+                                                   Sum& sum) {
+  constexpr std::uint32_t kSymbols = kAhead * kWarpLanes;
+  const unsigned lanes_before = (1U << Group::thread_lane()) - 1U;
+  const std::uint32_t n_words = 2 * run.n_words32;
+  Value* out = p.out + run.begin + i;
+  constexpr bool kRows = !std::is_same_v<Row, OneRow>;
+  const Row* ahead = kRows ? p.rows + run.begin + i + kSymbols : nullptr;
+  for (std::uint32_t end = 2 * kSymbols; end <= run.n && run.used + kSymbols <= n_words;
+       end += kSymbols) {
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+      if (a % 2 == 0) window.refill_of_warp(run.used);
+      std::uint32_t row = rows[a];
+      if constexpr (kRows) {
+        row = checked_row(p, row, run.begin + i + static_cast<std::uint32_t>(a * kWarpLanes));
+        rows[a] = static_cast<std::uint32_t>(__ldg(&ahead[a * kWarpLanes]));
+      }
+      const std::uint32_t slot = rans::slot_of(run.x, p.layout.bits);
+      const Bin bin = lookup.find(row, slot);
+      const std::uint32_t x =
+          rans::decode_advance(run.x, slot, bin.start, bin.freq_minus_1, p.layout.bits);
+      const bool wants = x < rans::kStateLow;
+      const unsigned ballot = __ballot_sync(kFullWarp, wants);
+      const auto before = static_cast<std::uint32_t>(__popc(ballot & lanes_before));
+      const std::uint32_t word = window.word_of_warp(run.used + before);
+      run.x = wants ? x << rans::kWordBits | word : x;
+      run.used += static_cast<std::uint32_t>(__popc(ballot));
+      run.escapes = run.escapes || lookup.is_escape(bin);
+      out[a * kWarpLanes] = lookup.value(bin);
+      sum.add(a, lookup.value(bin));
+    }
+    i += kSymbols;
+    out += kSymbols;
+    if constexpr (kRows) ahead += kSymbols;
+  }
+}
+
+/// Decodes all symbols of the group's segment; every lane of the warp calls it. sum takes the
+/// symbols in, sum.add(a, value) where step mod kAhead is a and lanes are 32.
+template <class Lookup, class Row, class Value, class Sum>
 __device__ __forceinline__ void decode_segment(const DecodeParams<Row, Value>& p,
                                                const Lookup& lookup,
                                                const Group& group,
-                                               std::uint32_t* ring,
-                                               SegmentRun<Value>& run) {
-  const std::uint32_t steps = (run.n + static_cast<std::uint32_t>(group.lanes) - 1U) /
-                              static_cast<std::uint32_t>(group.lanes);
-  const std::uint32_t most_steps = __reduce_max_sync(kFullWarp, steps);
-  Window window(ring, run.words, run.n_words32, group);
+                                               Windows& windows,
+                                               SegmentRun<Value>& run,
+                                               Sum& sum) {
+  const auto lanes = static_cast<std::uint32_t>(group.lanes);
+  Window window(windows, run.words, run.n_words32, group);
   auto i = static_cast<std::uint32_t>(group.lane);
   const auto row_at = [&](std::uint32_t k) {
     return k < run.n ? row_of(p.rows, p.one_row, run.begin + k) : 0;
   };
   std::uint32_t rows[kAhead];
-  for (int a = 0; a < kAhead; ++a)
-    rows[a] = row_at(i + static_cast<std::uint32_t>(a * group.lanes));
+  for (std::uint32_t a = 0; a < kAhead; ++a) rows[a] = row_at(i + a * lanes);
+  if constexpr (std::is_same_v<Row, OneRow>) rows[0] = checked_row(p, rows[0], run.begin);
+  if (group.lanes == kWarpLanes) decode_whole_steps(p, lookup, window, run, i, rows, sum);
+  const std::uint32_t left = run.n + static_cast<std::uint32_t>(group.lane) - i;
+  const std::uint32_t most_steps = __reduce_max_sync(kFullWarp, (left + lanes - 1U) / lanes);
   for (std::uint32_t step = 0; step < most_steps; step += kAhead) {
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
       if (a % 2 == 0) window.refill(run.used);
       const bool active = i < run.n;
-      std::uint32_t row = rows[a];
-      rows[a] = row_at(i + static_cast<std::uint32_t>(kAhead * group.lanes));
-      if (row >= p.layout.n_rows) {
-        note(&p.progress->error, RansError::kRow, run.begin + i);
-        row = 0;
-      }
+      const std::uint32_t row = checked_row(p, rows[a], run.begin + i);
+      rows[a] = row_at(i + kAhead * lanes);
       const std::uint32_t slot = rans::slot_of(run.x, p.layout.bits);
       const Bin bin = lookup.find(row, slot);
       std::uint32_t x =
@@ -197,8 +274,9 @@ __device__ __forceinline__ void decode_segment(const DecodeParams<Row, Value>& p
         run.x = x;
         run.escapes = run.escapes || lookup.is_escape(bin);
         p.out[run.begin + i] = lookup.value(bin);
+        sum.add_at(i, lookup.value(bin));
       }
-      i += static_cast<std::uint32_t>(group.lanes);
+      i += lanes;
     }
   }
 }

@@ -24,8 +24,8 @@
 namespace glc::cuda {
 namespace {
 
-// Three blocks of 512 threads share the 227 KiB of a Hopper processor.
-constexpr std::size_t kGoodDecodeBytes = 74 << 10;
+// Two blocks of 512 threads and their windows share the 227 KiB of a Hopper processor.
+constexpr std::size_t kGoodDecodeBytes = 106 << 10;
 constexpr int kMostBucketBits = 10;
 constexpr int kFewestBucketBits = 6;
 constexpr std::size_t kNarrowBins = 65536;

@@ -24,7 +24,16 @@ from glc.errors import InvalidArgumentError
 from glc.ops import _coder_cuda
 from glc.rans import TableSet
 
-__all__ = ["Decoder", "Encoded", "Encoder", "decode", "decode_bytes", "encode", "encode_bytes"]
+__all__ = [
+    "Decoder",
+    "Encoded",
+    "Encoder",
+    "decode",
+    "decode_bytes",
+    "encode",
+    "encode_bytes",
+    "even_segments",
+]
 
 LANES = 32
 """States of a segment: a warp's lanes."""
@@ -67,6 +76,28 @@ class Encoded:
     def __bytes__(self) -> bytes:
         """Copy the stream to the host. Waits and raises as len() does."""
         return self.tensor().cpu().numpy().tobytes()
+
+
+def even_segments(n: int, device: torch.device | str, most: int = SEGMENT_SYMBOLS) -> int:
+    """Cut n symbols or bytes so that every warp of a device decodes equally many.
+
+    Args:
+        n: symbols of a push, or bytes.
+        device: a CUDA device.
+        most: the longest segment wanted. A segment costs about 100 bytes.
+
+    Returns:
+        A `segment_symbols` or `segment_bytes`: as many segments as the device decodes at once, or
+        the smallest multiple of that with segments up to `most`. On a device that glc has no
+        kernels for, and on the CPU, `most`.
+    """
+    place = torch.empty(0, device=device)
+    if not _coder_cuda.takes(place) or place.device.type != "cuda":
+        return most
+    processors = torch.cuda.get_device_properties(place.device).multi_processor_count
+    at_once = processors * int(_core.RANS_WARPS_PER_PROCESSOR)
+    rounds = max(1, -(-n // (at_once * most)))
+    return max(32, -(-n // (at_once * rounds)) + 31 & ~31)
 
 
 class Encoder:

@@ -21,7 +21,11 @@ inline void must(cudaError_t error) {
 template <class T>
 class OnDevice {
  public:
-  explicit OnDevice(std::size_t n) : n_(n) { must(cudaMalloc(&data_, n * sizeof(T))); }
+  explicit OnDevice(std::size_t n) : n_(n) {
+    void* data = nullptr;  // the runtime's own header has no cudaMalloc of other pointers
+    must(cudaMalloc(&data, n * sizeof(T)));
+    data_ = static_cast<T*>(data);
+  }
   explicit OnDevice(std::span<const T> items) : OnDevice(items.size()) {
     must(cudaMemcpy(data_, items.data(), items.size_bytes(), cudaMemcpyHostToDevice));
   }

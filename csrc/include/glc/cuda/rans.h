@@ -30,6 +30,10 @@ namespace glc::cuda {
 /// Alignment of every device pointer below, in bytes. Streams need 4.
 inline constexpr std::size_t kRansAlign = 16;
 
+/// Warps that a processor of the device runs at once, each decoding a segment: data cut into a
+/// multiple of as many equal segments as there are such warps leaves none idle.
+inline constexpr int kRansWarpsPerProcessor = 32;
+
 /// Where the kernels find what in a RansTables' blob: byte offsets and sizes.
 struct RansTablesLayout {
   std::uint32_t n_rows = 0;
@@ -47,7 +51,7 @@ struct RansTablesLayout {
 };
 
 /// The tables of a TableSet as the kernels read them. 64 Gaussian rows of 14 bits come to about
-/// 70 KiB for decoding and as much for encoding, so that they fit shared memory.
+/// 90 KiB for decoding and 50 for encoding, so that they fit shared memory.
 class RansTables {
  public:
   explicit RansTables(const rans::TableSet& tables);
