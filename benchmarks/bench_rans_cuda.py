@@ -2,8 +2,7 @@
 """The coder on a CUDA device: tensors in, tensors out, every call waited for.
 
 Peers: torch_ans with a warp per stream (W2) and nvCOMP's ANS (W1), where they are installed, and
-our own CPU coder. torch_ans compiles its kernels on first use; its streams cross to the host and
-back, which its interface asks for.
+our own CPU coder. torch_ans' encoded streams cross to the host, which its interface asks for.
 """
 
 from __future__ import annotations

@@ -101,7 +101,9 @@ def torch_ans(
     """Code m with torch_ans, on as many threads as torch has; None where it is not installed.
 
     rans64 with four states and a lookup table of 256 entries is what measured fastest on a CPU,
-    both ways; one state and no lookup table are its own defaults.
+    both ways; one state and no lookup table are its own defaults. On a device its calls take the
+    stream there as ours do, though its interface gives bytes: moving them is not timed, copying the
+    stream on the device is, because decoding uses it up.
     """
     if _module("torch_ans") is None:
         return None
@@ -124,10 +126,17 @@ def torch_ans(
     coder.set_cdfs(padded, torch.from_numpy(n_bins + 1), torch.from_numpy(offsets.copy()))
     symbols = torch.from_numpy(m.symbols).to(device)
     indexes = torch.from_numpy(m.rows.astype(np.int32)).to(device)  # int32 is its only type
-    return Coder(
-        lambda: coder.encode_with_indexes(symbols, indexes),
-        lambda data: coder.decode_with_indexes(data, indexes),
-    )
+    moved: list[Any] = [None, None]  # bytes, and the same on the device
+
+    def decode(data: bytes) -> torch.Tensor:
+        if device == "cpu":
+            return coder.decode_with_indexes(data, indexes)
+        if moved[0] is not data:
+            coder.set_stream(data)
+            moved[:] = data, coder._encoded_stream
+        return coder.decode(stream=moved[1].clone(), dist_indexes=indexes)
+
+    return Coder(lambda: coder.encode_with_indexes(symbols, indexes), decode)
 
 
 def _constriction(m: Message) -> Coder | None:

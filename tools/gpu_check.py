@@ -4,8 +4,8 @@
 Builds with CUDA, runs the CUDA tests of C++ and Python, compares symbols between the CPU and the
 device in both directions, runs compute-sanitizer over the C++ tests, then the benchmarks, whose
 lines it writes to benchmarks/results/<device>-<commit>.jsonl. Needs no network: the environment has
-torch, numpy, pybind11, cmake, ninja and requirements/test.txt. A stage that fails does not stop the
-next; a short table comes last.
+torch, numpy, pybind11, cmake, ninja and requirements/test.txt. What is not timed runs side by side,
+and a failure there stops nothing; a short table comes last.
 
 Exit status: 0 when every stage passed or was skipped with a reason.
 """
@@ -21,6 +21,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -200,23 +201,27 @@ def main() -> int:
         "sanitizer": sanitize,
         "benchmarks": lambda stage: measure(stage, results, options.selection),
     }
-    stages = []
-    for name in options.stages:
-        stage = Stage(name)
-        stages.append(stage)
-        actions[name](stage)
-        stage.outcome = stage.outcome or "passed"
-        if options.log:
-            with options.log.open("a", encoding="utf-8") as log:
-                log.write(f"==== {name}: {stage.outcome}\n" + "\n".join(stage.log) + "\n")
-        if name == "build" and stage.failed:
-            break
+    stages = {name: Stage(name) for name in options.stages}
+
+    def perform(name: str) -> None:
+        if name in stages:
+            actions[name](stages[name])
+            stages[name].outcome = stages[name].outcome or "passed"
+
+    perform("build")
+    if "build" not in stages or not stages["build"].failed:
+        with ThreadPoolExecutor() as pool:  # what is not timed may share the machine
+            list(pool.map(perform, names[1:-1]))
+        perform("benchmarks")
+    if options.log:
+        parts = [f"==== {s.name}: {s.outcome}\n" + "\n".join(s.log) + "\n" for s in stages.values()]
+        options.log.write_text("".join(parts), encoding="utf-8")
     print(f"\n{torch.cuda.get_device_name()}, torch {torch.__version__}")
     for line in race_lines(results):
         print(line)
-    for stage in stages:
+    for stage in stages.values():
         print(f"{stage.name:12} {stage.seconds:6.1f} s  {stage.outcome}")
-    return int(any(stage.failed for stage in stages))
+    return int(any(stage.failed for stage in stages.values()))
 
 
 if __name__ == "__main__":
