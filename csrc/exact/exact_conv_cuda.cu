@@ -364,7 +364,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) conv_kernel(const Con
 }
 
 using Large = Tile<128, 128, 8>;
-using Medium = Tile<64, 128, 8>;
+using Medium = Tile<128, 64, 8>;
 using Small = Tile<64, 64, 4>;
 
 template <class T>
@@ -427,10 +427,11 @@ void conv(exact::MapView<const float> x,
           exact::MapView<float> out,
           cudaStream_t stream) {
   const std::int64_t n_sums = ssize(bias);
-  const auto columns = ssize(exact_columns(n_sums, gated));
-  exact::check_conv_sizes(x.c, n_sums, kernel);
-  exact::check_size(kOp, "weight", ssize(weight), columns * x.c * kernel * kernel);
-  exact::check_input(kOp, x, x.c);
+  const std::int64_t row = ssize(exact_columns(n_sums, gated));
+  const std::int64_t in_channels = ssize(weight) / std::max<std::int64_t>(kernel * kernel * row, 1);
+  exact::check_conv_sizes(in_channels, n_sums, kernel);
+  exact::check_size(kOp, "weight", ssize(weight), kernel * kernel * in_channels * row);
+  exact::check_input(kOp, x, in_channels);
   exact::check_conv_run(options, x, gated ? n_sums / 2 : n_sums, kernel, out);
   if (!in_quads(weight.data())) fail_argument(kOp, "weight", "an address in 16 bytes", "another");
   if (out.size() == 0) return;
@@ -447,7 +448,7 @@ void conv(exact::MapView<const float> x,
                           .residual = options.residual.data,
                           .out = out.data,
                           .in_channels = narrow(x.c),
-                          .columns = narrow(columns),
+                          .columns = narrow(row),
                           .out_channels = narrow(gated ? n_sums / 2 : n_sums),
                           .h = narrow(x.h),
                           .w = narrow(x.w),

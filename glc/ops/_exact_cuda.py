@@ -56,7 +56,7 @@ class Conv:
         return out
 
     def run_gated(self, x: Tensor, out: Tensor, slope: float) -> Tensor:
-        """Compute u LeakyReLU(v) into out, which is returned, for the halves u and v of channels."""
+        """Compute u LeakyReLU(v) into out, which is returned; u and v are halves of channels."""
         tensors = [borrow(t) for t in (x, self._weight, self._bias)]
         _core.exact_gated_conv_cuda(*tensors, slope, borrow(out), stream_of(x))
         return out
