@@ -13,15 +13,15 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kRun = 4;  // rows a thread writes: it reads 6 for them, not 12
 constexpr std::int64_t kMaxGrid = 65535;
-constexpr std::int64_t kMaxThreads = std::int64_t{1} << 30;  // of a plane
+constexpr std::int64_t kMost = std::int64_t{1} << 30;  // threads of a plane, and planes
 
 struct DepthwiseParams {
   const float* x;
   const float* weight;
   const float* bias;
   float* out;
-  std::int64_t n_planes;
-  std::int64_t channels;
+  unsigned n_planes;
+  unsigned channels;
   int h;
   int w;
 };
@@ -32,11 +32,12 @@ __global__ void __launch_bounds__(kThreads) depthwise_kernel(const DepthwisePara
   const int first = static_cast<int>(at / static_cast<unsigned>(p.w)) * kRun;
   const int j = static_cast<int>(at % static_cast<unsigned>(p.w));
   if (first >= p.h) return;
-  for (std::int64_t plane = blockIdx.y; plane < p.n_planes; plane += gridDim.y) {
+  for (unsigned plane = blockIdx.y; plane < p.n_planes; plane += gridDim.y) {
     const std::int64_t channel = plane % p.channels;
     const float* weight = p.weight + 9 * channel;
-    const float* x = p.x + plane * p.h * p.w + j;
-    float* out = p.out + plane * p.h * p.w + j;
+    const std::int64_t start = std::int64_t{plane} * p.h * p.w + j;
+    const float* x = p.x + start;
+    float* out = p.out + start;
     float rows[kRun + 2][3];
 #pragma unroll
     for (int r = 0; r < kRun + 2; ++r) {
@@ -75,8 +76,9 @@ void exact_depthwise3x3(exact::MapView<const float> x,
   exact::check_depthwise(x, weight, bias, out);
   if (out.size() == 0) return;
   const std::int64_t n_threads = (x.h + kRun - 1) / kRun * x.w;
-  if (n_threads > kMaxThreads) fail_argument(kOp, "x", "at most 2^32 pixels", x.h * x.w);
   const std::int64_t n_planes = x.n * x.c;
+  if (n_threads > kMost) fail_argument(kOp, "x", "at most 2^32 pixels", x.h * x.w);
+  if (n_planes > kMost) fail_argument(kOp, "x", "at most 2^30 maps", n_planes);
   launch(kOp,
          depthwise_kernel,
          {.grid = {static_cast<unsigned>((n_threads + kThreads - 1) / kThreads),
@@ -88,8 +90,8 @@ void exact_depthwise3x3(exact::MapView<const float> x,
                          .weight = weight.data(),
                          .bias = bias.data(),
                          .out = out.data,
-                         .n_planes = n_planes,
-                         .channels = x.c,
+                         .n_planes = static_cast<unsigned>(n_planes),
+                         .channels = static_cast<unsigned>(x.c),
                          .h = static_cast<int>(x.h),
                          .w = static_cast<int>(x.w)});
 }

@@ -34,14 +34,32 @@ using glc::test::OnDevice;
 using glc::test::Values;
 namespace cuda = glc::cuda;
 
-std::int64_t check_conv(Values kind, std::mt19937& random) {
-  const std::int64_t n = between(1, 2, random);
-  const std::int64_t in = between(1, random() % 4 == 0 ? 70 : 20, random);
+struct Shape {
+  std::int64_t n;
+  std::int64_t in;
+  std::int64_t out;
+  std::int64_t h;
+  std::int64_t w;
+};
+
+/// Of at most a few tiles, with few channels in most cases.
+Shape draw_shape(std::mt19937& random) {
+  return {.n = between(1, 2, random),
+          .in = between(1, random() % 4 == 0 ? 70 : 20, random),
+          .out = between(1, 80, random),
+          .h = between(1, 24, random),
+          .w = between(1, 24, random)};
+}
+
+/// For which the largest tiles are chosen on a device of two processors: whole ones, and with
+/// edges.
+constexpr Shape kLarge[] = {{1, 20, 128, 16, 32}, {1, 35, 126, 16, 31}};
+
+std::int64_t check_conv(const Shape& size, Values kind, std::mt19937& random) {
+  const auto [n, in, channels, h, w] = size;
   const std::int64_t kernel = random() % 2 == 0 ? 1 : 3;
-  const std::int64_t h = between(1, 24, random);
-  const std::int64_t w = between(1, 24, random);
   const bool shuffle = random() % 4 == 0;
-  const std::int64_t out = shuffle ? 4 * between(1, 20, random) : between(1, 80, random);
+  const std::int64_t out = shuffle ? (channels + 3) / 4 * 4 : channels;
   Conv::Options options;
   Sampling& s = options.sampling;
   s.stride = between(1, 2, random);
@@ -107,13 +125,10 @@ std::int64_t check_depthwise(Values kind, std::mt19937& random) {
   return n * c * h * w;
 }
 
-std::int64_t check_gated(Values kind, std::mt19937& random) {
+std::int64_t check_gated(const Shape& size, Values kind, std::mt19937& random) {
   constexpr float kSlope = 0.1F;
-  const std::int64_t n = between(1, 2, random);
-  const std::int64_t in = between(1, 40, random);
-  const std::int64_t half = between(1, 70, random);
-  const std::int64_t h = between(1, 16, random);
-  const std::int64_t w = between(1, 16, random);
+  const auto [n, in, out, h, w] = size;
+  const std::int64_t half = (out + 1) / 2;
   const Floats x = draw(n * in * h * w, kind, random);
   const Floats weight = draw(2 * half * in, kind, random);
   const Floats bias = draw(2 * half, kind, random);
@@ -168,16 +183,19 @@ void arguments_are_checked() {
 }  // namespace
 
 int main(int n_arguments, char** arguments) {
-  const std::int64_t n_wanted = n_arguments > 1 ? std::atoll(arguments[1]) : 20'000;
+  const std::int64_t n_wanted = n_arguments > 1 ? std::atoll(arguments[1]) : 400'000;
   std::mt19937 random(7);
   for (const Values kind : glc::test::kAllValues) {
     std::int64_t n = 0;
+    for (const Shape& size : kLarge) {
+      n += check_conv(size, kind, random) + check_gated(size, kind, random);
+    }
     for (unsigned seed = 0; n < n_wanted; ++seed) {
 #ifdef GLC_CUDA_EMULATED
       cuda_on_cpu::set_seed(seed);
 #endif
-      n += check_conv(kind, random);
-      n += check_gated(kind, random);
+      n += check_conv(draw_shape(random), kind, random);
+      n += check_gated(draw_shape(random), kind, random);
       n += check_depthwise(kind, random);
     }
     std::printf("%lld outputs of kind %d equal the CPU's\n",
