@@ -46,7 +46,7 @@ struct ConvTile {
   };
 };
 
-__device__ float leaky(float v, float slope) { return v > 0.0F ? v : __fmul_rn(v, slope); }
+inline __device__ float leaky(float v, float slope) { return v > 0.0F ? v : __fmul_rn(v, slope); }
 
 struct ConvParams {
   const float* x;
@@ -195,7 +195,7 @@ struct Lane {
 
 /// The output channel of a column, a thread's first. A gate's columns are runs of kGateRun of the
 /// first half of channels, each followed by its partners, so that a thread has both.
-__device__ int first_channel(const ConvParams& p, int column) {
+inline __device__ int first_channel(const ConvParams& p, int column) {
   return p.gated ? column / (2 * kGateRun) * kGateRun + column % (2 * kGateRun) : column;
 }
 

@@ -57,8 +57,8 @@ class Conv:
 
     def run_gated(self, x: Tensor, out: Tensor, slope: float) -> Tensor:
         """Compute u LeakyReLU(v) into out, which is returned; u and v are halves of channels."""
-        tensors = [borrow(t) for t in (x, self._weight, self._bias)]
-        _core.exact_gated_conv_cuda(*tensors, slope, borrow(out), stream_of(x))
+        lent = borrow(x), borrow(self._weight), borrow(self._bias)
+        _core.exact_gated_conv_cuda(*lent, slope, borrow(out), stream_of(x))
         return out
 
 
