@@ -75,16 +75,23 @@ inline void check_conv_options(const Conv::Options& o,
   }
 }
 
-/// Weights of a Conv and of its twin on a device.
+/// Sizes of a Conv and of its twin on a device.
+inline void check_conv_sizes(std::int64_t in_channels,
+                             std::int64_t out_channels,
+                             std::int64_t kernel) {
+  constexpr const char* kOp = "exact_conv2d";
+  check_channels(kOp, "in_channels", in_channels);
+  check_channels(kOp, "out_channels", out_channels);
+  if (kernel != 1 && kernel != 3) fail_argument(kOp, "kernel", "1 or 3", kernel);
+}
+
 inline void check_conv_weights(std::span<const float> weight,
                                std::span<const float> bias,
                                std::int64_t in_channels,
                                std::int64_t out_channels,
                                std::int64_t kernel) {
   constexpr const char* kOp = "exact_conv2d";
-  check_channels(kOp, "in_channels", in_channels);
-  check_channels(kOp, "out_channels", out_channels);
-  if (kernel != 1 && kernel != 3) fail_argument(kOp, "kernel", "1 or 3", kernel);
+  check_conv_sizes(in_channels, out_channels, kernel);
   check_size(kOp, "weight", std::ssize(weight), out_channels * in_channels * kernel * kernel);
   check_size(kOp, "bias", std::ssize(bias), out_channels);
 }

@@ -63,14 +63,22 @@ void depthwise(const py::object& x,
   cuda::exact_depthwise3x3(from, w, b, to, on.stream());
 }
 
-void gated_product(const py::object& x, float slope, const py::object& out, std::uintptr_t stream) {
-  constexpr const char* kOp = "exact_gated_product";
-  const DeviceTensor x_in(x, kOp, "x");
-  const DeviceTensor out_in(out, kOp, "out");
+void gated_conv(const py::object& x,
+                const py::object& weight,
+                const py::object& bias,
+                float slope,
+                const py::object& out,
+                std::uintptr_t stream) {
+  const DeviceTensor x_in(x, kConvOp, "x");
+  const DeviceTensor weight_in(weight, kConvOp, "weight");
+  const DeviceTensor bias_in(bias, kConvOp, "bias");
+  const DeviceTensor out_in(out, kConvOp, "out");
   const auto from = map<const float>(x_in);
+  const auto w = weight_in.span<const float>();
+  const auto b = bias_in.span<const float>();
   const auto to = map<float>(out_in);
   const OnCuda on(x_in, stream);
-  cuda::exact_gated_product(from, slope, to, on.stream());
+  cuda::exact_gated_conv(from, w, b, slope, to, on.stream());
 }
 
 }  // namespace
@@ -78,7 +86,8 @@ void gated_product(const py::object& x, float slope, const py::object& out, std:
 void bind_exact_cuda(py::module_& m) {
   m.def("exact_conv2d_cuda", &conv);
   m.def("exact_depthwise", &depthwise);
-  m.def("exact_gated_product_cuda", &gated_product);
+  m.def("exact_gated_conv_cuda", &gated_conv);
+  m.def("exact_columns", &cuda::exact_columns);
 }
 
 }  // namespace glc::python

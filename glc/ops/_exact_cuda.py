@@ -19,13 +19,16 @@ EVERYWHERE = (1, 0, 0)
 
 
 class Conv:
-    """A convolution with its weights in the order of the kernel, [k, out channels]."""
+    """A convolution with its weights in the order of the kernel, [k, columns]."""
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, gated: bool = False) -> None:
+        """Prepare the weights; `gated` for `run_gated`, else for `run`."""
         out_channels, _, self._kernel, width = weight.shape
         assert self._kernel == width
+        columns = torch.tensor(_core.exact_columns(out_channels, gated), device=weight.device)
         # k over (tap row, tap column, input channel), as the chain of sums
-        self._weight = weight.permute(2, 3, 1, 0).reshape(-1, out_channels).contiguous()
+        in_order = weight[columns].permute(2, 3, 1, 0)
+        self._weight = in_order.reshape(-1, len(columns)).contiguous()
         self._bias = bias.clone()
 
     def run(
@@ -52,6 +55,12 @@ class Conv:
         )
         return out
 
+    def run_gated(self, x: Tensor, out: Tensor, slope: float) -> Tensor:
+        """Compute u LeakyReLU(v) into out, which is returned; u and v are halves of channels."""
+        lent = borrow(x), borrow(self._weight), borrow(self._bias)
+        _core.exact_gated_conv_cuda(*lent, slope, borrow(out), stream_of(x))
+        return out
+
 
 class DepthConvBlock:
     """The layers of `exact_depth_conv_block`, the last one as heads."""
@@ -69,9 +78,8 @@ class DepthConvBlock:
         layers = zip(weights[::2], weights[1::2], strict=True)
         expand, depthwise, project, adaptor, gate, contract = layers
         self._slopes = slopes
-        self._expand, self._project, self._gate = (
-            _conv(*layer) for layer in (expand, project, gate)
-        )
+        self._expand, self._project = _conv(*expand), _conv(*project)
+        self._gate = _conv(*gate, gated=True)
         self._depthwise = [t.clone() for t in depthwise if t is not None]
         self._adaptor = None if adaptor[0] is None else _conv(*adaptor)
         weight, bias = (t for t in contract if t is not None)
@@ -80,19 +88,17 @@ class DepthConvBlock:
 
     def run(self, x: Tensor, samplings: Sequence[Sampling], outs: Sequence[Tensor]) -> None:
         """Compute every head at its sampling."""
-        stream = stream_of(x)
         expanded = self._expand.run(x, torch.empty_like(x), slope=self._slopes[0])
         lent = [borrow(t) for t in (expanded, *self._depthwise)]
         depthwise = torch.empty_like(expanded)
-        _core.exact_depthwise(*lent, borrow(depthwise), stream)
+        _core.exact_depthwise(*lent, borrow(depthwise), stream_of(x))
 
         shape = (x.shape[0], sum(map(len, self._channels)), *x.shape[2:])
         skip = x if self._adaptor is None else self._adaptor.run(x, x.new_empty(shape))
         spatial = self._project.run(depthwise, x.new_empty(shape), residual=skip)
 
-        both = self._gate.run(spatial, x.new_empty(shape[0], 4 * shape[1], *shape[2:]))
         gated = x.new_empty(shape[0], 2 * shape[1], *shape[2:])
-        _core.exact_gated_product_cuda(borrow(both), self._slopes[1], borrow(gated), stream)
+        self._gate.run_gated(spatial, gated, self._slopes[1])
 
         heads = zip(self._heads, self._channels, samplings, outs, strict=True)
         for head, channels, (stride, row, col), out in heads:
@@ -115,7 +121,7 @@ def head_channels(n: int, n_heads: int) -> list[Tensor]:
     return [groups[:, g].flatten() for g in range(n_heads)]
 
 
-def _conv(weight: Tensor | None, bias: Tensor | None) -> Conv:
+def _conv(weight: Tensor | None, bias: Tensor | None, gated: bool = False) -> Conv:
     assert weight is not None
     assert bias is not None
-    return Conv(weight, bias)
+    return Conv(weight, bias, gated)

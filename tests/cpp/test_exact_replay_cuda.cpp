@@ -32,8 +32,7 @@ class CudaLayers {
     const std::int64_t f = options.shuffle;
     Maps out(shape[0] / (f * f), f * x.h, f * x.w);
     const OnDevice<float> x_on(x.values);
-    const OnDevice<float> weight(
-        cuda::exact_k_major(dump_.floats(name + ".weight"), shape[1], shape[0], shape[2]));
+    const OnDevice<float> weight(columns(name, false));
     const OnDevice<float> bias(dump_.floats(name + ".bias"));
     const Floats added(options.residual.data, options.residual.data + options.residual.size());
     const OnDevice<float> residual(added);
@@ -57,19 +56,33 @@ class CudaLayers {
     const bool adapts = dump_.has(names.adaptor + ".weight");
     const Maps skip = adapts ? conv(names.adaptor, x, {}) : x;
     const Maps middle = conv(names.project, spatial, {.residual = skip.view()});
-    const Maps both = conv(names.gate, middle, {});
-    Maps gated(both.c / 2, both.h, both.w);
-    const OnDevice<float> both_on(both.values);
-    const OnDevice<float> gated_on(gated.values);
-    cuda::exact_gated_product({both_on.data(), 1, both.c, both.h, both.w},
-                              0.1F,
-                              {gated_on.data(), 1, gated.c, gated.h, gated.w},
-                              nullptr);
-    gated.values = gated_on.host();
+    const Maps gated = gated_conv(names.gate, middle);
     return conv(names.contract, gated, {.residual = middle.view()});
   }
 
  private:
+  [[nodiscard]] Floats columns(const std::string& name, bool gated) const {
+    const auto& shape = dump_.get(name + ".weight").shape;
+    return cuda::exact_k_major(
+        dump_.floats(name + ".weight"), shape[1], shape[2], cuda::exact_columns(shape[0], gated));
+  }
+
+  [[nodiscard]] Maps gated_conv(const std::string& name, const Maps& x) const {
+    Maps out(dump_.get(name + ".weight").shape[0] / 2, x.h, x.w);
+    const OnDevice<float> x_on(x.values);
+    const OnDevice<float> weight(columns(name, true));
+    const OnDevice<float> bias(dump_.floats(name + ".bias"));
+    const OnDevice<float> out_on(out.values);
+    cuda::exact_gated_conv({x_on.data(), 1, x.c, x.h, x.w},
+                           weight.span(),
+                           bias.span(),
+                           0.1F,
+                           {out_on.data(), 1, out.c, out.h, out.w},
+                           nullptr);
+    out.values = out_on.host();
+    return out;
+  }
+
   [[nodiscard]] Maps depthwise(const std::string& name, const Maps& x) const {
     Maps out(x.c, x.h, x.w);
     const OnDevice<float> x_on(x.values);

@@ -284,7 +284,7 @@ def test_mistakes_are_refused(kernels: Kernels):
         (gaussian_symbols, "mean: expected the shape of y", one, one[:2], one, BOUNDS),
         (four_part_pick, "a multiple of 4", x, 0),
         (categorical_cdf, "expected 1..256 columns, got 257", torch.zeros(1, 257), 8),
-        (exact_conv2d, "weight: expected 50 elements, got 40", x, torch.zeros(10, 4, 1, 1), None),
+        (exact_conv2d, "x: expected 4 channels, got 5", x, torch.zeros(10, 4, 1, 1), None),
         (exact_conv2d, "kernel: expected 1 or 3, got 2", x, torch.zeros(8, 5, 2, 2), None),
         (exact_conv2d, "weight: expected a square kernel", x, torch.zeros(8, 5, 1, 3), None),
         (exact_conv2d, "stride: expected 1 or 2, got 3", x, torch.zeros(8, 5, 1, 1), None, 3),
