@@ -33,21 +33,24 @@ __device__ Squares measure(const float* rows,
                            std::int64_t first) {
   auto& tile = block_shared<RowTile>();
   const int lane = static_cast<int>(threadIdx.x);
-  Squares sum = {};
-  for (std::int64_t t = 0; t < (out != nullptr ? padded : d); t += kWarpLanes) {
-    const std::int64_t column = t + lane;
-    float value[kWarpLanes];  // all loads before the first store
+  const std::int64_t width = out != nullptr ? padded : d;
+  float value[kWarpLanes];  // one dimension of every row, and the next 32 while these are summed
+  const auto load = [&](std::int64_t column) {
 #pragma unroll
     for (int r = 0; r < kWarpLanes; ++r) {
       value[r] = first + r < n && column < d ? rows[(first + r) * d + column] : 0.0F;
     }
-    __syncwarp();
+  };
+  load(lane);
+  Squares sum = {};
+  for (std::int64_t t = 0; t < width; t += kWarpLanes) {
 #pragma unroll
     for (int r = 0; r < kWarpLanes; ++r) {
       tile.values[r][lane] = value[r];
-      if (out != nullptr) out[(first + r) * padded + column] = __float2bfloat16_rn(value[r]);
+      if (out != nullptr) out[(first + r) * padded + t + lane] = __float2bfloat16_rn(value[r]);
     }
     __syncwarp();
+    load(t + kWarpLanes + lane);
 #pragma unroll
     for (int s = 0; s < kWarpLanes; ++s) {
       const float x = tile.values[lane][s];  // zeros past the d-th change no sum
@@ -55,6 +58,7 @@ __device__ Squares measure(const float* rows,
       sum.whole = __fmaf_rn(x, x, sum.whole);
       sum.missed = __fmaf_rn(by, by, sum.missed);
     }
+    __syncwarp();
   }
   return sum;
 }
