@@ -3,6 +3,7 @@
 // of fused operations in the order of vq.h. Blocks that share latents meet in a 64-bit maximum of
 // score and complemented code, so that the smallest code wins a tie whatever their order.
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <string>
 
@@ -18,7 +19,8 @@ constexpr const char* kOp = "vq_nearest";
 constexpr int kTile = 64;  // latents, and codes
 constexpr int kSide = 16;  // threads along each, of 4 x 4 scores: 16 sums for 8 loads
 constexpr int kEach = kTile / kSide;
-constexpr int kDepth = 16;  // dimensions in shared memory at a time
+constexpr int kDepth = 16;  // dimensions in shared memory at a time,
+constexpr int kSteps = 8;   // and multiplied at a time
 constexpr int kThreads = kSide * kSide;
 constexpr unsigned kRowThreads = 128;  // of kernels with a thread for each row
 
@@ -28,7 +30,7 @@ struct ExactParams {
   bool lost_only;
 };
 
-struct Tiles {
+struct alignas(16) Tiles {
   float latents[kDepth][kTile + 4];  // 4 floats on: rows begin in different banks
   float codes[kDepth][kTile + 4];
 };
@@ -45,6 +47,17 @@ __device__ void load_tile(float (&tile)[kDepth][kTile + 4],
     const std::int64_t column = t + at % kDepth;
     tile[at % kDepth][at / kDepth] = row < n && column < d ? rows[row * d + column] : 0.0F;
   }
+}
+
+struct alignas(16) Four {
+  float values[kEach];
+};
+
+/// From an address that is a multiple of 16, in one load.
+__device__ __forceinline__ Four four(const float* from) {
+  Four to;
+  std::memcpy(&to, __builtin_assume_aligned(from, sizeof(to)), sizeof(to));
+  return to;
 }
 
 /// 256 threads: 64 sums of registers at most, so several blocks fit a processor.
@@ -74,11 +87,15 @@ __global__ void __launch_bounds__(kThreads) exact_kernel(ExactParams p) {
       load_tile(tiles.codes, q.codebook, last, q.d, j, t);
       __syncthreads();
       // past the last dimension both factors are 0, which changes no sum but the sign of a zero
-      for (int s = 0; s < kDepth; ++s) {
-        for (int l = 0; l < kEach; ++l) {
-          const float latent = tiles.latents[s][row * kEach + l];
-          for (int c = 0; c < kEach; ++c) {
-            sum[l][c] = __fmaf_rn(latent, tiles.codes[s][column * kEach + c], sum[l][c]);
+      for (int from = 0; from < kDepth && t + from < q.d; from += kSteps) {
+#pragma unroll
+        for (int s = from; s < from + kSteps; ++s) {
+          const Four latent = four(&tiles.latents[s][row * kEach]);
+          const Four code = four(&tiles.codes[s][column * kEach]);
+          for (int l = 0; l < kEach; ++l) {
+            for (int c = 0; c < kEach; ++c) {
+              sum[l][c] = __fmaf_rn(latent.values[l], code.values[c], sum[l][c]);
+            }
           }
         }
       }

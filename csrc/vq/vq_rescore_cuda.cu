@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the screen has left, in float: a warp has a latent, a lane a slice's list, then a candidate.
+// What the screen has left, in float: a warp has a latent, some lanes the list of a slice, then a
+// lane a candidate.
 #include "vq/vq_cuda.cuh"
 
 namespace glc::cuda {
@@ -8,6 +9,12 @@ namespace {
 constexpr const char* kOp = "vq_nearest";
 constexpr int kWarps = 4;
 constexpr int kThreads = kWarps * kWarpLanes;
+
+struct RescoreParams {
+  VqProblem problem;
+  int share;     // lanes of a list
+  bool by_four;  // rows may be read four values at a time
+};
 
 struct Survivors {
   std::int32_t codes[kWarps][2 * kWarpLanes];
@@ -51,20 +58,22 @@ __device__ unsigned long long best_of(const VqProblem& q,
   return key;
 }
 
-__global__ void __launch_bounds__(kThreads) rescore_kernel(VqProblem q, bool by_four) {
+__global__ void __launch_bounds__(kThreads) rescore_kernel(RescoreParams p) {
+  const VqProblem& q = p.problem;
+  const VqScratch& s = q.scratch;
   const int warp = static_cast<int>(threadIdx.x) / kWarpLanes;
   const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
   const std::int64_t i = std::int64_t{blockIdx.x} * kWarps + warp;
-  const VqScratch& s = q.scratch;
   if (i >= q.n || vq_lost(s, i)) return;
   auto& codes = block_shared<Survivors>().codes[warp];
   const float threshold = vq_unordered(s.threshold[i]);
   unsigned long long key = 0;
   int n = 0;
-  for (std::int64_t from = 0; from < q.plan.n_slices; from += kWarpLanes) {
-    const std::int64_t list = (from + lane) * q.plan.n + i;
-    const int n_mine = from + lane < q.plan.n_slices ? s.counts[list] : 0;
-    for (int at = 0; __any_sync(kFullWarp, at < n_mine ? 1 : 0) != 0; ++at) {
+  for (std::int64_t from = 0; from < q.plan.n_slices; from += kWarpLanes / p.share) {
+    const std::int64_t slice = from + lane / p.share;
+    const std::int64_t list = slice * q.plan.n + i;
+    const int n_mine = slice < q.plan.n_slices ? s.counts[list] : 0;
+    for (int at = lane % p.share; __any_sync(kFullWarp, at < n_mine ? 1 : 0) != 0; at += p.share) {
       VqCandidate mine = {-kVqNoScore, 0};
       if (at < n_mine) mine = s.candidates[list * kVqRoom + at];
       const bool may_win = at < n_mine && mine.upper >= threshold;
@@ -72,12 +81,12 @@ __global__ void __launch_bounds__(kThreads) rescore_kernel(VqProblem q, bool by_
       if (may_win) codes[n + __popc(who & ((1U << lane) - 1))] = mine.code;
       n += __popc(who);
       if (n >= kWarpLanes) {
-        key = best_of(q, i, codes, n, by_four, key);
+        key = best_of(q, i, codes, n, p.by_four, key);
         n = 0;
       }
     }
   }
-  key = best_of(q, i, codes, n, by_four, key);
+  key = best_of(q, i, codes, n, p.by_four, key);
   for (int step = kWarpLanes / 2; step > 0; step /= 2) {
     const unsigned long long other = __shfl_xor_sync(kFullWarp, key, step);
     key = other > key ? other : key;
@@ -90,8 +99,11 @@ bool aligned(const float* rows) { return reinterpret_cast<std::uintptr_t>(rows) 
 }  // namespace
 
 void vq_rescore(const VqProblem& q, cudaStream_t stream) {
+  int share = kWarpLanes;
+  while (share > 1 && share * q.plan.n_slices > kWarpLanes) share /= 2;
   const bool by_four = q.d % 4 == 0 && aligned(q.latents) && aligned(q.codebook);
-  launch(kOp, rescore_kernel, {vq_blocks(q.n, kWarps), kThreads}, stream, q, by_four);
+  const LaunchShape shape{vq_blocks(q.n, kWarps), kThreads};
+  launch(kOp, rescore_kernel, shape, stream, {q, share, by_four});
 }
 
 }  // namespace glc::cuda
