@@ -162,8 +162,8 @@ def bench_training_step(race: Race) -> None:
 
 DEVICE = "cuda"
 CPU_ROWS = 256  # compared with our CPU search
-# Between the float32 chains of two codes, as a share of the largest score: 2 (d + 1) roundings
-# never add up to this, so a larger difference in float64 is no near-tie.
+# What float64 may see between two codes whose float32 chains fall the other way, as a share of the
+# largest score: some twenty times what their roundings come to.
 NEAR_TIE = 1e-5
 
 
