@@ -3,6 +3,7 @@
 
 Like for like: a codebook that does not change is prepared once by whoever can; every side then
 gets the same latents. In training the codebook changes with every step, and preparing it is timed.
+On a device ours prepares the codebook in every call, and torch has its half norms for nothing.
 Every side's rows are compared by their distance in float64 before anything is timed.
 """
 
@@ -20,7 +21,17 @@ from torch import Tensor
 import glc
 from benchmarks import vq_training
 from benchmarks.harness import FAST, Race
-from benchmarks.vq_peers import N_THREADS, ceiling, make, one_hot, searches, threads
+from benchmarks.on_device import ON_DEVICE, replayed
+from benchmarks.vq_peers import (
+    N_THREADS,
+    addmm_on_device,
+    ceiling,
+    make,
+    one_hot,
+    scores64,
+    searches,
+    threads,
+)
 from glc.ops import vq_nearest
 
 # Peers round their sums in another order: a row may be farther by this share of the largest
@@ -145,3 +156,69 @@ def bench_training_step(race: Race) -> None:
     with threads(1):
         mine = steps.pop("ours")
         race(mine, steps, check=check, work=vq_training.N, unit="latents", side_notes=notes)
+
+
+# ---------------------------------------------------------------- on a device
+
+DEVICE = "cuda"
+CPU_ROWS = 256  # compared with our CPU search
+# What float64 may see between two codes whose float32 chains fall the other way, as a share of the
+# largest score: some twenty times what their roundings come to.
+NEAR_TIE = 1e-5
+
+
+def check_exact(latents: Tensor, codebook: Tensor, index: Tensor) -> int:
+    """Demand our CPU's rows of some latents, and of all no worse score than float64's best.
+
+    Returns:
+        How many rows are not float64's: near-ties that float32 decides otherwise.
+    """
+    some = latents[:CPU_ROWS].cpu()
+    assert torch.equal(index[:CPU_ROWS].cpu(), vq_nearest.plain(some, codebook.cpu()))
+    n_ties = 0
+    for part, chosen in zip(latents.split(1024), index.long().split(1024), strict=True):
+        scores = scores64(part, codebook)
+        most, best = scores.max(1)
+        short = most - scores.gather(1, chosen[:, None])[:, 0]
+        assert (short <= NEAR_TIE * scores.abs().max()).all()
+        n_ties += int((best != chosen).sum())
+    return n_ties
+
+
+def on_device_cases():
+    sizes = [
+        (8160, 16384, 256),  # image latents of a 1080p frame
+        (1536, 16384, 256),
+        (96, 16384, 256),
+        (1536, 8192, 32),
+        (1536, 8192, 8),
+    ]
+    return [
+        pytest.param(kind, *size, marks=ON_DEVICE, id="n{}-k{}-d{}-{}".format(*size, kind))
+        for kind, size in [("isotropic", size) for size in sizes] + [("clustered", sizes[0])]
+    ]
+
+
+@pytest.mark.parametrize(("kind", "n", "k", "d"), on_device_cases())
+def bench_search_on_device(race: Race, kind: str, n: int, k: int, d: int) -> None:
+    """The kernels alone. TF32 is not exact: its figure is beside the point, and how wrong it is."""
+    latents, codebook = (x.to(DEVICE) for x in make(kind, n, k, d))
+    peers = {
+        "addmm+argmax": addmm_on_device(latents, codebook, tf32=False),
+        "TF32, not exact": addmm_on_device(latents, codebook, tf32=True),
+    }
+    differ: dict[str, dict[str, float]] = {name: {} for name in ("ours", *peers)}
+
+    def check(mine: Tensor, others: Mapping[str, Tensor]) -> None:
+        differ["ours"]["rows not of float64"] = check_exact(latents, codebook, mine)
+        for name, index in others.items():
+            differ[name]["rows not ours"] = int((index != mine).sum())
+
+    race(
+        replayed(lambda: vq_nearest.plain(latents, codebook)),
+        {name: replayed(call) for name, call in peers.items()},
+        check=check,
+        work=n * k * d,
+        unit="FMA",
+        side_notes=differ,
+    )

@@ -57,6 +57,28 @@ def make(kind: str, n: int, k: int, d: int) -> tuple[Tensor, Tensor]:
     return latents, codebook
 
 
+def addmm_on_device(latents: Tensor, codebook: Tensor, *, tf32: bool) -> Search:
+    """Torch at its best: half norms in advance, one product that adds them, the largest score."""
+    half_norms = -0.5 * codebook.square().sum(1)
+    transposed = codebook.t()
+
+    def search() -> Tensor:
+        before = torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        try:
+            return torch.addmm(half_norms, latents, transposed).argmax(1)
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = before
+
+    return search
+
+
+def scores64(latents: Tensor, codebook: Tensor) -> Tensor:
+    """Scores in float64, [n, k]: the largest is the nearest code's."""
+    codes = codebook.double()
+    return torch.addmm(-0.5 * codes.square().sum(1), latents.double(), codes.t())
+
+
 def addmm_argmax(latents: Tensor, codebook: Tensor) -> Tensor:
     """All scores by one matrix product, then the largest."""
     return torch.addmm(-0.5 * codebook.square().sum(1), latents, codebook.t()).argmax(1)

@@ -4,6 +4,8 @@
 // plain twins for the tests on the CPU, which have happened when they return.
 #pragma once
 
+#include <cstring>
+
 #include "core/cuda_launch.h"
 
 namespace glc::cuda {
@@ -27,6 +29,16 @@ __device__ __forceinline__ void copy_async(float* to, const float* from, bool in
   }
 #else
   for (int i = 0; i < kFloats; ++i) to[i] = inside ? from[i] : 0.0F;
+#endif
+}
+
+/// Starts copying 16 bytes to shared memory; both addresses are multiples of 16.
+__device__ __forceinline__ void copy_16_async(void* to, const void* from) {
+#ifdef __CUDACC__
+  const auto address = static_cast<unsigned>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from) : "memory");
+#else
+  std::memcpy(to, from, 16);
 #endif
 }
 

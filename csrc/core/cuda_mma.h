@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tensor-core instruction that kernels use, and its plain twin for the tests on the CPU.
+// The tensor-core instructions that kernels use, and their plain twins for the tests on the CPU.
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include <cuda_bf16.h>
 
@@ -46,6 +47,25 @@ __device__ __forceinline__ void mma_bf16(float (&sum)[4],
         sum[i] += value(row[2 + i / 2], half) * value(column[i % 2][1], half);
       }
     }
+  }
+#endif
+}
+
+/// Four 8 x 8 matrices of 16-bit values from shared memory, by one warp: lane i brings the address
+/// of row i % 8 of matrix i / 8, 16 bytes, and gets in out[m] values 2 (i % 4) .. of row i / 4 of
+/// matrix m, which is how mma_bf16 takes its factors.
+__device__ __forceinline__ void load_matrices(std::uint32_t (&out)[4], const void* row) {
+#ifdef __CUDACC__
+  const auto address = static_cast<unsigned>(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+               : "r"(address)
+               : "memory");
+#else
+  const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
+  for (int m = 0; m < 4; ++m) {
+    const void* const from = __shfl_sync(kFullWarp, row, 8 * m + lane / 4);
+    std::memcpy(&out[m], static_cast<const unsigned char*>(from) + lane % 4 * 4, 4);
   }
 #endif
 }

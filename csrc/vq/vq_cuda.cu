@@ -3,6 +3,7 @@
 // of fused operations in the order of vq.h. Blocks that share latents meet in a 64-bit maximum of
 // score and complemented code, so that the smallest code wins a tie whatever their order.
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <string>
 
@@ -18,7 +19,8 @@ constexpr const char* kOp = "vq_nearest";
 constexpr int kTile = 64;  // latents, and codes
 constexpr int kSide = 16;  // threads along each, of 4 x 4 scores: 16 sums for 8 loads
 constexpr int kEach = kTile / kSide;
-constexpr int kDepth = 16;  // dimensions in shared memory at a time
+constexpr int kDepth = 16;  // dimensions in shared memory at a time,
+constexpr int kSteps = 8;   // and multiplied at a time
 constexpr int kThreads = kSide * kSide;
 constexpr unsigned kRowThreads = 128;  // of kernels with a thread for each row
 
@@ -28,19 +30,10 @@ struct ExactParams {
   bool lost_only;
 };
 
-struct Tiles {
+struct alignas(16) Tiles {
   float latents[kDepth][kTile + 4];  // 4 floats on: rows begin in different banks
   float codes[kDepth][kTile + 4];
 };
-
-__global__ void half_norms_kernel(VqProblem p) {
-  const std::int64_t j = std::int64_t{blockIdx.x} * kRowThreads + threadIdx.x;
-  if (j >= p.k) return;
-  const float* code = p.codebook + j * p.d;
-  float sum = 0.0F;
-  for (std::int64_t t = 0; t < p.d; ++t) sum = __fmaf_rn(code[t], code[t], sum);
-  p.scratch.half_norms[j] = __fmul_rn(-0.5F, sum);
-}
 
 /// Rows first .. first + 63 of a matrix, dimensions t .. t + 15, zeros outside it, transposed.
 __device__ void load_tile(float (&tile)[kDepth][kTile + 4],
@@ -54,6 +47,17 @@ __device__ void load_tile(float (&tile)[kDepth][kTile + 4],
     const std::int64_t column = t + at % kDepth;
     tile[at % kDepth][at / kDepth] = row < n && column < d ? rows[row * d + column] : 0.0F;
   }
+}
+
+struct alignas(16) Four {
+  float values[kEach];
+};
+
+/// From an address that is a multiple of 16, in one load.
+__device__ __forceinline__ Four four(const float* from) {
+  Four to;
+  std::memcpy(&to, __builtin_assume_aligned(from, sizeof(to)), sizeof(to));
+  return to;
 }
 
 /// 256 threads: 64 sums of registers at most, so several blocks fit a processor.
@@ -83,11 +87,15 @@ __global__ void __launch_bounds__(kThreads) exact_kernel(ExactParams p) {
       load_tile(tiles.codes, q.codebook, last, q.d, j, t);
       __syncthreads();
       // past the last dimension both factors are 0, which changes no sum but the sign of a zero
-      for (int s = 0; s < kDepth; ++s) {
-        for (int l = 0; l < kEach; ++l) {
-          const float latent = tiles.latents[s][row * kEach + l];
-          for (int c = 0; c < kEach; ++c) {
-            sum[l][c] = __fmaf_rn(latent, tiles.codes[s][column * kEach + c], sum[l][c]);
+      for (int from = 0; from < kDepth && t + from < q.d; from += kSteps) {
+#pragma unroll
+        for (int s = from; s < from + kSteps; ++s) {
+          const Four latent = four(&tiles.latents[s][row * kEach]);
+          const Four code = four(&tiles.codes[s][column * kEach]);
+          for (int l = 0; l < kEach; ++l) {
+            for (int c = 0; c < kEach; ++c) {
+              sum[l][c] = __fmaf_rn(latent.values[l], code.values[c], sum[l][c]);
+            }
           }
         }
       }
@@ -124,12 +132,6 @@ __global__ void finish_kernel(VqProblem p, bool lost_only) {
   p.indices[i] = key == 0 ? 0 : static_cast<std::int32_t>(~static_cast<std::uint32_t>(key));
 }
 
-bool screens(std::int64_t k, std::int64_t d) {
-  constexpr std::int64_t kMinDims = 32;  // below, the float way does not wait for memory either
-  constexpr std::int64_t kMinCodes = 256;
-  return d >= kMinDims && d <= kVqMaxScreenDims && k >= kMinCodes;
-}
-
 /// Hands out 256-byte aligned pieces; with no memory, counts.
 class Pieces {
  public:
@@ -147,22 +149,21 @@ class Pieces {
   std::size_t used_ = 0;
 };
 
-VqScratch scratch_of(Pieces& pieces, std::int64_t n, std::int64_t k, std::int64_t d) {
+VqScratch scratch_of(Pieces& pieces, const VqPlan& plan, std::int64_t n, std::int64_t k) {
   VqScratch s = {};
   s.half_norms = pieces.take<float>(k);
   s.keys = pieces.take<unsigned long long>(n);
-  if (!screens(k, d)) return s;
-  const std::int64_t padded = (d + kVqDepth - 1) / kVqDepth * kVqDepth;
-  s.threshold = pieces.take<std::uint32_t>(n);
-  s.counts = pieces.take<std::int32_t>(n);
-  s.candidates = pieces.take<VqCandidate>(n * kVqRoom);
-  s.latents = pieces.take<__nv_bfloat16>(n * padded);
-  s.codes = pieces.take<__nv_bfloat16>(k * padded);
-  s.latent_norm = pieces.take<float>(n);
-  s.latent_error = pieces.take<float>(n);
-  s.code_norm = pieces.take<float>(k);
-  s.code_error = pieces.take<float>(k);
+  if (plan.n_slices == 0) return s;
+  const std::int64_t lists = plan.n_slices * plan.n;
   s.reach = pieces.take<std::uint32_t>(1);
+  s.lost = pieces.take<std::int32_t>(plan.n);
+  s.threshold = pieces.take<std::uint32_t>(plan.n);
+  s.counts = pieces.take<std::int32_t>(lists);
+  s.candidates = pieces.take<VqCandidate>(lists * kVqRoom);
+  s.latents = pieces.take<__nv_bfloat16>(plan.n * plan.d);
+  s.codes = pieces.take<__nv_bfloat16>(plan.k * plan.d);
+  s.latent_sizes = pieces.take<VqSize>(plan.n);
+  s.code_sizes = pieces.take<VqSize>(plan.k);
   return s;
 }
 
@@ -182,7 +183,7 @@ void exact(const VqProblem& problem, int n_processors, bool lost_only, cudaStrea
 
 std::size_t vq_nearest_workspace_bytes(std::int64_t n, std::int64_t k, std::int64_t d) {
   Pieces pieces(nullptr);
-  scratch_of(pieces, n, k, d);
+  scratch_of(pieces, vq_plan(n, k, d), n, k);
   return pieces.used();
 }
 
@@ -207,18 +208,21 @@ void vq_nearest(MatrixView<const float> latents,
   check(cudaGetDevice(&device), kOp);
   check(cudaDeviceGetAttribute(&n_processors, cudaDevAttrMultiProcessorCount, device), kOp);
   Pieces pieces(workspace.data());
+  const VqPlan plan = vq_plan(n, codebook.rows, codebook.cols);
   const VqProblem problem = {latents.data,
                              codebook.data,
                              indices.data(),
                              n,
                              codebook.rows,
                              codebook.cols,
-                             scratch_of(pieces, n, codebook.rows, codebook.cols)};
-  const bool screened = screens(problem.k, problem.d);
-  launch(kOp, half_norms_kernel, {vq_blocks(problem.k, kRowThreads), kRowThreads}, stream, problem);
-  const std::size_t key_bytes = static_cast<std::size_t>(n) * sizeof(*problem.scratch.keys);
-  check(cudaMemsetAsync(problem.scratch.keys, 0, key_bytes, stream), kOp);
-  if (screened) vq_screen(problem, n_processors, stream);
+                             plan,
+                             scratch_of(pieces, plan, n, codebook.rows)};
+  const bool screened = plan.n_slices != 0;
+  vq_rows(problem, stream);
+  if (screened) {
+    vq_screen(problem, stream);
+    vq_rescore(problem, stream);
+  }
   exact(problem, n_processors, screened, stream);
   launch(kOp, finish_kernel, {vq_blocks(n, kRowThreads), kRowThreads}, stream, problem, screened);
 }

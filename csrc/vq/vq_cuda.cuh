@@ -10,10 +10,11 @@
 
 namespace glc::cuda {
 
-constexpr std::int64_t kVqMaxScreenDims = 1024;  // a tile of latents has to fit into shared memory
-constexpr std::int64_t kVqDepth = 32;            // dimensions are padded to a multiple of this
-constexpr int kVqRoom = 128;                     // candidates of a latent
-constexpr int kVqLost = 1 << 30;                 // as their count: search this one in float
+constexpr int kVqDepth = 64;         // the screen's dimensions are padded to a multiple of this,
+constexpr int kVqTileCodes = 128;    // its codes to this,
+constexpr int kVqFewLatents = 128;   // its latents to this where there are no more,
+constexpr int kVqManyLatents = 256;  // and to this otherwise: those of a block
+constexpr int kVqRoom = 64;          // candidates of a latent in a slice of the codes
 constexpr float kVqNoScore = 3e38F;
 constexpr float kVqLeastReach = 0x1p-30F;
 constexpr float kVqMostReach = 0x1p30F;
@@ -41,20 +42,36 @@ struct VqCandidate {
   std::int32_t code;
 };
 
-/// Pointers into the workspace.
+/// What bounds the error of a row's scores.
+struct alignas(16) VqSize {
+  float half;   // codes: the half norm, -inf for padding; latents: what the screen makes of it
+  float norm;   // at least |row|, before and after rounding
+  float error;  // at least |row - row in bf16|
+  float unused;
+};
+
+/// How the screen divides its work; all 0 where the float way does it alone.
+struct VqPlan {
+  std::int64_t n;      // padded
+  std::int64_t k;      // padded
+  std::int64_t d;      // padded
+  std::int64_t slice;  // tiles of codes of a block
+  std::int64_t n_slices;
+};
+
+/// Pointers into the workspace; n, k and d of the screen's are padded.
 struct VqScratch {
   float* half_norms;         // [k], of vq.h
   unsigned long long* keys;  // [n]: score, and below it the complement of the code
-  std::uint32_t* threshold;  // [n], ordered: no code whose upper bound is less can win
-  std::int32_t* counts;      // [n] candidates
-  VqCandidate* candidates;   // [n][kVqRoom]
-  __nv_bfloat16* latents;    // [n][padded d]
-  __nv_bfloat16* codes;      // [k][padded d]
-  float* latent_norm;        // [n]: at least |l|, before and after rounding
-  float* latent_error;       // [n]: |l - in bf16|
-  float* code_norm;          // [k]
-  float* code_error;         // [k]
   std::uint32_t* reach;      // [1]: bits of the largest |c|
+  std::int32_t* lost;        // [n]: 1 where too many candidates, or odd values
+  std::uint32_t* threshold;  // [n], ordered: no code whose upper bound is less can win
+  std::int32_t* counts;      // [n_slices][n] candidates
+  VqCandidate* candidates;   // [n_slices][n][kVqRoom]
+  __nv_bfloat16* latents;    // [n][d]
+  __nv_bfloat16* codes;      // [k][d]
+  VqSize* latent_sizes;      // [n]
+  VqSize* code_sizes;        // [k]
 };
 
 struct VqProblem {
@@ -64,16 +81,26 @@ struct VqProblem {
   std::int64_t n;
   std::int64_t k;
   std::int64_t d;
+  VqPlan plan;
   VqScratch scratch;
 };
 
 /// Whether the screen has to leave latent i to the float search.
 __device__ inline bool vq_lost(const VqScratch& s, std::int64_t i) {
   const float reach = __uint_as_float(*s.reach);
-  return s.counts[i] > kVqRoom || !(reach >= kVqLeastReach && reach <= kVqMostReach);
+  return s.lost[i] != 0 || !(reach >= kVqLeastReach && reach <= kVqMostReach);
 }
 
-/// Screens, and writes the indices of all latents that are not lost.
-void vq_screen(const VqProblem& problem, int n_processors, cudaStream_t stream);
+/// Makes the half norms, clears the keys, and for a plan rounds and measures both sides.
+void vq_rows(const VqProblem& problem, cudaStream_t stream);
+
+/// All 0 where screening does not pay.
+VqPlan vq_plan(std::int64_t n, std::int64_t k, std::int64_t d);
+
+/// Leaves candidates and thresholds.
+void vq_screen(const VqProblem& problem, cudaStream_t stream);
+
+/// Writes the indices of all latents that are not lost.
+void vq_rescore(const VqProblem& problem, cudaStream_t stream);
 
 }  // namespace glc::cuda

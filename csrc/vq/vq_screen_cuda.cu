@@ -2,12 +2,17 @@
 // The search through tensor cores: scores in bf16 products and float32 sums, a bound on their
 // error, and the chain of vq.h for what the bound leaves. The proof is that of vq_screen.cpp,
 // without the centre and the map, with dl and dc the rounding of latents and codes to bf16, and
-// with one more term in the slack for the sums: whatever their order and however a tensor core
-// truncates, each of the d additions is taken to err by at most 2^-22 of the sum of magnitudes, <=
-// |l| |c|.
-#include <algorithm>
-#include <cstring>
+// with one more term in the slack for the sums, which begin at the half norm: whatever their order
+// and however a tensor core truncates, each of the d additions is taken to err by at most 2^-22 of
+// the sum of magnitudes, <= |c| (|l| + |c|).
+//
+// A block keeps its latents in shared memory and streams tiles of codes past them; where they do
+// not fit, their chunks of 64 dimensions come with the codes'. A warp has 64 x 64 sums: of a tile
+// it first takes each latent's largest score, and only where that comes within the largest error of
+// the latent's threshold does it look at the codes one by one.
+#include <limits>
 
+#include "core/cuda_copy.h"
 #include "core/cuda_mma.h"
 #include "vq/vq_cuda.cuh"
 
@@ -15,275 +20,347 @@ namespace glc::cuda {
 namespace {
 
 constexpr const char* kOp = "vq_nearest";
-constexpr int kWarps = 4;
-constexpr int kThreads = kWarps * kWarpLanes;
-constexpr int kLatents = 16 * kWarps;  // of a block; a warp has 16
-constexpr int kCodes = 64;             // of a tile: 8 products of 8 codes, 32 sums a lane
-constexpr int kPad = 8;                // values between rows of a tile: they begin in other banks
+constexpr int kSide = 64;  // latents, and codes, of a warp
+constexpr int kUnit = 8;   // bf16 values in 16 bytes
+constexpr int kRowTiles = kSide / 16;
+constexpr int kColumnTiles = kSide / 8;
+constexpr int kLaneCodes = 2 * kColumnTiles;  // of one latent in a lane
 constexpr float kUlp = 0x1p-24F;
-constexpr float kUp = 1.001F;  // more than the norms' own rounding
 
-struct RowsParams {
-  const float* rows;
-  std::int64_t n;
-  std::int64_t d;
-  std::int64_t padded;
-  __nv_bfloat16* out;
-  float* norm;
-  float* error;
-  std::uint32_t* reach;      // codes only
-  std::uint32_t* threshold;  // latents only
-  std::int32_t* counts;
+using Chunk = __nv_bfloat16[kVqDepth];  // of a row, its units of 16 bytes swizzled
+using Sums = float[kRowTiles][kColumnTiles][4];
+using Thresholds = float[kRowTiles][2];
+
+/// 64 latents, two warps and a stage of the pipeline go together: 4 fill a Hopper's shared memory.
+template <int kStages>
+struct Shared {
+  static constexpr int kLatents = kSide * kStages;
+  static constexpr int kThreads = kLatents;
+  Chunk latents[kStages][kLatents];  // chunk for chunk, where all fit; else stage for stage
+  Chunk codes[kStages][kVqTileCodes];
+  VqSize code_sizes[kStages][kVqTileCodes];  // of a tile
+  VqSize latent_sizes[kLatents];             // half: the slack
+  std::uint32_t threshold[kLatents];
+  std::int32_t counts[kLatents];
 };
 
-__device__ float warp_sum(float value) {
-  for (int step = kWarpLanes / 2; step > 0; step /= 2) {
-    value += __shfl_xor_sync(kFullWarp, value, step);
+/// A tile of codes and a chunk of dimensions.
+struct Step {
+  int tile = 0;
+  int chunk = 0;
+  __device__ void advance(int n_chunks) {
+    if (++chunk == n_chunks) {
+      chunk = 0;
+      ++tile;
+    }
   }
-  return value;
+};
+
+/// Where lane, of those that share a unit of rows, finds it: eight rows fall into all banks.
+__device__ __forceinline__ int swizzled(int unit, int row) {
+  return (unit ^ (row % kUnit)) * kUnit;
 }
 
-/// A warp rounds a row to bf16 and measures it.
-__global__ void __launch_bounds__(kThreads) rows_kernel(RowsParams p) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarpLanes;
+template <int kRows, int kThreads>
+__device__ __forceinline__ void load_chunk(Chunk* to, const __nv_bfloat16* from, std::int64_t d) {
+  constexpr int kUnits = kVqDepth / kUnit;
+  const int unit = static_cast<int>(threadIdx.x) % kUnits;
+  const int first = static_cast<int>(threadIdx.x) / kUnits;
+#pragma unroll
+  for (int at = 0; at < kRows; at += kThreads / kUnits) {
+    const int row = first + at;
+    copy_16_async(&to[row][swizzled(unit, row)], from + row * d + unit * kUnit);
+  }
+}
+
+template <int kStages>
+__device__ __forceinline__ void load_step(const VqProblem& q, Shared<kStages>& shared, Step step) {
+  constexpr int kLatents = Shared<kStages>::kLatents;
+  const VqScratch& s = q.scratch;
+  const int n_chunks = static_cast<int>(q.plan.d / kVqDepth);
+  const int stage = (step.tile * n_chunks + step.chunk) % kStages;
+  const std::int64_t first_code = (blockIdx.y * q.plan.slice + step.tile) * kVqTileCodes;
+  const std::int64_t column = std::int64_t{step.chunk} * kVqDepth;
+  load_chunk<kVqTileCodes, kLatents>(
+      shared.codes[stage], s.codes + first_code * q.plan.d + column, q.plan.d);
+  if (step.chunk == 0) {
+    for (int at = static_cast<int>(threadIdx.x); at < kVqTileCodes; at += kLatents) {
+      copy_16_async(&shared.code_sizes[step.tile % kStages][at], s.code_sizes + first_code + at);
+    }
+  }
+  const bool all_fit = n_chunks <= kStages;
+  if (all_fit && step.tile != 0) return;
+  const std::int64_t first_latent = std::int64_t{blockIdx.x} * kLatents;
+  load_chunk<kLatents, kLatents>(shared.latents[all_fit ? step.chunk : stage],
+                                 s.latents + first_latent * q.plan.d + column,
+                                 q.plan.d);
+}
+
+/// sum += 64 latents x 64 codes, 64 dimensions.
+__device__ __forceinline__ void multiply(Sums& sum, const Chunk* latents, const Chunk* codes) {
   const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
-  if (i >= p.n) return;
-  float square = 0.0F;
-  float missed = 0.0F;
-  for (std::int64_t t = lane; t < p.padded; t += kWarpLanes) {
-    const float x = t < p.d ? p.rows[i * p.d + t] : 0.0F;
-    const __nv_bfloat16 rounded = __float2bfloat16_rn(x);
-    p.out[i * p.padded + t] = rounded;
-    const float by = x - __bfloat162float(rounded);
-    square += x * x;
-    missed += by * by;
-  }
-  square = warp_sum(square);
-  missed = warp_sum(missed);
-  if (lane != 0) return;
-  const float error = __fsqrt_rn(missed) * kUp;
-  const float norm = __fsqrt_rn(square) * kUp + error;
-  const bool ordinary = norm <= kVqMostReach;  // false for NaN
-  p.norm[i] = norm;
-  p.error[i] = error;
-  if (p.reach != nullptr) atomicMax(p.reach, __float_as_uint(norm));  // NaN is above infinity
-  if (p.counts != nullptr) {
-    p.counts[i] = ordinary ? 0 : kVqLost;
-    p.threshold[i] = vq_ordered(ordinary ? -kVqNoScore : kVqNoScore);
+  const Chunk* const latent = latents + lane % 16;
+  const Chunk* const code = codes + lane % 8 + lane / 16 * 8;
+#pragma unroll
+  for (int t = 0; t < kVqDepth / 16; ++t) {
+    std::uint32_t a[kRowTiles][4];
+    std::uint32_t b[kColumnTiles / 2][4];
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m) {
+      load_matrices(a[m], &latent[16 * m][swizzled(2 * t + lane / 16, lane)]);
+    }
+#pragma unroll
+    for (int c = 0; c < kColumnTiles / 2; ++c) {
+      load_matrices(b[c], &code[16 * c][swizzled(2 * t + lane / 8 % 2, lane)]);
+    }
+#pragma unroll
+    for (int c = 0; c < kColumnTiles; ++c) {
+      const std::uint32_t factor[2] = {b[c / 2][c % 2 * 2], b[c / 2][c % 2 * 2 + 1]};
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m) mma_bf16(sum[m][c], a[m], factor);
+    }
   }
 }
 
-struct ScreenParams {
-  VqProblem problem;
-  std::int64_t padded;
-  std::int64_t slice;
+__device__ __forceinline__ float error_bound(const VqSize& latent, float norm, float error) {
+  return __fmaf_rn(latent.error, norm, __fmaf_rn(latent.norm, error, latent.half));
+}
+
+/// The code of a lane's c-th score, of the warp's 64.
+__device__ __forceinline__ int column_of(int c, int lane) {
+  return c / 2 * 8 + 2 * (lane % 4) + c % 2;
+}
+
+/// One latent's scores in a lane; four lanes share a latent.
+struct Row {
+  float score[kLaneCodes];
+  float largest;
+  float bound;  // of the error of any of them
 };
 
-struct CodeTile {
-  __nv_bfloat16 values[kCodes][kVqDepth + kPad];
-  float half[kCodes];
-  float norm[kCodes];
-  float error[kCodes];
-};
-
-/// Two neighbours at an even place, as the tensor cores take them.
-__device__ std::uint32_t two(const __nv_bfloat16* values) {
-  const void* const aligned = __builtin_assume_aligned(static_cast<const void*>(values), 4);
-  std::uint32_t word;
-  std::memcpy(&word, aligned, sizeof(word));
-  return word;
-}
-__device__ void store_two(__nv_bfloat16* values, std::uint32_t word) {
-  std::memcpy(__builtin_assume_aligned(static_cast<void*>(values), 4), &word, sizeof(word));
-}
-
-/// The latents' rows of the block, once.
-__device__ void load_latents(__nv_bfloat16* tile, const ScreenParams& p, std::int64_t first) {
-  const std::int64_t words = p.padded / 2;
-  for (std::int64_t at = threadIdx.x; at < kLatents * words; at += kThreads) {
-    const std::int64_t row = vq_least(first + at / words, p.problem.n - 1);
-    const std::uint32_t word = two(p.problem.scratch.latents + row * p.padded + 2 * (at % words));
-    auto* to = tile + at / words * (p.padded + kPad) + 2 * (at % words);
-    store_two(to, word);
+__device__ __forceinline__ Row row_of(const Sums& sum, int m, int r) {
+  Row row;
+  row.largest = -kVqNoScore;
+#pragma unroll
+  for (int c = 0; c < kLaneCodes; ++c) {
+    row.score[c] = sum[m][c / 2][2 * r + c % 2];
+    row.largest = fmaxf(row.largest, row.score[c]);
   }
+  return row;
 }
 
-__device__ void load_codes(
-    CodeTile& tile, const ScreenParams& p, std::int64_t j, std::int64_t last, std::int64_t t) {
-  constexpr int kWords = static_cast<int>(kVqDepth) / 2;
-  for (int at = static_cast<int>(threadIdx.x); at < kCodes * kWords; at += kThreads) {
-    const std::int64_t row = vq_least(j + at / kWords, last - 1);
-    const auto* from = p.problem.scratch.codes + row * p.padded + t + 2 * (at % kWords);
-    store_two(&tile.values[at / kWords][2 * (at % kWords)], two(from));
-  }
-}
-
-/// What a lane knows of the two latents whose scores it holds.
-struct Pair {
-  std::int64_t latent[2];
-  float norm[2];
-  float error[2];
-  float slack[2];
-  float threshold[2];
-};
-
-__device__ void keep(const VqScratch& s, std::int64_t i, float upper, std::int64_t code) {
-  const std::int32_t place = atomicAdd(&s.counts[i], 1);
-  if (place < kVqRoom) {
-    s.candidates[i * kVqRoom + place] = {upper, static_cast<std::int32_t>(code)};
-  } else {
-    atomicMax(&s.threshold[i], vq_ordered(kVqNoScore));  // lost: let nobody add more
-  }
-}
-
-/// Raises the threshold of one latent of the pair by the scores of a tile, and keeps the codes that
-/// it leaves.
-template <int kRow>
-__device__ __forceinline__ void judge(const ScreenParams& p,
-                                      const CodeTile& tile,
-                                      const float (&sum)[kCodes / 8][4],
-                                      std::int64_t j,
-                                      std::int64_t last,
-                                      Pair& pair) {
-  const VqScratch& s = p.problem.scratch;
+/// Raises the threshold of a latent by the scores of a warp, and keeps the codes that it leaves.
+template <int kStages>
+__device__ __forceinline__ void judge_row(const VqProblem& q,
+                                          Shared<kStages>& shared,
+                                          const Row& row,
+                                          const VqSize* codes,
+                                          std::int64_t first_code,
+                                          int latent,
+                                          float& threshold) {
   const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
-  float lower = -kVqNoScore;
-  for (int c = 0; c < kCodes / 4; ++c) {
-    const int at = c / 2 * 8 + 2 * (lane % 4) + c % 2;
-    const float error =
-        pair.error[kRow] * tile.norm[at] + pair.norm[kRow] * tile.error[at] + pair.slack[kRow];
-    if (j + at < last) lower = fmaxf(lower, sum[c / 2][2 * kRow + c % 2] + tile.half[at] - error);
+  float largest = fmaxf(row.largest, __shfl_xor_sync(kFullWarp, row.largest, 1));
+  largest = fmaxf(largest, __shfl_xor_sync(kFullWarp, largest, 2));
+  const std::uint32_t mine = vq_ordered(largest - row.bound);
+  std::uint32_t known = lane % 4 == 0 ? atomicMax(&shared.threshold[latent], mine) : 0;
+  known = __shfl_sync(kFullWarp, known, lane / 4 * 4);
+  threshold = vq_unordered(mine > known ? mine : known);
+  unsigned left = 0;
+#pragma unroll
+  for (int c = 0; c < kLaneCodes; ++c) {
+    if (row.score[c] + row.bound >= threshold) left |= 1U << c;
   }
-  lower = fmaxf(lower, __shfl_xor_sync(kFullWarp, lower, 1));
-  lower = fmaxf(lower, __shfl_xor_sync(kFullWarp, lower, 2));
-  const std::int64_t i = pair.latent[kRow];
-  if (i < p.problem.n && lane % 4 == 0) {
-    const std::uint32_t before = atomicMax(&s.threshold[i], vq_ordered(lower));
-    pair.threshold[kRow] = fmaxf(lower, vq_unordered(before));
-  }
-  pair.threshold[kRow] = __shfl_sync(kFullWarp, pair.threshold[kRow], lane / 4 * 4);
-  if (i >= p.problem.n) return;
-  for (int c = 0; c < kCodes / 4; ++c) {
-    const int at = c / 2 * 8 + 2 * (lane % 4) + c % 2;
-    const float error =
-        pair.error[kRow] * tile.norm[at] + pair.norm[kRow] * tile.error[at] + pair.slack[kRow];
-    const float upper = sum[c / 2][2 * kRow + c % 2] + tile.half[at] + error;
-    if (j + at < last && upper >= pair.threshold[kRow]) keep(s, i, upper, j + at);
+  for (; left != 0; left &= left - 1) {
+    const int at = __ffs(static_cast<int>(left)) - 1;
+    float score = row.score[0];
+#pragma unroll
+    for (int c = 1; c < kLaneCodes; ++c) score = at == c ? row.score[c] : score;
+    const VqSize& code = codes[column_of(at, lane)];
+    const float upper = score + error_bound(shared.latent_sizes[latent], code.norm, code.error);
+    if (!(upper >= threshold)) continue;
+    const std::int64_t i = std::int64_t{blockIdx.x} * Shared<kStages>::kLatents + latent;
+    const std::int32_t place = atomicAdd(&shared.counts[latent], 1);
+    if (place < kVqRoom) {
+      q.scratch.candidates[(blockIdx.y * q.plan.n + i) * kVqRoom + place] = {
+          upper, static_cast<std::int32_t>(first_code + column_of(at, lane))};
+    } else {
+      atomicMax(&q.scratch.lost[i], 1);
+      atomicMax(&shared.threshold[latent], vq_ordered(kVqNoScore));  // let nobody add more
+    }
   }
 }
 
-/// 128 threads, one tile of latents for the whole run over the codes of the slice.
-__global__ void __launch_bounds__(kThreads) screen_kernel(ScreenParams p) {
-  auto& tile = block_shared<CodeTile>();
-  auto* const latents = dynamic_shared<__nv_bfloat16>();
-  const VqScratch& s = p.problem.scratch;
-  const float reach = __uint_as_float(*s.reach);
+/// A warp's 64 x 64 scores.
+template <int kStages>
+__device__ __forceinline__ void judge(const VqProblem& q,
+                                      Shared<kStages>& shared,
+                                      const Sums& sum,
+                                      const VqSize* codes,
+                                      std::int64_t first_code,
+                                      int first_latent,
+                                      Thresholds& threshold) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
+  const auto largest_of = [](float a, float b) {
+    return __uint_as_float(__reduce_max_sync(kFullWarp, __float_as_uint(fmaxf(a, b))));
+  };
+  const VqSize& one = codes[lane];
+  const VqSize& other = codes[lane + kWarpLanes];
+  const float norm = largest_of(one.norm, other.norm);
+  const float error = largest_of(one.error, other.error);
+  float bound[kRowTiles][2];
+  unsigned near = 0;
+#pragma unroll
+  for (int at = 0; at < 2 * kRowTiles; ++at) {
+    const int m = at / 2;
+    const int r = at % 2;
+    const VqSize& latent = shared.latent_sizes[first_latent + 16 * m + 8 * r + lane / 4];
+    bound[m][r] = error_bound(latent, norm, error);
+    if (row_of(sum, m, r).largest + bound[m][r] >= threshold[m][r]) near |= 1U << at;
+  }
+  near = __reduce_or_sync(kFullWarp, near);
+  if (near == 0) return;
+#pragma unroll
+  for (int at = 0; at < 2 * kRowTiles; ++at) {
+    if ((near >> at & 1U) == 0) continue;
+    const int m = at / 2;
+    const int r = at % 2;
+    Row row = row_of(sum, m, r);
+    row.bound = bound[m][r];
+    const int latent = first_latent + 16 * m + 8 * r + lane / 4;
+    judge_row(q, shared, row, codes, first_code, latent, threshold[m][r]);
+  }
+}
+
+/// Tells the other slices' blocks the thresholds of this one, and hears of theirs.
+template <int kStages>
+__device__ __forceinline__ void exchange(const VqProblem& q,
+                                         Shared<kStages>& shared,
+                                         int first_latent,
+                                         Thresholds& threshold) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * Shared<kStages>::kLatents + threadIdx.x;
+  const std::uint32_t mine = atomicMax(&shared.threshold[threadIdx.x], 0U);
+  atomicMax(&shared.threshold[threadIdx.x], atomicMax(&q.scratch.threshold[i], mine));
+  __syncthreads();  // and another before anybody raises one
+  const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
+#pragma unroll
+  for (int at = 0; at < 2 * kRowTiles; ++at) {
+    const int latent = first_latent + 16 * (at / 2) + 8 * (at % 2) + lane / 4;
+    threshold[at / 2][at % 2] = vq_unordered(shared.threshold[latent]);
+  }
+}
+
+template <int kStages>
+__device__ __forceinline__ void begin(const VqProblem& q, Shared<kStages>& shared, float reach) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * Shared<kStages>::kLatents + threadIdx.x;
+  VqSize size = q.scratch.latent_sizes[i];
+  size.half = 12.0F * static_cast<float>(q.plan.d + 64) * kUlp * reach * (reach + size.norm);
+  shared.latent_sizes[threadIdx.x] = size;
+  shared.threshold[threadIdx.x] = q.scratch.threshold[i];
+  shared.counts[threadIdx.x] = 0;
+}
+
+/// One block a processor: a lane has 128 sums.
+template <int kStages>
+__global__ void __launch_bounds__(Shared<kStages>::kThreads, 1) screen_kernel(VqProblem q) {
+  auto& shared = *dynamic_shared<Shared<kStages>>();
+  const float reach = __uint_as_float(*q.scratch.reach);
   if (!(reach >= kVqLeastReach && reach <= kVqMostReach)) return;
+  begin(q, shared, reach);
+  const int n_chunks = static_cast<int>(q.plan.d / kVqDepth);
+  const std::int64_t first_tile = blockIdx.y * q.plan.slice;
+  const int n_tiles =
+      static_cast<int>(vq_least(q.plan.slice, q.plan.k / kVqTileCodes - first_tile));
+  const int warp = static_cast<int>(threadIdx.x) / kWarpLanes;
   const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
-  const int row = static_cast<int>(threadIdx.x) / kWarpLanes * 16 + lane / 4;
-  const std::int64_t first = std::int64_t{blockIdx.x} * kLatents;
-  load_latents(latents, p, first);
-  Pair pair;
-  for (int r = 0; r < 2; ++r) {
-    pair.latent[r] = first + row + 8 * r;
-    const std::int64_t i = vq_least(pair.latent[r], p.problem.n - 1);
-    pair.norm[r] = s.latent_norm[i];
-    pair.error[r] = s.latent_error[i];
-    pair.slack[r] =
-        12.0F * static_cast<float>(p.padded + 64) * kUlp * reach * (reach + pair.norm[r]);
-    pair.threshold[r] = kVqNoScore;
+  const int first_latent = warp / 2 * kSide;
+  const int first_column = warp % 2 * kSide;
+
+  Step ahead;
+  for (int stage = 0; stage < kStages - 1; ++stage, ahead.advance(n_chunks)) {
+    if (ahead.tile < n_tiles) load_step(q, shared, ahead);
+    commit_copies();
   }
-  const std::int64_t last = vq_least(p.problem.k, (std::int64_t{blockIdx.y} + 1) * p.slice);
-  for (std::int64_t j = std::int64_t{blockIdx.y} * p.slice; j < last; j += kCodes) {
-    float sum[kCodes / 8][4] = {};
-    for (std::int64_t t = 0; t < p.padded; t += kVqDepth) {
-      __syncthreads();
-      load_codes(tile, p, j, last, t);
-      if (t == 0 && threadIdx.x < kCodes) {
-        const std::int64_t code = vq_least(j + threadIdx.x, last - 1);
-        const float norm = s.code_norm[code];
-        tile.half[threadIdx.x] = s.half_norms[code];
-        tile.norm[threadIdx.x] = norm;
-        tile.error[threadIdx.x] = s.code_error[code];
-      }
-      __syncthreads();
-      for (int k = 0; k < kVqDepth; k += 16) {
-        const auto* from = latents + row * (p.padded + kPad) + t + k + 2 * (lane % 4);
-        const auto* below = from + 8 * (p.padded + kPad);
-        const std::uint32_t a[4] = {two(from), two(below), two(from + 8), two(below + 8)};
-        for (int c = 0; c < kCodes / 8; ++c) {
-          const auto* code = &tile.values[c * 8 + lane / 4][k + 2 * (lane % 4)];
-          const std::uint32_t b[2] = {two(code), two(code + 8)};
-          mma_bf16(sum[c], a, b);
-        }
+  Sums sum;
+  Thresholds threshold;
+  for (auto& pair : threshold) pair[0] = pair[1] = -kVqNoScore;
+  int stage = 0;
+  for (Step step; step.tile < n_tiles; stage = (stage + 1) % kStages) {
+    wait_copies<kStages - 2>();
+    __syncthreads();
+    if (ahead.tile < n_tiles) load_step(q, shared, ahead);
+    commit_copies();
+    ahead.advance(n_chunks);
+    const VqSize* const codes = &shared.code_sizes[step.tile % kStages][first_column];
+    if (step.chunk == 0) {
+#pragma unroll
+      for (int at = 0; at < kRowTiles * kColumnTiles * 4; ++at) {
+        const int c = at / 4 % kColumnTiles;
+        sum[at / 4 / kColumnTiles][c][at % 4] = codes[column_of(2 * c + at % 2, lane)].half;
       }
     }
-    judge<0>(p, tile, sum, j, last, pair);
-    judge<1>(p, tile, sum, j, last, pair);
+    const int slot = n_chunks <= kStages ? step.chunk : stage;
+    multiply(sum, &shared.latents[slot][first_latent], &shared.codes[stage][first_column]);
+    if (step.chunk == n_chunks - 1) {
+      const std::int64_t first_code = (first_tile + step.tile) * kVqTileCodes + first_column;
+      judge(q, shared, sum, codes, first_code, first_latent, threshold);
+      const int n_done = step.tile + 1;
+      if ((n_done & (n_done - 1)) == 0) exchange(q, shared, first_latent, threshold);
+    }
+    step.advance(n_chunks);
   }
+  __syncthreads();
+  const std::int64_t i = std::int64_t{blockIdx.x} * Shared<kStages>::kLatents + threadIdx.x;
+  atomicMax(&q.scratch.threshold[i], shared.threshold[threadIdx.x]);
+  q.scratch.counts[blockIdx.y * q.plan.n + i] = shared.counts[threadIdx.x];
 }
 
-/// A warp scores the candidates of a latent, a lane each.
-__global__ void __launch_bounds__(kThreads) rescore_kernel(VqProblem p) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarpLanes;
-  const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
-  if (i >= p.n || vq_lost(p.scratch, i)) return;
-  const VqScratch& s = p.scratch;
-  const float threshold = vq_unordered(s.threshold[i]);
-  unsigned long long key = 0;
-  for (int at = lane; at < s.counts[i]; at += kWarpLanes) {
-    const VqCandidate candidate = s.candidates[i * kVqRoom + at];
-    if (!(candidate.upper >= threshold)) continue;
-    const float* latent = p.latents + i * p.d;
-    const float* code = p.codebook + candidate.code * p.d;
-    float sum = s.half_norms[candidate.code];
-    for (std::int64_t t = 0; t < p.d; ++t) sum = __fmaf_rn(latent[t], code[t], sum);
-    const auto complement = ~static_cast<std::uint32_t>(candidate.code);
-    const auto mine = static_cast<unsigned long long>(vq_ordered(sum)) << 32 | complement;
-    key = mine > key ? mine : key;
-  }
-  __syncwarp();
-  for (int step = kWarpLanes / 2; step > 0; step /= 2) {
-    const unsigned long long other = __shfl_xor_sync(kFullWarp, key, step);
-    key = other > key ? other : key;
-  }
-  if (lane == 0) p.indices[i] = static_cast<std::int32_t>(~static_cast<std::uint32_t>(key));
+template <int kStages>
+void launch_screen(const VqProblem& q, cudaStream_t stream) {
+  using Block = Shared<kStages>;
+  allow_shared_bytes(kOp, screen_kernel<kStages>, sizeof(Block));
+  const dim3 grid(vq_blocks(q.plan.n, Block::kLatents), static_cast<unsigned>(q.plan.n_slices));
+  launch(kOp, screen_kernel<kStages>, {grid, Block::kThreads, sizeof(Block)}, stream, q);
 }
 
 }  // namespace
 
-void vq_screen(const VqProblem& q, int n_processors, cudaStream_t stream) {
-  const VqScratch& s = q.scratch;
-  const std::int64_t padded = (q.d + kVqDepth - 1) / kVqDepth * kVqDepth;
-  check(cudaMemsetAsync(s.reach, 0, sizeof(*s.reach), stream), kOp);
-  const RowsParams codes = {
-      q.codebook, q.k, q.d, padded, s.codes, s.code_norm, s.code_error, s.reach, nullptr, nullptr};
-  launch(kOp, rows_kernel, {vq_blocks(q.k, kWarps), kThreads}, stream, codes);
-  const RowsParams latents = {q.latents,
-                              q.n,
-                              q.d,
-                              padded,
-                              s.latents,
-                              s.latent_norm,
-                              s.latent_error,
-                              nullptr,
-                              s.threshold,
-                              s.counts};
-  launch(kOp, rows_kernel, {vq_blocks(q.n, kWarps), kThreads}, stream, latents);
+VqPlan vq_plan(std::int64_t n, std::int64_t k, std::int64_t d) {
+  constexpr std::int64_t kMinDims = 32;    // below, the float way does not wait for memory either
+  constexpr std::int64_t kMaxDims = 4096;  // of the bounds: kUp
+  constexpr std::int64_t kMinCodes = 256;
+  constexpr std::int64_t kProcessors = 132;  // of an H100; the workspace is the same on any device
+  constexpr std::int64_t kStart = 1;  // a block's first tile waits for memory as long as another
+  if (d < kMinDims || d > kMaxDims || k < kMinCodes || n == 0) return {};
+  const std::int64_t each = n <= kVqFewLatents ? kVqFewLatents : kVqManyLatents;
+  const std::int64_t latent_tiles = vq_blocks(n, each);
+  const std::int64_t code_tiles = vq_blocks(k, kVqTileCodes);
+  std::int64_t slice = code_tiles;
+  std::int64_t least = std::numeric_limits<std::int64_t>::max();
+  for (std::int64_t wanted = 1; wanted <= vq_least(code_tiles, kProcessors); ++wanted) {
+    const std::int64_t tiles = vq_blocks(code_tiles, wanted);
+    const std::int64_t blocks = latent_tiles * vq_blocks(code_tiles, tiles);
+    const std::int64_t time = vq_blocks(blocks, kProcessors) * (tiles + kStart);
+    if (time < least) {
+      least = time;
+      slice = tiles;
+    }
+  }
+  return {latent_tiles * each,
+          code_tiles * kVqTileCodes,
+          vq_blocks(d, kVqDepth) * std::int64_t{kVqDepth},
+          slice,
+          vq_blocks(code_tiles, slice)};
+}
 
-  const std::size_t shared =
-      static_cast<std::size_t>(kLatents * (padded + kPad)) * sizeof(__nv_bfloat16);
-  allow_shared_bytes(kOp, screen_kernel, shared);
-  const std::int64_t n_tiles = vq_blocks(q.n, kLatents);
-  const std::int64_t code_tiles = vq_blocks(q.k, kCodes);
-  constexpr std::int64_t kBlocksPerProcessor = 2;
-  const std::int64_t wanted =
-      std::clamp<std::int64_t>(kBlocksPerProcessor * n_processors / n_tiles, 1, code_tiles);
-  const std::int64_t slice = (code_tiles + wanted - 1) / wanted * kCodes;
-  const LaunchShape shape{
-      dim3(static_cast<unsigned>(n_tiles), vq_blocks(q.k, slice)), kThreads, shared};
-  launch(kOp, screen_kernel, shape, stream, {q, padded, slice});
-  launch(kOp, rescore_kernel, {vq_blocks(q.n, kWarps), kThreads}, stream, q);
+void vq_screen(const VqProblem& q, cudaStream_t stream) {
+  int device = 0;
+  int shared_bytes = 0;
+  check(cudaGetDevice(&device), kOp);
+  check(cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+        kOp);
+  const bool many =
+      q.plan.n > kVqFewLatents && static_cast<std::size_t>(shared_bytes) >= sizeof(Shared<4>);
+  many ? launch_screen<4>(q, stream) : launch_screen<2>(q, stream);
 }
 
 }  // namespace glc::cuda

@@ -67,7 +67,10 @@ void random_rows() {
                          {5, 200, 7},  // in float
                          {1, 256, 32},
                          {65, 300, 33},
-                         {20, 257, 70}}) {  // by tensor cores
+                         {20, 257, 70},
+                         {7, 17100, 32},      // two tiles of codes a block
+                         {130, 300, 70},      // blocks of 256 latents
+                         {260, 400, 330}}) {  // whose dimensions do not fit at once
     agrees(normal(s.n * s.d, random), normal(s.k * s.d, random), s.d, "random rows");
   }
 }
