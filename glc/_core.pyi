@@ -61,6 +61,18 @@ def exact_conv2d_cuda(
 ) -> None: ...
 def exact_gated_product_cuda(x: _Tensor, slope: float, out: _Tensor, stream: int) -> None: ...
 
+# ---- bind_generator_cuda.cpp, only in builds with CUDA; maps are [n, h, w, c]
+def group_norm_cuda(
+    maps: Sequence[_Tensor | None],  # x, residual, sum, out
+    vectors: Sequence[_Tensor | None],  # offset, weight, bias
+    groups: int,
+    eps: float,
+    silu: bool,
+    workspace: _Tensor,
+    stream: int,
+) -> None: ...
+def group_norm_workspace_bytes(samples: int, groups: int) -> int: ...
+
 # ---- bind_bitstream.cpp
 def crc32c(data: Buffer) -> int: ...
 def pack_container(
