@@ -6,6 +6,7 @@
 #include <string>
 
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 
 #include "core/check.h"
 #include "core/cuda_launch.h"
@@ -17,6 +18,7 @@ namespace {
 
 constexpr const char* kOp = "group_norm";
 constexpr int kThreads = 256;
+constexpr int kBlocks = 2;    // of a multiprocessor at once: 128 registers for a thread
 constexpr int kUnrolled = 4;  // vectors in flight: 256 threads hide the memory's latency with them
 constexpr std::int64_t kMaxChunks = 1024;  // of a sample: four rounds of two blocks on each of 132
 constexpr int kMomentThreads = 128;
@@ -25,38 +27,29 @@ constexpr std::int64_t kMaxSamples = 65535;
 template <class T>
 inline constexpr int kVector = 16 / sizeof(T);
 
-/// One thread's 16 bytes as floats.
-__device__ void unpack(const uint4& from, float (&to)[4]) {
-  to[0] = __uint_as_float(from.x);
-  to[1] = __uint_as_float(from.y);
-  to[2] = __uint_as_float(from.z);
-  to[3] = __uint_as_float(from.w);
+__device__ float widened(BFloat16 v) {
+  return __uint_as_float(static_cast<unsigned>(v.bits) << 16);
 }
-__device__ void unpack(const uint4& from, float (&to)[8]) {
-  const unsigned words[4] = {from.x, from.y, from.z, from.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    to[2 * i] = __uint_as_float(words[i] << 16);
-    to[2 * i + 1] = __uint_as_float(words[i] & 0xFFFF0000U);
+__device__ float widened(Float16 v) { return __half2float(__ushort_as_half(v.bits)); }
+__device__ float widened(float v) { return v; }
+__device__ void narrow(float v, BFloat16& to) {
+  to.bits = __bfloat16_as_ushort(__float2bfloat16_rn(v));
+}
+__device__ void narrow(float v, Float16& to) { to.bits = __half_as_ushort(__float2half_rn(v)); }
+__device__ void narrow(float v, float& to) { to = v; }
+
+/// A thread's 16 bytes. They are moved as one uint4, which makes one instruction of it.
+template <class T>
+struct alignas(16) Vector {
+  T value[kVector<T>];
+
+  __device__ static Vector at(const T* from, std::int64_t index) {
+    return __builtin_bit_cast(Vector, reinterpret_cast<const uint4*>(from)[index]);
   }
-}
-__device__ uint4 pack(const float (&from)[4]) {
-  return make_uint4(__float_as_uint(from[0]),
-                    __float_as_uint(from[1]),
-                    __float_as_uint(from[2]),
-                    __float_as_uint(from[3]));
-}
-__device__ unsigned bfloat16_bits(float v) { return __bfloat16_as_ushort(__float2bfloat16_rn(v)); }
-__device__ uint4 pack(const float (&from)[8]) {
-  unsigned words[4];
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    words[i] = bfloat16_bits(from[2 * i]) | bfloat16_bits(from[2 * i + 1]) << 16;
+  __device__ void put(T* to, std::int64_t index) const {
+    reinterpret_cast<uint4*>(to)[index] = __builtin_bit_cast(uint4, *this);
   }
-  return make_uint4(words[0], words[1], words[2], words[3]);
-}
-__device__ float one(float v) { return v; }
-__device__ float one(BFloat16 v) { return __uint_as_float(static_cast<unsigned>(v.bits) << 16); }
+};
 
 template <class T>
 struct Params {
@@ -84,9 +77,9 @@ template <class T>
 __device__ float pivot(const Params<T>& p, std::int64_t sample, int group) {
   const int channel = group * (p.channels / p.groups);
   const std::int64_t at = sample * p.pixels * p.channels + channel;
-  float value = one(p.x[at]);
+  float value = widened(p.x[at]);
   if (p.offset != nullptr) value += p.offset[channel];
-  if (p.residual != nullptr) value += one(p.residual[at]);
+  if (p.residual != nullptr) value += widened(p.residual[at]);
   return value;
 }
 
@@ -120,11 +113,6 @@ struct Place {
 };
 
 template <class T>
-__device__ uint4 vector_of(const T* from, std::int64_t at) {
-  return reinterpret_cast<const uint4*>(from)[at];
-}
-
-template <class T>
 struct SumShared {
   float sum[kThreads][kVector<T>];
   float square[kThreads][kVector<T>];
@@ -146,7 +134,7 @@ group_sum(const SumShared<T>& shared, const Place<T>& place, int group, int size
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) sum_kernel(Params<T> p) {
+__global__ void __launch_bounds__(kThreads, kBlocks) sum_kernel(Params<T> p) {
   constexpr int kV = kVector<T>;
   auto& shared = block_shared<SumShared<T>>();
   const Place<T> place(p);
@@ -162,32 +150,29 @@ __global__ void __launch_bounds__(kThreads) sum_kernel(Params<T> p) {
     sums[i] = squares[i] = 0.0F;
   }
   for (std::int64_t pixel = place.first; pixel < place.end; pixel += kUnrolled * place.rows) {
-    uint4 x[kUnrolled];
-    uint4 residual[kUnrolled];
+    Vector<T> x[kUnrolled];
+    Vector<T> residual[kUnrolled];
 #pragma unroll
     for (int u = 0; u < kUnrolled; ++u) {
       const std::int64_t mine = pixel + u * place.rows;
       if (mine >= place.end) continue;
-      x[u] = vector_of(p.x, place.at(p, mine));
-      if (p.residual != nullptr) residual[u] = vector_of(p.residual, place.at(p, mine));
+      x[u] = Vector<T>::at(p.x, place.at(p, mine));
+      if (p.residual != nullptr) residual[u] = Vector<T>::at(p.residual, place.at(p, mine));
     }
 #pragma unroll
     for (int u = 0; u < kUnrolled; ++u) {
       const std::int64_t mine = pixel + u * place.rows;
       if (mine >= place.end) continue;
-      float value[kV];
-      float added[kV];
-      unpack(x[u], value);
-      if (p.residual != nullptr) unpack(residual[u], added);
 #pragma unroll
       for (int i = 0; i < kV; ++i) {
-        value[i] += offset[i];
-        if (p.residual != nullptr) value[i] += added[i];
-        const float d = value[i] - pivots[i];
+        float value = widened(x[u].value[i]) + offset[i];
+        if (p.residual != nullptr) value += widened(residual[u].value[i]);
+        const float d = value - pivots[i];
         sums[i] += d;
         squares[i] = __fmaf_rn(d, d, squares[i]);
+        narrow(value, x[u].value[i]);
       }
-      if (p.sum != nullptr) reinterpret_cast<uint4*>(p.sum)[place.at(p, mine)] = pack(value);
+      if (p.sum != nullptr) x[u].put(p.sum, place.at(p, mine));
     }
   }
 #pragma unroll
@@ -243,7 +228,7 @@ __global__ void __launch_bounds__(kMomentThreads) moment_kernel(Params<T> p) {
 __device__ float silu(float v) { return __fdividef(v, 1.0F + __expf(-v)); }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) value_kernel(Params<T> p) {
+__global__ void __launch_bounds__(kThreads, kBlocks) value_kernel(Params<T> p) {
   constexpr int kV = kVector<T>;
   const Place<T> place(p);
   const T* from = p.sum == nullptr ? p.x : p.sum;
@@ -260,24 +245,22 @@ __global__ void __launch_bounds__(kThreads) value_kernel(Params<T> p) {
     shift[i] = __fmaf_rn(centre, scale[i], p.bias[channel]);
   }
   for (std::int64_t pixel = place.first; pixel < place.end; pixel += kUnrolled * place.rows) {
-    uint4 x[kUnrolled];
+    Vector<T> x[kUnrolled];
 #pragma unroll
     for (int u = 0; u < kUnrolled; ++u) {
       const std::int64_t mine = pixel + u * place.rows;
-      if (mine < place.end) x[u] = vector_of(from, place.at(p, mine));
+      if (mine < place.end) x[u] = Vector<T>::at(from, place.at(p, mine));
     }
 #pragma unroll
     for (int u = 0; u < kUnrolled; ++u) {
       const std::int64_t mine = pixel + u * place.rows;
       if (mine >= place.end) continue;
-      float value[kV];
-      unpack(x[u], value);
 #pragma unroll
       for (int i = 0; i < kV; ++i) {
-        const float v = __fmaf_rn(value[i], scale[i], shift[i]);
-        value[i] = p.silu ? silu(v) : v;
+        const float v = __fmaf_rn(widened(x[u].value[i]), scale[i], shift[i]);
+        narrow(p.silu ? silu(v) : v, x[u].value[i]);
       }
-      reinterpret_cast<uint4*>(p.out)[place.at(p, mine)] = pack(value);
+      x[u].put(p.out, place.at(p, mine));
     }
   }
 }
@@ -371,5 +354,7 @@ void group_norm(const NormShape& shape,
 
 template void group_norm(const NormShape&, const NormTensors<float>&, float, bool, cudaStream_t);
 template void group_norm(const NormShape&, const NormTensors<BFloat16>&, float, bool, cudaStream_t);
+
+template void group_norm(const NormShape&, const NormTensors<Float16>&, float, bool, cudaStream_t);
 
 }  // namespace glc::cuda

@@ -11,6 +11,7 @@
 
 #include "glc/bfloat16.h"
 #include "glc/cuda/generator.h"
+#include "glc/float16.h"
 #include "python/bindings.h"
 #include "python/cuda_device.h"
 
@@ -74,7 +75,9 @@ void group_norm(const std::array<py::object, 4>& maps,
     const OnCuda on(x, stream);
     cuda::group_norm(shape, tensors, eps, silu, on.stream());
   };
-  x.is_bfloat16() ? run(BFloat16{}) : run(float{});
+  if (x.is_bfloat16()) return run(BFloat16{});
+  if (x.is_float16()) return run(Float16{});
+  run(float{});
 }
 
 }  // namespace

@@ -42,6 +42,20 @@ def stream_for(x: Tensor) -> tuple[int, ...]:
     return (stream_of(x),) if takes(x) else ()
 
 
+def to_host(x: Tensor) -> Tensor:
+    """Copy to the CPU, through memory that the device reads and writes by itself."""
+    if x.device.type != "cuda":
+        return x.cpu()
+    host = torch.empty_like(x, device="cpu", pin_memory=True).copy_(x, non_blocking=True)
+    torch.cuda.current_stream(x.device).synchronize()
+    return host
+
+
+def to_device(x: Tensor, device: torch.device) -> Tensor:
+    """Copy from the CPU without waiting for it, and not at all where the device is the CPU."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+
+
 def new_bytes(n: int, like: Tensor) -> Tensor:
     """Make an uninitialised uint8 tensor [n] on the device of `like`."""
     return torch.empty(n, dtype=torch.uint8, device=like.device)

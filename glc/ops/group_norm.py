@@ -17,7 +17,7 @@ from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
 from glc.ops._op import Op, borrow, require_alike, require_same_device
 
-_DTYPES = (torch.float32, torch.bfloat16)
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _VECTOR_BYTES = 16  # of one pixel that a thread of the kernels reads at once
 _MAX_VECTORS = 256  # of a pixel
 
@@ -68,8 +68,8 @@ def _group_norm(
     with mean and variance over a group's channels and all pixels.
 
     Args:
-        x: [n, c, h, w] floating point. The CUDA kernels take float32 and bfloat16 whose channels
-            fill vectors of 16 bytes; other maps are computed by torch.
+        x: [n, c, h, w] floating point. The CUDA kernels take float32, float16 and bfloat16 whose
+            channels fill vectors of 16 bytes; other maps are computed by torch.
         groups: a divisor of c.
         weight: [c] float32.
         bias: [c] float32.

@@ -10,6 +10,7 @@
 #include <cuda_runtime_api.h>
 
 #include "glc/bfloat16.h"
+#include "glc/float16.h"
 
 namespace glc::cuda {
 
@@ -21,7 +22,8 @@ struct NormShape {
   std::int64_t groups;  ///< of equally many channels
 };
 
-/// The tensors of one normalisation, all on the device and dense; T is float or BFloat16.
+/// The tensors of one normalisation, all on the device and dense; T is float, BFloat16 or
+/// Float16.
 template <class T>
 struct NormTensors {
   std::span<const T> x;            ///< of the shape
