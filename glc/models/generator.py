@@ -4,9 +4,9 @@
 What trips people first: nothing here is needed to read a file. Symbols come from the exact layers,
 in float32 on every device; from y_hat on, precision is a matter of how the picture looks.
 
-The convolutions of the authors' D are the library's, in channels_last. What they leave to do
-between two of them, adding a bias and a residual, group normalisation and SiLU, `glc.ops.group_norm`
-does in one go, so a block passes on a sum that nobody has added up yet.
+The convolutions of the authors' D are the library's, in channels_last. What is left to do between
+two of them, adding a bias and a residual, group normalisation and SiLU, `glc.ops.group_norm` does
+in one go, so a block passes on a sum that nobody has added up yet.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glc.models.glc import GLC
-from glc.models.vqvae import Attention, LightDecoder, ResBlock, Upsample, VQGANDecoder
+from glc.models.vqvae import Attention, ResBlock, Upsample, VQGANDecoder
 from glc.ops.group_norm import group_norm
 
 _LAST_CHANNELS = 8  # of the last convolution's output: tensor cores take no fewer
@@ -41,9 +41,9 @@ class Generator:
         self._synthesis = _in_dtype(model.g_s, dtype)
         decoder = model.latent_decoder
         self._decoder: Callable[[Tensor], Tensor] = (
-            _in_dtype(cast(LightDecoder, decoder), dtype)
-            if not isinstance(decoder, VQGANDecoder)
-            else _FusedDecoder(decoder, dtype)
+            _FusedDecoder(decoder, dtype)
+            if isinstance(decoder, VQGANDecoder)
+            else _in_dtype(decoder, dtype)
         )
 
     def __call__(self, y_hat: Tensor, quality: float) -> Tensor:
@@ -219,4 +219,8 @@ def _inside(h: int, w: int, height: int, width: int, device: torch.device) -> Te
 
 
 def _in_dtype(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    return copy.deepcopy(module).to(dtype=dtype, memory_format=torch.channels_last).eval()
+    copied = copy.deepcopy(module).to(dtype).eval()
+    for parameter in copied.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return copied

@@ -2,8 +2,8 @@
 """Group normalisation and SiLU between the convolutions of the picture networks.
 
 For drawing only: no gradient, and no promise of equal bits on two devices. On a CUDA device a
-channels_last map stays one; what a convolution leaves to be added, its bias and a residual, is added
-on the way, so that no map crosses the device's memory for that alone.
+channels_last map stays one; what a convolution leaves to be added, its bias and a residual, is
+added on the way, so that no map crosses the device's memory for that alone.
 """
 
 from __future__ import annotations
