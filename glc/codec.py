@@ -85,7 +85,8 @@ class Codec:
             device: where the networks run; the entropy path too, with the same symbols, where glc
                 was built with kernels for it, and on the CPU otherwise.
             picture_dtype: in which the decoder draws the picture from its symbols, which do not
-                depend on it: float32, bfloat16 or float16. None is float32 on the CPU, and on a
+                depend on it: float32 (on a device with TF32, if torch is allowed to), bfloat16 or
+                float16. None is float32 on the CPU, and on a
                 CUDA device float16, in which a picture is within rounding of float32's, with
                 bfloat16 where a picture's values are too large for it.
 

@@ -18,8 +18,8 @@ namespace {
 
 constexpr const char* kOp = "group_norm";
 constexpr int kThreads = 256;
-[[maybe_unused]] constexpr int kBlocks =
-    2;                        // of a multiprocessor at once: 128 registers for a thread
+// Of a multiprocessor at once, which leaves 128 registers for a thread; emulated, nobody asks.
+[[maybe_unused]] constexpr int kBlocks = 2;
 constexpr int kUnrolled = 4;  // vectors in flight: 256 threads hide the memory's latency with them
 constexpr std::int64_t kMaxChunks = 1024;  // of a sample: four rounds of two blocks on each of 132
 constexpr int kMomentThreads = 128;
