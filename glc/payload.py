@@ -23,7 +23,7 @@ from glc.bitstream import N_PARTS
 from glc.entropy_path import Part
 from glc.errors import BitstreamError
 from glc.models.glc import GLC
-from glc.ops._cuda import to_device, to_host
+from glc.ops._cuda import new_for_copies, to_host
 from glc.rate import LEVELS_PER_QUALITY
 
 __all__ = ["IndexTables", "PayloadReader", "PayloadTables", "join_tiles", "split_tiles"]
@@ -224,9 +224,11 @@ class PayloadReader:
             chosen = coded.numpy()
             symbols.numpy()[chosen] = self._decoder.pull(rows.numpy()[chosen], self._tables.y)
             return
-        wanted = to_host(rows.masked_select(coded)).numpy()
-        pulled = torch.from_numpy(self._decoder.pull(wanted, self._tables.y))
-        symbols.masked_scatter_(coded, to_device(pulled, rows.device))
+        wanted = to_host(rows.masked_select(coded))
+        if len(wanted):
+            pulled = new_for_copies(wanted.shape, torch.int32, rows.device)
+            self._decoder.pull(wanted.numpy(), self._tables.y, pulled.numpy())
+            symbols.masked_scatter_(coded, pulled.to(rows.device, non_blocking=True))
 
     def require_finite(self, name: str, value: Tensor) -> None:
         """Raise BitstreamError unless all values are finite."""

@@ -42,18 +42,18 @@ def stream_for(x: Tensor) -> tuple[int, ...]:
     return (stream_of(x),) if takes(x) else ()
 
 
+def new_for_copies(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Make an uninitialised tensor on the CPU; a CUDA device can read and write it by itself."""
+    return torch.empty(shape, dtype=dtype, pin_memory=device.type == "cuda")
+
+
 def to_host(x: Tensor) -> Tensor:
-    """Copy to the CPU, through memory that the device reads and writes by itself."""
+    """Copy to the CPU, and wait for that."""
     if x.device.type != "cuda":
         return x.cpu()
-    host = torch.empty_like(x, device="cpu", pin_memory=True).copy_(x, non_blocking=True)
+    host = new_for_copies(x.shape, x.dtype, x.device).copy_(x, non_blocking=True)
     torch.cuda.current_stream(x.device).synchronize()
     return host
-
-
-def to_device(x: Tensor, device: torch.device) -> Tensor:
-    """Copy from the CPU without waiting for it, and not at all where the device is the CPU."""
-    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
 def new_bytes(n: int, like: Tensor) -> Tensor:
