@@ -217,7 +217,8 @@ __global__ void __launch_bounds__(kMomentThreads) moment_kernel(Params<T> p) {
     }
   }
   if (thread != 0) return;
-  const auto n = static_cast<double>(p.pixels * (p.channels / p.groups));
+  const std::int64_t n_values = p.pixels * (p.channels / p.groups);
+  const auto n = static_cast<double>(n_values);
   const double mean = shared.sum[0] / n;
   const double variance = shared.square[0] / n - mean * mean;
   const double positive = variance > 0.0 ? variance : (variance == variance ? 0.0 : variance);
