@@ -4,8 +4,12 @@
 The peers cannot reach our rates at full size, so they code the picture at half size and their
 decoder enlarges it again, which is what one would do with them at such rates. They win on PSNR
 there; what is raced here is time, and the notes say at what bytes and PSNR.
+
+On a device the decoder of the official size is raced with the authors' way of decoding, where no
+file is read.
 """
 
+import copy
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +17,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, features
 
-from benchmarks.decode_shares import decode_shares
+from benchmarks.authors_decode import AuthorsDecode
+from benchmarks.decode_shares import decode_shares, full_hd, official_size_codec
 from benchmarks.harness import Race
+from benchmarks.on_device import ON_DEVICE
 from glc.codec import Codec
 from glc.defaults import DEFAULT_MODEL
 from glc.evaluation.metrics import psnr
@@ -25,6 +32,9 @@ from glc.image import load_image
 SAMPLE = Path(__file__).resolve().parents[1] / "examples" / "images" / "kodim23.png"
 MIN_PSNR_DB = 18.0  # below this the picture is not recognisable and a race means nothing
 QUALITY = 2.0
+DEVICE = "cuda"
+SMALL = (slice(0, 192), slice(0, 256))  # of a picture whose symbols are read on the CPU too
+MIN_AGREEMENT_DB = 20.0  # with the peer, whose means differ by what TF32 rounds
 
 
 @dataclass(frozen=True)
@@ -118,3 +128,47 @@ def test_codec(race: Race, codec: Codec, pixels: np.ndarray, case: str) -> None:
             unit="px",
             notes=notes,
         )
+
+
+def require_equal_symbols(here: Codec, there: Codec, data: bytes) -> None:
+    (mine,), (theirs,) = (list(codec._read(data, 1 << 20)[1]) for codec in (here, there))
+    for a, b in zip(mine.symbols.parts, theirs.symbols.parts, strict=True):
+        assert np.array_equal(a.symbols, b.symbols)
+    assert torch.equal(mine.symbols.y_hat.cpu(), theirs.symbols.y_hat.cpu())
+
+
+def authors_decode(codec: Codec, pixels: np.ndarray) -> AuthorsDecode:
+    with torch.inference_mode():
+        y = codec._networks.analysis(codec._networks.features(pixels), QUALITY)
+        z_index = codec._networks.hyper_index(y)
+    return AuthorsDecode(codec.model, z_index.to(codec.device), y.to(codec.device), QUALITY)
+
+
+@pytest.mark.parametrize("case", [pytest.param("decode official 1080p", marks=ON_DEVICE)])
+def test_codec_on_device(race: Race, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    # both sides with the convolution algorithms that are fastest for their shapes
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    here = official_size_codec()
+    codec = Codec(copy.deepcopy(here.model), DEVICE)
+    pixels = full_hd()
+    require_equal_symbols(here, codec, codec.encode(pixels[SMALL], QUALITY))
+    require_equal_symbols(here, codec, here.encode(pixels[SMALL], QUALITY))
+    data = codec.encode(pixels, QUALITY)
+    peer = authors_decode(codec, pixels)
+    height, width = pixels.shape[:2]
+    agreement = psnr(codec.decode(data), peer(height, width))
+    shares = decode_shares(codec, data)
+    notes = {"bytes": len(data), "dB to the peer": agreement}
+    notes |= {f"{group} %": 100 * shares[group] for group in shares if group != "seconds"}
+
+    def check(_mine: np.ndarray, _theirs: Any) -> None:
+        assert agreement > MIN_AGREEMENT_DB
+
+    race(
+        lambda: codec.decode(data),
+        {"the authors' formulation": lambda: peer(height, width)},
+        check=check,
+        work=1,
+        unit="frame",
+        notes=notes,
+    )

@@ -64,6 +64,18 @@ def exact_gated_conv_cuda(
 ) -> None: ...
 def exact_columns(n: int, gated: bool) -> list[int]: ...
 
+# ---- bind_generator_cuda.cpp, only in builds with CUDA; maps are [n, h, w, c]
+def group_norm_cuda(
+    maps: Sequence[_Tensor | None],  # x, residual, sum, out
+    vectors: Sequence[_Tensor | None],  # offset, weight, bias
+    groups: int,
+    eps: float,
+    silu: bool,
+    workspace: _Tensor,
+    stream: int,
+) -> None: ...
+def group_norm_workspace_bytes(samples: int, groups: int) -> int: ...
+
 # ---- bind_bitstream.cpp
 def crc32c(data: Buffer) -> int: ...
 def pack_container(

@@ -71,7 +71,11 @@ class Codec:
     """
 
     def __init__(
-        self, model: "str | os.PathLike[str] | GLC" = DEFAULT_MODEL, device: str = "cpu"
+        self,
+        model: "str | os.PathLike[str] | GLC" = DEFAULT_MODEL,
+        device: str = "cpu",
+        *,
+        picture_dtype: torch.dtype | None = None,
     ) -> None:
         """Load the model and the tables.
 
@@ -80,17 +84,27 @@ class Codec:
                 put in evaluation mode and moved to `device`.
             device: where the networks run; the entropy path too, with the same symbols, where glc
                 was built with kernels for it, and on the CPU otherwise.
+            picture_dtype: in which the decoder draws the picture from its symbols, which do not
+                depend on it: float32 (on a device with TF32, if torch is allowed to), bfloat16 or
+                float16. None is float32 on the CPU, and on a
+                CUDA device float16, in which a picture is within rounding of float32's, with
+                bfloat16 where a picture's values are too large for it.
 
         Raises:
-            InvalidArgumentError: no such model or device, or the folder holds no model.
+            InvalidArgumentError: no such model or device, or the folder holds no model; another
+                dtype.
         """
+        if picture_dtype not in (None, torch.float32, torch.bfloat16, torch.float16):
+            raise InvalidArgumentError(
+                f"codec: picture_dtype: expected float32, bfloat16 or float16, got {picture_dtype}"
+            )
         loaded = model if isinstance(model, GLC) else load_model(os.fspath(model))
         self.device = _checked_device(device)
         self.model: GLC = loaded.eval().to(self.device)
         self.fingerprint: bytes = self.model.fingerprint()
         codes_there = has_kernels(next(self.model.parameters()))
         self._coder_model = self.model if codes_there else copy.deepcopy(self.model).to("cpu")
-        self._networks = Networks(self.model)
+        self._networks = Networks(self.model, picture_dtype=picture_dtype)
         self._coder_networks = Networks(self._coder_model)
         self._tables = PayloadTables(self._coder_model)
 

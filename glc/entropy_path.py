@@ -6,12 +6,13 @@ decoder and must give the same bits there, on another machine. Everything betwee
 is therefore one function, `walk_parts`, which encoder and decoder both run, and every sum in it is
 made by an exact layer (`glc.ops.exact`). Torch only moves, compares and gathers here, so neither
 its threads nor its memory formats, nor flags such as `torch.set_flush_denormal`, have a say. Nor
-has the device: maps stay where the networks are, and a part's rows and symbols, which the coder
-wants on the host, are all that travels.
+has the device: maps stay where the networks are, and the rows and symbols that are coded, which the
+coder wants on the host, are all that travels.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from glc.errors import InvalidArgumentError
 from glc.ops import gaussian_rows
+from glc.ops._cuda import to_host
 from glc.ops.four_part import PARTS, four_part_pick, four_part_put
 from glc.strips import EntropyNetworks
 
@@ -33,16 +35,26 @@ class Part:
     """The symbols of one context part, in ascending flat order of the part's positions.
 
     Attributes:
-        symbols: [n] int32.
-        rows: [n] uint8, table row of each symbol.
-        scale: [n] float32, raw network output, on the networks' device; may be <= 0.
+        symbols_there: [n] int32, on the networks' device.
+        rows_there: [n] uint8, there too: table row of each symbol.
+        scale: [n] float32, raw network output, there too; may be <= 0.
         threshold: symbols of rows below this are zero and not coded.
     """
 
-    symbols: NDArray[np.int32]
-    rows: NDArray[np.uint8]
+    symbols_there: Tensor
+    rows_there: Tensor
     scale: Tensor
     threshold: int
+
+    @cached_property
+    def symbols(self) -> NDArray[np.int32]:
+        """The symbols on the host, [n]."""
+        return _array(self.symbols_there)
+
+    @cached_property
+    def rows(self) -> NDArray[np.uint8]:
+        """The rows on the host, [n]."""
+        return _array(self.rows_there)
 
     @property
     def coded(self) -> NDArray[np.bool_]:
@@ -70,9 +82,7 @@ class Symbols:
 class SymbolSource(Protocol):
     """Where `walk_parts` gets its symbols: the latent (encoder) or the stream (decoder)."""
 
-    def symbols(
-        self, part: int, rows: NDArray[np.uint8], mean: Tensor, step: Tensor
-    ) -> tuple[NDArray[np.int32], int]:
+    def symbols(self, part: int, rows: Tensor, mean: Tensor, step: Tensor) -> tuple[Tensor, int]:
         """Give the part's symbols and its skip threshold.
 
         Args:
@@ -82,7 +92,7 @@ class SymbolSource(Protocol):
             step: [1, N, h, w] float32.
 
         Returns:
-            [n] int32 symbols, and the threshold.
+            [n] int32 symbols, where the rows are, and the threshold.
         """
         ...
 
@@ -113,9 +123,7 @@ class Quantizer:
         self._n_zero_rows = n_zero_rows
         self._scaled: Tensor | None = None
 
-    def symbols(
-        self, part: int, rows: NDArray[np.uint8], mean: Tensor, step: Tensor
-    ) -> tuple[NDArray[np.int32], int]:
+    def symbols(self, part: int, rows: Tensor, mean: Tensor, step: Tensor) -> tuple[Tensor, int]:
         """Quantise one part; see `SymbolSource`.
 
         Raises:
@@ -126,14 +134,14 @@ class Quantizer:
         rounded = torch.round(four_part_pick(self._scaled, part) - mean)
         if not bool((rounded.abs() < _MAX_SYMBOL).all()):  # so written, NaN is refused too
             raise InvalidArgumentError(
-                f"encode: symbols of part {part}: expected below 2^30, got {rounded.abs().max():g}"
+                f"encode: symbols of part {part}: expected finite ones below 2^30, "
+                f"got {rounded.abs().max():g}"
             )
-        symbols = rounded.to(torch.int32).cpu().numpy()
+        symbols = rounded.to(torch.int32)
         outliers = (rows < self._n_zero_rows) & (symbols != 0)
-        if np.count_nonzero(outliers) == 1:
-            symbols[outliers] = 0
-        nonzero_rows = rows[symbols != 0]
-        return symbols, int(nonzero_rows.min()) if nonzero_rows.size else self._n_rows
+        if int(outliers.count_nonzero()) == 1:
+            symbols.masked_fill_(outliers, 0)
+        return symbols, int(torch.where(symbols != 0, rows, self._n_rows).min())
 
     def require_finite(self, name: str, value: Tensor) -> None:
         """Raise InvalidArgumentError unless all values are finite."""
@@ -158,10 +166,11 @@ def walk_parts(
     Raises:
         GlcError: the source's own error, for symbols it cannot give or values that are not finite.
     """
+    extremes: dict[str, Tensor] = {}  # not finite as soon as one value is not; looked at once
     with torch.no_grad():
         params, step, context = networks.exact_params(z_index)
         bounds = bounds.to(step.device)
-        source.require_finite("step", step)
+        extremes["step"] = torch.stack(step.aminmax())
         seen = torch.cat((torch.zeros_like(context), context), dim=1)
         y_hat = seen[:, : step.shape[1]]  # the first half: what is placed there, later parts see
         parts = []
@@ -170,10 +179,17 @@ def walk_parts(
                 scale, mean = (four_part_pick(m, part) for m in params.chunk(3, dim=1)[1:])
             else:
                 scale, mean = networks.exact_part_params(part, seen)
-            source.require_finite(f"scale of part {part}", scale)
-            source.require_finite(f"mean of part {part}", mean)
-            rows = gaussian_rows.plain(scale, bounds).cpu().numpy()
+            extremes[f"scale of part {part}"] = torch.stack(scale.aminmax())
+            extremes[f"mean of part {part}"] = torch.stack(mean.aminmax())
+            rows = gaussian_rows.plain(scale, bounds)
             symbols, threshold = source.symbols(part, rows, mean, step)
-            four_part_put(torch.from_numpy(symbols).to(mean.device), mean, y_hat, part)
+            four_part_put(symbols, mean, y_hat, part)
             parts.append(Part(symbols, rows, scale, threshold))
+        for name, pair in zip(extremes, to_host(torch.stack([*extremes.values()])), strict=True):
+            source.require_finite(name, pair)
     return Symbols(z_index, tuple(parts), y_hat.clone(), step)
+
+
+def _array(there: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = there.cpu().numpy()
+    return array

@@ -11,6 +11,7 @@ gives its first parts, for the coder's words lie in the order in which they are 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from glc.bitstream import N_PARTS
 from glc.entropy_path import Part
 from glc.errors import BitstreamError
 from glc.models.glc import GLC
+from glc.ops._cuda import new_for_copies, to_host
 from glc.rate import LEVELS_PER_QUALITY
 
 __all__ = ["IndexTables", "PayloadReader", "PayloadTables", "join_tiles", "split_tiles"]
@@ -41,6 +43,11 @@ class IndexTables:
 
     rank: NDArray[np.int32]
     tables: rans.TableSet
+
+    @cached_property
+    def of_rank(self) -> NDArray[np.int64]:
+        """The index at every rank, [k]."""
+        return np.argsort(self.rank)
 
     def halves(self, z_index: Tensor) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """High and low half of every rank, flat."""
@@ -187,24 +194,22 @@ class PayloadReader:
             raise BitstreamError(
                 f"decode: z: expected a rank below {self._index.rank.size}, got {rank.max()}"
             )
-        index = np.argsort(self._index.rank)[rank]
+        index = self._index.of_rank[rank]
         return torch.from_numpy(index.reshape(1, height, width))
 
-    def symbols(
-        self, part: int, rows: NDArray[np.uint8], mean: Tensor, step: Tensor
-    ) -> tuple[NDArray[np.int32], int]:
+    def symbols(self, part: int, rows: Tensor, mean: Tensor, step: Tensor) -> tuple[Tensor, int]:
         """Read one part; see `glc.entropy_path.SymbolSource`.
 
         Raises:
             BitstreamError: the stream ends too early, and need not.
         """
-        symbols = np.zeros(rows.size, dtype=np.int32)
+        symbols = torch.zeros_like(rows, dtype=torch.int32)
         if part >= self._until or not self._whole:
             return symbols, self._tables.y.rows
         threshold = self._thresholds[part]
         coded = rows >= threshold
         try:
-            symbols[coded] = self._decoder.pull(rows[coded], self._tables.y)
+            self._pull(rows, coded, symbols)
         except BitstreamError:
             if not self._cut:
                 raise
@@ -212,6 +217,18 @@ class PayloadReader:
             return symbols, self._tables.y.rows
         self.n_parts += 1
         return symbols, threshold
+
+    def _pull(self, rows: Tensor, coded: Tensor, symbols: Tensor) -> None:
+        """Read the symbols that are coded into their places, where the rows are."""
+        if rows.device.type == "cpu":  # where torch takes a multiple of numpy's time
+            chosen = coded.numpy()
+            symbols.numpy()[chosen] = self._decoder.pull(rows.numpy()[chosen], self._tables.y)
+            return
+        wanted = to_host(rows.masked_select(coded))
+        if len(wanted):
+            pulled = new_for_copies(wanted.shape, torch.int32, rows.device)
+            self._decoder.pull(wanted.numpy(), self._tables.y, pulled.numpy())
+            symbols.masked_scatter_(coded, pulled.to(rows.device, non_blocking=True))
 
     def require_finite(self, name: str, value: Tensor) -> None:
         """Raise BitstreamError unless all values are finite."""

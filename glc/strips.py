@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from glc.models.generator import Generator
 from glc.models.glc import GLC
+from glc.ops._cuda import to_host
 
 __all__ = ["STRIP_PIXELS", "EntropyNetworks", "Networks", "Reach", "map_strips", "reach"]
 
@@ -103,18 +105,29 @@ class Networks:
     the CPU.
     """
 
-    def __init__(self, model: GLC, strip_pixels: int = STRIP_PIXELS) -> None:
+    def __init__(
+        self,
+        model: GLC,
+        strip_pixels: int = STRIP_PIXELS,
+        picture_dtype: torch.dtype | None = None,
+    ) -> None:
         """Wrap a model.
 
         Args:
             model: in evaluation mode.
             strip_pixels: of a strip, without its overlap; strips are at least one row of z high.
+            picture_dtype: in which `pixels` draws; see `Codec`.
         """
         self.model = model
         self._like = next(model.parameters()).detach()
         self.device = self._like.device
         self.strip_pixels = strip_pixels
         self._sees: dict[str, Reach | None] = {}
+        if picture_dtype is None:
+            on_device = self.device.type == "cuda"
+            picture_dtype = torch.float16 if on_device else self._like.dtype
+        self._picture_dtype = picture_dtype
+        self._generators: dict[torch.dtype, Callable[[Tensor, float], Tensor]] = {}
 
     def features(self, pixels: NDArray[np.uint8]) -> Tensor:
         """What a picture gives before the rate level matters: [h, w, 3] uint8 -> [1, N, h', w']."""
@@ -174,19 +187,43 @@ class Networks:
 
     def pixels(self, y_hat: Tensor, quality: float, height: int, width: int) -> NDArray[np.uint8]:
         """Draw the picture: y_hat (multiplied by the step) -> [height, width, 3] uint8."""
-        model = self.model
+        drawn, finite = self._draw(y_hat, quality, height, width, self._picture_dtype)
+        if not finite and self._picture_dtype == torch.float16:  # whose largest number is 65504
+            drawn, _ = self._draw(y_hat, quality, height, width, torch.bfloat16)
+        return drawn
 
-        def network(rows: Tensor) -> Tensor:
-            x_hat = model.reconstruct(model.synthesis(rows, quality))[..., :width]
-            return torch.round((x_hat.clamp(-1.0, 1.0) * 0.5 + 0.5) * 255.0)
+    def _draw(
+        self, y_hat: Tensor, quality: float, height: int, width: int, dtype: torch.dtype
+    ) -> tuple[NDArray[np.uint8], bool]:
+        """The picture, and whether all of it is finite."""
+        generator = self._generator(dtype)
+        sums: list[Tensor] = []  # not finite as soon as one value is not
 
         def strip(first: int, last: int) -> Tensor:
-            return network(y_hat[..., first:last, :].to(self.device)).to("cpu", torch.uint8)
+            x_hat = generator(y_hat[..., first:last, :].to(self.device), quality)[..., :width]
+            sums.append(x_hat.sum(dtype=torch.float32))
+            x = x_hat.float().clamp_(-1.0, 1.0).mul_(0.5).add_(0.5).mul_(255.0).round_()
+            # rows of whole pixels, [h, 3 w], as the picture has them
+            return to_host(x.to(torch.uint8)[0].permute(1, 2, 0).flatten(1).contiguous())
 
         _, channels, cells, columns = y_hat.shape
         per_strip = 4 * self._z_rows(columns // 4)
-        drawn = self._map("pixels", network, strip, (channels, 1), cells, per_strip)
-        return np.ascontiguousarray(drawn[0, :, :height].permute(1, 2, 0).numpy())
+        probe = (channels, 1)
+        drawn = self._map("pixels", lambda x: generator(x, quality), strip, probe, cells, per_strip)
+        finite = bool(torch.isfinite(torch.stack(sums)).all())
+        return drawn[:height].numpy().reshape(height, width, 3), finite
+
+    def _generator(self, dtype: torch.dtype) -> Callable[[Tensor, float], Tensor]:
+        """g_s and D in a dtype, made at their first use."""
+        if dtype not in self._generators:
+            model = self.model
+
+            def plain(y_hat: Tensor, quality: float) -> Tensor:
+                return model.reconstruct(model.synthesis(y_hat, quality))
+
+            as_it_is = dtype == self._like.dtype and self.device.type == "cpu"
+            self._generators[dtype] = plain if as_it_is else Generator(model, dtype)
+        return self._generators[dtype]
 
     @property
     def _stride(self) -> int:

@@ -157,7 +157,7 @@ def piece(
         symbols, rows = gaussian_like(n, seed + part + 1, 37 if seed % 2 else 0)
         threshold = (0, 5, 20, 68)[(part + seed) % 4]
         symbols = [s if r >= threshold else 0 for s, r in zip(symbols, rows, strict=True)]
-        arrays = np.array(symbols, np.int32), np.array(rows, np.uint8)
+        arrays = torch.tensor(symbols, dtype=torch.int32), torch.tensor(rows, dtype=torch.uint8)
         parts.append(Part(*arrays, torch.empty(0), threshold))
         rows_of.append(rows)
         symbols_of.append(symbols)

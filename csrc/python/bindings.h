@@ -22,6 +22,7 @@ void bind_categorical_cuda(pybind11::module_& m);
 void bind_exact_cuda(pybind11::module_& m);
 void bind_four_part_cuda(pybind11::module_& m);
 void bind_gaussian_cuda(pybind11::module_& m);
+void bind_generator_cuda(pybind11::module_& m);
 void bind_rans_cuda(pybind11::module_& m);
 void bind_rans_cuda_bytes(pybind11::module_& m);
 void bind_vq_cuda(pybind11::module_& m);

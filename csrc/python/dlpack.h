@@ -11,6 +11,7 @@
 
 #include "glc/bfloat16.h"
 #include "glc/error.h"
+#include "glc/float16.h"
 #include "glc/views.h"
 
 // A DLPack capsule owns a reference to its tensor until it is consumed. We never consume one: the
@@ -84,6 +85,10 @@ class Dlpack {
 
   [[nodiscard]] bool is_bfloat16() const { return tensor_->dtype.code == dlpack_abi::kBFloat; }
 
+  [[nodiscard]] bool is_float16() const {
+    return tensor_->dtype.code == dlpack_abi::kFloat && tensor_->dtype.bits == 16;
+  }
+
   /// As a matrix [rows, cols]; exactly two dimensions.
   template <class T>
   [[nodiscard]] MatrixView<T> matrix() const {
@@ -135,6 +140,7 @@ class Dlpack {
     using Value = std::remove_const_t<T>;
     constexpr std::uint8_t code = std::is_same_v<Value, bool>       ? dlpack_abi::kBool
                                   : std::is_same_v<Value, BFloat16> ? dlpack_abi::kBFloat
+                                  : std::is_same_v<Value, Float16>  ? dlpack_abi::kFloat
                                   : std::is_floating_point_v<Value> ? dlpack_abi::kFloat
                                   : std::is_unsigned_v<Value>       ? dlpack_abi::kUInt
                                                                     : dlpack_abi::kInt;

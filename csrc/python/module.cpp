@@ -127,6 +127,7 @@ PYBIND11_MODULE(_core, m) {
   bind_exact_cuda(m);
   bind_four_part_cuda(m);
   bind_gaussian_cuda(m);
+  bind_generator_cuda(m);
   bind_rans_cuda(m);
   bind_rans_cuda_bytes(m);
   bind_vq_cuda(m);

@@ -56,7 +56,7 @@ class RateTransform(nn.Module):
 
     def finish(self, features: Tensor, quality: float | Tensor) -> Tensor:
         """Second half: `features` -> what `forward` gives, with its arguments and errors."""
-        x = self.second(features * self.rate_scale(quality))
+        x = self.second(features * self.rate_scale(quality).to(features.dtype))
         return cast(Tensor, x if self.exit is None else self.exit(x))
 
     @torch.no_grad()
@@ -74,13 +74,14 @@ class RateTransform(nn.Module):
 
     def rate_scale(self, quality: float | Tensor) -> Tensor:
         """Per-channel scale at a level: [1 or n, N, 1, 1] float32; exact at whole levels."""
-        level = torch.as_tensor(quality, dtype=torch.float32, device=self.q.device).reshape(-1)
+        # a number stays on the host, lest the device be waited for
+        level = torch.as_tensor(quality, dtype=torch.float32).reshape(-1)
         top = self.levels - 1
         if not bool(((level >= 0) & (level <= top)).all()):
             raise InvalidArgumentError(f"quality: expected within [0, {top}], got {quality}")
         below = level.floor().long().clamp(max=max(top - 1, 0))
         above = (below + 1).clamp(max=top)
-        part = (level - below).reshape(-1, 1, 1, 1)
+        part = (level - below).reshape(-1, 1, 1, 1).to(self.q.device)
         q = self.q
         return q[below] * (1 - part) + q[above] * part
 

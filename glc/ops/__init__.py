@@ -19,6 +19,7 @@ from glc.ops.four_part import (
 )
 from glc.ops.gaussian import gaussian_bits, lower_bound, round_ste
 from glc.ops.gaussian_symbols import gaussian_rows, gaussian_symbols
+from glc.ops.group_norm import group_norm
 from glc.ops.vector_quantizer import Quantized, VectorQuantizer
 from glc.ops.vq import vq_nearest
 from glc.ops.vq_quantize import QuantizedRows, vq_quantize
@@ -43,6 +44,7 @@ __all__ = [
     "gaussian_bits",
     "gaussian_rows",
     "gaussian_symbols",
+    "group_norm",
     "lower_bound",
     "round_ste",
     "vq_nearest",

@@ -42,6 +42,20 @@ def stream_for(x: Tensor) -> tuple[int, ...]:
     return (stream_of(x),) if takes(x) else ()
 
 
+def new_for_copies(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Make an uninitialised tensor on the CPU; a CUDA device can read and write it by itself."""
+    return torch.empty(shape, dtype=dtype, pin_memory=device.type == "cuda")
+
+
+def to_host(x: Tensor) -> Tensor:
+    """Copy to the CPU, and wait for that."""
+    if x.device.type != "cuda":
+        return x.cpu()
+    host = new_for_copies(x.shape, x.dtype, x.device).copy_(x, non_blocking=True)
+    torch.cuda.current_stream(x.device).synchronize()
+    return host
+
+
 def new_bytes(n: int, like: Tensor) -> Tensor:
     """Make an uninitialised uint8 tensor [n] on the device of `like`."""
     return torch.empty(n, dtype=torch.uint8, device=like.device)

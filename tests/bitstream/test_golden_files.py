@@ -82,7 +82,7 @@ def read_natively(case: dict[str, Any], data: bytes) -> list[tuple[list[int], li
         z_index = reader.z_index(*sides).flatten().tolist()
         parts = []
         for part in range(4):
-            part_rows = np.array(piece["rows"][part], np.uint8)
+            part_rows = torch.tensor(piece["rows"][part], dtype=torch.uint8)
             symbols, _ = reader.symbols(part, part_rows, empty, empty)
             parts.append(symbols.tolist())
         reader.finish()

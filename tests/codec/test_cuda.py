@@ -9,9 +9,12 @@ import torch
 
 from glc.codec import Codec
 from glc.entropy_path import Symbols
+from glc.evaluation.metrics import psnr
 from tests.cuda_kernels import Kernels, kernels
 
 __all__ = ["kernels"]  # the fixture
+
+PICTURE_DB = 45.0  # between pictures of two devices, drawn in float16 and in float32
 
 
 def symbols_of(codec: Codec, data: bytes) -> Symbols:
@@ -42,7 +45,7 @@ def test_a_file_from_either_device_gives_the_same_symbols_on_both(
         codec = Codec(tiny_folder, kernels.device)
         assert codec._coder_model is codec.model
         files.append(codec.encode(picture, quality))
-        assert codec.decode(files[0]).shape == picture.shape
+        assert psnr(here.decode(files[0]), codec.decode(files[0])) > PICTURE_DB
         assert codec.analyze(files[0]).estimated_bits > 0
         return [symbols_of(codec, data) for data in files]
 

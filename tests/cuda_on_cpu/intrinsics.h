@@ -60,6 +60,9 @@ inline float __fmaf_rn(float a, float b, float c) { return __builtin_fmaf(a, b, 
 inline double __dadd_rn(double a, double b) { return a + b; }
 inline double __dmul_rn(double a, double b) { return a * b; }
 inline double __fma_rn(double a, double b, double c) { return __builtin_fma(a, b, c); }
+// Fast forms, some units in the last place off on a device.
+inline float __expf(float a) { return std::exp(a); }
+inline float __fdividef(float a, float b) { return a / b; }
 inline float __saturatef(float a) { return a > 0.0F ? (a < 1.0F ? a : 1.0F) : 0.0F; }
 
 inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }

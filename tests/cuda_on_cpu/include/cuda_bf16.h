@@ -20,4 +20,5 @@ inline __nv_bfloat16 __float2bfloat16_rn(float x) {
   if ((bits & 0x7FFFFFFFU) > 0x7F800000U) return {0x7FFFU};
   return {static_cast<std::uint16_t>((bits + 0x7FFFU + (bits >> 16 & 1U)) >> 16)};
 }
+inline unsigned short __bfloat16_as_ushort(__nv_bfloat16 b) { return b.bits; }
 inline __nv_bfloat16 __float2bfloat16(float x) { return __float2bfloat16_rn(x); }

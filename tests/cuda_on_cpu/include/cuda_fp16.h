@@ -49,6 +49,8 @@ inline __half __float2half_rn(float x) {
   }
   return {static_cast<std::uint16_t>(sign | half_bits)};
 }
+inline __half __ushort_as_half(unsigned short bits) { return {bits}; }
+inline unsigned short __half_as_ushort(__half h) { return h.bits; }
 inline __half __float2half(float x) { return __float2half_rn(x); }
 inline float2 __half22float2(__half2 h) { return {__half2float(h.x), __half2float(h.y)}; }
 inline __half2 __floats2half2_rn(float x, float y) {

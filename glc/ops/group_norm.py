@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Group normalisation and SiLU between the convolutions of the picture networks.
+
+For drawing only: no gradient, and no promise of equal bits on two devices. On a CUDA device a
+channels_last map stays one; what a convolution leaves to be added, its bias and a residual, is
+added on the way, so that no map crosses the device's memory for that alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from glc import _core
+from glc.errors import InvalidArgumentError
+from glc.ops import _cuda
+from glc.ops._op import Op, borrow, require_alike, require_same_device
+
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+_VECTOR_BYTES = 16  # of one pixel that a thread of the kernels reads at once
+_MAX_VECTORS = 256  # of a pixel
+
+
+def _kernels_take(x: Tensor) -> bool:
+    channel_bytes = x.shape[1] * x.element_size()
+    fits = channel_bytes % _VECTOR_BYTES == 0 and channel_bytes <= _VECTOR_BYTES * _MAX_VECTORS
+    return _cuda.takes(x) and x.dtype in _DTYPES and fits
+
+
+def _add(x: Tensor, offset: Tensor | None, residual: Tensor | None) -> Tensor:
+    if residual is not None:
+        x = x + residual
+    return x if offset is None else x + offset.to(x.dtype).view(-1, 1, 1)
+
+
+def _check(x: Tensor, weight: Tensor, offset: Tensor | None, residual: Tensor | None) -> None:
+    maps = {"x": x} if residual is None else {"x": x, "residual": residual}
+    require_alike("group_norm", **maps)
+    if x.dim() != 4:
+        raise InvalidArgumentError(f"group_norm: x: expected [n, c, h, w], got {tuple(x.shape)}")
+    require_same_device("group_norm", x=x, weight=weight)
+    given = [t for t in (x, weight, offset, residual) if t is not None]
+    if torch.is_grad_enabled() and any(t.requires_grad for t in given):
+        raise InvalidArgumentError(
+            "group_norm: gradients: expected none, got tensors that require them; draw under "
+            "torch.no_grad(), train with the ordinary layers"
+        )
+
+
+def _group_norm(
+    x: Tensor,
+    groups: int,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    *,
+    silu: bool = True,
+    offset: Tensor | None = None,
+    residual: Tensor | None = None,
+    keep: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Normalise what is left of a convolution, and apply SiLU.
+
+    sum = x + offset + residual
+    out = SiLU((sum - mean) / sqrt(variance + eps) weight + bias)     (Wu and He 2018)
+
+    with mean and variance over a group's channels and all pixels.
+
+    Args:
+        x: [n, c, h, w] floating point. The CUDA kernels take float32, float16 and bfloat16 whose
+            channels fill vectors of 16 bytes; other maps are computed by torch.
+        groups: a divisor of c.
+        weight: [c] float32.
+        bias: [c] float32.
+        eps: added to the variance.
+        silu: False leaves the SiLU out.
+        offset: [c] float32, such as the bias of the convolution before.
+        residual: like x.
+        keep: whether the sum is wanted too.
+
+    Returns:
+        out, like x; and the sum if it is wanted, else None. It is x itself where nothing is added.
+
+    Raises:
+        InvalidArgumentError: shapes, dtypes or devices do not fit, or a gradient is asked for.
+    """
+    _check(x, weight, offset, residual)
+    if not _kernels_take(x):
+        total = _add(x, offset, residual)
+        out = F.group_norm(total, groups, weight.to(x.dtype), bias.to(x.dtype), eps)
+        return F.silu(out) if silu else out, total if keep else None
+
+    def dense(t: Tensor | None) -> Tensor | None:
+        return None if t is None else t.contiguous(memory_format=torch.channels_last)
+
+    x, residual = x.contiguous(memory_format=torch.channels_last), dense(residual)
+    out = torch.empty_like(x)
+    adds = residual is not None or (keep and offset is not None)
+    written = torch.empty_like(x) if adds else None
+    maps = [
+        None if t is None else borrow(t.permute(0, 2, 3, 1)) for t in (x, residual, written, out)
+    ]
+    vectors = [None if t is None else borrow(t) for t in (offset, weight, bias)]
+    scratch = _cuda.new_bytes(_core.group_norm_workspace_bytes(len(x), groups), x)
+    stream = _cuda.stream_of(x)
+    _core.group_norm_cuda(maps, vectors, groups, eps, silu, borrow(scratch), stream)
+    return out, (written if adds else x) if keep else None
+
+
+def _group_norm_reference(
+    x: Tensor,
+    groups: int,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    *,
+    silu: bool = True,
+    offset: Tensor | None = None,
+    residual: Tensor | None = None,
+    keep: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    total = _add(x.double(), *(None if t is None else t.double() for t in (offset, residual)))
+    grouped = total.reshape(len(x), groups, -1)
+    mean = grouped.mean(dim=2, keepdim=True)
+    variance = (grouped - mean).square().mean(dim=2, keepdim=True)
+    out = ((grouped - mean) / torch.sqrt(variance + eps)).reshape(x.shape)
+    out = out * weight.double().view(-1, 1, 1) + bias.double().view(-1, 1, 1)
+    return out * torch.sigmoid(out) if silu else out, total if keep else None
+
+
+group_norm = Op(_group_norm, reference=_group_norm_reference, plain=_group_norm)
