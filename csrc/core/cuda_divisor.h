@@ -1,43 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <bit>
 #include <cstdint>
-#include <limits>
 
 #include "core/check.h"
 #include "core/cuda_launch.h"
 
 namespace glc::cuda {
 
-/// Divides by a number known at the launch: a product of 64 bits, where a division of such numbers
-/// is some seventy instructions. Exact for n < 2^64 / value (Granlund and Montgomery 1994).
+/// Divides numbers below 2^31 by one that is known at the launch, with a product and a shift
+/// (Granlund and Montgomery 1994), where a device divides in some seventy instructions.
 class Divisor {
  public:
+  static constexpr std::int64_t kLimit = std::int64_t{1} << 31;
+
   Divisor() = default;
 
-  /// For n up to `largest`. Throws InvalidArgument naming op where that is too far.
-  Divisor(const char* op, std::int64_t value, std::int64_t largest)
-      : value_(value < 1 ? 1U : static_cast<std::uint64_t>(value)) {
-    constexpr std::uint64_t kMax = std::numeric_limits<std::uint64_t>::max();
-    if (value_ == 1) return;
-    const std::uint64_t limit = kMax / value_;
-    if (static_cast<std::uint64_t>(largest) >= limit) {
-      fail_argument(op, "y", "fewer than " + std::to_string(limit) + " elements", largest);
+  /// For numbers below `count`, which is refused, naming op, above kLimit. Below 1 counts as 1.
+  Divisor(const char* op, std::int64_t value, std::int64_t count) {
+    if (count > kLimit) {
+      fail_argument(op, "y", "at most " + std::to_string(kLimit) + " units of work", count);
     }
-    factor_ = limit + 1;  // 2^64 / value, rounded up or, for powers of two, exact
+    if (value <= 1) return;
+    if (value > kLimit) value = kLimit;  // all quotients are 0
+    value_ = static_cast<std::uint32_t>(value);
+    const int bits = std::bit_width(value_ - 1U);  // 2^bits >= value
+    factor_ = static_cast<std::uint32_t>(((std::uint64_t{1} << (31 + bits)) + value_ - 1) / value_);
+    shift_ = bits - 1;
   }
 
   /// n / value and, in *rest, n % value.
-  __device__ std::int64_t divided(std::int64_t n, std::int64_t* rest) const {
-    const auto whole = static_cast<std::uint64_t>(n);
-    const std::uint64_t quotient = factor_ == 0 ? whole : __umul64hi(whole, factor_);
-    *rest = static_cast<std::int64_t>(whole - quotient * value_);
-    return static_cast<std::int64_t>(quotient);
+  __device__ std::uint32_t divided(std::uint32_t n, std::uint32_t* rest) const {
+    const std::uint32_t quotient = factor_ == 0 ? n : __umulhi(n, factor_) >> shift_;
+    *rest = n - quotient * value_;
+    return quotient;
   }
 
  private:
-  std::uint64_t value_ = 1;
-  std::uint64_t factor_ = 0;  // 0: divide by 1
+  std::uint32_t value_ = 1;
+  std::uint32_t factor_ = 0;  // 2^(32 + shift) / value, rounded up; 0: divide by 1
+  int shift_ = 0;
 };
 
 }  // namespace glc::cuda

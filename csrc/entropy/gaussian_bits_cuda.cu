@@ -39,18 +39,17 @@ struct Latents {
 std::int64_t units_of_row(std::int64_t cols) { return (cols + kBlock - 1) / kBlock * kGroup; }
 
 struct Unit {
-  std::int64_t row;
-  std::int64_t counter;
+  std::uint32_t row;
+  std::uint32_t counter;
   std::int64_t col;   // of the first element
   std::int64_t left;  // columns from there on
 };
 
 template <class T>
-__device__ Unit unit_at(const Latents<T>& in, std::int64_t i) {
+__device__ Unit unit_at(const Latents<T>& in, std::uint32_t i) {
   Unit unit{};
   unit.row = in.units_of_row.divided(i, &unit.counter);
-  const auto counter = static_cast<std::uint64_t>(unit.counter);
-  unit.col = static_cast<std::int64_t>(counter / kGroup * kBlock + counter % kGroup);
+  unit.col = std::int64_t{unit.counter / kGroup} * kBlock + unit.counter % kGroup;
   unit.left = in.y.cols - unit.col;
   return unit;
 }
@@ -82,8 +81,7 @@ __device__ void visit(const Latents<T>& in, const Unit& unit, F f) {
   std::uint32_t words[kWords] = {};
   if constexpr (kNoise) {
     const auto key = static_cast<std::uint64_t>(*in.seed);
-    const auto place = static_cast<std::uint64_t>(unit.counter);
-    Kernel::philox(key, static_cast<std::uint64_t>(unit.row), place, 0U, words);
+    Kernel::philox(key, unit.row, unit.counter, 0U, words);
   }
 #pragma unroll
   for (int w = 0; w < kWords; ++w) {
@@ -102,7 +100,7 @@ struct BitsParams {
 template <class T, bool kNoise>
 __global__ void __launch_bounds__(kThreads) bits_kernel(BitsParams<T> p) {
   for (std::int64_t i = first_index(); i < p.units; i += index_step()) {
-    const Unit unit = unit_at(p.in, i);
+    const Unit unit = unit_at(p.in, static_cast<std::uint32_t>(i));
     float* const to = at(p.bits, unit);
     visit<kNoise>(p.in, unit, [&](int w, const Kernel::Bin& bin, float) {
       const float bits = Kernel::bits_of(bin);
@@ -112,12 +110,12 @@ __global__ void __launch_bounds__(kThreads) bits_kernel(BitsParams<T> p) {
 }
 
 /// Units of a block of totals_kernel: few, for pictures of a million latents to fill the device.
-constexpr std::int64_t kUnitsPerBlock = 2 * kThreads;
+constexpr std::uint32_t kUnitsPerBlock = 2 * kThreads;
 
 template <class T>
 struct TotalsParams {
   Latents<T> in;
-  std::int64_t units_per_group;
+  std::uint32_t units_per_group;
   Divisor blocks_per_group;
   double* partial;
 };
@@ -134,13 +132,13 @@ __device__ float bits_of_unit(const Latents<T>& in, const Unit& unit) {
 
 template <class T, bool kNoise>
 __global__ void __launch_bounds__(kThreads) totals_kernel(TotalsParams<T> p) {
-  std::int64_t block;
-  const std::int64_t group = p.blocks_per_group.divided(blockIdx.x, &block);
-  const std::int64_t first = block * kUnitsPerBlock;
-  const std::int64_t left = p.units_per_group - first;
-  const std::int64_t begin = group * p.units_per_group + first;
+  std::uint32_t block;
+  const std::uint32_t group = p.blocks_per_group.divided(blockIdx.x, &block);
+  const std::uint32_t first = block * kUnitsPerBlock;
+  const std::uint32_t left = p.units_per_group - first;
+  const std::uint32_t begin = group * p.units_per_group + first;
   double mine = 0.0;
-  for (std::int64_t i = threadIdx.x; i < kUnitsPerBlock && i < left; i += kThreads) {
+  for (std::uint32_t i = threadIdx.x; i < kUnitsPerBlock && i < left; i += kThreads) {
     mine += static_cast<double>(bits_of_unit<kNoise>(p.in, unit_at(p.in, begin + i)));
   }
   mine = entropy::of_block(mine, entropy::Sum{});
@@ -178,13 +176,13 @@ struct BackwardParams {
 template <class T, bool kNoise>
 __global__ void __launch_bounds__(kThreads) backward_kernel(BackwardParams<T> p) {
   for (std::int64_t i = first_index(); i < p.units; i += index_step()) {
-    const Unit unit = unit_at(p.in, i);
+    const Unit unit = unit_at(p.in, static_cast<std::uint32_t>(i));
     float grad[kWords];
     if (p.each) {
       load(p.grad, unit, grad);
     } else {
-      std::int64_t rest;
-      const std::int64_t row = p.rows_per_grad.divided(unit.row, &rest);
+      std::uint32_t rest;
+      const std::uint32_t row = p.rows_per_grad.divided(unit.row, &rest);
       const float all = p.grad.data[row * p.grad.row_stride];
 #pragma unroll
       for (int w = 0; w < kWords; ++w) grad[w] = all;
@@ -278,7 +276,10 @@ void gaussian_total_bits(const entropy::GaussianLatents<T>& in,
            noise_seed != nullptr ? totals_kernel<T, true> : totals_kernel<T, false>,
            {static_cast<unsigned>(blocks), kThreads},
            stream,
-           {latents, split.units_per_group, Divisor(kOp, split.blocks_per_group, blocks), partial});
+           {latents,
+            static_cast<std::uint32_t>(split.units_per_group),
+            Divisor(kOp, split.blocks_per_group, blocks),
+            partial});
   }
   launch(kOp,
          finish_kernel,

@@ -42,7 +42,7 @@ struct Quads {
 };
 
 struct Quad {
-  std::int64_t row;
+  std::uint32_t row;
   std::int64_t col;
   int n;
   bool packed;
@@ -50,8 +50,9 @@ struct Quad {
 
 __device__ inline Quad quad_at(const Quads& quads, std::int64_t i) {
   Quad quad{};
-  quad.row = quads.of_row.divided(i, &quad.col);
-  quad.col *= kQuad;
+  std::uint32_t in_row;
+  quad.row = quads.of_row.divided(static_cast<std::uint32_t>(i), &in_row);
+  quad.col = std::int64_t{in_row} * kQuad;
   const std::int64_t left = quads.cols - quad.col;
   quad.n = left < kQuad ? static_cast<int>(left) : kQuad;
   quad.packed = quads.aligned && quad.n == kQuad;

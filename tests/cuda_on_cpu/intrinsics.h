@@ -21,10 +21,6 @@ inline unsigned __brev(unsigned x) {
 inline unsigned __umulhi(unsigned a, unsigned b) {
   return static_cast<unsigned>((std::uint64_t{a} * b) >> 32);
 }
-inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
-  __extension__ using Uint128 = unsigned __int128;
-  return static_cast<unsigned long long>((Uint128{a} * b) >> 64);
-}
 inline int __mulhi(int a, int b) { return static_cast<int>((std::int64_t{a} * b) >> 32); }
 inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned shift) {
   return static_cast<unsigned>((std::uint64_t{high} << 32 | low) << (shift & 31U) >> 32);
