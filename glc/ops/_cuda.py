@@ -34,7 +34,8 @@ def has_kernels(x: Tensor) -> bool:
 
 def stream_of(x: Tensor) -> int:
     """Address of the current stream of x's device; emulated kernels have but one."""
-    return int(torch.cuda.current_stream(x.device).cuda_stream) if KERNELS == "cuda" else 0
+    # torch.cuda.current_stream makes an object of it, in microseconds
+    return torch._C._cuda_getCurrentRawStream(x.device.index) if KERNELS == "cuda" else 0
 
 
 def stream_for(x: Tensor) -> tuple[int, ...]:
