@@ -34,10 +34,15 @@ struct Quads {
   /// Says that m is one of them.
   template <class T>
   Quads& with(const MatrixView<T>& m) {
-    const bool strided = m.rows > 1 && m.row_stride % kQuad != 0;
-    const bool fits = reinterpret_cast<std::uintptr_t>(m.data) % sizeof(Packed<T>) == 0;
-    aligned = aligned && fits && !strided;
+    aligned = aligned && aligned_for(m);
     return *this;
+  }
+
+  /// Whether quads from a row's first element on may be read as Packed.
+  template <class T>
+  static bool aligned_for(const MatrixView<T>& m) {
+    const bool strided = m.rows > 1 && m.row_stride % kQuad != 0;
+    return reinterpret_cast<std::uintptr_t>(m.data) % sizeof(Packed<T>) == 0 && !strided;
   }
 };
 

@@ -90,6 +90,17 @@ struct VecCuda {
   }
 };
 
+/// 2^v to 2e-7 relative, 0 where that is below 2^-126; NaN stays.
+__device__ inline float exp2_estimate(float v) {
+#ifdef __CUDA_ARCH__
+  float out;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(v));
+  return out;
+#else
+  return exp2f(v);
+#endif
+}
+
 __device__ inline float value(float v) { return v; }
 __device__ inline float value(BFloat16 v) {
   return __uint_as_float(static_cast<std::uint32_t>(v.bits) << 16);
