@@ -25,6 +25,8 @@ def memory_format(x: Tensor) -> torch.memory_format:
 
 def new_like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Make an uninitialised dense tensor of the shape and memory format of x."""
+    if x.is_contiguous():
+        return torch.empty_like(x, dtype=dtype or x.dtype)
     return torch.empty_like(x, dtype=dtype or x.dtype, memory_format=memory_format(x))
 
 
@@ -52,10 +54,11 @@ def as_rows(like: Tensor, *tensors: Tensor) -> list[Tensor]:
 
 def lend_rows(like: Tensor, *tensors: Tensor) -> list[object]:
     """Lend `like` and tensors of its shape to a native call, as the matrices of `as_rows`."""
-    everything = (like, *tensors)
-    if like.dim() > 1 and all(t.is_contiguous() for t in everything):
-        return [borrow_rows(t) for t in everything]  # native code takes the rest for columns
-    return [borrow_rows(t) for t in as_rows(like, *tensors)]
+    everything = [like, *tensors]
+    dense = like.dim() > 1  # then native code takes all but the first dimension for columns
+    for t in everything:
+        dense = dense and t.is_contiguous()
+    return [borrow_rows(t) for t in (everything if dense else as_rows(like, *tensors))]
 
 
 def spread_of(grad: Tensor) -> Tensor | None:

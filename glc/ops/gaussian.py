@@ -277,7 +277,8 @@ class _Bits(torch.autograd.Function):
         if torch.is_grad_enabled():  # the registered op refuses second derivatives
             return (*_differentiate(ctx, grad), None)
         wanted = list(ctx.needs_input_grad[:3])
-        by_each = _backward_plain(grad, *ctx.saved_tensors, wanted)
+        y, mean, scale, seed = ctx.saved_tensors
+        by_each = _backward_plain(grad, y, mean, scale, seed, wanted)
         return (*(g if w else None for g, w in zip(by_each, wanted, strict=True)), None, None)
 
 
