@@ -55,7 +55,8 @@ def as_rows(like: Tensor, *tensors: Tensor) -> list[Tensor]:
 def lend_rows(like: Tensor, *tensors: Tensor) -> list[object]:
     """Lend `like` and tensors of its shape to a native call, as the matrices of `as_rows`."""
     everything = [like, *tensors]
-    dense = like.dim() > 1  # then native code takes all but the first dimension for columns
+    # then native code takes all but the first dimension for columns
+    dense = like.dim() > 1 and not is_channels_last(like)
     for t in everything:
         dense = dense and t.is_contiguous()
     return [borrow_rows(t) for t in (everything if dense else as_rows(like, *tensors))]
