@@ -42,7 +42,7 @@ SIZES = {"1080p": (1, 256, 68, 120), "crops": (16, 256, 16, 16), "large": (8, 25
 COMPILED = {("1080p", "ste"), ("1080p", "noise"), ("crops", "noise")}
 TIMED = {"replayed": replayed, "waited": waited}
 MEAN_BITS_RTOL = 1e-2  # of a million symbols under other noise
-SUM_RTOL = 1e-6
+SUM_RTOL = 2e-6  # the sum of the samples is torch's, in float32
 
 pytestmark = [
     *ON_DEVICE,

@@ -25,7 +25,7 @@ class Divisor {
     if (value <= 1) return;
     if (value > kLimit) value = kLimit;  // all quotients are 0
     value_ = static_cast<std::uint32_t>(value);
-    const int bits = std::bit_width(value_ - 1U);  // 2^bits >= value
+    const auto bits = static_cast<int>(std::bit_width(value_ - 1U));  // 2^bits >= value
     factor_ = static_cast<std::uint32_t>(((std::uint64_t{1} << (31 + bits)) + value_ - 1) / value_);
     shift_ = bits - 1;
   }

@@ -74,13 +74,12 @@ def _native_step(
     scale: Tensor | None = None,
 ) -> None:
     """Write (y_q, y_hat, mean, scale), those given, at the part's positions; all dense alike."""
-    like = next(o for o in outputs if o is not None)
-
-    def lend(x: Tensor | None) -> object | None:
-        return None if x is None else lend_rows(like, x)[1]
-
-    places, stream = [lend(o) for o in outputs], _cuda.stream_for(like)
-    _core.four_part_step(_shape_of(like), part, lend(y), lend(mean), lend(scale), places, *stream)
+    maps = (*outputs, y, mean, scale)
+    like, *others = (m for m in maps if m is not None)
+    lent = iter(lend_rows(like, *others))
+    *places, y_in, mean_in, scale_in = (None if m is None else next(lent) for m in maps)
+    stream = _cuda.stream_for(like)
+    _core.four_part_step(_shape_of(like), part, y_in, mean_in, scale_in, places, *stream)
 
 
 # ---------------------------------------------------------------- four_part_step_
