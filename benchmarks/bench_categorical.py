@@ -12,6 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from benchmarks.compressai_import import import_compressai
+from benchmarks.on_device import ON_DEVICE, replayed, waited
 from benchmarks.stream import streaming
 from glc.ops import categorical_bits, categorical_cdf
 
@@ -119,6 +120,34 @@ def bench_bits_forward(race, rows, k):
         work=rows * k,
         unit="logits",
         **streaming(1, logits),
+    )
+
+
+DEVICE = "cuda"
+TIMED = {"replayed": replayed, "waited": waited}
+
+
+@pytest.mark.parametrize("timed", [pytest.param(how, marks=ON_DEVICE) for how in TIMED])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize(("rows", "k"), shapes((2304, 512), (1536, 16384)))
+def bench_bits_on_device(race, rows, k, dtype, timed):
+    """Forward and backward, on a CUDA device."""
+    logits = torch.randn(rows, k, generator=torch.Generator().manual_seed(0)).to(DEVICE, dtype)
+    index = torch.randint(k, (rows,), generator=torch.Generator().manual_seed(1)).to(DEVICE)
+
+    def check(ours, peers):
+        total, slope = with_gradient(categorical_bits.reference, logits.double(), index)
+        assert abs(ours[0].double() / total - 1) < 1e-6
+        rtol, atol = (1e-4, 1e-6) if dtype is torch.float32 else (1e-2, 1e-6)
+        torch.testing.assert_close(ours[1].double(), slope, rtol=rtol, atol=atol)
+
+    race(
+        TIMED[timed](lambda: with_gradient(categorical_bits, logits, index)),
+        {"cross_entropy": TIMED[timed](lambda: with_gradient(cross_entropy_bits, logits, index))},
+        check=check,
+        work=rows * k,
+        unit="logits",
+        moved_bytes=3 * logits.nbytes,
     )
 
 

@@ -50,22 +50,30 @@ def threads(request, one_thread):
     return request.param
 
 
-def authors_bits(y, mean, scale):
-    """The formula of the release, the gradient left to autograd."""
-    residual = y - mean
-    symbol = residual + (residual.round() - residual).detach()
+def rounded(residual):
+    return residual + (residual.round() - residual).detach()
+
+
+def bits_by_normal(symbol, scale):
     normal = torch.distributions.normal.Normal(torch.zeros_like(scale), scale.clamp(1e-5, 1e10))
     probability = normal.cdf(symbol + 0.5) - normal.cdf(symbol - 0.5)
     bits = -1.0 * torch.log(probability + PROBABILITY_FLOOR) / math.log(2.0)
     return torch.clamp(bits, 0, None)
 
 
-def eager_bits(y, mean, scale):
-    residual = y - mean
-    symbol = residual + (residual.round() - residual).detach()
+def authors_bits(y, mean, scale):
+    """The formula of the release, the gradient left to autograd."""
+    return bits_by_normal(rounded(y - mean), scale)
+
+
+def bits_by_erf(symbol, scale):
     inverse = 1.0 / (scale.clamp(1e-5, 1e10) * math.sqrt(2.0))
     probability = 0.5 * (torch.erf((symbol + 0.5) * inverse) - torch.erf((symbol - 0.5) * inverse))
     return (-torch.log(probability + PROBABILITY_FLOOR) / math.log(2.0)).clamp_min(0.0)
+
+
+def eager_bits(y, mean, scale):
+    return bits_by_erf(rounded(y - mean), scale)
 
 
 def compressai_bits():
@@ -212,14 +220,14 @@ def bench_rows(race, shape):
     )
 
 
-def authors_masks(shape):
+def authors_masks(shape, device="cpu"):
     """Cells of 2 x 2 tiled over the map, as the release makes them."""
     b, c, h, w = shape
     masks = []
     for part in range(PARTS):
         groups = []
         for phase in PHASES[part]:
-            cell = torch.zeros(2, 2)
+            cell = torch.zeros(2, 2, device=device)
             cell[phase // 2, phase % 2] = 1
             tiled = cell.repeat((h + 1) // 2, (w + 1) // 2)[:h, :w]
             groups.append(tiled[None, None].expand(b, c // PARTS, h, w))

@@ -291,16 +291,19 @@ def gaussian_symbols(
     latents: Sequence[_Tensor], bounds: _Tensor, symbols: _Tensor, rows: _Tensor, *stream: object
 ) -> None: ...
 def gaussian_bits(
-    latents: Sequence[_Tensor], seed: _Tensor, bits: _Tensor, *stream: object
+    latents: Sequence[_Tensor], seed: _Tensor | None, bits: _Tensor, *stream: object
 ) -> None: ...
 def gaussian_total_bits(  # on a device with a workspace before the stream
-    latents: Sequence[_Tensor], seed: _Tensor, totals: _Tensor, *workspace_and_stream: object
+    latents: Sequence[_Tensor],
+    seed: _Tensor | None,
+    totals: _Tensor,
+    *workspace_and_stream: object,
 ) -> None: ...
 def gaussian_total_bits_workspace_bytes(rows: int, cols: int, groups: int) -> int: ...
 def gaussian_bits_backward(
     grad: _Tensor,
     latents: Sequence[_Tensor],
-    seed: _Tensor,
+    seed: _Tensor | None,
     gradients: Sequence[_Tensor | None],
     *stream: object,
 ) -> None: ...

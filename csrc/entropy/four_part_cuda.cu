@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The four-part step on a device: a thread for each element of a map, which knows from its place
-// whether the part takes it.
+// The four-part step on a device: a thread for each cell of 2 x 2 pixels of a channel, of which a
+// part takes one. Threads go over the cells as the map lies in memory.
 #include <cstdint>
 
+#include "core/cuda_divisor.h"
 #include "core/cuda_launch.h"
 #include "entropy/four_part_check.h"
 #include "entropy/vec_cuda.cuh"
@@ -20,40 +21,66 @@ using entropy::index_step;
 using entropy::kParts;
 using entropy::kThreads;
 
-/// Where an element of a map is.
-struct Place {
-  std::int64_t sample;
-  std::int64_t channel;
-  std::int64_t y;
-  std::int64_t x;
-  std::int64_t row;  // of the map as a matrix
-  std::int64_t col;
-  int group;
-  int phase;
+/// The cells of a map, and how to find one.
+struct Cells {
+  std::int64_t all;
+  std::uint32_t quarter;  // channels of a group
+  std::uint32_t height;
+  std::uint32_t width;
+  bool channels_last;
+  Divisor channels;
+  Divisor lines;    // of cells
+  Divisor columns;  // of cells
 };
 
-/// Elements are numbered as they lie in memory.
-__device__ Place place_of(const FourPartShape& shape, std::int64_t i) {
-  Place p{};
-  const std::int64_t pixels = shape.height * shape.width;
-  const std::int64_t cols = shape.channels_last ? shape.channels : shape.channels * pixels;
-  p.row = i / cols;
-  p.col = i % cols;
-  const std::int64_t pixel = shape.channels_last ? p.row % pixels : p.col % pixels;
-  p.sample = shape.channels_last ? p.row / pixels : p.row;
-  p.channel = shape.channels_last ? p.col : p.col / pixels;
-  p.y = pixel / shape.width;
-  p.x = pixel % shape.width;
-  p.group = static_cast<int>(p.channel / (shape.channels / kParts));
-  p.phase = static_cast<int>(2 * (p.y % 2) + p.x % 2);
-  return p;
+struct Cell {
+  std::uint32_t sample;
+  std::uint32_t channel;
+  std::uint32_t line;    // of its upper pixels, halved
+  std::uint32_t column;  // of its left pixels, halved
+  unsigned group;
+};
+
+__device__ Cell cell_at(const Cells& cells, std::uint32_t i) {
+  Cell cell{};
+  if (cells.channels_last) {
+    i = cells.channels.divided(i, &cell.channel);
+    i = cells.columns.divided(i, &cell.column);
+    cell.sample = cells.lines.divided(i, &cell.line);
+  } else {
+    i = cells.columns.divided(i, &cell.column);
+    i = cells.lines.divided(i, &cell.line);
+    cell.sample = cells.channels.divided(i, &cell.channel);
+  }
+  for (unsigned group = 1; group < kParts; ++group) {
+    cell.group += cell.channel >= group * cells.quarter ? 1U : 0U;
+  }
+  return cell;
 }
 
 /// The phase that the part takes of the group; entropy::kPhases, whose rows are permutations by
 /// xor.
-__device__ int phase_of(int part, int group) {
+__device__ unsigned phase_of(int part, unsigned group) {
   constexpr unsigned kFirst = 0x1230U;  // phase of group 0 in parts 0..3: 0, 3, 2, 1
-  return static_cast<int>((kFirst >> (4 * part)) & 3U) ^ group;
+  return ((kFirst >> (4 * part)) & 3U) ^ group;
+}
+
+/// An element of a map as a matrix.
+struct Place {
+  std::uint32_t row;
+  std::int64_t col;
+  bool inside;  // false at the edge of a map of odd sides
+};
+
+__device__ Place place_of(const Cells& cells, const Cell& cell, unsigned phase) {
+  const std::uint32_t y = 2 * cell.line + phase / 2;
+  const std::uint32_t x = 2 * cell.column + phase % 2;
+  const bool inside = y < cells.height && x < cells.width;
+  if (cells.channels_last) {
+    return {(cell.sample * cells.height + y) * cells.width + x, cell.channel, inside};
+  }
+  const std::uint32_t line = cell.channel * cells.height + y;
+  return {cell.sample, std::int64_t{line} * cells.width + x, inside};
 }
 
 template <class T>
@@ -65,50 +92,59 @@ __device__ T* at(const MatrixView<T>& map, const Place& p) {
 __device__ float symbol(float y, float mean) { return rintf(y - mean) + 0.0F; }
 
 struct StepParams {
-  FourPartShape shape;
+  Cells cells;
   FourPartMaps maps;
   int part;
-  std::int64_t n;
 };
 
-__global__ void step_kernel(StepParams q) {
-  for (std::int64_t i = first_index(); i < q.n; i += index_step()) {
-    const Place p = place_of(q.shape, i);
-    if (phase_of(q.part, p.group) != p.phase) continue;
+__global__ void __launch_bounds__(kThreads) step_kernel(StepParams q) {
+  for (std::int64_t i = first_index(); i < q.cells.all; i += index_step()) {
+    const Cell cell = cell_at(q.cells, static_cast<std::uint32_t>(i));
+    const Place p = place_of(q.cells, cell, phase_of(q.part, cell.group));
+    if (!p.inside) continue;
     const float mean = q.maps.mean.data == nullptr ? 0.0F : *at(q.maps.mean, p);
+    const float y = q.maps.y.data == nullptr ? 0.0F : *at(q.maps.y, p);
+    const float scale = q.maps.scale_out.data == nullptr ? 0.0F : *at(q.maps.scale, p);
     if (q.maps.y.data != nullptr) {
-      const float y_q = symbol(*at(q.maps.y, p), mean);
+      const float y_q = symbol(y, mean);
       if (q.maps.y_q.data != nullptr) *at(q.maps.y_q, p) = y_q;
       if (q.maps.y_hat.data != nullptr) *at(q.maps.y_hat, p) = y_q + mean;
     }
     if (q.maps.mean_out.data != nullptr) *at(q.maps.mean_out, p) = mean;
-    if (q.maps.scale_out.data != nullptr) *at(q.maps.scale_out, p) = *at(q.maps.scale, p);
+    if (q.maps.scale_out.data != nullptr) *at(q.maps.scale_out, p) = scale;
   }
 }
 
 struct MergeParams {
-  FourPartShape shape;
+  Cells cells;
   FourPartMergeMaps maps;
-  std::int64_t n;
 };
 
-__global__ void merge_kernel(MergeParams q) {
-  for (std::int64_t i = first_index(); i < q.n; i += index_step()) {
-    const Place p = place_of(q.shape, i);
-    MatrixView<const float> means;
-    MatrixView<const float> scales;
-    const auto* const all_means = reinterpret_cast<const MatrixView<const float>*>(&q.maps.means);
-    const auto* const all_scales = reinterpret_cast<const MatrixView<const float>*>(&q.maps.scales);
+__global__ void __launch_bounds__(kThreads) merge_kernel(MergeParams q) {
+  const auto* const means = reinterpret_cast<const MatrixView<const float>*>(&q.maps.means);
+  const auto* const scales = reinterpret_cast<const MatrixView<const float>*>(&q.maps.scales);
+  for (std::int64_t i = first_index(); i < q.cells.all; i += index_step()) {
+    const Cell cell = cell_at(q.cells, static_cast<std::uint32_t>(i));
+    Place places[kParts];
+    float y[kParts];
+    float mean[kParts];
+    float scale[kParts];
+#pragma unroll
     for (int part = 0; part < kParts; ++part) {
-      if (phase_of(part, p.group) == p.phase) {
-        means = all_means[part];
-        scales = all_scales[part];
-      }
+      const Place p = place_of(q.cells, cell, phase_of(part, cell.group));
+      places[part] = p;
+      y[part] = p.inside ? *at(q.maps.y, p) : 0.0F;
+      mean[part] = p.inside ? *at(means[part], p) : 0.0F;
+      scale[part] = p.inside ? *at(scales[part], p) : 0.0F;
     }
-    const float mean = *at(means, p);
-    *at(q.maps.y_q, p) = symbol(*at(q.maps.y, p), mean);
-    *at(q.maps.mean, p) = mean;
-    *at(q.maps.scale, p) = *at(scales, p);
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) {
+      const Place& p = places[part];
+      if (!p.inside) continue;
+      *at(q.maps.y_q, p) = symbol(y[part], mean[part]);
+      *at(q.maps.mean, p) = mean[part];
+      *at(q.maps.scale, p) = scale[part];
+    }
   }
 }
 
@@ -118,23 +154,25 @@ struct Order {
   std::int64_t group_first[kParts];
 };
 
-__host__ __device__ std::int64_t half(std::int64_t length, int odd) {
-  return (length + 1 - odd) / 2;
-}
-
-__device__ std::int64_t rank_of(const FourPartShape& shape, const Order& order, const Place& p) {
-  const std::int64_t in_line = half(shape.width, p.phase % 2);
-  const std::int64_t in_channel = half(shape.height, p.phase / 2) * in_line;
-  const std::int64_t channel = p.channel % (shape.channels / kParts);
-  return p.sample * order.per_sample + order.group_first[p.group] + channel * in_channel +
-         p.y / 2 * in_line + p.x / 2;
+__device__ std::int64_t rank_of(const Cells& cells,
+                                const Order& order,
+                                const Cell& cell,
+                                unsigned phase) {
+  const std::uint32_t in_line = (cells.width + 1 - phase % 2) / 2;
+  const std::uint32_t lines = (cells.height + 1 - phase / 2) / 2;
+  const std::uint32_t line = (cell.channel - cell.group * cells.quarter) * lines + cell.line;
+  std::int64_t first = order.group_first[0];
+#pragma unroll
+  for (unsigned group = 1; group < kParts; ++group) {
+    if (cell.group == group) first = order.group_first[group];
+  }
+  return cell.sample * order.per_sample + first + std::int64_t{line} * in_line + cell.column;
 }
 
 struct MoveParams {
-  FourPartShape shape;
+  Cells cells;
   Order order;
   int part;
-  std::int64_t n;
   MatrixView<const float> map;  // pick
   float* picked;
   MatrixView<float> y_hat;  // put
@@ -142,11 +180,13 @@ struct MoveParams {
   const float* mean;
 };
 
-__global__ void move_kernel(MoveParams q) {
-  for (std::int64_t i = first_index(); i < q.n; i += index_step()) {
-    const Place p = place_of(q.shape, i);
-    if (phase_of(q.part, p.group) != p.phase) continue;
-    const std::int64_t rank = rank_of(q.shape, q.order, p);
+__global__ void __launch_bounds__(kThreads) move_kernel(MoveParams q) {
+  for (std::int64_t i = first_index(); i < q.cells.all; i += index_step()) {
+    const Cell cell = cell_at(q.cells, static_cast<std::uint32_t>(i));
+    const unsigned phase = phase_of(q.part, cell.group);
+    const Place p = place_of(q.cells, cell, phase);
+    if (!p.inside) continue;
+    const std::int64_t rank = rank_of(q.cells, q.order, cell, phase);
     if (q.picked != nullptr) {
       q.picked[rank] = *at(q.map, p);
     } else {
@@ -154,6 +194,8 @@ __global__ void move_kernel(MoveParams q) {
     }
   }
 }
+
+std::int64_t half(std::int64_t length, int odd) { return (length + 1 - odd) / 2; }
 
 Order order_of(const FourPartShape& shape, int part) {
   Order order{};
@@ -166,10 +208,21 @@ Order order_of(const FourPartShape& shape, int part) {
   return order;
 }
 
-/// Elements of the whole map.
-std::int64_t checked_size(const char* op, const FourPartShape& shape, int part) {
+Cells checked_cells(const char* op, const FourPartShape& shape, int part) {
   entropy::check_part(op, shape, part);
-  return shape.batch * shape.channels * shape.height * shape.width;
+  const std::int64_t lines = half(shape.height, 0);
+  const std::int64_t columns = half(shape.width, 0);
+  const std::int64_t all = shape.batch * shape.channels * lines * columns;
+  const auto divisor = [&](std::int64_t value) { return Divisor(op, value, all); };
+  const Divisor by_channels = divisor(shape.channels);  // checks that all sides fit 32 bits
+  return {all,
+          static_cast<std::uint32_t>(shape.channels / kParts),
+          static_cast<std::uint32_t>(shape.height),
+          static_cast<std::uint32_t>(shape.width),
+          shape.channels_last,
+          by_channels,
+          divisor(lines),
+          divisor(columns)};
 }
 
 }  // namespace
@@ -179,20 +232,20 @@ void four_part_step(const FourPartShape& shape,
                     const FourPartMaps& maps,
                     cudaStream_t stream) {
   constexpr const char* kOp = "four_part_step";
-  const std::int64_t n = checked_size(kOp, shape, part);
+  const Cells cells = checked_cells(kOp, shape, part);
   entropy::check_maps(kOp, shape, maps);
-  if (n == 0) return;
-  launch(kOp, step_kernel, {grid_for(n), kThreads}, stream, {shape, maps, part, n});
+  if (cells.all == 0) return;
+  launch(kOp, step_kernel, {grid_for(cells.all), kThreads}, stream, {cells, maps, part});
 }
 
 void four_part_merge(const FourPartShape& shape,
                      const FourPartMergeMaps& maps,
                      cudaStream_t stream) {
   constexpr const char* kOp = "four_part_merge";
-  const std::int64_t n = checked_size(kOp, shape, 0);
+  const Cells cells = checked_cells(kOp, shape, 0);
   entropy::check_maps(kOp, shape, maps);
-  if (n == 0) return;
-  launch(kOp, merge_kernel, {grid_for(n), kThreads}, stream, {shape, maps, n});
+  if (cells.all == 0) return;
+  launch(kOp, merge_kernel, {grid_for(cells.all), kThreads}, stream, {cells, maps});
 }
 
 void four_part_pick(const FourPartShape& shape,
@@ -201,14 +254,14 @@ void four_part_pick(const FourPartShape& shape,
                     std::span<float> picked,
                     cudaStream_t stream) {
   constexpr const char* kOp = "four_part_pick";
-  const std::int64_t n = checked_size(kOp, shape, part);
+  const Cells cells = checked_cells(kOp, shape, part);
   entropy::check_map(kOp, "map", shape, map);
   const Order order = order_of(shape, part);
   const std::int64_t size = shape.batch * order.per_sample;
   entropy::check_size(kOp, "picked", static_cast<std::size_t>(size), picked.size());
-  if (n == 0) return;
-  const MoveParams params{shape, order, part, n, map, picked.data(), {}, nullptr, nullptr};
-  launch(kOp, move_kernel, {grid_for(n), kThreads}, stream, params);
+  if (cells.all == 0) return;
+  const MoveParams params{cells, order, part, map, picked.data(), {}, nullptr, nullptr};
+  launch(kOp, move_kernel, {grid_for(cells.all), kThreads}, stream, params);
 }
 
 void four_part_put(const FourPartShape& shape,
@@ -218,15 +271,15 @@ void four_part_put(const FourPartShape& shape,
                    MatrixView<float> y_hat,
                    cudaStream_t stream) {
   constexpr const char* kOp = "four_part_put";
-  const std::int64_t n = checked_size(kOp, shape, part);
+  const Cells cells = checked_cells(kOp, shape, part);
   entropy::check_map(kOp, "y_hat", shape, y_hat);
   const Order order = order_of(shape, part);
   const std::int64_t size = shape.batch * order.per_sample;
   entropy::check_size(kOp, "symbols", static_cast<std::size_t>(size), symbols.size());
   entropy::check_size(kOp, "mean", static_cast<std::size_t>(size), mean.size());
-  if (n == 0) return;
-  const MoveParams params{shape, order, part, n, {}, nullptr, y_hat, symbols.data(), mean.data()};
-  launch(kOp, move_kernel, {grid_for(n), kThreads}, stream, params);
+  if (cells.all == 0) return;
+  const MoveParams params{cells, order, part, {}, nullptr, y_hat, symbols.data(), mean.data()};
+  launch(kOp, move_kernel, {grid_for(cells.all), kThreads}, stream, params);
 }
 
 }  // namespace glc::cuda

@@ -41,7 +41,7 @@ struct GaussianBitsKernel {
 
   /// 2^(-x^2) for |x| <= kFar, to 1e-7 relative.
   GLC_HOST_DEVICE static F gauss(F x) {
-    const F n = V::round(V::negative_product(x, x));
+    const F n = V::round_small(V::negative_product(x, x));
     const F f = V::fma(x, x, n);  // exact: one rounding, of a small number
     const F f2 = f * f;
     const F top = V::fma(f, V::splat(-0.0013264720F), V::splat(0.009671513F));
@@ -97,7 +97,7 @@ struct GaussianBitsKernel {
     b.scale = V::min(V::splat(kScaleMax), V::max(V::splat(kScaleMin), raw_scale));
     const F one = V::splat(1.0F);
     const F half = V::splat(0.5F);
-    b.inverse = V::splat(1.0F / kUnit) / b.scale;
+    b.inverse = V::quotient(V::splat(1.0F / kUnit), b.scale);
     const F magnitude = V::abs(b.symbol);
     const F end = V::splat(kFar);
     b.far = V::min(end, (magnitude + half) * b.inverse);
@@ -106,8 +106,8 @@ struct GaussianBitsKernel {
     b.gauss_near = gauss(b.near);
     const F den_far = V::fma(V::splat(0.3F * kUnit), b.far, one);
     const F den_near = V::fma(V::splat(0.3F * kUnit), V::abs(b.near), one);
-    const F tail_far = b.gauss_far * tail_ratio(one / den_far);
-    const F tail_near = b.gauss_near * tail_ratio(one / den_near);
+    const F tail_far = b.gauss_far * tail_ratio(V::quotient(one, den_far));
+    const F tail_near = b.gauss_near * tail_ratio(V::quotient(one, den_near));
     const F above_near = V::select(V::less(b.near, V::splat(0.0F)), one - tail_near, tail_near);
     b.probability = (above_near - tail_far) + V::splat(kFloor);
     return b;
@@ -129,7 +129,7 @@ struct GaussianBitsKernel {
     // bits before their bound at 0 are negative where the probability is above 1
     const F held = V::min(V::splat(0.0F), grad);
     const F passed = V::select(V::less(one, b.probability), held, grad);
-    const F factor = passed * V::splat(kSlope * kUnit) * (b.inverse / b.probability);
+    const F factor = passed * V::splat(kSlope * kUnit) * V::quotient(b.inverse, b.probability);
     const F slope = factor * (b.gauss_near - b.gauss_far);
     const F weighted = b.far * b.gauss_far - b.near * b.gauss_near;
     const F by_scale = factor * V::splat(kUnit) * weighted;

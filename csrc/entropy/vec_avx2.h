@@ -29,6 +29,8 @@ struct VecAvx2 {
   static F min(F a, F b) { return _mm256_min_ps(a, b); }
   static F abs(F v) { return _mm256_andnot_ps(splat(-0.0F), v); }
   static F flip(F v, F sign) { return _mm256_xor_ps(v, _mm256_and_ps(sign, splat(-0.0F))); }
+  static F quotient(F a, F b) { return a / b; }
+  static F round_small(F v) { return round(v); }
   static F round(F v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static F scale(F v, F n) {
     const U exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);

@@ -36,6 +36,9 @@ struct VecAvx512 {
   static F round(F v) {
     return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
+  // A device has quicker ways to these two, of normal numbers and of |v| < 2^22.
+  static F quotient(F a, F b) { return a / b; }
+  static F round_small(F v) { return round(v); }
   /// v * 2^n for whole n, where nothing under- or overflows.
   static F scale(F v, F n) { return _mm512_scalef_ps(v, n); }
 

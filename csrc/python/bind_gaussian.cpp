@@ -25,6 +25,7 @@ struct GaussianOnCpu : OnCpu {
   class Seed {
    public:
     Seed(const py::object& seed, const char* op) {
+      if (seed.is_none()) return;
       const Dlpack in(seed, op, "seed");
       const auto values = in.span<const std::int64_t>();
       if (!values.empty()) value_ = static_cast<std::uint64_t>(values[0]);

@@ -3,6 +3,7 @@
 // The overloads with a stream. Only in builds with CUDA.
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -22,14 +23,15 @@ struct GaussianOnCuda : OnCuda {
 
   class Seed {
    public:
-    Seed(const py::object& seed, const char* op) : tensor_(seed, op, "seed") {}
+    Seed(const py::object& seed, const char* op) {
+      if (!seed.is_none()) tensor_.emplace(seed, op, "seed");
+    }
     [[nodiscard]] const std::int64_t* value() const {
-      const auto values = tensor_.span<const std::int64_t>();
-      return values.empty() ? nullptr : values.data();
+      return tensor_ ? tensor_->span<const std::int64_t>().data() : nullptr;
     }
 
    private:
-    DeviceTensor tensor_;
+    std::optional<DeviceTensor> tensor_;
   };
 
   void rows(const auto&... a) const { cuda::gaussian_rows(a..., stream()); }

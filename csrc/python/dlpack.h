@@ -89,14 +89,19 @@ class Dlpack {
     return tensor_->dtype.code == dlpack_abi::kFloat && tensor_->dtype.bits == 16;
   }
 
-  /// As a matrix [rows, cols]; exactly two dimensions.
+  /// As a matrix [rows, cols]: two dimensions, or more, which are dense then, of which the first
+  /// counts rows.
   template <class T>
   [[nodiscard]] MatrixView<T> matrix() const {
-    if (ndim() != 2) {
+    if (ndim() < 2) {
       throw InvalidArgument(where_ + ": expected 2 dimensions, got " + std::to_string(ndim()));
     }
-    const bool strided = tensor_->strides != nullptr && shape(0) > 1;
-    return {span<T>().data(), shape(0), shape(1), strided ? tensor_->strides[0] : shape(1)};
+    std::int64_t cols = shape(1);
+    for (std::int32_t d = 2; d < tensor_->ndim; ++d) {
+      cols *= tensor_->shape[d];
+    }
+    const bool strided = tensor_->strides != nullptr && ndim() == 2 && shape(0) > 1;
+    return {span<T>().data(), shape(0), cols, strided ? tensor_->strides[0] : cols};
   }
 
  protected:

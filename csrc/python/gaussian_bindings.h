@@ -42,7 +42,7 @@ class GaussianArguments {
 };
 
 /// The bindings of the Gaussian ops for tensors on one device. On is OnCpu or OnCuda with the ops
-/// as members and a Seed, which is an int64 tensor of one element or an empty one; Stream is what
+/// as members and a Seed, which is an int64 tensor of one element or None; Stream is what
 /// its constructor takes beside a tensor.
 template <class On, class... Stream>
 struct GaussianBindings {

@@ -19,7 +19,7 @@ KERNELS: str | None = getattr(_core, "CUDA_DEVICE", None)
 
 def is_cuda(x: Tensor) -> bool:
     """Whether x is on a CUDA device. Tests of an emulated build replace this."""
-    return x.device.type == "cuda"
+    return x.is_cuda
 
 
 def takes(x: Tensor) -> bool:
@@ -29,12 +29,13 @@ def takes(x: Tensor) -> bool:
 
 def has_kernels(x: Tensor) -> bool:
     """Whether native code computes on x where it is; torch has to otherwise."""
-    return x.device.type == "cpu" or takes(x)
+    return x.is_cpu or takes(x)
 
 
 def stream_of(x: Tensor) -> int:
     """Address of the current stream of x's device; emulated kernels have but one."""
-    return int(torch.cuda.current_stream(x.device).cuda_stream) if KERNELS == "cuda" else 0
+    # torch.cuda.current_stream makes an object of it, in microseconds
+    return torch._C._cuda_getCurrentRawStream(x.device.index) if KERNELS == "cuda" else 0
 
 
 def stream_for(x: Tensor) -> tuple[int, ...]:

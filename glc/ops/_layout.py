@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from glc.ops._op import borrow_rows
+
 
 def is_channels_last(x: Tensor) -> bool:
     """Whether the channels of x [b, c, h, w] lie next to each other, and nothing else does."""
@@ -23,6 +25,8 @@ def memory_format(x: Tensor) -> torch.memory_format:
 
 def new_like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Make an uninitialised dense tensor of the shape and memory format of x."""
+    if x.is_contiguous():
+        return torch.empty_like(x, dtype=dtype or x.dtype)
     return torch.empty_like(x, dtype=dtype or x.dtype, memory_format=memory_format(x))
 
 
@@ -48,6 +52,16 @@ def as_rows(like: Tensor, *tensors: Tensor) -> list[Tensor]:
     return [m if m.shape[1] < 2 or m.stride(1) == 1 else m.contiguous() for m in matrices]
 
 
+def lend_rows(like: Tensor, *tensors: Tensor) -> list[object]:
+    """Lend `like` and tensors of its shape to a native call, as the matrices of `as_rows`."""
+    everything = [like, *tensors]
+    # then native code takes all but the first dimension for columns
+    dense = like.dim() > 1 and not is_channels_last(like)
+    for t in everything:
+        dense = dense and t.is_contiguous()
+    return [borrow_rows(t) for t in (everything if dense else as_rows(like, *tensors))]
+
+
 def spread_of(grad: Tensor) -> Tensor | None:
     """One value per sample, [b, 1], where grad is an expanded view of that, as a sum's is."""
     if grad.numel() == 0 or grad.dim() == 0:
@@ -55,4 +69,5 @@ def spread_of(grad: Tensor) -> Tensor | None:
     inner = range(min(1, grad.dim() - 1), grad.dim())
     if any(grad.stride(d) != 0 and grad.shape[d] != 1 for d in inner):
         return None
-    return grad.flatten(1)[:, :1].contiguous() if grad.dim() > 1 else grad[:1].unsqueeze(1)
+    rows = grad.as_strided((grad.shape[0], 1), (grad.stride(0), 1), grad.storage_offset())
+    return rows if grad.dim() > 1 else rows[:1]

@@ -7,7 +7,9 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Generic, ParamSpec, TypeVar
 
+import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.utils.dlpack import to_dlpack
 
 from glc import _core
@@ -50,6 +52,23 @@ class Op(Generic[_Params, _Result]):
         return self._call(*args, **kwargs)
 
 
+def is_traced(*tensors: Tensor | None) -> bool:
+    """Whether anything but torch's eager autograd looks on, so that an op has to be registered.
+
+    A registered op takes torch some twenty microseconds in each direction; a plain
+    `autograd.Function` a third. So ops that are trained through call the latter where nothing can
+    tell the difference: no compiler or export, no dispatch mode, no transform of `torch.func`, no
+    subclass of tensors.
+    """
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._get_tracing_state() is not None
+        or any(type(t) not in (Tensor, Parameter) for t in tensors if t is not None)
+    )
+
+
 def _require_same(
     op: str, what: str, of: Callable[[Tensor], object], tensors: Mapping[str, Tensor]
 ) -> None:
@@ -89,6 +108,13 @@ def require_alike(op: str, **tensors: Tensor) -> None:
     Raises:
         InvalidArgumentError: naming the first argument that is not like the others.
     """
+    first = next(iter(tensors.values()))
+    shape, device = first.shape, first.device
+    for tensor in tensors.values():
+        if tensor.shape != shape or tensor.device != device or not tensor.is_floating_point():
+            break
+    else:  # as nearly always: what follows takes several times as long
+        return
     require_same_shape(op, **tensors)
     require_same_device(op, **tensors)
     for name, tensor in tensors.items():
@@ -118,7 +144,7 @@ def borrow_rows(matrix: Tensor) -> object:
     """Lend a matrix as it lies; rows may be at any distance, columns must be contiguous.
 
     Args:
-        matrix: [rows, cols] on the device where the call computes.
+        matrix: [rows, cols], or [rows, ...] contiguous, on the device where the call computes.
 
     Returns:
         A DLPack capsule that keeps the memory alive.

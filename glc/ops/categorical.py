@@ -12,7 +12,7 @@ from torch import Tensor
 from glc import _core
 from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
-from glc.ops._op import Op, borrow, borrow_rows, require_same_device
+from glc.ops._op import Op, borrow, borrow_rows, is_traced, require_same_device
 
 _LN2 = math.log(2.0)
 _MAX_BITS = 16
@@ -59,16 +59,18 @@ def _(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     return bits, logits.new_empty((logits.shape[0], 2), dtype=torch.float32)
 
 
-@torch.library.custom_op("glc::categorical_bits_backward", mutates_args=())
-def _categorical_bits_backward_op(
-    grad: Tensor, logits: Tensor, index: Tensor, norms: Tensor
-) -> Tensor:
+def _backward_plain(grad: Tensor, logits: Tensor, index: Tensor, norms: Tensor) -> Tensor:
     out = torch.empty_like(logits, memory_format=torch.contiguous_format)
     if not _cuda.has_kernels(logits):
         return out.copy_(_backward_by_torch(grad, logits, index, norms))
     lent = borrow(grad), borrow_rows(_matrix(logits)), borrow(index), borrow(norms), borrow(out)
     _core.categorical_bits_backward(*lent, *_cuda.stream_for(logits))
     return out
+
+
+_categorical_bits_backward_op = torch.library.custom_op(
+    "glc::categorical_bits_backward", _backward_plain, mutates_args=()
+)
 
 
 def _backward_by_torch(grad: Tensor, logits: Tensor, index: Tensor, norms: Tensor) -> Tensor:
@@ -93,6 +95,22 @@ def _differentiate(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None]:
 
 
 _categorical_bits_op.register_autograd(_differentiate, setup_context=_save_for_backward)
+
+
+class _Bits(torch.autograd.Function):
+    """The registered op without torch's registry: see `is_traced`."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, index: Tensor) -> Tensor:
+        bits, norms = _bits_plain(logits, index)
+        ctx.save_for_backward(logits, index, norms)
+        return bits
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        # the registered op refuses second derivatives
+        backward = _categorical_bits_backward_op if torch.is_grad_enabled() else _backward_plain
+        return backward(grads[0], *ctx.saved_tensors), None
 
 
 def _prepared(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,7 +160,11 @@ def _categorical_bits(logits: Tensor, index: Tensor) -> Tensor:
         InvalidArgumentError: shapes or devices that disagree, no columns, another dtype, or, on the
             CPU, an index out of range (our CUDA kernels give NaN for it).
     """
-    bits: Tensor = _categorical_bits_op(*_prepared(logits, index))[0]
+    matrix, choices = _prepared(logits, index)
+    if is_traced(logits, index):
+        bits: Tensor = _categorical_bits_op(matrix, choices)[0]
+    else:
+        bits = _Bits.apply(matrix, choices)  # type: ignore[no-untyped-call]
     return bits.view(index.shape)
 
 

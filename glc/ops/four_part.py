@@ -17,8 +17,8 @@ from torch import Tensor
 from glc import _core
 from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
-from glc.ops._layout import as_rows, is_channels_last, new_like
-from glc.ops._op import Op, borrow, borrow_rows, require_alike, require_same_device
+from glc.ops._layout import is_channels_last, lend_rows, new_like
+from glc.ops._op import Op, borrow, require_alike, require_same_device
 from glc.ops.gaussian import round_ste
 
 PARTS = 4
@@ -74,13 +74,12 @@ def _native_step(
     scale: Tensor | None = None,
 ) -> None:
     """Write (y_q, y_hat, mean, scale), those given, at the part's positions; all dense alike."""
-    like = next(o for o in outputs if o is not None)
-
-    def lend(x: Tensor | None) -> object | None:
-        return None if x is None else borrow_rows(as_rows(like, x)[1])
-
-    places, stream = [lend(o) for o in outputs], _cuda.stream_for(like)
-    _core.four_part_step(_shape_of(like), part, lend(y), lend(mean), lend(scale), places, *stream)
+    maps = (*outputs, y, mean, scale)
+    like, *others = (m for m in maps if m is not None)
+    lent = iter(lend_rows(like, *others))
+    *places, y_in, mean_in, scale_in = (None if m is None else next(lent) for m in maps)
+    stream = _cuda.stream_for(like)
+    _core.four_part_step(_shape_of(like), part, y_in, mean_in, scale_in, places, *stream)
 
 
 # ---------------------------------------------------------------- four_part_step_
@@ -229,7 +228,7 @@ def _merge_plain(
         y_q, scale, mean = _merge_reference(y, scales, means)
         return y_q + 0.0, scale, mean
     y_q, scale, mean = new_like(y), new_like(y), new_like(y)
-    lent = [borrow_rows(m) for m in as_rows(y, *means, *scales, y_q, mean, scale)]
+    lent = lend_rows(y, *means, *scales, y_q, mean, scale)
     stream = _cuda.stream_for(y)
     _core.four_part_merge(_shape_of(y), lent[0], lent[1:5], lent[5:9], *lent[9:], *stream)
     return y_q, scale, mean
@@ -324,7 +323,7 @@ def four_part_pick(x: Tensor, part: int) -> Tensor:
     _require_maps("four_part_pick", part, x=x)
     shape = _shape_of(x)
     picked = torch.empty(shape[0] * _core.four_part_size(shape, part), device=x.device)
-    lent = (borrow_rows(as_rows(x)[0]), borrow(picked))
+    lent = (*lend_rows(x), borrow(picked))
     _core.four_part_pick(shape, part, *lent, *_cuda.stream_for(x))
     return picked
 
@@ -342,5 +341,5 @@ def four_part_put(symbols: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> No
     _require_maps("four_part_put", part, y_hat=y_hat)
     _require_dense("four_part_put", y_hat)
     require_same_device("four_part_put", y_hat=y_hat, symbols=symbols, mean=mean)
-    lent = (borrow(symbols), borrow(mean), borrow_rows(as_rows(y_hat)[0]))
+    lent = (borrow(symbols), borrow(mean), *lend_rows(y_hat))
     _core.four_part_put(_shape_of(y_hat), part, *lent, *_cuda.stream_for(y_hat))

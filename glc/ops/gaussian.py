@@ -12,8 +12,8 @@ from torch import Tensor
 from glc import _core
 from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
-from glc.ops._layout import as_rows, is_channels_last, new_like, spread_of
-from glc.ops._op import Op, borrow, borrow_rows, require_alike
+from glc.ops._layout import as_rows, is_channels_last, lend_rows, new_like, spread_of
+from glc.ops._op import Op, borrow, borrow_rows, is_traced, require_alike
 
 Rounding = Literal["noise", "ste", "round"]
 Reduction = Literal["none", "sample"]
@@ -141,19 +141,18 @@ def _by_torch(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Te
     return _unbounded_bits(*_symbol_and_scale(y, mean, scale, seed)).clamp_min_(0.0)
 
 
-def _borrow_latents(
+def _lend_latents(
     y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None
-) -> tuple[list[object], object]:
-    seed = torch.empty(0, dtype=torch.int64, device=y.device) if seed is None else seed
-    return [borrow_rows(t) for t in as_rows(y, mean, scale)], borrow(seed)
+) -> tuple[list[object], object | None]:
+    return lend_rows(y, mean, scale), None if seed is None else borrow(seed)
 
 
 def _bits_plain(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
     if not _cuda.has_kernels(y):
         return _by_torch(y, mean, scale, seed)
     bits = new_like(y, torch.float32)
-    out = borrow_rows(as_rows(bits)[0])
-    _core.gaussian_bits(*_borrow_latents(y, mean, scale, seed), out, *_cuda.stream_for(y))
+    (out,) = lend_rows(bits)
+    _core.gaussian_bits(*_lend_latents(y, mean, scale, seed), out, *_cuda.stream_for(y))
     return bits
 
 
@@ -161,7 +160,7 @@ def _totals_plain(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -
     if not _cuda.has_kernels(y):
         return _by_torch(y, mean, scale, seed).flatten(1).double().sum(1).float()
     totals = torch.empty(y.shape[0], dtype=torch.float32, device=y.device)
-    latents, noise = _borrow_latents(y, mean, scale, seed)
+    latents, noise = _lend_latents(y, mean, scale, seed)
     scratch: list[object] = []
     if _cuda.takes(y):
         rows, cols = as_rows(y)[0].shape
@@ -213,8 +212,7 @@ def _empty_gradients(
     return by_y, by_mean, by_scale
 
 
-@torch.library.custom_op("glc::gaussian_bits_backward", mutates_args=())
-def _gaussian_bits_backward_op(
+def _backward_plain(
     grad: Tensor, y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, wanted: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients; grad is like y, or [b]. An unwanted one is left empty."""
@@ -229,12 +227,17 @@ def _gaussian_bits_backward_op(
         return out
     spread = grad.reshape(-1, 1) if totals else spread_of(grad)
     _core.gaussian_bits_backward(
-        borrow_rows(as_rows(y, grad)[1] if spread is None else spread),
-        *_borrow_latents(y, mean, scale, seed),
-        [borrow_rows(as_rows(y, o)[1]) if w else None for o, w in zip(out, wanted, strict=True)],
+        lend_rows(y, grad)[1] if spread is None else borrow_rows(spread),
+        *_lend_latents(y, mean, scale, seed),
+        [lend_rows(o)[0] if w else None for o, w in zip(out, wanted, strict=True)],
         *_cuda.stream_for(y),
     )
     return out
+
+
+_gaussian_bits_backward_op = torch.library.custom_op(
+    "glc::gaussian_bits_backward", _backward_plain, mutates_args=()
+)
 
 
 @_gaussian_bits_backward_op.register_fake
@@ -258,6 +261,27 @@ _gaussian_bits_op.register_autograd(_differentiate, setup_context=_save_inputs)
 _gaussian_total_bits_op.register_autograd(_differentiate, setup_context=_save_inputs)
 
 
+class _Bits(torch.autograd.Function):
+    """The registered ops without torch's registry: see `is_traced`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, reduction: Reduction
+    ) -> Tensor:
+        ctx.save_for_backward(y, mean, scale, seed)
+        return (_bits_plain if reduction == "none" else _totals_plain)(y, mean, scale, seed)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grads
+        if torch.is_grad_enabled():  # the registered op refuses second derivatives
+            return (*_differentiate(ctx, grad), None)
+        wanted = list(ctx.needs_input_grad[:3])
+        y, mean, scale, seed = ctx.saved_tensors
+        by_each = _backward_plain(grad, y, mean, scale, seed, wanted)
+        return (*(g if w else None for g, w in zip(by_each, wanted, strict=True)), None, None)
+
+
 def _draw_seed(y: Tensor, rounding: Rounding) -> Tensor | None:
     """Draw a seed for "noise" from torch's generator of the device of y."""
     if rounding == "noise":
@@ -276,7 +300,14 @@ def _prepared(
     y: Tensor, mean: Tensor, scale: Tensor, rounding: Rounding, reduction: Reduction
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Check the arguments, bring them to one dtype that the kernels read, and draw the seed."""
-    require_alike("gaussian_bits", y=y, mean=mean, scale=scale)
+    alike = (
+        y.shape == mean.shape == scale.shape
+        and y.device == mean.device == scale.device
+        and y.dtype == mean.dtype == scale.dtype
+        and y.dtype in _DTYPES
+    )
+    if not alike:
+        require_alike("gaussian_bits", y=y, mean=mean, scale=scale)
     if reduction not in ("none", "sample"):
         raise InvalidArgumentError(
             f"gaussian_bits: reduction: expected 'none' or 'sample', got {reduction!r}"
@@ -286,7 +317,7 @@ def _prepared(
             f"gaussian_bits: y: expected [b, ...] to reduce, got {tuple(y.shape)}"
         )
     seed = _draw_seed(y, rounding)
-    if not (y.dtype == mean.dtype == scale.dtype and y.dtype in _DTYPES):
+    if not alike:
         y, mean, scale = y.float(), mean.float(), scale.float()
     return y, mean, scale, seed
 
@@ -328,6 +359,8 @@ def _gaussian_bits(
     y, mean, scale, seed = _prepared(y, mean, scale, rounding, reduction)
     if rounding == "round":
         y, mean = y.detach(), mean.detach()
+    if not is_traced(y, mean, scale):
+        return _Bits.apply(y, mean, scale, seed, reduction)  # type: ignore[no-any-return, no-untyped-call]
     op = _gaussian_bits_op if reduction == "none" else _gaussian_total_bits_op
     bits: Tensor = op(y, mean, scale, seed)
     return bits

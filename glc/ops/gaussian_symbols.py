@@ -9,8 +9,8 @@ from torch import Tensor
 from glc import _core
 from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
-from glc.ops._layout import as_rows, new_like
-from glc.ops._op import Op, borrow, borrow_rows, require_alike, require_same_device
+from glc.ops._layout import lend_rows, new_like
+from glc.ops._op import Op, borrow, require_alike, require_same_device
 
 # ---------------------------------------------------------------- gaussian_rows
 
@@ -25,7 +25,7 @@ def _gaussian_rows_plain(scale: Tensor, bounds: Tensor) -> Tensor:
     if not _cuda.has_kernels(scale):
         return _rows_by_torch(scale, bounds)
     rows = new_like(scale, torch.uint8)
-    matrix, out = (borrow_rows(t) for t in as_rows(scale, rows))
+    matrix, out = lend_rows(scale, rows)
     _core.gaussian_rows(matrix, borrow(bounds), out, *_cuda.stream_for(scale))
     return rows
 
@@ -98,7 +98,7 @@ def _gaussian_symbols_plain(
     if not _cuda.has_kernels(y):
         return _symbols_by_torch(y, mean, scale, bounds)
     symbols, rows = new_like(y, torch.int32), new_like(y, torch.uint8)
-    lent = [borrow_rows(t) for t in as_rows(y, mean, scale, symbols, rows)]
+    lent = lend_rows(y, mean, scale, symbols, rows)
     _core.gaussian_symbols(lent[:3], borrow(bounds), *lent[3:], *_cuda.stream_for(y))
     return symbols, rows
 

@@ -15,6 +15,7 @@
 #include <cuda_fp16.h>
 
 #include "check.h"
+#include "core/cuda_divisor.h"
 #include "core/cuda_launch.h"
 #include "cuda_on_cpu/sample_kernels.h"
 
@@ -218,6 +219,34 @@ void intrinsics() {
   check_equal(__float2half_rn(0x1p-25F).bits, std::uint16_t{0}, "to zero");
 }
 
+void divides() {
+  using glc::cuda::Divisor;
+  constexpr std::uint32_t kLimit = 0x80000000U;
+  std::vector<std::uint32_t> values = {1, 2, 3, 5, 7, 16, 641, 65535, 65536, 65537};
+  std::mt19937 random(11);
+  for (int i = 0; i < 200; ++i) {
+    values.push_back(static_cast<std::uint32_t>((random() >> (i % 31)) / 2 + 1));
+  }
+  for (std::uint32_t near = 0; near < 3; ++near) values.push_back(kLimit - near);
+  for (const std::uint32_t value : values) {
+    const Divisor divisor("test", value, kLimit);
+    const std::uint32_t last = (kLimit - 1) / value * value;
+    for (const std::uint32_t n : {0U,
+                                  value - 1,
+                                  value,
+                                  last - 1,
+                                  last,
+                                  kLimit - 1,
+                                  static_cast<std::uint32_t>(random() / 2)}) {
+      if (n >= kLimit) continue;
+      std::uint32_t rest = 0;
+      check_equal(divisor.divided(n, &rest), n / value, "quotient");
+      check_equal(rest, n % value, "rest");
+    }
+  }
+  check_throws<glc::InvalidArgument>([] { Divisor("test", 3, Divisor::kLimit + 1); }, "units");
+}
+
 }  // namespace
 
 int main() {
@@ -232,5 +261,6 @@ int main() {
   }
   launches_are_checked();
   intrinsics();
+  divides();
   return 0;
 }

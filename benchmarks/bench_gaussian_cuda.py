@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gaussian rates, symbols and rows, and the four-part step on a CUDA device, beside torch.
+
+`replayed` compares kernels, `waited` what a caller sees. Rates are trained through: forward and
+backward of their sum. torch.compile gets the sum as well, to fuse it; it takes seconds a case, so
+it takes part in a few.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.bench_gaussian import (
+    authors_masks,
+    authors_pass,
+    bits_by_erf,
+    bits_by_normal,
+    inputs,
+    rounded,
+    with_gradients,
+)
+from benchmarks.harness import Race
+from benchmarks.on_device import ON_DEVICE, replayed, waited
+from glc import cdf
+from glc.ops import (
+    four_part_merge,
+    four_part_step_,
+    gaussian_bits,
+    gaussian_symbols,
+)
+from glc.ops.four_part import PARTS
+
+DEVICE = "cuda"
+# y of a 1920x1088 picture, of 16 training crops of 256x256, and of eight pictures
+SIZES = {"1080p": (1, 256, 68, 120), "crops": (16, 256, 16, 16), "large": (8, 256, 68, 120)}
+COMPILED = {("1080p", "ste"), ("1080p", "noise"), ("crops", "noise")}
+TIMED = {"replayed": replayed, "waited": waited}
+MEAN_BITS_RTOL = 1e-2  # of a million symbols under other noise
+SUM_RTOL = 2e-6  # the sum of the samples is torch's, in float32
+
+pytestmark = [
+    *ON_DEVICE,
+    pytest.mark.parametrize("timed", TIMED),
+    pytest.mark.parametrize("size", SIZES),
+]
+
+
+@functools.cache
+def on_device(size: str) -> list[Tensor]:
+    return [t.to(DEVICE) for t in inputs(SIZES[size])]
+
+
+def symbol(residual: Tensor, rounding: str) -> Tensor:
+    if rounding == "noise":
+        return residual + (torch.rand_like(residual) - 0.5)
+    return rounded(residual)
+
+
+def sum_by_erf(rounding: str, y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    return bits_by_erf(symbol(y - mean, rounding), scale).sum()
+
+
+def sum_by_normal(rounding: str, y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    return bits_by_normal(symbol(y - mean, rounding), scale).sum()
+
+
+def our_sum(rounding: Any, y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    return gaussian_bits(y, mean, scale, rounding=rounding, reduction="sample").sum()
+
+
+@functools.cache
+def compiled(rounding: str) -> Callable[..., Tensor]:
+    return torch.compile(functools.partial(sum_by_erf, rounding), fullgraph=True, dynamic=False)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("rounding", ["ste", "noise"])
+def bench_bits_forward_backward(race: Race, size: str, timed: str, rounding: str) -> None:
+    tensors = on_device(size)
+    leaves = [t.clone().requires_grad_() for t in tensors]
+
+    def graded(total: Callable[..., Tensor]) -> Callable[[], Any]:
+        return lambda: with_gradients(total, leaves)
+
+    sides = {"torch eager": graded(functools.partial(sum_by_erf, rounding))}
+    if timed == "waited":  # torch.distributions looks at its arguments, and waits for that
+        sides["the authors"] = graded(functools.partial(sum_by_normal, rounding))
+    notes = {}
+    if (size, rounding) in COMPILED:
+        try:
+            graded(compiled(rounding))()
+            sides["torch.compile"] = graded(compiled(rounding))
+        except Exception as error:  # a compiler that does not work here is no reason to stop
+            notes["torch.compile"] = f"does not work here: {type(error).__name__}"
+
+    def check(ours: Any, peers: dict[str, Any]) -> None:
+        if rounding == "noise":
+            for theirs in peers.values():
+                assert abs(ours[0] / theirs[0] - 1) < MEAN_BITS_RTOL
+            return
+        reference = gaussian_bits.reference(*tensors, rounding="ste").sum()
+        assert abs(ours[0].double() / reference - 1) < SUM_RTOL
+        for mine, theirs in zip(ours[1], peers["torch eager"][1], strict=True):
+            assert (mine - theirs).abs().mean() < 1e-3
+
+    race(
+        TIMED[timed](graded(functools.partial(our_sum, rounding))),
+        {name: TIMED[timed](side) for name, side in sides.items()},
+        check=check,
+        work=tensors[0].numel(),
+        unit="sym",
+        notes=notes,
+        moved_bytes=9 * tensors[0].nbytes,  # three read, twice, and three written
+    )
+
+
+def bench_symbols_and_rows(race: Race, size: str, timed: str) -> None:
+    y, mean, scale = on_device(size)
+    bounds = torch.from_numpy(cdf.canonical()[1].copy()).to(DEVICE)
+
+    def by_torch() -> tuple[Tensor, Tensor]:
+        return (y - mean).round().to(torch.int32), torch.bucketize(scale, bounds).to(torch.uint8)
+
+    def check(ours: Any, peers: dict[str, Any]) -> None:
+        for mine, theirs in zip(ours, peers["bucketize"], strict=True):
+            assert torch.equal(mine, theirs)
+
+    race(
+        TIMED[timed](lambda: gaussian_symbols.plain(y, mean, scale, bounds)),
+        {"bucketize": TIMED[timed](by_torch)},
+        check=check,
+        work=y.numel(),
+        unit="sym",
+        moved_bytes=17 * y.numel(),
+    )
+
+
+def bench_four_part(race: Race, size: str, timed: str) -> None:
+    """A whole pass of four steps, the maps of the parts being given."""
+    y = on_device(size)[0]
+    means, scales = (
+        [y * (1 + 0.1 * i) for i in numbers] for numbers in ((5, 6, 7, 8), range(1, 5))
+    )
+    kept_masks = authors_masks(SIZES[size], DEVICE)
+
+    def ours() -> tuple[Tensor, ...]:
+        y_hat = torch.zeros_like(y)
+        for part in range(PARTS):
+            four_part_step_(y, means[part], y_hat, part)
+        y_q, scale, mean = four_part_merge.plain(y, scales, means)
+        return y_q, y_hat, scale, mean
+
+    @torch.no_grad()
+    def plain_torch() -> Any:
+        return authors_pass(y, scales, means, authors_masks(SIZES[size], DEVICE))
+
+    @torch.no_grad()
+    def with_kept_masks() -> Any:
+        return authors_pass(y, scales, means, kept_masks)
+
+    def check(mine: Any, peers: dict[str, Any]) -> None:
+        for theirs in peers.values():
+            for a, b in zip(mine, theirs, strict=True):
+                assert torch.equal(a, b)
+
+    race(
+        TIMED[timed](ours),
+        {
+            "plain torch": TIMED[timed](plain_torch),
+            "plain torch, masks kept": TIMED[timed](with_kept_masks),
+        },
+        check=check,
+        work=y.numel(),
+        unit="sym",
+        moved_bytes=17 * y.nbytes,
+    )

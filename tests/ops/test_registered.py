@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ops that are trained through skip torch's registry only where nothing can tell the difference."""
+
+import pytest
+import torch
+from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from glc.ops import categorical_bits, gaussian_bits
+
+
+class Calls(TorchDispatchMode):
+    """Names of the operators that were called."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+def each(leaves):
+    return gaussian_bits(*leaves, rounding="ste")
+
+
+def sums(leaves):
+    return gaussian_bits(*leaves, rounding="ste", reduction="sample")
+
+
+def choices(leaves):
+    return categorical_bits(leaves[0], torch.arange(5) % 3)
+
+
+OPS = {
+    "gaussian_bits": each,
+    "gaussian_total_bits": sums,
+    "categorical_bits": choices,
+}
+
+
+def leaves():
+    generator = torch.Generator().manual_seed(0)
+    made = [torch.randn(5, 7, generator=generator).exp() for _ in range(3)]
+    return [t.requires_grad_() for t in made]
+
+
+def gradients(op, tensors, **options):
+    bits = op(tensors)
+    return bits, torch.autograd.grad(bits.square().sum(), tensors, allow_unused=True, **options)
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_registered_and_eager_agree(name):
+    bits, grads = gradients(OPS[name], leaves())
+    with Calls() as calls:
+        registered, expected = gradients(OPS[name], leaves())
+    assert f"glc::{name}" in calls.names
+    assert torch.equal(bits, registered)
+    for got, wanted in zip(grads, expected, strict=True):
+        assert (got is None and wanted is None) or torch.equal(got, wanted)
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_tracing_sees_one_operator(name):
+    graph = make_fx(lambda *t: OPS[name](t))(*(t.detach() for t in leaves())).graph
+    assert f"glc.{name}.default" in [str(n.target) for n in graph.nodes]
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = [mode.from_tensor(t.detach()) for t in leaves()]
+    assert type(gaussian_bits(*fake)) is type(fake[0])  # no mode is on any more
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_second_derivatives_are_refused(name):
+    tensors = leaves()
+    _, grads = gradients(OPS[name], tensors, create_graph=True)
+    with pytest.raises(RuntimeError, match="autograd"):
+        torch.autograd.grad(grads[0].sum(), tensors)
