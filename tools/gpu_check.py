@@ -31,7 +31,7 @@ from benchmarks.harness import quantity_text, seconds_text
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / f"cmake-{sysconfig.get_config_var('SOABI')}"
-SANITIZER_SECONDS = 100  # of one test under one tool
+SANITIZER_SECONDS = 80  # of one test under one tool
 BENCHMARK_SECONDS = "0.2"  # of each side of a race
 BENCHMARK_LIMIT = 120.0  # of one module
 NOTHING_SELECTED = 5  # exit status of pytest
