@@ -62,13 +62,14 @@ def run(
 ) -> bool:
     """Run a command from the root, its output shown and kept; False when it fails."""
     words = [str(word) for word in command]
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     print(f"$ {shlex.join(words)}", flush=True)
     began = time.perf_counter()
     try:
         done = subprocess.run(
             words,
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT)} | env,
+            env=os.environ | {"PYTHONPATH": paths} | env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
