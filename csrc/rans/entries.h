@@ -84,8 +84,9 @@ struct DecodeRun {
   const std::uint8_t* end;   ///< of the words; an odd last byte is not a word
   Value* out;                ///< the next symbols
   bool escapes = false;      ///< a symbol was kEscapeValue
-  std::uint32_t sum = 0;     ///< of bytes: what byte_sum(), stream_check.h, gives, or a multiple of
-                             ///< 2^16 more
+  std::uint32_t sum = 0;     ///< of what is decoded, escapes being kEscapeValue or the marker:
+                             ///< symbol_sum(), stream_check.h, of what it was before and of symbols,
+                             ///< or byte_sum() and perhaps a multiple of 2^16
 };
 
 /// The row of every symbol of a run.

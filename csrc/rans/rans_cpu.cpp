@@ -202,8 +202,9 @@ void decode_runs(const DecodeTables& tables,
         });
       },
       [&](auto& run, std::size_t begin, std::size_t n, EscapePlaces& places) {
-        if (!std::exchange(run.escapes, false) || !tables.escape) return;
         const std::int32_t* const symbols = run.out - n;
+        run.sum = symbol_sum({symbols, n}, run.sum);
+        if (!std::exchange(run.escapes, false) || !tables.escape) return;
         for (std::size_t i = 0; i < n; ++i) {
           if (symbols[i] == kEscapeValue) places.push_back(static_cast<std::uint32_t>(begin + i));
         }
@@ -267,6 +268,25 @@ std::uint32_t byte_sum(std::span<const std::uint8_t> bytes) {
     sum += sum_weight(i) * (static_cast<std::uint32_t>(bytes[i]) << 8 * (i % 2));
   }
   return sum & 0xFFFFU;
+}
+
+std::uint32_t symbol_sum(std::span<const std::int32_t> symbols, std::uint32_t before) {
+  static constexpr std::uint32_t kRowFactor = sum_power(kSumRow);
+  std::uint32_t sum = before;
+  if (const std::size_t n_rows = symbols.size() / kSumRow; n_rows != 0) {
+    const RansBackend* const simd = backend(kMaxLanes);
+    const auto sum_up = simd == nullptr ? &sum_symbols<16> : simd->sum_symbols;
+    std::uint32_t columns[kSumRow] = {};
+    columns[kSumRow - 1] = sum;  // as if it were the symbol before
+    sum_up(symbols.data(), n_rows, kRowFactor, columns);
+    sum = 0;
+    for (const std::uint32_t column : columns) sum = sum * kSumFactor + column;
+    symbols = symbols.subspan(n_rows * kSumRow);
+  }
+  for (const std::int32_t symbol : symbols) {
+    sum = sum * kSumFactor + static_cast<std::uint32_t>(symbol);
+  }
+  return sum;
 }
 
 EscapePlaces find_bytes(std::span<const std::uint8_t> data, const ByteSet& set) {

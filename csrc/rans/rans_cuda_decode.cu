@@ -101,6 +101,7 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor)
     SegmentRun<std::int32_t> run = open_segment(p, record, group);
     __syncwarp();  // the ring may still be read
     decode_segment(p, lookup, group, rings[threadIdx.x / kWarpLanes], run);
+    std::uint32_t change = 0;  // of the sum, by escapes that come in place of kEscapeValue
     const auto escapes = [&](const std::uint8_t* bytes, std::uint64_t n_bytes) {
       const std::uint64_t place = segment_begin(p.data, record, group.segment);
       const auto* const infos =
@@ -113,13 +114,17 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor)
           note(&p.progress->error, RansError::kEscapeRange, place);
         } else {
           p.out[i] = static_cast<std::int32_t>(symbol);
+          change += static_cast<std::uint32_t>(symbol - rans::kEscapeValue) *
+                    rans::sum_power(run.begin + run.n - 1 - i);
         }
       };
       DeviceBits bits(bytes, n_bytes);
       constexpr int kWidth = rans::kMaxEscapeWidth;
       return read_escapes(p, record, group, run, bits, rans::kEscapeValue, kWidth, put);
     };
-    close_segment(p, record, group, run, 0, escapes, [] { return 0U; });
+    close_segment(p, record, group, run, 0, escapes, [&] {
+      return sum_of_lanes(group, run.sum, run.n, change);
+    });
   });
 }
 

@@ -40,6 +40,10 @@ struct DecodeParams {
   std::uint64_t n;
 };
 
+/// Bytes are summed at the end, four at a time.
+template <class Value>
+inline constexpr bool kSumsSymbols = sizeof(Value) == 4;
+
 /// One segment, as far as a lane knows it. What is not of the lane is the same in all its group.
 template <class Value>
 struct SegmentRun {
@@ -51,6 +55,7 @@ struct SegmentRun {
   std::uint32_t n;      ///< symbols, 0 when the segment cannot be read
   bool cut;             ///< a word was missing
   bool escapes;         ///< this lane decoded one
+  std::uint32_t sum;    ///< of the lane's symbols (sum_of_lanes); not of bytes
 };
 
 __device__ inline std::uint32_t load_u32(const std::uint8_t* data, std::uint64_t at) {
@@ -160,6 +165,7 @@ __device__ __forceinline__ void decode_segment(const DecodeParams<Row, Value>& p
                               static_cast<std::uint32_t>(group.lanes);
   const std::uint32_t most_steps = __reduce_max_sync(kFullWarp, steps);
   Window window(ring, run.words, run.n_words32, group);
+  const std::uint32_t sum_factor = rans::sum_power(static_cast<std::uint32_t>(group.lanes));
   auto i = static_cast<std::uint32_t>(group.lane);
   const auto row_at = [&](std::uint32_t k) {
     return k < run.n ? row_of(p.rows, p.one_row, run.begin + k) : 0;
@@ -196,7 +202,11 @@ __device__ __forceinline__ void decode_segment(const DecodeParams<Row, Value>& p
       if (active) {
         run.x = x;
         run.escapes = run.escapes || lookup.is_escape(bin);
-        p.out[run.begin + i] = lookup.value(bin);
+        const Value value = lookup.value(bin);
+        p.out[run.begin + i] = value;
+        if constexpr (kSumsSymbols<Value>) {
+          run.sum = run.sum * sum_factor + static_cast<std::uint32_t>(value);
+        }
       }
       i += static_cast<std::uint32_t>(group.lanes);
     }
@@ -310,7 +320,7 @@ __device__ void close_segment(const DecodeParams<Row, Value>& p,
       check = rans::check_byte(check, *bytes);
     }
   }
-  if (run.x != rans::start_state(group.lane, rans::check_with_sum(check, sum()))) {
+  if (run.x != rans::start_state(group.lane, rans::check_with_sum<Value>(check, sum()))) {
     note(&p.progress->error, RansError::kFinalState, place);
   }
   if (group.lane != 0) return;

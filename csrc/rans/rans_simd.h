@@ -364,7 +364,8 @@ struct RansSimd {
             .find_i32 = &find_bins<std::int32_t>,
             .find_one_row = &find_bins<OneRow>,
             .skip_others = &skip_others,
-            .sum_columns = &rans::sum_columns<4 * Vec::kLanes>};
+            .sum_columns = &rans::sum_columns<4 * Vec::kLanes>,
+            .sum_symbols = &rans::sum_symbols<4 * Vec::kLanes>};
   }
 };
 

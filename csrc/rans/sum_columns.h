@@ -27,4 +27,29 @@ void sum_columns(const std::uint8_t* bytes, std::size_t n_periods, std::uint16_t
   std::memcpy(columns, sums, kSumPeriod);
 }
 
+/// Symbols in a row of sum_symbols: as many vectors as it takes not to wait for multiplications.
+inline constexpr std::size_t kSumRow = 64;
+
+/// What columns[c] becomes with columns[c] * factor + symbol for each symbol of column c, over whole
+/// rows, in vectors of so many bytes; sums wrap.
+template <std::size_t kVectorBytes>
+void sum_symbols(const std::int32_t* symbols,
+                 std::size_t n_rows,
+                 std::uint32_t factor,
+                 std::uint32_t* columns) {
+  using Vector [[gnu::vector_size(kVectorBytes)]] = std::uint32_t;
+  constexpr std::size_t kVectors = 4 * kSumRow / kVectorBytes;
+  Vector sums[kVectors];
+  std::memcpy(sums, columns, 4 * kSumRow);
+  for (std::size_t row = 0; row < n_rows; ++row, symbols += kSumRow) {
+#pragma GCC unroll 16
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      Vector some;
+      std::memcpy(&some, symbols + kVectorBytes / 4 * v, kVectorBytes);
+      sums[v] = sums[v] * factor + some;
+    }
+  }
+  std::memcpy(columns, sums, 4 * kSumRow);
+}
+
 }  // namespace glc::rans
