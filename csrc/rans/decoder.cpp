@@ -140,8 +140,7 @@ void Decoder::finish() {
     impl.fail("words: " + std::to_string(impl.words_end - impl.words) + " bytes too many",
               impl.word_offset());
   }
-  const std::uint32_t check =
-      check_with_sum<std::int32_t>(check_of(impl.escape_section), impl.sum);
+  const std::uint32_t check = check_with_sum<std::int32_t>(check_of(impl.escape_section), impl.sum);
   const int astray = lane_astray(impl.states, impl.n_lanes, check);
   if (astray != impl.n_lanes) {
     impl.fail("words: lane " + std::to_string(astray) + " does not end in its initial state",

@@ -63,8 +63,8 @@ struct Resolved {
   }
 };
 
-/// Finds the bins of the symbols from begin to end, piece by piece: keep(i, bins) is given those
-/// from symbol i on.
+/// Finds the bins of the symbols from begin to end, piece by piece: keep(i, bins, sum) is given
+/// those from symbol i on, and the sum (stream_check.h) of these symbols.
 template <class Row, class Keep>
 Resolved resolve_range(const TableData& tables,
                        std::span<const std::int32_t> symbols,
@@ -77,7 +77,7 @@ Resolved resolve_range(const TableData& tables,
   for (; begin < end; begin += kPiece) {
     const auto piece = symbols.subspan(begin, std::min(kPiece, end - begin));
     const FoundBins found = find_bins(tables.bin_tables(), piece, rows_from(rows, begin), bins);
-    keep(begin, std::span<const std::uint32_t>(bins, piece.size()));
+    keep(begin, std::span<const std::uint32_t>(bins, piece.size()), found.sum);
     resolved.cost += found.cost;
     if (!found.no_cost && !found.escapes) continue;
     for (std::size_t i = 0; i < piece.size(); ++i) {
@@ -142,7 +142,8 @@ std::vector<std::uint32_t> segment_sums(std::span<const std::int32_t> symbols,
 }  // namespace
 
 std::uint64_t TableSet::cost(std::span<const std::int32_t> symbols, Rows rows) const {
-  return resolve(*this, symbols, rows, [](std::size_t, std::span<const std::uint32_t>) {}).cost;
+  const auto keep_none = [](std::size_t, std::span<const std::uint32_t>, std::uint32_t) {};
+  return resolve(*this, symbols, rows, keep_none).cost;
 }
 
 struct Encoder::Impl {
@@ -217,9 +218,10 @@ void Encoder::push(std::span<const std::int32_t> symbols, Rows rows, const Table
         return resolve(tables,
                        symbols,
                        rows,
-                       [&, to = kept.get()](std::size_t i, std::span<const std::uint32_t> bins) {
+                       [&sums, to = kept.get()](
+                           std::size_t i, std::span<const std::uint32_t> bins, std::uint32_t sum) {
                          std::copy(bins.begin(), bins.end(), to + i);
-                         sums[i / kPiece] = symbol_sum(symbols.subspan(i, bins.size()));
+                         sums[i / kPiece] = sum;
                        });
       },
       push.bins);

@@ -40,10 +40,11 @@ struct RansBackend {
                               std::size_t n_periods,
                               std::uint16_t* columns);
   /// sum_symbols(), sum_columns.h.
-  using SumSymbols = void (*)(const std::int32_t* symbols,
-                              std::size_t n_rows,
-                              std::uint32_t factor,
-                              std::uint32_t* columns);
+  using SumSymbols = std::uint32_t (*)(std::uint32_t before,
+                                       const std::int32_t* symbols,
+                                       std::size_t n_rows,
+                                       std::uint32_t factor,
+                                       const std::uint32_t* weights);
 
   Decode<DecodeTables, DecodeRun<std::uint8_t, std::int32_t>> decode_u8;
   Decode<DecodeTables, DecodeRun<std::uint16_t, std::int32_t>> decode_u16;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <type_traits>
@@ -111,6 +112,7 @@ FoundBins find_bins(const BinTables& tables,
     bins[found.n] = row.encode_base + place;
     const std::uint32_t cost = tables.costs[bins[found.n]];
     found.cost += cost;
+    found.sum = found.sum * kSumFactor + static_cast<std::uint32_t>(symbols[found.n]);
     found.escapes |= place == row.n_direct;
     found.no_cost |= cost == kNoCost;
   }
@@ -154,7 +156,7 @@ void decode_pieces(std::span<DecodeRun<Row, Value>> runs,
                    std::span<EscapePlaces> escapes,
                    Decode decode_piece,
                    Find find) {
-  constexpr std::size_t kPiece = 32768 / sizeof(Value);
+  constexpr std::size_t kPiece = (sizeof(Value) == 1 ? 32768 : 16384) / sizeof(Value);
   static_assert(kPiece % kSumPeriod == 0);
   struct Progress {
     std::size_t done = 0;
@@ -271,16 +273,17 @@ std::uint32_t byte_sum(std::span<const std::uint8_t> bytes) {
 }
 
 std::uint32_t symbol_sum(std::span<const std::int32_t> symbols, std::uint32_t before) {
+  static constexpr auto kWeights = [] {
+    std::array<std::uint32_t, kSumRow> weights{};
+    for (std::size_t c = 0; c < kSumRow; ++c) weights[c] = sum_power(kSumRow - 1 - c);
+    return weights;
+  }();
   static constexpr std::uint32_t kRowFactor = sum_power(kSumRow);
   std::uint32_t sum = before;
   if (const std::size_t n_rows = symbols.size() / kSumRow; n_rows != 0) {
     const RansBackend* const simd = backend(kMaxLanes);
     const auto sum_up = simd == nullptr ? &sum_symbols<16> : simd->sum_symbols;
-    std::uint32_t columns[kSumRow] = {};
-    columns[kSumRow - 1] = sum;  // as if it were the symbol before
-    sum_up(symbols.data(), n_rows, kRowFactor, columns);
-    sum = 0;
-    for (const std::uint32_t column : columns) sum = sum * kSumFactor + column;
+    sum = sum_up(sum, symbols.data(), n_rows, kRowFactor, kWeights.data());
     symbols = symbols.subspan(n_rows * kSumRow);
   }
   for (const std::int32_t symbol : symbols) {

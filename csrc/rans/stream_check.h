@@ -2,17 +2,17 @@
 //
 // The check of what the words cannot vouch for: symbols, escape numbers, and all that order-0 bytes
 // are. It has 32 bits: lane 0 begins in the encoder, and has to end in the decoder, at 2^16 + the
-// lower half in place of 2^16, and lane 1, where there is one, at 2^16 + the upper half. Every start
-// in [2^16, 2^32) serves the algebra as well; these cost half a bit each.
+// lower half in place of 2^16, and lane 1, where there is one, at 2^16 + the upper half. Every
+// start in [2^16, 2^32) serves the algebra as well; these cost half a bit each.
 //
 // CRC-16/XMODEM: polynomial x^16 + x^12 + x^5 + 1, the highest bit first, from 0, so that nothing
 // has the check 0; "123456789" has 31C3. It differs after any change of one bit, of bits within 16,
 // or of two bits within 4 KiB. Host and device.
 //
 // To the CRC is added a weighted sum of the symbols. For a lane that a damaged word led astray may
-// meet its old track by chance, a symbol or a few later, and then ends where it should: after one of
-// 100 000 flips of a bit with Gaussian tables, one of 50 with many equal frequencies, every one where
-// symbols are whole bits. Order-0 bytes have a sum of their own, of 16 bits.
+// meet its old track by chance, a symbol or a few later, and then ends where it should: after one
+// of 100 000 flips of a bit with Gaussian tables, one of 50 with many equal frequencies, every one
+// where symbols are whole bits. Order-0 bytes have a sum of their own, of 16 bits.
 #pragma once
 
 #include <cstddef>

@@ -210,7 +210,8 @@ void the_format_in_bytes() {
   encoder.push(Symbols{0, 1, 7}, 0, tables);
   const Bytes expected = {0x08, 0x01, 0x16, 0x25, 0x00, 0x13, 0xCF};
   check(encoder.finish() == expected, "worked example of docs/format.md");
-  // Every lane began at 2^16 once, then lane 0 at that and a CRC of escapes: such streams are refused.
+  // Every lane began at 2^16 once, then lane 0 at that and a CRC of escapes: such streams are
+  // refused.
   for (const Bytes& before : {Bytes{0x08, 0x01, 0x16, 0x20, 0x00, 0x00, 0x07},
                               Bytes{0x08, 0x01, 0x16, 0x2E, 0x00, 0x37, 0x5F}}) {
     check_throws<BitstreamError>([&] { decode(before, RowVector(3), tables); }, "before");

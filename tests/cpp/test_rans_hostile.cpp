@@ -3,8 +3,8 @@
 // Damage in streams of every kind, and sizes at the edge of the types, on every back end. After any
 // cut, any flip of a bit and any other value of a word, symbols and plain bytes are refused or the
 // same. (They are the same when the size of segments changes and there is one, or escapes are
-// announced and do not come: whatever reads is what the encoder writes, so no two streams of a shape
-// mean the same symbols.)
+// announced and do not come: whatever reads is what the encoder writes, so no two streams of a
+// shape mean the same symbols.)
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -159,8 +159,8 @@ Message make_equal_message(std::size_t n, std::size_t n_bins) {
   return m;
 }
 
-/// 100 000 flips of a bit and as many words of another value, of each kind of tables: without the sum
-/// of the symbols one of 50 was not noticed where frequencies are equal.
+/// 100 000 flips of a bit and as many words of another value, of each kind of tables: without the
+/// sum of the symbols one of 50 was not noticed where frequencies are equal.
 void words(const char* back_end) {
   constexpr std::size_t kDamages = 100000;
   std::vector<std::vector<Message>> kinds(2);
@@ -179,7 +179,7 @@ void words(const char* back_end) {
       for (int k = 0; k < 200; ++k) {
         Bytes damaged = stream;
         const std::size_t at = head + random() % (stream.size() - head - 1);
-            const std::uint_fast32_t draw = random();
+        const std::uint_fast32_t draw = random();
         const std::uint_fast32_t change = k % 2 == 0 ? 1U << draw % 16 : 1 + draw % 0xFFFF;
         damaged[at] = static_cast<std::uint8_t>(damaged[at] ^ change);
         damaged[at + 1] = static_cast<std::uint8_t>(damaged[at + 1] ^ change >> 8);
