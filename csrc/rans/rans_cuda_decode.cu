@@ -89,18 +89,18 @@ struct TableLookup {
   }
 };
 
-template <class Row, class Bucket, bool kShared>
-__global__ void __launch_bounds__(kBlock, kBlocksPerProcessor)
-    decode_kernel(DecodeParams<Row, std::int32_t> p) {
-  auto& rings = block_shared<std::uint32_t[kBlockWarps][kWindowWords]>();
-  const TableLookup<Bucket> lookup(p.layout,
-                                   kShared ? stage(p.blob, p.layout.decode_bytes) : p.blob);
-  const RansRecord record = p.progress->record;
-  each_turn(turns_of(record.n_segments, record.log2_lanes), [&](std::uint64_t turn) {
-    const Group group(record.log2_lanes, turn);
+/// Decodes this warp's segments, of 2^log2_lanes lanes.
+template <class Lookup, class Row>
+__device__ __forceinline__ void decode_turns(const DecodeParams<Row, std::int32_t>& p,
+                                             const RansRecord& record,
+                                             const Lookup& lookup,
+                                             std::uint32_t* ring,
+                                             std::uint32_t log2_lanes) {
+  each_turn(turns_of(record.n_segments, log2_lanes), [&](std::uint64_t turn) {
+    const Group group(log2_lanes, turn);
     SegmentRun<std::int32_t> run = open_segment(p, record, group);
     __syncwarp();  // the ring may still be read
-    decode_segment(p, lookup, group, rings[threadIdx.x / kWarpLanes], run);
+    decode_segment(p, lookup, group, ring, run);
     std::uint32_t change = 0;  // of the sum, by escapes that come in place of kEscapeValue
     const auto escapes = [&](const std::uint8_t* bytes, std::uint64_t n_bytes) {
       const std::uint64_t place = segment_begin(p.data, record, group.segment);
@@ -126,6 +126,22 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor)
       return sum_of_lanes(group, run.sum, run.n, change);
     });
   });
+}
+
+template <class Row, class Bucket, bool kShared>
+__global__ void __launch_bounds__(kBlock, kBlocksPerProcessor)
+    decode_kernel(DecodeParams<Row, std::int32_t> p) {
+  auto& rings = block_shared<std::uint32_t[kBlockWarps][kWindowWords]>();
+  const TableLookup<Bucket> lookup(p.layout,
+                                   kShared ? stage(p.blob, p.layout.decode_bytes) : p.blob);
+  const RansRecord record = p.progress->record;
+  std::uint32_t* const ring = rings[threadIdx.x / kWarpLanes];
+  constexpr std::uint32_t kWholeWarp = 5;  // as most records have it: masks and steps are constants
+  if (record.log2_lanes == kWholeWarp) {
+    decode_turns(p, record, lookup, ring, kWholeWarp);
+  } else {
+    decode_turns(p, record, lookup, ring, record.log2_lanes);
+  }
 }
 
 template <class Row, class Bucket, bool kShared>

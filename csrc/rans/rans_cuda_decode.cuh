@@ -49,11 +49,10 @@ template <class Value>
 struct SegmentRun {
   const std::uint32_t* words;  ///< of 32 bits
   std::uint32_t n_words32;     ///< of them
-  std::uint32_t used;          ///< words of 16 bits
+  std::uint32_t used;          ///< words of 16 bits, those behind the last being zeros
   std::uint32_t x;
   std::uint64_t begin;  ///< its first symbol
   std::uint32_t n;      ///< symbols, 0 when the segment cannot be read
-  bool cut;             ///< a word was missing
   bool escapes;         ///< this lane decoded one
   std::uint32_t sum;    ///< of the lane's symbols (sum_of_lanes); not of bytes
 };
@@ -192,11 +191,7 @@ __device__ __forceinline__ void decode_segment(const DecodeParams<Row, Value>& p
       const unsigned ballot = __ballot_sync(kFullWarp, wants);
       if (wants) {
         const std::uint32_t k = run.used + static_cast<std::uint32_t>(group.votes_before(ballot));
-        if (k < 2 * run.n_words32) {
-          x = x << rans::kWordBits | window.word(k);
-        } else {
-          run.cut = true;
-        }
+        x = x << rans::kWordBits | window.word(k);
       }
       run.used += static_cast<std::uint32_t>(group.votes(ballot));
       if (active) {
@@ -306,7 +301,7 @@ __device__ void close_segment(const DecodeParams<Row, Value>& p,
                               Sum sum) {
   if (run.n == 0) return;
   const std::uint64_t place = segment_begin(p.data, record, group.segment);
-  if (group.votes(__ballot_sync(group.mask, run.cut)) != 0) {
+  if (run.used > 2 * run.n_words32) {
     if (group.lane == 0) note(&p.progress->error, RansError::kWordsCut, place);
     return;
   }
