@@ -91,18 +91,9 @@ test-gpu: $(TESTING)  ## the tests that need a CUDA device
 
 # Works without a network when PYTHON names an environment that has torch, numpy, pybind11, cmake and
 # requirements/test.txt: nothing is installed, the module is built in place with CUDA.
-GPU_BUILD ?= build/gpu
-GPU_RESULTS = benchmarks/results/$(shell $(PYTHON) -c 'import torch; print(torch.cuda.get_device_name().replace(" ", "-"))')-$(or $(shell git rev-parse --short HEAD 2>/dev/null),unknown).jsonl
-
 .PHONY: gpu-check
-gpu-check: $(TESTING)  ## CUDA tests and benchmarks; writes benchmarks/results/<device>-<commit>.jsonl
-	GLC_CUDA=ON $(PYTHON) setup.py --quiet build_ext --inplace
-	$(CMAKE) -S . -B $(GPU_BUILD) -DCMAKE_BUILD_TYPE=Release -DGLC_CUDA=ON -DGLC_SHARED=OFF
-	$(CMAKE) --build $(GPU_BUILD) --target cuda_device_tests
-	cd $(GPU_BUILD) && $(dir $(CMAKE))ctest -L cuda --output-on-failure
-	$(PYTHON) -m pytest -m cuda
-	@mkdir -p benchmarks/results
-	$(PYTHON) -m pytest benchmarks --benchmark-only -m cuda --glc-jsonl $(GPU_RESULTS)
+gpu-check: $(filter-out native,$(TESTING))  ## build with CUDA, then CUDA tests, devices compared, sanitizer, benchmarks
+	@$(PYTHON) -m tools.gpu_check $(GPU_CHECK)
 
 .PHONY: bench
 bench: $(TESTING)  ## every benchmark, each beside its peers

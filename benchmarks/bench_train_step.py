@@ -35,6 +35,7 @@ from glc.ops.gaussian import round_ste
 from glc.ops.vector_quantizer import Quantized, VectorQuantizer
 
 CUDA = torch.cuda.is_available()
+pytestmark = [pytest.mark.cuda] if CUDA else []  # the same races, where the machine is fastest
 # preset, batch, side: what fits the device; the code predictor needs crops of its own size
 CASES = {
     "small": ("glc-image-small", 8, 128),

@@ -27,7 +27,7 @@ function(glc_detect_cuda out)
     message(STATUS "glc: CMake ${CMAKE_VERSION} is too old for CUDA, which takes 3.26; C++ only")
     return()
   endif()
-  if(NOT CMAKE_CUDA_ARCHITECTURES)
+  if(NOT CMAKE_CUDA_ARCHITECTURES AND NOT DEFINED ENV{CUDAARCHS})
     # real code for Ampere and Hopper, PTX for what comes after
     set(CMAKE_CUDA_ARCHITECTURES "80-real;90" CACHE STRING "CUDA architectures")
   endif()

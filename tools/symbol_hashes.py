@@ -43,7 +43,7 @@ def digest(data: bytes) -> str:
 def hashes(coded: Symbols) -> list[str]:
     """Digests of z_index, y_q and y_hat."""
     y_q = np.concatenate([part.symbols for part in coded.parts])
-    arrays = (coded.z_index.numpy(), y_q, coded.y_hat.numpy())
+    arrays = (coded.z_index.cpu().numpy(), y_q, coded.y_hat.cpu().numpy())
     return [digest(np.ascontiguousarray(array).tobytes()) for array in arrays]
 
 
