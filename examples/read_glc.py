@@ -172,7 +172,7 @@ class Lanes:
         """Check that every lane is where the encoder began, and that only padding is left."""
         self.used += "0" * (-len(self.used) % 8)
         crc = crc_hqx(int(self.used or "0", 2).to_bytes(len(self.used) // 8, "big"), 0)
-        high, low = divmod((self.sum + crc) % 2**32, 1 << 16)
+        high, low = divmod((self.sum * 0x83F0BB55 + crc) % 2**32, 1 << 16)
         ends = [low, high, *[0] * len(self.states)][: len(self.states)]
         expect(self.states == [(1 << 16) + end for end in ends], "final state", self.b.at)
         expect(len(self.escapes) < padding_bits and "1" not in self.escapes, "padding", self.b.at)

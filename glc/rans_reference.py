@@ -119,7 +119,7 @@ def _start(lanes: int, section: bytes, symbols: Sequence[int]) -> list[int]:
     check = 0
     for symbol in symbols:
         check = (check * SUM_FACTOR + symbol) % 2**32
-    check += crc_hqx(section, 0)
+    check = check * SUM_FACTOR + crc_hqx(section, 0)
     return [LOW + check % LOW, LOW + check // LOW % LOW, *[LOW] * lanes][:lanes]
 
 

@@ -72,11 +72,13 @@ inline constexpr std::uint32_t kSumFactor = 0x83F0BB55U;
 [[nodiscard]] std::uint32_t symbol_sum(std::span<const std::int32_t> symbols,
                                        std::uint32_t before = 0);
 
-/// The check of what has this one and of symbols, or bytes, that have this sum.
+/// The check of what has this one and of symbols, or bytes, that have this sum. That of symbols is
+/// multiplied once more, so that the last, whose changes show in the final states, fill both
+/// halves.
 template <class Value>
 [[nodiscard]] GLC_HOST_DEVICE constexpr std::uint32_t check_with_sum(std::uint32_t check,
                                                                      std::uint32_t sum) {
-  return (check + sum) & (sizeof(Value) == 1 ? 0xFFFFU : 0xFFFFFFFFU);
+  return sizeof(Value) == 1 ? (check + sum) & 0xFFFFU : check + sum * kSumFactor;
 }
 
 /// Where a lane begins in the encoder and ends in the decoder.

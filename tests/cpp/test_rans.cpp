@@ -200,15 +200,15 @@ void the_smallest_int32_is_a_symbol() {
 void the_format_in_bytes() {
   // One lane, one row {0: 128, 1: 64, escape: 64} at 8 bits; symbols 0, 1, 7.
   // Escape raw 2 * (7 - 2) + 1 = 11: 0001011, padded 0x16, whose CRC is 0x72F7.
-  // Sum 0x83F0BB55 + 7; the lower half of sum + CRC is 0x2E53.
-  // Backwards from x = 0x12E53. Escape (start 192): x/64 = 0x4B9 rest 19: 0x4B9D3.
-  // 1 (start 128): 0x4B9D3/64 = 0x12E7 rest 19: 0x12E7 << 8 + 128 + 19 = 0x12E793.
-  // 0 (start 0): 0x12E793/128 = 0x25CF rest 19: 0x25CF << 8 + 0 + 19 = 0x25CF13.
+  // Sum (0x83F0BB55 + 7) * 0x83F0BB55; the lower half of sum + CRC is 0xDC83.
+  // Backwards from x = 0x1DC83. Escape (start 192): x/64 = 0x772 rest 3: 0x772C3.
+  // 1 (start 128): 0x772C3/64 = 0x1DCB rest 3: 0x1DCB << 8 + 128 + 3 = 0x1DCB83.
+  // 0 (start 0): 0x1DCB83/128 = 0x3B97 rest 3: 0x3B97 << 8 + 0 + 3 = 0x3B9703.
   const TableSet tables = TableSet::from_freqs(
       std::vector<std::uint32_t>{128, 64, 64}, Symbols{3}, Symbols{0}, 8, true);
   Encoder encoder(1);
   encoder.push(Symbols{0, 1, 7}, 0, tables);
-  const Bytes expected = {0x08, 0x01, 0x16, 0x25, 0x00, 0x13, 0xCF};
+  const Bytes expected = {0x08, 0x01, 0x16, 0x3B, 0x00, 0x03, 0x97};
   check(encoder.finish() == expected, "worked example of docs/format.md");
   // Every lane began at 2^16 once, then lane 0 at that and a CRC of escapes: such streams are
   // refused.

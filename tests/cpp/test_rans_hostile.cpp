@@ -2,9 +2,9 @@
 //
 // Damage in streams of every kind, and sizes at the edge of the types, on every back end. After any
 // cut, any flip of a bit and any other value of a word, symbols and plain bytes are refused or the
-// same. (They are the same when the size of segments changes and there is one, or escapes are
-// announced and do not come: whatever reads is what the encoder writes, so no two streams of a
-// shape mean the same symbols.)
+// same, but for a word in 100 000 where one lane's 16 bits vouch. (They are the same when the size
+// of segments changes and there is one, or escapes are announced and do not come: whatever reads is
+// what the encoder writes, so no two streams of a shape mean the same symbols.)
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -174,7 +174,8 @@ void words(const char* back_end) {
     for (std::size_t i = 0; total.n_refused < 2 * kDamages; ++i) {
       const Message& m = messages[i % messages.size()];
       const std::size_t segment_symbols = random() % 2 == 0 ? 0 : 96;
-      const Bytes stream = encode(m, 1 << random() % 6, segment_symbols);
+      const int lanes = 1 << random() % 6;
+      const Bytes stream = encode(m, lanes, segment_symbols);
       const std::size_t head = segment_symbols == 0 ? 1 : 4 + 12 + 4 * 2;
       for (int k = 0; k < 200; ++k) {
         Bytes damaged = stream;
@@ -183,11 +184,13 @@ void words(const char* back_end) {
         const std::uint_fast32_t change = k % 2 == 0 ? 1U << draw % 16 : 1 + draw % 0xFFFF;
         damaged[at] = static_cast<std::uint8_t>(damaged[at] ^ change);
         damaged[at + 1] = static_cast<std::uint8_t>(damaged[at + 1] ^ change >> 8);
-        ++total.n_refused;
-        check(!decode(damaged, m), "a changed word is refused");
+        const bool read = decode(damaged, m).has_value();
+        ++(read ? total.n_read : total.n_refused);
+        check(!read || lanes == 1, "a changed word is refused where two lanes vouch");
       }
     }
     total.report(back_end, "words");
+    check(total.n_read * 100000 <= total.n_refused, "one lane lets 1 of 65536 back unnoticed");
   }
 }
 
