@@ -18,6 +18,8 @@ __all__ = ["Row", "decode", "encode"]
 
 LOW = 1 << 16
 """Every state lies in [LOW, LOW << 16)."""
+SUM_FACTOR = 0x83F0BB55
+"""Of the sum of symbols that the lanes begin with."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def encode(pushes: Sequence[tuple[Sequence[int], Sequence[Row]]], lanes: int) ->
 
     escapes += "0" * (-len(escapes) % 8)
     section = int(escapes or "0", 2).to_bytes(len(escapes) // 8, "big")
-    states = _start(lanes, section)
+    states = _start(lanes, section, [s for symbols, _ in pushes for s in symbols])
     words: list[int] = []
     for lane, v, row in reversed(steps):
         x, freq = states[lane], row.freqs[v]
@@ -107,14 +109,18 @@ def decode(data: bytes, pulls: Sequence[Sequence[Row]]) -> list[list[int]]:
         _expect(all(-(2**31) <= symbol < 2**31 for symbol in symbols), "escape outside int32")
         out.append(symbols)
     _expect(reader.at == len(data), "bytes too many")
-    _expect(states == _start(lanes, section), "final state")
+    _expect(states == _start(lanes, section, [s for part in out for s in part]), "final state")
     _expect(len(escapes) < 8 and "1" not in escapes, "unused escape bits")
     return out
 
 
-def _start(lanes: int, section: bytes) -> list[int]:
+def _start(lanes: int, section: bytes, symbols: Sequence[int]) -> list[int]:
     """Give the states in which the encoder starts and the decoder ends."""
-    return [LOW + crc_hqx(section, 0)] + [LOW] * (lanes - 1)
+    check = 0
+    for symbol in symbols:
+        check = (check * SUM_FACTOR + symbol) % 2**32
+    check = check * SUM_FACTOR + crc_hqx(section, 0)
+    return [LOW + check % LOW, LOW + check // LOW % LOW, *[LOW] * lanes][:lanes]
 
 
 def _expect(condition: bool, what: str) -> None:

@@ -41,6 +41,7 @@ struct Decoder::Impl {
   bool segmented = false;
   std::size_t next_record = 0;  // segmented streams only, and the rest for the others only
   std::uint32_t states[kMaxLanes] = {};
+  std::uint32_t sum = 0;  // of the symbols so far
   const std::uint8_t* words = nullptr;
   const std::uint8_t* words_end = nullptr;
   std::span<const std::uint8_t> escape_section;
@@ -93,7 +94,8 @@ void Decoder::Impl::decode(const Rows& rows, const TableSet& tables, std::span<s
                                      .states = states,
                                      .next = words,
                                      .end = words_end,
-                                     .out = out.data()};
+                                     .out = out.data(),
+                                     .sum = sum};
     EscapePlaces places;
     decode_runs(tables.data().decode_tables(), n_lanes, std::span(&run, 1), std::span(&places, 1));
     words = run.next;
@@ -102,9 +104,10 @@ void Decoder::Impl::decode(const Rows& rows, const TableSet& tables, std::span<s
                std::to_string(out.size()) + " needs more",
            word_offset());
     }
-    if (const char* what = read_escapes(escapes, typed, tables.data(), places, out.data())) {
+    if (const char* what = read_escapes(escapes, typed, tables.data(), places, out, run.sum)) {
       fail(what, escapes_begin + escapes.byte_position());
     }
+    sum = run.sum;
   });
 }
 
@@ -137,7 +140,8 @@ void Decoder::finish() {
     impl.fail("words: " + std::to_string(impl.words_end - impl.words) + " bytes too many",
               impl.word_offset());
   }
-  const int astray = lane_astray(impl.states, impl.n_lanes, check_of(impl.escape_section));
+  const std::uint32_t check = check_with_sum<std::int32_t>(check_of(impl.escape_section), impl.sum);
+  const int astray = lane_astray(impl.states, impl.n_lanes, check);
   if (astray != impl.n_lanes) {
     impl.fail("words: lane " + std::to_string(astray) + " does not end in its initial state",
               impl.data.size());

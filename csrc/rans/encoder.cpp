@@ -63,8 +63,8 @@ struct Resolved {
   }
 };
 
-/// Finds the bins of the symbols from begin to end, piece by piece: keep(i, bins) is given those
-/// from symbol i on.
+/// Finds the bins of the symbols from begin to end, piece by piece: keep(i, bins, sum) is given
+/// those from symbol i on, and the sum (stream_check.h) of these symbols.
 template <class Row, class Keep>
 Resolved resolve_range(const TableData& tables,
                        std::span<const std::int32_t> symbols,
@@ -77,7 +77,7 @@ Resolved resolve_range(const TableData& tables,
   for (; begin < end; begin += kPiece) {
     const auto piece = symbols.subspan(begin, std::min(kPiece, end - begin));
     const FoundBins found = find_bins(tables.bin_tables(), piece, rows_from(rows, begin), bins);
-    keep(begin, std::span<const std::uint32_t>(bins, piece.size()));
+    keep(begin, std::span<const std::uint32_t>(bins, piece.size()), found.sum);
     resolved.cost += found.cost;
     if (!found.no_cost && !found.escapes) continue;
     for (std::size_t i = 0; i < piece.size(); ++i) {
@@ -118,10 +118,32 @@ Resolved resolve(const TableSet& tables,
   return resolved;
 }
 
+/// The sums (stream_check.h) of a push's segments, given those of its pieces.
+std::vector<std::uint32_t> segment_sums(std::span<const std::int32_t> symbols,
+                                        std::span<const std::uint32_t> pieces,
+                                        std::size_t segment_symbols) {
+  std::vector<std::uint32_t> sums;
+  for (std::size_t i = 0; i < symbols.size();) {
+    const std::size_t end = std::min(i + segment_symbols, symbols.size());
+    std::uint32_t& sum = sums.emplace_back(0);
+    while (i < end) {
+      const std::size_t piece_end = std::min(i - i % kPiece + kPiece, symbols.size());
+      const std::size_t begin = std::exchange(i, std::min(piece_end, end));
+      if (begin % kPiece == 0 && i == piece_end) {
+        sum = sum * sum_power(i - begin) + pieces[begin / kPiece];
+      } else {
+        sum = symbol_sum(symbols.subspan(begin, i - begin), sum);
+      }
+    }
+  }
+  return sums;
+}
+
 }  // namespace
 
 std::uint64_t TableSet::cost(std::span<const std::int32_t> symbols, Rows rows) const {
-  return resolve(*this, symbols, rows, [](std::size_t, std::span<const std::uint32_t>) {}).cost;
+  const auto keep_none = [](std::size_t, std::span<const std::uint32_t>, std::uint32_t) {};
+  return resolve(*this, symbols, rows, keep_none).cost;
 }
 
 struct Encoder::Impl {
@@ -131,6 +153,7 @@ struct Encoder::Impl {
     // [n], index into the tables' encode; 16 bits where those do
     std::variant<BigArray<std::uint16_t>, BigArray<std::uint32_t>> bins;
     std::vector<Escape> escapes;
+    std::vector<std::uint32_t> sums;  // of its segments; of all where it will not be cut
     std::uint64_t escape_bits = 0;
     std::uint64_t cost = 0;  // units of 2^-16 bit, escapes included
 
@@ -145,7 +168,11 @@ struct Encoder::Impl {
   std::size_t n_symbols = 0;
   std::uint64_t cost = 0;  // units of 2^-16 bit
   std::uint64_t escape_bits = 0;
+  std::uint32_t sum = 0;  // of all symbols
 
+  void add_sums(Push& push,
+                std::span<const std::int32_t> symbols,
+                std::span<const std::uint32_t> pieces);
   [[nodiscard]] bool segmented() const {
     return segment_symbols ? *segment_symbols != kNoSegments : worth_segments(cost);
   }
@@ -179,30 +206,48 @@ void Encoder::push(std::span<const std::int32_t> symbols, Rows rows, const Table
     throw InvalidArgument("rans: symbols: expected at most 2^31 - 1 in a push, got " +
                           std::to_string(symbols.size()));
   }
-  Impl::Push push{.tables = tables, .n = symbols.size(), .bins = {}, .escapes = {}};
+  Impl::Push push{.tables = tables, .n = symbols.size(), .bins = {}, .escapes = {}, .sums = {}};
   if (tables.data().encode.size() <= std::size_t{UINT16_MAX} + 1) {
     push.bins = big_array<std::uint16_t>(push.n);
   } else {
     push.bins = big_array<std::uint32_t>(push.n);
   }
+  std::vector<std::uint32_t> sums(ceil_div(push.n, kPiece));
   Resolved resolved = std::visit(
       [&](const auto& kept) {
         return resolve(tables,
                        symbols,
                        rows,
-                       [to = kept.get()](std::size_t i, std::span<const std::uint32_t> bins) {
+                       [&sums, to = kept.get()](
+                           std::size_t i, std::span<const std::uint32_t> bins, std::uint32_t sum) {
                          std::copy(bins.begin(), bins.end(), to + i);
+                         sums[i / kPiece] = sum;
                        });
       },
       push.bins);
   push.escapes = std::move(resolved.escapes);
   push.escape_bits = resolved.escape_bits;
   push.cost = resolved.cost;
+  impl.add_sums(push, symbols, sums);
   impl.cost += push.cost;
   impl.escape_bits += push.escape_bits;
   impl.n_symbols += push.n;
   impl.pushes.push_back(std::move(push));
 }  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): the bins went with the push
+
+void Encoder::Impl::add_sums(Push& push,
+                             std::span<const std::int32_t> symbols,
+                             std::span<const std::uint32_t> pieces) {
+  const bool whole = segment_symbols == kNoSegments;
+  const std::size_t step = whole ? symbols.size() : cut(push).segment_symbols;
+  push.sums = segment_sums(symbols, pieces, step);
+  std::size_t left = symbols.size();
+  for (const std::uint32_t part : push.sums) {
+    const std::size_t n = std::min(step, left);
+    sum = sum * sum_power(n) + part;
+    left -= n;
+  }
+}
 
 std::size_t Encoder::Impl::bound() const {
   if (segmented()) {
@@ -227,7 +272,7 @@ std::size_t Encoder::Impl::code(std::span<std::uint8_t> out) const {
   const std::vector<std::uint8_t> section = numbers.take();
   const int n_lanes = lanes_in_force();
   std::uint32_t states[kMaxLanes];
-  start_states(states, n_lanes, check_of(section));
+  start_states(states, n_lanes, check_with_sum<std::int32_t>(check_of(section), sum));
   std::uint8_t* const words_end = out.data() + bound();
   std::uint8_t* words = words_end;
   for (std::size_t p = pushes.size(); p-- > 0;) {
@@ -276,6 +321,7 @@ std::size_t Encoder::Impl::code_segments(std::span<std::uint8_t> out) const {
               push.escapes.empty() ? nullptr : &escapes_of,
               segments,
               0,
+              push.sums,
               out.subspan(size, record_bound(push.n, push.escape_bits, segments)));
         },
         push.bins);

@@ -58,6 +58,7 @@ struct BinTables {
 struct FoundBins {
   std::size_t n;       ///< symbols done
   std::uint64_t cost;  ///< of their bins, units of 2^-16 bit; only meaningful without no_cost
+  std::uint32_t sum;   ///< of the symbols: symbol_sum(), stream_check.h
   bool escapes;        ///< a symbol was outside its row: its bin is the one after the row's last
   bool no_cost;        ///< a bin has frequency 0
 };
@@ -84,8 +85,9 @@ struct DecodeRun {
   const std::uint8_t* end;   ///< of the words; an odd last byte is not a word
   Value* out;                ///< the next symbols
   bool escapes = false;      ///< a symbol was kEscapeValue
-  std::uint32_t sum = 0;     ///< of bytes: what byte_sum(), stream_check.h, gives, or a multiple of
-                             ///< 2^16 more
+  std::uint32_t sum = 0;     ///< of what is decoded, escapes being kEscapeValue or the marker:
+                          ///< symbol_sum(), stream_check.h, of what it was before and of symbols,
+                          ///< or byte_sum() and perhaps a multiple of 2^16
 };
 
 /// The row of every symbol of a run.

@@ -39,6 +39,12 @@ struct RansBackend {
   using SumColumns = void (*)(const std::uint8_t* bytes,
                               std::size_t n_periods,
                               std::uint16_t* columns);
+  /// sum_symbols(), sum_columns.h.
+  using SumSymbols = std::uint32_t (*)(std::uint32_t before,
+                                       const std::int32_t* symbols,
+                                       std::size_t n_rows,
+                                       std::uint32_t factor,
+                                       const std::uint32_t* weights);
 
   Decode<DecodeTables, DecodeRun<std::uint8_t, std::int32_t>> decode_u8;
   Decode<DecodeTables, DecodeRun<std::uint16_t, std::int32_t>> decode_u16;
@@ -54,6 +60,7 @@ struct RansBackend {
   Find<OneRow> find_one_row;
   SkipOthers skip_others;
   SumColumns sum_columns;
+  SumSymbols sum_symbols;
 };
 
 [[nodiscard]] RansBackend rans_backend_avx2();

@@ -89,7 +89,7 @@ std::size_t code_stream(std::span<const std::uint8_t> data,
                         std::span<std::uint8_t> out) {
   std::uint32_t states[kMaxLanes];
   const std::uint32_t check = check_of(numbers, check_of(head.view()));
-  start_states(states, lanes, check_with_sum(check, byte_sum(data)));
+  start_states(states, lanes, check_with_sum<std::uint8_t>(check, byte_sum(data)));
   write_stream_head(lanes, numbers, head);
   std::uint8_t* const words_end = out.data() + out.size();
   EncodeRun<std::uint8_t> run{
@@ -128,7 +128,7 @@ void decode_stream(std::span<const std::uint8_t> data,
   if (const char* what = bytes.read_escapes(numbers, places, out.data(), run.sum)) {
     reader.fail("escapes", what, head.escapes_begin + numbers.byte_position());
   }
-  check = check_with_sum(check_of(head.escapes, check), run.sum);
+  check = check_with_sum<std::uint8_t>(check_of(head.escapes, check), run.sum);
   if (lane_astray(states, head.lanes, check) != head.lanes) {
     reader.fail("words", "a lane does not end in its initial state", offset);
   }
@@ -184,6 +184,7 @@ std::size_t encode_bytes(std::span<const std::uint8_t> data,
                                                     rare ? &escapes_of : nullptr,
                                                     cut,
                                                     check_of(head.view()),
+                                                    {},
                                                     out.subspan(head.size()));
   } else {
     const auto numbers = rare ? rare_values.numbers_of(data) : std::vector<std::uint8_t>{};

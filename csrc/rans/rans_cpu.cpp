@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <type_traits>
@@ -111,6 +112,7 @@ FoundBins find_bins(const BinTables& tables,
     bins[found.n] = row.encode_base + place;
     const std::uint32_t cost = tables.costs[bins[found.n]];
     found.cost += cost;
+    found.sum = found.sum * kSumFactor + static_cast<std::uint32_t>(symbols[found.n]);
     found.escapes |= place == row.n_direct;
     found.no_cost |= cost == kNoCost;
   }
@@ -154,7 +156,7 @@ void decode_pieces(std::span<DecodeRun<Row, Value>> runs,
                    std::span<EscapePlaces> escapes,
                    Decode decode_piece,
                    Find find) {
-  constexpr std::size_t kPiece = 32768 / sizeof(Value);
+  constexpr std::size_t kPiece = (sizeof(Value) == 1 ? 32768 : 16384) / sizeof(Value);
   static_assert(kPiece % kSumPeriod == 0);
   struct Progress {
     std::size_t done = 0;
@@ -202,8 +204,9 @@ void decode_runs(const DecodeTables& tables,
         });
       },
       [&](auto& run, std::size_t begin, std::size_t n, EscapePlaces& places) {
-        if (!std::exchange(run.escapes, false) || !tables.escape) return;
         const std::int32_t* const symbols = run.out - n;
+        run.sum = symbol_sum({symbols, n}, run.sum);
+        if (!std::exchange(run.escapes, false) || !tables.escape) return;
         for (std::size_t i = 0; i < n; ++i) {
           if (symbols[i] == kEscapeValue) places.push_back(static_cast<std::uint32_t>(begin + i));
         }
@@ -267,6 +270,26 @@ std::uint32_t byte_sum(std::span<const std::uint8_t> bytes) {
     sum += sum_weight(i) * (static_cast<std::uint32_t>(bytes[i]) << 8 * (i % 2));
   }
   return sum & 0xFFFFU;
+}
+
+std::uint32_t symbol_sum(std::span<const std::int32_t> symbols, std::uint32_t before) {
+  static constexpr auto kWeights = [] {
+    std::array<std::uint32_t, kSumRow> weights{};
+    for (std::size_t c = 0; c < kSumRow; ++c) weights[c] = sum_power(kSumRow - 1 - c);
+    return weights;
+  }();
+  static constexpr std::uint32_t kRowFactor = sum_power(kSumRow);
+  std::uint32_t sum = before;
+  if (const std::size_t n_rows = symbols.size() / kSumRow; n_rows != 0) {
+    const RansBackend* const simd = backend(kMaxLanes);
+    const auto sum_up = simd == nullptr ? &sum_symbols<16> : simd->sum_symbols;
+    sum = sum_up(sum, symbols.data(), n_rows, kRowFactor, kWeights.data());
+    symbols = symbols.subspan(n_rows * kSumRow);
+  }
+  for (const std::int32_t symbol : symbols) {
+    sum = sum * kSumFactor + static_cast<std::uint32_t>(symbol);
+  }
+  return sum;
 }
 
 EscapePlaces find_bytes(std::span<const std::uint8_t> data, const ByteSet& set) {

@@ -14,6 +14,7 @@
 #include "rans/rans_cuda_error.h"
 #include "rans/rans_state.h"
 #include "rans/segments.h"
+#include "rans/stream_check.h"
 
 namespace glc::cuda {
 
@@ -52,6 +53,20 @@ struct Group {
     return __popc(ballot & mask & ((1U << thread_lane()) - 1U));
   }
 };
+
+/// The sum (rans/stream_check.h) of n symbols, in every lane of the group that calls it; mine is of
+/// this lane's, of which `lanes` times the sum's factor leads to the next; more is added.
+__device__ inline std::uint32_t sum_of_lanes(const Group& group,
+                                             std::uint32_t mine,
+                                             std::uint32_t n,
+                                             std::uint32_t more = 0) {
+  const auto lane = static_cast<std::uint32_t>(group.lane);
+  const auto lanes = static_cast<std::uint32_t>(group.lanes);
+  std::uint32_t sum = more;
+  if (lane < n) sum += mine * rans::sum_power((n - 1 - lane) % lanes);
+  for (int d = 1; d < group.lanes; d *= 2) sum += __shfl_xor_sync(group.mask, sum, d);
+  return sum;
+}
 
 /// Warps of the grid take turns: f(turn) with turn < n_turns, the same for all lanes of a warp.
 template <class F>

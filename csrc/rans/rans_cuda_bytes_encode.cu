@@ -118,14 +118,17 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) code_bytes_kernel
     const Group group(plan.log2_lanes, turn);
     EscapesSeen escapes{0, plan.check};
     if (plan.n_rare != 0) {
-      escapes = see_escapes(p.shape, group, plan.check, [&](std::uint64_t i) -> std::uint64_t {
+      const auto number_of = [&](std::uint64_t i) -> std::uint64_t {
         return codes.numbers[__ldg(&p.data[i])];
-      });
+      };
+      const auto is_rare = [&](std::uint64_t i) { return number_of(i) != 0; };
+      escapes = see_escapes(p.shape, group, plan.check, is_rare, number_of);
     }
     const std::uint32_t n = symbols_in(p.shape, group.segment);
     const std::uint8_t* const bytes =
         p.data + (n == 0 ? 0 : group.segment * p.shape.segment_symbols);
-    const std::uint32_t check = rans::check_with_sum(escapes.check, byte_sum(group, bytes, n));
+    const std::uint32_t check =
+        rans::check_with_sum<std::uint8_t>(escapes.check, byte_sum(group, bytes, n));
     __syncwarp();
     code_segment(p.shape, p.work, group, rans::kByteBits, check, [&](std::uint64_t i) {
       return codes.entries[__ldg(&p.data[i])];

@@ -89,9 +89,16 @@ struct TableLookup {
   }
 };
 
-struct NoSum {
-  __device__ void add(int, std::int32_t) {}
-  __device__ void add_at(std::uint32_t, std::int32_t) {}
+/// The sum (rans/stream_check.h) of a lane's symbols.
+struct SymbolSum {
+  std::uint32_t factor;
+  std::uint32_t sum = 0;
+  __device__ explicit SymbolSum(const Group& group)
+      : factor(rans::sum_power(static_cast<std::uint32_t>(group.lanes))) {}
+  __device__ void add(int, std::int32_t value) {
+    sum = sum * factor + static_cast<std::uint32_t>(value);
+  }
+  __device__ void add_at(std::uint32_t, std::int32_t value) { add(0, value); }
 };
 
 template <class Row, class Bucket, bool kShared>
@@ -105,8 +112,9 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor)
     const Group group(record.log2_lanes, turn);
     SegmentRun<std::int32_t> run = open_segment(p, record, group);
     __syncwarp();  // the window may still be read
-    NoSum sum;
+    SymbolSum sum(group);
     decode_segment(p, lookup, group, windows, run, sum);
+    std::uint32_t change = 0;  // of the sum, by escapes that come in place of kEscapeValue
     const auto escapes = [&](const std::uint8_t* bytes, std::uint64_t n_bytes) {
       const std::uint64_t place = segment_begin(p.data, record, group.segment);
       const auto* const infos =
@@ -119,13 +127,17 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor)
           note(&p.progress->error, RansError::kEscapeRange, place);
         } else {
           p.out[i] = static_cast<std::int32_t>(symbol);
+          change += static_cast<std::uint32_t>(symbol - rans::kEscapeValue) *
+                    rans::sum_power(run.begin + run.n - 1 - i);
         }
       };
       DeviceBits bits(bytes, n_bytes);
       constexpr int kWidth = rans::kMaxEscapeWidth;
       return read_escapes(p, record, group, run, bits, rans::kEscapeValue, kWidth, put);
     };
-    close_segment(p, record, group, run, 0, escapes, [] { return 0U; });
+    close_segment(p, record, group, run, 0, escapes, [&] {
+      return sum_of_lanes(group, sum.sum, run.n, change);
+    });
   });
 }
 

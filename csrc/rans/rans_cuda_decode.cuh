@@ -53,11 +53,10 @@ template <class Value>
 struct SegmentRun {
   const std::uint32_t* words;  ///< of 32 bits
   std::uint32_t n_words32;     ///< of them
-  std::uint32_t used;          ///< words of 16 bits
+  std::uint32_t used;          ///< words of 16 bits, those behind the last being zeros
   std::uint32_t x;
   std::uint64_t begin;  ///< its first symbol
   std::uint32_t n;      ///< symbols, 0 when the segment cannot be read
-  bool cut;             ///< a word was missing
   bool escapes;         ///< this lane decoded one
 };
 
@@ -181,8 +180,8 @@ __device__ __forceinline__ std::uint32_t checked_row(const DecodeParams<Row, Val
   return 0;
 }
 
-/// Decodes steps of a segment that has the whole warp as long as no lane idles and no word can be
-/// missing. i is the lane's next symbol; rows are those of its next steps.
+/// Decodes steps of a segment that has the whole warp as long as no lane idles. i is the lane's
+/// next symbol; rows are those of its next steps.
 template <class Lookup, class Row, class Value, class Sum>
 __device__ __forceinline__ void decode_whole_steps(const DecodeParams<Row, Value>& p,
                                                    const Lookup& lookup,
@@ -193,12 +192,10 @@ __device__ __forceinline__ void decode_whole_steps(const DecodeParams<Row, Value
                                                    Sum& sum) {
   constexpr std::uint32_t kSymbols = kAhead * kWarpLanes;
   const unsigned lanes_before = (1U << Group::thread_lane()) - 1U;
-  const std::uint32_t n_words = 2 * run.n_words32;
   Value* out = p.out + run.begin + i;
   constexpr bool kRows = !std::is_same_v<Row, OneRow>;
   const Row* ahead = kRows ? p.rows + run.begin + i + kSymbols : nullptr;
-  for (std::uint32_t end = 2 * kSymbols; end <= run.n && run.used + kSymbols <= n_words;
-       end += kSymbols) {
+  for (std::uint32_t end = 2 * kSymbols; end <= run.n; end += kSymbols) {
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
       if (a % 2 == 0) window.refill_of_warp(run.used);
@@ -263,11 +260,7 @@ __device__ __forceinline__ void decode_segment(const DecodeParams<Row, Value>& p
       const unsigned ballot = __ballot_sync(kFullWarp, wants);
       if (wants) {
         const std::uint32_t k = run.used + static_cast<std::uint32_t>(group.votes_before(ballot));
-        if (k < 2 * run.n_words32) {
-          x = x << rans::kWordBits | window.word(k);
-        } else {
-          run.cut = true;
-        }
+        x = x << rans::kWordBits | window.word(k);
       }
       run.used += static_cast<std::uint32_t>(group.votes(ballot));
       if (active) {
@@ -285,49 +278,79 @@ __device__ __forceinline__ void decode_segment(const DecodeParams<Row, Value>& p
 class DeviceBits {
  public:
   __device__ DeviceBits(const std::uint8_t* bytes, std::uint64_t n_bytes)
-      : bytes_(bytes), n_bits_(8 * n_bytes) {}
-  /// The next Elias-gamma number, or 0 when the bits run out or it has too many.
+      : bytes_(bytes), n_bytes_(n_bytes), n_left_(8 * n_bytes) {}
+  /// The next Elias-gamma number, or 0 when the bits run out or it has more than max_width < 56.
   __device__ std::uint64_t gamma(int max_width) {
-    int width = 1;
-    for (;; ++width) {
-      if (at_ >= n_bits_ || width > max_width) return 0;
-      if (bit()) break;
-    }
-    std::uint64_t number = 1;
-    for (int i = 1; i < width; ++i) {
-      if (at_ >= n_bits_) return 0;
-      number = number << 1 | (bit() ? 1U : 0U);
-    }
-    return number;
+    fill();
+    const int zeros = __clzll(static_cast<long long>(next_));
+    if (zeros >= max_width || 2 * static_cast<std::uint64_t>(zeros) >= n_left_) return 0;
+    skip(zeros);
+    fill();
+    return take(zeros + 1);
   }
   /// The next eight; n_left() has to be asked first.
   __device__ std::uint32_t byte() {
-    std::uint32_t value = 0;
-    for (int i = 0; i < 8; ++i) value = value << 1 | (bit() ? 1U : 0U);
-    return value;
+    fill();
+    return static_cast<std::uint32_t>(take(8));
   }
-  [[nodiscard]] __device__ std::uint64_t n_left() const { return n_bits_ - at_; }
+  [[nodiscard]] __device__ std::uint64_t n_left() const { return n_left_; }
   [[nodiscard]] __device__ bool skip_padding() {
-    while (at_ % 8 != 0) {
-      if (bit()) return false;
-    }
-    return true;
+    const auto n = static_cast<int>(n_left_ % 8);
+    fill();
+    return n == 0 || take(n) == 0;
   }
-  [[nodiscard]] __device__ std::uint64_t bytes_used() const { return (at_ + 7) / 8; }
+  [[nodiscard]] __device__ std::uint64_t bytes_used() const { return n_bytes_ - n_left_ / 8; }
 
  private:
-  __device__ bool bit() {
-    const bool value = (bytes_[at_ / 8] & 0x80U >> at_ % 8) != 0;
-    ++at_;
-    return value;
+  /// At least 56 bits, or all that are left, in next_.
+  __device__ void fill() {
+    for (; held_ <= 56 && at_ < n_bytes_; held_ += 8) {
+      next_ |= static_cast<std::uint64_t>(bytes_[at_++]) << (56 - held_);
+    }
+  }
+  __device__ void skip(int n) {
+    next_ <<= n;
+    held_ -= n;
+    n_left_ -= static_cast<std::uint64_t>(n);
+  }
+  __device__ std::uint64_t take(int n) {
+    const std::uint64_t bits = next_ >> (64 - n);
+    skip(n);
+    return bits;
   }
   const std::uint8_t* bytes_;
-  std::uint64_t n_bits_;
-  std::uint64_t at_ = 0;
+  std::uint64_t n_bytes_;
+  std::uint64_t n_left_;    // bits
+  std::uint64_t at_ = 0;    // next byte
+  std::uint64_t next_ = 0;  // bits from the highest on, zeros behind them
+  int held_ = 0;            // of them
 };
 
-/// Finds the group's escapes, which stand as `marker` in out, and calls put(i, number) in the lane
-/// that decoded symbol i. Returns the bytes that the numbers take.
+/// Which of the symbols k, k + 1, ... of a segment, as many as 16 bytes hold, are the marker.
+template <class Value>
+__device__ __forceinline__ unsigned markers(const Value* values,
+                                            std::uint32_t k,
+                                            std::uint32_t n,
+                                            int marker) {
+  constexpr std::uint32_t kPer = 16 / sizeof(Value);
+  alignas(16) Value some[kPer];
+  std::uint32_t n_some = kPer;
+  if (k + kPer <= n && reinterpret_cast<std::uintptr_t>(values + k) % 16 == 0) {
+    *reinterpret_cast<uint4*>(some) = *reinterpret_cast<const uint4*>(values + k);
+  } else {
+    n_some = k < n ? n - k : 0;
+    for (std::uint32_t j = 0; j < kPer; ++j) some[j] = j < n_some ? values[k + j] : Value{};
+  }
+  unsigned found = 0;
+#pragma unroll
+  for (std::uint32_t j = 0; j < kPer; ++j) {
+    found |= (j < n_some && some[j] == marker ? 1U : 0U) << j;
+  }
+  return found;
+}
+
+/// Finds the group's escapes, which stand as `marker` in out, and calls put(i, number) in one lane
+/// for each symbol i that is one. Returns the bytes that the numbers take.
 template <class Row, class Value, class Put>
 __device__ std::uint64_t read_escapes(const DecodeParams<Row, Value>& p,
                                       const RansRecord& record,
@@ -342,17 +365,28 @@ __device__ std::uint64_t read_escapes(const DecodeParams<Row, Value>& p,
     if (group.lane == 0) note(&p.progress->error, RansError::kEscapeUnannounced, place);
     return 0;
   }
-  for (std::uint32_t base = 0; base < run.n; base += static_cast<std::uint32_t>(group.lanes)) {
-    const std::uint32_t k = base + static_cast<std::uint32_t>(group.lane);
-    const bool mine = k < run.n && p.out[run.begin + k] == marker;
-    unsigned left = __ballot_sync(group.mask, mine);
-    for (; left != 0; left &= left - 1) {
-      const std::uint64_t number = bits.gamma(max_width);
-      if (number == 0) {
-        if (group.lane == 0) note(&p.progress->error, RansError::kEscapeNumber, place);
-        return bits.bytes_used();
+  constexpr std::uint32_t kPer = 16 / sizeof(Value);
+  const auto step = kPer * static_cast<std::uint32_t>(group.lanes);
+  const Value* const values = p.out + run.begin;
+  __syncwarp(group.mask);  // each lane looks at what others wrote
+  std::uint32_t k = kPer * static_cast<std::uint32_t>(group.lane);
+  unsigned ahead = markers(values, k, run.n, marker);
+  for (std::uint32_t base = 0; base < run.n; base += step, k += step) {
+    const unsigned found = ahead;
+    ahead = markers(values, k + step, run.n, marker);
+    for (unsigned left = __ballot_sync(group.mask, found != 0); left != 0; left &= left - 1) {
+      const int source = __ffs(static_cast<int>(left)) - 1;
+      unsigned places = __shfl_sync(group.mask, found, source);
+      for (; places != 0; places &= places - 1) {
+        const std::uint64_t number = bits.gamma(max_width);
+        if (number == 0) {
+          if (group.lane == 0) note(&p.progress->error, RansError::kEscapeNumber, place);
+          return bits.bytes_used();
+        }
+        if (source != Group::thread_lane()) continue;
+        put(run.begin + k + static_cast<std::uint32_t>(__ffs(static_cast<int>(places)) - 1),
+            number);
       }
-      if (__ffs(static_cast<int>(left)) - 1 == Group::thread_lane()) put(run.begin + k, number);
     }
   }
   if (!bits.skip_padding() && group.lane == 0) {
@@ -374,7 +408,7 @@ __device__ void close_segment(const DecodeParams<Row, Value>& p,
                               Sum sum) {
   if (run.n == 0) return;
   const std::uint64_t place = segment_begin(p.data, record, group.segment);
-  if (group.votes(__ballot_sync(group.mask, run.cut)) != 0) {
+  if (run.used > 2 * run.n_words32) {
     if (group.lane == 0) note(&p.progress->error, RansError::kWordsCut, place);
     return;
   }
@@ -388,7 +422,7 @@ __device__ void close_segment(const DecodeParams<Row, Value>& p,
       check = rans::check_byte(check, *bytes);
     }
   }
-  if (run.x != rans::start_state(group.lane, rans::check_with_sum(check, sum()))) {
+  if (run.x != rans::start_state(group.lane, rans::check_with_sum<Value>(check, sum()))) {
     note(&p.progress->error, RansError::kFinalState, place);
   }
   if (group.lane != 0) return;

@@ -89,20 +89,26 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) code_kernel(Encod
   const std::byte* const tables = kShared ? stage(global, p.layout.encode_bytes) : global;
   const auto* const entries = reinterpret_cast<const rans::EncodeEntry*>(tables);
   const std::uint32_t log2_lanes = p.work.plan->log2_lanes;
+  const std::uint32_t sum_factor = rans::sum_power(1U << log2_lanes);
   each_turn(turns_of(p.shape.n_segments, log2_lanes), [&](std::uint64_t turn) {
     const Group group(log2_lanes, turn);
     const auto find = [&](std::uint64_t i) {
       return find_bin(row_info(p, tables, i), __ldg(&p.symbols[i]));
     };
-    EscapesSeen escapes{};
-    if (p.layout.escape) {
-      escapes = see_escapes(p.shape, group, 0, [&](std::uint64_t i) -> std::uint64_t {
-        const FoundBin bin = find(i);
-        return bin.escapes ? bin.raw + 1 : 0;
-      });
-    }
+    std::uint32_t sum = 0;
+    const auto sum_up = [&](std::uint64_t i) {
+      sum = sum * sum_factor + static_cast<std::uint32_t>(__ldg(&p.symbols[i]));
+      return p.layout.escape && find(i).escapes;
+    };
+    const auto number_of = [&](std::uint64_t i) -> std::uint64_t {
+      const FoundBin bin = find(i);
+      return bin.escapes ? bin.raw + 1 : 0;
+    };
+    const EscapesSeen escapes = see_escapes(p.shape, group, 0, sum_up, number_of);
+    const std::uint32_t check = rans::check_with_sum<std::int32_t>(
+        escapes.check, sum_of_lanes(group, sum, symbols_in(p.shape, group.segment)));
     __syncwarp();
-    code_segment(p.shape, p.work, group, p.layout.bits, escapes.check, [&](std::uint64_t i) {
+    code_segment(p.shape, p.work, group, p.layout.bits, check, [&](std::uint64_t i) {
       const FoundBin bin = find(i);
       if (bin.escapes && !p.layout.escape) {
         note(&p.progress->error, RansError::kSymbol, i);

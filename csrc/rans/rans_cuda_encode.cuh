@@ -77,26 +77,31 @@ struct EscapesSeen {
 };
 
 /// Looks at the group's segment, after what has the given check: number_of(i) is that of symbol i,
-/// 0 when it does not escape. Several symbols a lane at once, because few escape.
-template <class NumberOf>
-__device__ EscapesSeen
-see_escapes(const EncodeShape& shape, const Group& group, std::uint32_t check, NumberOf number_of) {
+/// 0 when it does not escape; escapes(i), whether it does, is asked of each once, a lane's own in
+/// their order. Several symbols a lane at once, because few escape.
+template <class Escapes, class NumberOf>
+__device__ EscapesSeen see_escapes(const EncodeShape& shape,
+                                   const Group& group,
+                                   std::uint32_t check,
+                                   Escapes escapes,
+                                   NumberOf number_of) {
   constexpr std::uint32_t kAtOnce = 8;
   const std::uint32_t n = symbols_in(shape, group.segment);
   const std::uint64_t begin = group.segment * shape.segment_symbols;
   const auto lanes = static_cast<std::uint32_t>(group.lanes);
-  const auto number_at = [&](std::uint32_t k) {
-    k += static_cast<std::uint32_t>(group.lane);
-    return k < n ? number_of(begin + k) : 0;
-  };
+  const auto lane = static_cast<std::uint32_t>(group.lane);
   EscapesSeen seen{0, check};
   for (std::uint32_t base = 0; base < n; base += kAtOnce * lanes) {
     bool any = false;
 #pragma unroll
-    for (std::uint32_t a = 0; a < kAtOnce; ++a) any |= number_at(base + a * lanes) != 0;
+    for (std::uint32_t a = 0; a < kAtOnce; ++a) {
+      const std::uint32_t k = base + a * lanes + lane;
+      if (k < n) any |= escapes(begin + k);
+    }
     if (__ballot_sync(group.mask, any) == 0) continue;
     for (std::uint32_t a = 0; a < kAtOnce; ++a) {
-      const std::uint64_t mine = number_at(base + a * lanes);
+      const std::uint32_t k = base + a * lanes + lane;
+      const std::uint64_t mine = k < n ? number_of(begin + k) : 0;
       unsigned left = __ballot_sync(group.mask, mine != 0);
       for (; left != 0; left &= left - 1) {
         const std::uint64_t number =

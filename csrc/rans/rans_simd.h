@@ -274,7 +274,10 @@ struct RansSimd {
     // Costs are at most 2^20, or all ones: this many fit a 32-bit sum.
     constexpr std::size_t kBlock = std::size_t{Vec::kLanes} << 11;
     const auto* halves = reinterpret_cast<const std::uint64_t*>(tables.rows);
-    FoundBins found{.n = n - n % Vec::kLanes, .cost = 0, .escapes = false, .no_cost = false};
+    FoundBins found{
+        .n = n - n % Vec::kLanes, .cost = 0, .sum = 0, .escapes = false, .no_cost = false};
+    constexpr std::uint32_t kSumStep = sum_power(Vec::kLanes);
+    U32 symbol_sums = Vec::splat(0);
     Mask escapes = Vec::none();
     Mask no_cost = Vec::none();
     for (std::size_t begin = 0; begin < found.n; begin += kBlock) {
@@ -290,7 +293,9 @@ struct RansSimd {
         Vec::lookup(halves, half, base, n_direct);
         Vec::lookup(halves + 1, half, offset, unused);
         // Below the row the difference wraps to a large number; either side ends at the escape.
-        const U32 place = Vec::min_unsigned(Vec::sub(Vec::load(symbols + i), offset), n_direct);
+        const U32 symbol = Vec::load(symbols + i);
+        symbol_sums = Vec::add(Vec::mul(symbol_sums, Vec::splat(kSumStep)), symbol);
+        const U32 place = Vec::min_unsigned(Vec::sub(symbol, offset), n_direct);
         escapes = Vec::either(escapes, Vec::equal(place, n_direct));
         const U32 bin = Vec::add(base, place);
         Vec::store(bins + i, bin);
@@ -302,6 +307,9 @@ struct RansSimd {
       Vec::store(sums, sum);
       for (const std::uint32_t part : sums) found.cost += part;
     }
+    std::uint32_t sums[Vec::kLanes];
+    Vec::store(sums, symbol_sums);
+    for (const std::uint32_t part : sums) found.sum = found.sum * kSumFactor + part;
     found.escapes = Vec::bits(escapes) != 0;
     found.no_cost = Vec::bits(no_cost) != 0;
     return found;
@@ -364,7 +372,8 @@ struct RansSimd {
             .find_i32 = &find_bins<std::int32_t>,
             .find_one_row = &find_bins<OneRow>,
             .skip_others = &skip_others,
-            .sum_columns = &rans::sum_columns<4 * Vec::kLanes>};
+            .sum_columns = &rans::sum_columns<4 * Vec::kLanes>,
+            .sum_symbols = &rans::sum_symbols<4 * Vec::kLanes>};
   }
 };
 

@@ -79,7 +79,8 @@ using EscapesOf = std::function<std::vector<std::uint8_t>(std::size_t begin, std
 
 /// Codes one push as a record and returns its size, a multiple of 4. indices [n] name entries;
 /// escapes_of is null when no symbol escapes; check is that of what every segment vouches for
-/// beside its escapes (stream_check.h). Throws InvalidArgument above 16 GiB.
+/// beside its escapes (stream_check.h), sums are those of the segments' symbols, or none for bytes.
+/// Throws InvalidArgument above 16 GiB.
 template <class Index>
 std::size_t write_record(const EncodeEntry* entries,
                          int bits,
@@ -87,6 +88,7 @@ std::size_t write_record(const EncodeEntry* entries,
                          const EscapesOf* escapes_of,
                          const Segmentation& cut,
                          std::uint32_t check,
+                         std::span<const std::uint32_t> sums,
                          std::span<std::uint8_t> out);
 
 /// Decodes the record that begins at `begin` and returns where it ends. Throws BitstreamError,

@@ -147,7 +147,7 @@ const char* close_segment(const RecordHead& head,
                           const Reading<Row, Value>& reading,
                           std::uint32_t check,
                           const std::uint8_t* used) {
-  check = check_with_sum(check_of({reading.run.next, used}, check), reading.run.sum);
+  check = check_with_sum<Value>(check_of({reading.run.next, used}, check), reading.run.sum);
   if (lane_astray(reading.states, head.lanes, check) != head.lanes) {
     return "words: a lane does not end in its initial state";
   }
@@ -250,7 +250,8 @@ std::size_t read_record(std::span<const std::uint8_t> data,
                                 rows_from(all_rows, i),
                                 tables.data(),
                                 reading.escapes,
-                                reading.symbols.data());
+                                reading.symbols,
+                                reading.run.sum);
           });
         });
   });

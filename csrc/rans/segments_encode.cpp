@@ -36,13 +36,17 @@ struct Coded {
 /// Scratch bytes of one segment.
 std::size_t segment_room(const Segmentation& cut) { return 2 * cut.segment_symbols + kWordSlack; }
 
-/// What the check of a segment counts beside its escapes: of bytes, their sum.
+/// The check that a segment begins with, given that of what it vouches for beside its symbols, and
+/// the sums of all segments unless they are of bytes.
 template <class Index>
-std::uint32_t sum_of(std::span<const Index> indices) {
+std::uint32_t check_of_segment(std::uint32_t check,
+                               std::span<const Index> indices,
+                               std::span<const std::uint32_t> sums,
+                               std::size_t segment) {
   if constexpr (std::is_same_v<Index, std::uint8_t>) {
-    return byte_sum(indices);
+    return check_with_sum<std::uint8_t>(check, byte_sum(indices));
   } else {
-    return 0;
+    return check_with_sum<std::int32_t>(check, sums[segment]);
   }
 }
 
@@ -55,6 +59,7 @@ void code_turn(const EncodeEntry* entries,
                const Segmentation& cut,
                std::size_t first,
                std::uint32_t check,
+               std::span<const std::uint32_t> sums,
                std::span<Coded> coded,
                std::uint8_t* scratch) {
   EncodeRun<Index> runs[kMaxRuns];
@@ -62,7 +67,8 @@ void code_turn(const EncodeEntry* entries,
     const std::size_t begin = (first + r) * cut.segment_symbols;
     const auto own = indices.subspan(begin, std::min(cut.segment_symbols, indices.size() - begin));
     const std::uint32_t own_check = check_of(coded[r].escapes, check);
-    start_states(coded[r].states, cut.lanes, check_with_sum(own_check, sum_of(own)));
+    start_states(
+        coded[r].states, cut.lanes, check_of_segment<Index>(own_check, own, sums, first + r));
     coded[r].words_end = scratch + (r + 1) * segment_room(cut);
     runs[r] = {.indices = own.data(),
                .n = own.size(),
@@ -144,6 +150,7 @@ std::size_t write_record(const EncodeEntry* entries,
                          const EscapesOf* escapes_of,
                          const Segmentation& cut,
                          std::uint32_t check,
+                         std::span<const std::uint32_t> sums,
                          std::span<std::uint8_t> out) {
   std::uint8_t* const ends = out.data() + kRecordHeadBytes;
   std::uint8_t* const body = ends + kEndBytes * cut.n_segments;
@@ -161,7 +168,7 @@ std::size_t write_record(const EncodeEntry* entries,
           (*escapes_of)(begin, std::min(begin + cut.segment_symbols, indices.size()));
     }
     Scratch::Piece piece = scratch.take();
-    code_turn<Index>(entries, bits, indices, cut, first, check, coded, piece.get());
+    code_turn<Index>(entries, bits, indices, cut, first, check, sums, coded, piece.get());
 
     std::size_t segment_bytes[kMaxRuns];
     std::size_t turn_bytes = 0;
@@ -198,6 +205,7 @@ template std::size_t write_record(const EncodeEntry*,
                                   const EscapesOf*,
                                   const Segmentation&,
                                   std::uint32_t,
+                                  std::span<const std::uint32_t>,
                                   std::span<std::uint8_t>);
 template std::size_t write_record(const EncodeEntry*,
                                   int,
@@ -205,6 +213,7 @@ template std::size_t write_record(const EncodeEntry*,
                                   const EscapesOf*,
                                   const Segmentation&,
                                   std::uint32_t,
+                                  std::span<const std::uint32_t>,
                                   std::span<std::uint8_t>);
 template std::size_t write_record(const EncodeEntry*,
                                   int,
@@ -212,6 +221,7 @@ template std::size_t write_record(const EncodeEntry*,
                                   const EscapesOf*,
                                   const Segmentation&,
                                   std::uint32_t,
+                                  std::span<const std::uint32_t>,
                                   std::span<std::uint8_t>);
 
 }  // namespace glc::rans

@@ -199,19 +199,23 @@ void the_smallest_int32_is_a_symbol() {
 
 void the_format_in_bytes() {
   // One lane, one row {0: 128, 1: 64, escape: 64} at 8 bits; symbols 0, 1, 7.
-  // Escape raw 2 * (7 - 2) + 1 = 11: 0001011, padded 0x16, whose check is 0x72F7.
-  // Backwards from x = 0x172F7. Escape (start 192): x/64 = 0x5CB rest 55: 0x5CBF7.
-  // 1 (start 128): 0x5CBF7/64 = 0x172F rest 55: 0x172F << 8 + 128 + 55 = 0x172FB7.
-  // 0 (start 0): 0x172FB7/128 = 0x2E5F rest 55: 0x2E5F << 8 + 0 + 55 = 0x2E5F37.
+  // Escape raw 2 * (7 - 2) + 1 = 11: 0001011, padded 0x16, whose CRC is 0x72F7.
+  // Sum (0x83F0BB55 + 7) * 0x83F0BB55; the lower half of sum + CRC is 0xDC83.
+  // Backwards from x = 0x1DC83. Escape (start 192): x/64 = 0x772 rest 3: 0x772C3.
+  // 1 (start 128): 0x772C3/64 = 0x1DCB rest 3: 0x1DCB << 8 + 128 + 3 = 0x1DCB83.
+  // 0 (start 0): 0x1DCB83/128 = 0x3B97 rest 3: 0x3B97 << 8 + 0 + 3 = 0x3B9703.
   const TableSet tables = TableSet::from_freqs(
       std::vector<std::uint32_t>{128, 64, 64}, Symbols{3}, Symbols{0}, 8, true);
   Encoder encoder(1);
   encoder.push(Symbols{0, 1, 7}, 0, tables);
-  const Bytes expected = {0x08, 0x01, 0x16, 0x2E, 0x00, 0x37, 0x5F};
+  const Bytes expected = {0x08, 0x01, 0x16, 0x3B, 0x00, 0x03, 0x97};
   check(encoder.finish() == expected, "worked example of docs/format.md");
-  // Before there was a check every lane began at 2^16: such streams are refused, not misread.
-  const Bytes unchecked = {0x08, 0x01, 0x16, 0x20, 0x00, 0x00, 0x07};
-  check_throws<BitstreamError>([&] { decode(unchecked, RowVector(3), tables); }, "unchecked");
+  // Every lane began at 2^16 once, then lane 0 at that and a CRC of escapes: such streams are
+  // refused.
+  for (const Bytes& before : {Bytes{0x08, 0x01, 0x16, 0x20, 0x00, 0x00, 0x07},
+                              Bytes{0x08, 0x01, 0x16, 0x2E, 0x00, 0x37, 0x5F}}) {
+    check_throws<BitstreamError>([&] { decode(before, RowVector(3), tables); }, "before");
+  }
 }
 
 void failures_leave_the_encoder_alone() {

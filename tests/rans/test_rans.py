@@ -297,6 +297,19 @@ def test_every_flipped_bit_is_noticed(lanes: int) -> None:
             rans.decode(damaged, rows, tables)
 
 
+@pytest.mark.parametrize("lanes", [1, 8])
+def test_pulls_may_be_other_pieces_than_pushes(lanes: int) -> None:
+    tables, symbols = rans.TableSet.from_gaussian([3.0]), np.arange(20001) % 13 - 6
+    symbols[5::777] = 10**6  # escapes
+    encoder = rans.Encoder(lanes, 0)
+    for part in np.split(symbols, [64, 9000]):
+        encoder.push(part, 0, tables)
+    decoder = rans.Decoder(encoder.finish())
+    for part in np.split(symbols, [8, 16, 8192, 16400]):
+        assert (decoder.pull(0, tables, count=part.size) == part).all()
+    decoder.finish()
+
+
 def test_wrong_rows_are_noticed() -> None:
     symbols, rows, tables = gaussian_message(1000, 9)
     stream = rans.encode(symbols, rows, tables)
