@@ -74,8 +74,8 @@ __device__ inline FoundBin find_bin(const rans::RowInfo& row, std::int32_t symbo
 template <class Row>
 __device__ rans::RowInfo row_info(const EncodeParams<Row>& p,
                                   const std::byte* tables,
+                                  std::uint32_t row,
                                   std::uint64_t i) {
-  std::uint32_t row = row_of(p.rows, p.one_row, i);
   if (row >= p.layout.n_rows) {
     note(&p.progress->error, RansError::kRow, i);
     row = 0;
@@ -83,41 +83,57 @@ __device__ rans::RowInfo row_info(const EncodeParams<Row>& p,
   return reinterpret_cast<const rans::RowInfo*>(tables + p.layout.rows_at)[row];
 }
 
+template <class Row>
+struct SymbolSource {
+  struct Symbol {
+    std::int32_t value;
+    std::uint32_t row;
+  };
+  const EncodeParams<Row>& p;
+  const std::byte* tables;
+
+  __device__ Symbol fetch(std::uint64_t i) const {
+    return {__ldg(&p.symbols[i]), row_of(p.rows, p.one_row, i)};
+  }
+  __device__ FoundBin find(Symbol symbol, std::uint64_t i) const {
+    return find_bin(row_info(p, tables, symbol.row, i), symbol.value);
+  }
+  __device__ rans::EncodeEntry entry(Symbol symbol, std::uint64_t i) const {
+    const FoundBin bin = find(symbol, i);
+    rans::EncodeEntry entry{};
+    if (!bin.escapes || p.layout.escape) {
+      entry = reinterpret_cast<const rans::EncodeEntry*>(tables)[bin.entry];
+    }
+    if (entry.reciprocal == 0) note(&p.progress->error, RansError::kSymbol, i);
+    return entry;
+  }
+  /// The escape number of symbol i, 0 when it does not escape.
+  __device__ std::uint64_t number(std::uint64_t i) const {
+    const FoundBin bin = find(fetch(i), i);
+    return bin.escapes ? bin.raw + 1 : 0;
+  }
+};
+
 template <class Row, bool kShared>
 __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) code_kernel(EncodeParams<Row> p) {
   const std::byte* const global = p.blob + p.layout.encode_at;
   const std::byte* const tables = kShared ? stage(global, p.layout.encode_bytes) : global;
-  const auto* const entries = reinterpret_cast<const rans::EncodeEntry*>(tables);
+  const SymbolSource<Row> source{p, tables};
   const std::uint32_t log2_lanes = p.work.plan->log2_lanes;
   const std::uint32_t sum_factor = rans::sum_power(1U << log2_lanes);
   each_turn(turns_of(p.shape.n_segments, log2_lanes), [&](std::uint64_t turn) {
     const Group group(log2_lanes, turn);
-    const auto find = [&](std::uint64_t i) {
-      return find_bin(row_info(p, tables, i), __ldg(&p.symbols[i]));
-    };
     std::uint32_t sum = 0;
     const auto sum_up = [&](std::uint64_t i) {
       sum = sum * sum_factor + static_cast<std::uint32_t>(__ldg(&p.symbols[i]));
-      return p.layout.escape && find(i).escapes;
+      return p.layout.escape && source.find(source.fetch(i), i).escapes;
     };
-    const auto number_of = [&](std::uint64_t i) -> std::uint64_t {
-      const FoundBin bin = find(i);
-      return bin.escapes ? bin.raw + 1 : 0;
-    };
+    const auto number_of = [&](std::uint64_t i) { return source.number(i); };
     const EscapesSeen escapes = see_escapes(p.shape, group, 0, sum_up, number_of);
     const std::uint32_t check = rans::check_with_sum<std::int32_t>(
         escapes.check, sum_of_lanes(group, sum, symbols_in(p.shape, group.segment)));
     __syncwarp();
-    code_segment(p.shape, p.work, group, p.layout.bits, check, [&](std::uint64_t i) {
-      const FoundBin bin = find(i);
-      if (bin.escapes && !p.layout.escape) {
-        note(&p.progress->error, RansError::kSymbol, i);
-        return rans::EncodeEntry{};
-      }
-      const rans::EncodeEntry entry = entries[bin.entry];
-      if (entry.reciprocal == 0) note(&p.progress->error, RansError::kSymbol, i);
-      return entry;
-    });
+    code_segment(p.shape, p.work, group, p.layout.bits, check, source);
     if (group.lane == 0 && group.segment < p.shape.n_segments) {
       p.work.escape_bits[group.segment] = escapes.n_bits;
     }
@@ -170,11 +186,9 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) pack_kernel(Encod
     if (p.work.escape_bits[s] == 0) return;
     __syncwarp();  // the zeros that the numbers are written into
     const std::uint64_t bytes = (std::uint64_t{4} << plan.log2_lanes) + 2 * p.work.n_words[s];
-    const std::byte* const tables = p.blob + p.layout.encode_at;
-    pack_escapes(p.shape, s, body + begin, 8 * bytes, [&](std::uint64_t i) -> std::uint64_t {
-      const FoundBin bin = find_bin(row_info(p, tables, i), p.symbols[i]);
-      return bin.escapes ? bin.raw + 1 : 0;
-    });
+    const SymbolSource<Row> source{p, p.blob + p.layout.encode_at};
+    pack_escapes(
+        p.shape, s, body + begin, 8 * bytes, [&](std::uint64_t i) { return source.number(i); });
   });
 }
 

@@ -70,6 +70,9 @@ __device__ inline std::uint32_t symbols_in(const EncodeShape& shape, std::uint64
   return left < shape.segment_symbols ? static_cast<std::uint32_t>(left) : shape.segment_symbols;
 }
 
+/// Symbols that a lane looks at together in search of escapes: as many loads are under way.
+inline constexpr std::uint32_t kAtOnce = 8;
+
 /// The escape numbers of a segment: how many bits they take, and the check that lane 0 begins with.
 struct EscapesSeen {
   std::uint64_t n_bits;
@@ -85,7 +88,6 @@ __device__ EscapesSeen see_escapes(const EncodeShape& shape,
                                    std::uint32_t check,
                                    Escapes escapes,
                                    NumberOf number_of) {
-  constexpr std::uint32_t kAtOnce = 8;
   const std::uint32_t n = symbols_in(shape, group.segment);
   const std::uint64_t begin = group.segment * shape.segment_symbols;
   const auto lanes = static_cast<std::uint32_t>(group.lanes);
@@ -118,39 +120,59 @@ __device__ EscapesSeen see_escapes(const EncodeShape& shape,
   return seen;
 }
 
-/// Codes the group's segment, lane 0 beginning with the check. source(i) is the entry of symbol i,
-/// a good one; every lane of the warp calls this. Symbols are fetched one step early.
+/// Codes the group's segment, lanes 0 and 1 beginning with the check. source.fetch(i) loads what
+/// symbol i is, source.entry(fetched, i) is its entry, a good one; every lane of the warp calls
+/// this. Symbols are fetched kEarly steps early: stores to the words would hold loads back.
 template <class Source>
 __device__ __forceinline__ void code_segment(const EncodeShape& shape,
                                              const EncodeWork& work,
                                              const Group& group,
                                              int bits,
                                              std::uint32_t check,
-                                             Source source) {
+                                             const Source& source) {
+  constexpr int kEarly = 4;
   const std::uint32_t n = symbols_in(shape, group.segment);
   const std::uint64_t begin = group.segment * shape.segment_symbols;
-  const auto lanes = static_cast<std::uint32_t>(group.lanes);
-  const std::uint32_t most_steps = __reduce_max_sync(kFullWarp, (n + lanes - 1) / lanes);
-  std::uint16_t* const words_end = work.words + begin + shape.segment_symbols;
+  const int most_steps =
+      static_cast<int>(__reduce_max_sync(kFullWarp,
+                                         (n + static_cast<std::uint32_t>(group.lanes) - 1U) /
+                                             static_cast<std::uint32_t>(group.lanes)));
+  std::uint16_t* words_begin = work.words + begin + shape.segment_symbols;
+  const std::uint16_t* const words_end = words_begin;
   std::uint32_t x = rans::start_state(group.lane, check);
-  std::uint32_t n_words = 0;
-  for (std::uint32_t step = most_steps; step-- > 0;) {
-    const std::uint32_t i = step * lanes + static_cast<std::uint32_t>(group.lane);
-    const bool active = i < n;
-    const rans::EncodeEntry entry = active ? source(begin + i) : rans::EncodeEntry{};
-    const bool gives = active && rans::encode_needs_renorm(x, entry.freq_minus_1, bits);
-    const unsigned ballot = __ballot_sync(kFullWarp, gives);
-    n_words += static_cast<std::uint32_t>(group.votes(ballot));
-    if (gives) {
-      words_end[group.votes_before(ballot) - static_cast<std::int64_t>(n_words)] =
-          static_cast<std::uint16_t>(x);
-      x >>= rans::kWordBits;
+  const auto fetch = [&](int step) {
+    const std::int64_t i = std::int64_t{step} * group.lanes + group.lane;
+    return step >= 0 && i < n ? source.fetch(begin + static_cast<std::uint64_t>(i))
+                              : typename Source::Symbol{};
+  };
+  typename Source::Symbol symbols[kEarly];
+#pragma unroll
+  for (int a = 0; a < kEarly; ++a) symbols[a] = fetch(most_steps - 1 - a);
+  for (int left = most_steps; left > 0; left -= kEarly) {
+#pragma unroll
+    for (int a = 0; a < kEarly; ++a) {
+      const std::int64_t i = std::int64_t{left - 1 - a} * group.lanes + group.lane;
+      const bool active = a < left && i < n;
+      const auto symbol = symbols[a];
+      symbols[a] = fetch(left - 1 - a - kEarly);
+      const rans::EncodeEntry entry =
+          active ? source.entry(symbol, begin + static_cast<std::uint64_t>(i))
+                 : rans::EncodeEntry{};
+      const bool gives = active && rans::encode_needs_renorm(x, entry.freq_minus_1, bits);
+      const unsigned ballot = __ballot_sync(kFullWarp, gives);
+      words_begin -= group.votes(ballot);
+      if (gives) {
+        words_begin[group.votes_before(ballot)] = static_cast<std::uint16_t>(x);
+        x >>= rans::kWordBits;
+      }
+      if (active) x = rans::encode_advance(x, entry, bits);
     }
-    if (active) x = rans::encode_advance(x, entry, bits);
   }
   if (group.segment >= shape.n_segments) return;
   work.states[kWarpLanes * group.segment + static_cast<std::uint64_t>(group.lane)] = x;
-  if (group.lane == 0) work.n_words[group.segment] = n_words;
+  if (group.lane == 0) {
+    work.n_words[group.segment] = static_cast<std::uint32_t>(words_end - words_begin);
+  }
 }
 
 /// Sum of this and all lower lanes; every lane of the warp calls it.
@@ -243,7 +265,7 @@ __device__ inline void write_gamma(std::uint32_t* to, std::uint64_t at, std::uin
 }
 
 /// Writes the escape numbers of segment s from bit `at` of `to` on, by a warp: number_of(i) is that
-/// of symbol i, 0 when it does not escape.
+/// of symbol i, 0 when it does not escape. Several symbols a lane at once, because few escape.
 template <class NumberOf>
 __device__ void pack_escapes(const EncodeShape& shape,
                              std::uint64_t s,
@@ -252,13 +274,25 @@ __device__ void pack_escapes(const EncodeShape& shape,
                              NumberOf number_of) {
   const std::uint32_t n = symbols_in(shape, s);
   const std::uint64_t begin = s * shape.segment_symbols;
-  for (std::uint32_t base = 0; base < n; base += kWarpLanes) {
-    const std::uint32_t k = base + static_cast<std::uint32_t>(Group::thread_lane());
-    const std::uint64_t number = k < n ? number_of(begin + k) : 0;
-    const auto n_bits = number == 0 ? 0 : static_cast<std::uint64_t>(rans::gamma_bits(number));
-    const std::uint64_t end = inclusive_sum(n_bits);
-    if (number != 0) write_gamma(to, at + end - n_bits, number);
-    at += __shfl_sync(kFullWarp, end, kWarpLanes - 1);
+  for (std::uint32_t base = 0; base < n; base += kAtOnce * kWarpLanes) {
+    std::uint64_t numbers[kAtOnce];
+    bool any = false;
+#pragma unroll
+    for (std::uint32_t a = 0; a < kAtOnce; ++a) {
+      const std::uint32_t k =
+          base + a * kWarpLanes + static_cast<std::uint32_t>(Group::thread_lane());
+      numbers[a] = k < n ? number_of(begin + k) : 0;
+      any |= numbers[a] != 0;
+    }
+    if (__any_sync(kFullWarp, any) == 0) continue;
+#pragma unroll
+    for (std::uint32_t a = 0; a < kAtOnce; ++a) {
+      const std::uint64_t number = numbers[a];
+      const auto n_bits = number == 0 ? 0 : static_cast<std::uint64_t>(rans::gamma_bits(number));
+      const std::uint64_t end = inclusive_sum(n_bits);
+      if (number != 0) write_gamma(to, at + end - n_bits, number);
+      at += __shfl_sync(kFullWarp, end, kWarpLanes - 1);
+    }
   }
 }
 
