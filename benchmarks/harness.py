@@ -326,6 +326,8 @@ def _gpu_name(torch: Any) -> str | None:
 
 
 def _commit() -> str | None:
+    if os.environ.get("GLC_COMMIT"):  # where the tree has no history
+        return os.environ["GLC_COMMIT"]
     root = Path(__file__).resolve().parent.parent
     try:
         text = subprocess.run(

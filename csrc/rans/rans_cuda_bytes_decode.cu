@@ -76,12 +76,19 @@ __device__ inline std::uint64_t read_bins(
   return bits.skip_padding() && rare_values_are_good(bins) ? at + bits.bytes_used() : 0;
 }
 
+/// What the block that reads the head shares.
+struct ReadShared {
+  ByteBins bins;
+  std::uint8_t front[kMostHeadBytes];  ///< the stream's first bytes, where reading them is quick
+};
+
 /// Reads all before the segments; by one thread. bins are zero.
-__device__ inline void read_head(const ReadParams& p, std::uint64_t n_bytes, ByteBins& bins) {
+__device__ inline void read_head(const ReadParams& p, std::uint64_t n_bytes, ReadShared& shared) {
   RansProgress& progress = *p.run.progress;
   progress = {.position = 0, .record = {.n_bytes = n_bytes}};
   *p.head = {};
-  const std::uint8_t* const data = p.run.data;
+  ByteBins& bins = shared.bins;
+  const std::uint8_t* const data = shared.front;
   if (n_bytes == 0 || data[0] > 4) return note(&progress.error, RansError::kMethod, 0);
   if (data[0] % 2 == 1) return note(&progress.error, RansError::kOneStream, 0);
   std::uint8_t start[kMostStartBytes];
@@ -96,14 +103,15 @@ __device__ inline void read_head(const ReadParams& p, std::uint64_t n_bytes, Byt
     progress.position = n_bytes;
     return;
   }
-  const std::uint64_t end = read_bins(data, n_bytes, at, data[0] == 4, bins);
+  const std::uint64_t n_front = n_bytes < kMostHeadBytes ? n_bytes : kMostHeadBytes;
+  const std::uint64_t end = read_bins(data, n_front, at, data[0] == 4, bins);
   if (end == 0) return note(&progress.error, RansError::kFrequencies, at);
   for (at = end; at % rans::kRecordAlign != 0; ++at) {
-    if (at >= n_bytes || data[at] != 0) return note(&progress.error, RansError::kPadding, at);
+    if (at >= n_front || data[at] != 0) return note(&progress.error, RansError::kPadding, at);
   }
   p.head->check = static_cast<std::uint16_t>(check_bytes(data, at));
   progress.position = at;
-  open_record(data, p.run.n, progress);
+  open_record(p.run.data, p.run.n, progress);
   if (progress.error != kRansNoError) return;
   if (progress.position != n_bytes) {
     note(&progress.error, RansError::kStreamLeft, progress.position);
@@ -113,7 +121,13 @@ __device__ inline void read_head(const ReadParams& p, std::uint64_t n_bytes, Byt
 }
 
 __global__ void __launch_bounds__(kHeadBlock) read_kernel(ReadParams p) {
-  auto& bins = block_shared<ByteBins>();
+  auto& shared = block_shared<ReadShared>();
+  ByteBins& bins = shared.bins;
+  std::uint64_t n_bytes = p.n_bytes;
+  if (p.size != nullptr && *p.size < n_bytes) n_bytes = *p.size;
+  for (std::uint32_t i = threadIdx.x; i < kMostHeadBytes && i < n_bytes; i += kHeadBlock) {
+    shared.front[i] = p.run.data[i];
+  }
   bins.freqs[threadIdx.x] = 0;
   if (threadIdx.x == 0) {
     bins.freqs[256] = 0;
@@ -121,9 +135,7 @@ __global__ void __launch_bounds__(kHeadBlock) read_kernel(ReadParams p) {
   }
   __syncthreads();
   if (threadIdx.x == 0) {
-    std::uint64_t n_bytes = p.n_bytes;
-    if (p.size != nullptr && *p.size < n_bytes) n_bytes = *p.size;
-    read_head(p, n_bytes, bins);
+    read_head(p, n_bytes, shared);
     bins.find_starts();
   }
   __syncthreads();
