@@ -33,8 +33,10 @@ struct Coded {
   }
 };
 
-/// Scratch bytes of one segment.
-std::size_t segment_room(const Segmentation& cut) { return 2 * cut.segment_symbols + kWordSlack; }
+/// Scratch bytes of one segment of a push of n symbols, which may be far fewer than it could hold.
+std::size_t segment_room(const Segmentation& cut, std::size_t n) {
+  return 2 * std::min(cut.segment_symbols, n) + kWordSlack;
+}
 
 /// The check that a segment begins with, given that of what it vouches for beside its symbols, and
 /// the sums of all segments unless they are of bytes.
@@ -69,7 +71,7 @@ void code_turn(const EncodeEntry* entries,
     const std::uint32_t own_check = check_of(coded[r].escapes, check);
     start_states(
         coded[r].states, cut.lanes, check_of_segment<Index>(own_check, own, sums, first + r));
-    coded[r].words_end = scratch + (r + 1) * segment_room(cut);
+    coded[r].words_end = scratch + (r + 1) * segment_room(cut, indices.size());
     runs[r] = {.indices = own.data(),
                .n = own.size(),
                .states = coded[r].states,
@@ -154,7 +156,7 @@ std::size_t write_record(const EncodeEntry* entries,
                          std::span<std::uint8_t> out) {
   std::uint8_t* const ends = out.data() + kRecordHeadBytes;
   std::uint8_t* const body = ends + kEndBytes * cut.n_segments;
-  Scratch scratch(kMaxRuns * segment_room(cut));
+  Scratch scratch(kMaxRuns * segment_room(cut, indices.size()));
   SumInTurn sizes;
   const Turns turns(cut.n_segments, static_cast<std::size_t>(threads()));
   parallel_for(turns.size(), [&](std::size_t number) {
