@@ -17,8 +17,10 @@ import argparse
 import json
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,9 +49,25 @@ def read(codec: Codec, data: bytes) -> list[str]:
     return hashes(piece.symbols)
 
 
+def remember_features(codec: Codec) -> None:
+    """Let the codec compute the latents of a picture once for all its qualities."""
+    compute = codec._networks.features
+    seen: dict[int, Any] = {}
+
+    def features(pixels: np.ndarray) -> Any:
+        key = zlib.crc32(pixels.tobytes())
+        if key not in seen:
+            seen.clear()
+            seen[key] = compute(pixels)
+        return seen[key]
+
+    codec._networks.features = features  # type: ignore[method-assign]
+
+
 def write_files(codec: Codec, options: argparse.Namespace, folder: Path) -> None:
     """Encode every picture at every quality, and note the symbols that this codec reads again."""
     found = {}
+    remember_features(codec)
     folder.mkdir(parents=True, exist_ok=True)
     for path in options.pictures:
         pixels = load_image(path)
