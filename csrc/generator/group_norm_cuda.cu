@@ -119,10 +119,10 @@ struct Place {
 
   /// The same where x is in phases.
   __device__ std::int64_t at_phase(const Params<T>& p, std::int64_t pixel) const {
-    std::uint32_t col;
-    const std::uint32_t row = p.phases_width.divided(static_cast<std::uint32_t>(pixel), &col);
-    const std::uint32_t phase = 2 * (row % 2) + col % 2;
-    const std::int64_t there = (row + 1) / 2 * p.phases_columns + (col + 1) / 2;
+    std::uint32_t x;
+    const std::uint32_t y = p.phases_width.divided(static_cast<std::uint32_t>(pixel), &x);
+    const std::uint32_t phase = 2 * (y % 2) + x % 2;
+    const std::int64_t there = (y + 1) / 2 * p.phases_columns + (x + 1) / 2;
     return (sample * p.x_elements + (4 * there + phase) * p.channels + channel) / kVector<T>;
   }
 };
