@@ -20,7 +20,11 @@ from glc.ops.four_part import PARTS, part_mask
 
 
 class AuthorsDecode:
-    """From hyper indices and y to the picture."""
+    """From hyper indices and y to the picture.
+
+    Attributes:
+        y_hat: [1, N, h, w] float32 of the last call, not multiplied by the step.
+    """
 
     def __init__(self, model: GLC, z_index: Tensor, y: Tensor, quality: float) -> None:
         """Take what their encoder would hand over, on the model's device.
@@ -50,6 +54,7 @@ class AuthorsDecode:
             _, mean = model.part_params(part, params, context, y_hat)
             residual = (y - mean) * mask
             y_hat = y_hat + (torch.round(residual) + mean) * mask
+        self.y_hat = y_hat
         x_hat = model.reconstruct(model.synthesis(y_hat * step, self._quality))
         x_hat = x_hat.clamp(-1.0, 1.0)[0, :, :height, :width]
         pixels = torch.round((x_hat / 2 + 0.5) * 255.0).to(torch.uint8)

@@ -21,13 +21,18 @@ import torch
 from PIL import Image, features
 
 from benchmarks.authors_decode import AuthorsDecode
-from benchmarks.decode_shares import decode_shares, full_hd, official_size_codec
+from benchmarks.decode_shares import (
+    decode_shares,
+    full_hd,
+    nonzero_share,
+    official_size_codec,
+)
 from benchmarks.harness import Race
 from benchmarks.on_device import ON_DEVICE
 from glc.codec import Codec
 from glc.defaults import DEFAULT_MODEL
 from glc.evaluation.metrics import psnr
-from glc.image import load_image
+from glc.image import MAX_PIXELS, load_image
 
 SAMPLE = Path(__file__).resolve().parents[1] / "examples" / "images" / "kodim23.png"
 MIN_PSNR_DB = 18.0  # below this the picture is not recognisable and a race means nothing
@@ -35,6 +40,7 @@ QUALITY = 2.0
 DEVICE = "cuda"
 SMALL = (slice(0, 192), slice(0, 256))  # of a picture whose symbols are read on the CPU too
 MIN_AGREEMENT_DB = 20.0  # with the peer, whose means differ by what TF32 rounds
+MAX_UNLIKE = 0.001  # of its symbols, for the same reason
 
 
 @dataclass(frozen=True)
@@ -144,10 +150,14 @@ def authors_decode(codec: Codec, pixels: np.ndarray) -> AuthorsDecode:
     return AuthorsDecode(codec.model, z_index.to(codec.device), y.to(codec.device), QUALITY)
 
 
+def unlike_symbols(codec: Codec, data: bytes, peer: AuthorsDecode) -> float:
+    """Share of the symbols that the peer's last call saw otherwise."""
+    _, (piece,) = codec._read(data, MAX_PIXELS)
+    return float(((peer.y_hat - piece.symbols.y_hat).abs() > 0.5).double().mean())
+
+
 @pytest.mark.parametrize("case", [pytest.param("decode official 1080p", marks=ON_DEVICE)])
 def test_codec_on_device(race: Race, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
-    # both sides with the convolution algorithms that are fastest for their shapes
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     here = official_size_codec()
     codec = Codec(copy.deepcopy(here.model), DEVICE)
     pixels = full_hd()
@@ -155,14 +165,19 @@ def test_codec_on_device(race: Race, monkeypatch: pytest.MonkeyPatch, case: str)
     require_equal_symbols(here, codec, here.encode(pixels[SMALL], QUALITY))
     data = codec.encode(pixels, QUALITY)
     peer = authors_decode(codec, pixels)
+    # both decoders with the convolution algorithms that are fastest for their shapes
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     height, width = pixels.shape[:2]
     agreement = psnr(codec.decode(data), peer(height, width))
-    shares = decode_shares(codec, data)
-    notes = {"bytes": len(data), "dB to the peer": agreement}
+    unlike = unlike_symbols(codec, data, peer)
+    shares = decode_shares(codec, data, rounds=3)
+    notes = {"bytes": len(data), "not zero %": 100 * nonzero_share(codec, data)}
+    notes |= {"dB to the peer": agreement, "symbols unlike the peer's %": 100 * unlike}
     notes |= {f"{group} %": 100 * shares[group] for group in shares if group != "seconds"}
 
     def check(_mine: np.ndarray, _theirs: Any) -> None:
         assert agreement > MIN_AGREEMENT_DB
+        assert unlike < MAX_UNLIKE
 
     race(
         lambda: codec.decode(data),

@@ -224,9 +224,13 @@ class Codec:
             for piece in pieces:
                 report("pixels", 0.5 * (1 + piece.box[0].start / header.height))
                 y_hat = piece.symbols.y_hat * piece.symbols.step
-                shape = pixels[piece.box].shape[:2]
-                pixels[piece.box] = self._networks.pixels(y_hat, header.quality, *shape)
+                shape = [side.stop - side.start for side in piece.box]
+                drawn = self._networks.pixels(y_hat, header.quality, *shape)
                 n_parts = min(n_parts, piece.n_parts)
+                if header.tile:
+                    pixels[piece.box] = drawn
+                else:
+                    pixels = drawn
         return Restored(pixels, n_parts, verified)
 
     def analyze(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> Analysis:

@@ -207,27 +207,35 @@ class PayloadReader:
         if part >= self._until or not self._whole:
             return symbols, self._tables.y.rows
         threshold = self._thresholds[part]
-        coded = rows >= threshold
+        coded = rows >= threshold if threshold else None
         try:
             self._pull(rows, coded, symbols)
         except BitstreamError:
             if not self._cut:
                 raise
             self._whole = False
-            return symbols, self._tables.y.rows
+            return symbols.zero_(), self._tables.y.rows
         self.n_parts += 1
         return symbols, threshold
 
-    def _pull(self, rows: Tensor, coded: Tensor, symbols: Tensor) -> None:
-        """Read the symbols that are coded into their places, where the rows are."""
+    def _pull(self, rows: Tensor, coded: Tensor | None, symbols: Tensor) -> None:
+        """Read the symbols that are coded, or all, into their places, where the rows are."""
         if rows.device.type == "cpu":  # where torch takes a multiple of numpy's time
-            chosen = coded.numpy()
-            symbols.numpy()[chosen] = self._decoder.pull(rows.numpy()[chosen], self._tables.y)
+            into = symbols.numpy()
+            if coded is None:
+                self._decoder.pull(rows.numpy(), self._tables.y, into)
+            else:
+                chosen = coded.numpy()
+                into[chosen] = self._decoder.pull(rows.numpy()[chosen], self._tables.y)
             return
-        wanted = to_host(rows.masked_select(coded))
-        if len(wanted):
-            pulled = new_for_copies(wanted.shape, torch.int32, rows.device)
-            self._decoder.pull(wanted.numpy(), self._tables.y, pulled.numpy())
+        wanted = to_host(rows if coded is None else rows.masked_select(coded))
+        if not len(wanted):
+            return
+        pulled = new_for_copies(wanted.shape, torch.int32, rows.device)
+        self._decoder.pull(wanted.numpy(), self._tables.y, pulled.numpy())
+        if coded is None:
+            symbols.copy_(pulled, non_blocking=True)
+        else:
             symbols.masked_scatter_(coded, pulled.to(rows.device, non_blocking=True))
 
     def require_finite(self, name: str, value: Tensor) -> None:

@@ -211,7 +211,9 @@ class Networks:
         probe = (channels, 1)
         drawn = self._map("pixels", lambda x: generator(x, quality), strip, probe, cells, per_strip)
         finite = bool(torch.isfinite(torch.stack(sums)).all())
-        return drawn[:height].numpy().reshape(height, width, 3), finite
+        # a copy: of memory that a device writes there is little, and torch's threads share the work
+        drawn = drawn[:height].clone() if self.device.type == "cuda" else drawn[:height]
+        return drawn.numpy().reshape(height, width, 3), finite
 
     def _generator(self, dtype: torch.dtype) -> Callable[[Tensor, float], Tensor]:
         """g_s and D in a dtype, made at their first use."""

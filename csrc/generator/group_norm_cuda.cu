@@ -9,6 +9,7 @@
 #include <cuda_fp16.h>
 
 #include "core/check.h"
+#include "core/cuda_divisor.h"
 #include "core/cuda_launch.h"
 #include "glc/cuda/generator.h"
 #include "glc/error.h"
@@ -63,6 +64,9 @@ struct Params {
   T* out;
   float2* chunk_sums;  // [samples, chunks, groups]: of values less the pivot, and of their squares
   float2* moments;     // [samples, groups]: mean, 1 / standard deviation
+  Divisor phases_width;         // of x in phases
+  std::int64_t phases_columns;  // of x then
+  std::int64_t x_elements;      // of a sample
   std::int64_t pixels;
   std::int64_t chunk_pixels;
   int chunks;
@@ -77,10 +81,11 @@ struct Params {
 template <class T>
 __device__ float pivot(const Params<T>& p, std::int64_t sample, int group) {
   const int channel = group * (p.channels / p.groups);
-  const std::int64_t at = sample * p.pixels * p.channels + channel;
-  float value = widened(p.x[at]);
+  float value = widened(p.x[sample * p.x_elements + channel]);
   if (p.offset != nullptr) value += p.offset[channel];
-  if (p.residual != nullptr) value += widened(p.residual[at]);
+  if (p.residual != nullptr) {
+    value += widened(p.residual[sample * p.pixels * p.channels + channel]);
+  }
   return value;
 }
 
@@ -111,6 +116,15 @@ struct Place {
   __device__ std::int64_t at(const Params<T>& p, std::int64_t pixel) const {
     return ((sample * p.pixels + pixel) * p.channels + channel) / kVector<T>;
   }
+
+  /// The same where x is in phases.
+  __device__ std::int64_t at_phase(const Params<T>& p, std::int64_t pixel) const {
+    std::uint32_t x;
+    const std::uint32_t y = p.phases_width.divided(static_cast<std::uint32_t>(pixel), &x);
+    const std::uint32_t phase = 2 * (y % 2) + x % 2;
+    const std::int64_t there = (y + 1) / 2 * p.phases_columns + (x + 1) / 2;
+    return (sample * p.x_elements + (4 * there + phase) * p.channels + channel) / kVector<T>;
+  }
 };
 
 template <class T>
@@ -134,7 +148,7 @@ group_sum(const SumShared<T>& shared, const Place<T>& place, int group, int size
   return total;
 }
 
-template <class T>
+template <class T, bool kPhases>
 __global__ void __launch_bounds__(kThreads, kBlocks) sum_kernel(Params<T> p) {
   constexpr int kV = kVector<T>;
   auto& shared = block_shared<SumShared<T>>();
@@ -157,7 +171,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) sum_kernel(Params<T> p) {
     for (int u = 0; u < kUnrolled; ++u) {
       const std::int64_t mine = pixel + u * place.rows;
       if (mine >= place.end) continue;
-      x[u] = Vector<T>::at(p.x, place.at(p, mine));
+      x[u] = Vector<T>::at(p.x, kPhases ? place.at_phase(p, mine) : place.at(p, mine));
       if (p.residual != nullptr) residual[u] = Vector<T>::at(p.residual, place.at(p, mine));
     }
 #pragma unroll
@@ -267,6 +281,13 @@ __global__ void __launch_bounds__(kThreads, kBlocks) value_kernel(Params<T> p) {
   }
 }
 
+/// Elements of a sample of x.
+std::int64_t x_elements(const NormShape& s) {
+  if (s.phases_width == 0) return s.pixels * s.channels;
+  const std::int64_t height = s.pixels / s.phases_width;
+  return (height / 2 + 1) * (s.phases_width / 2 + 1) * 4 * s.channels;
+}
+
 /// How a sample's pixels are cut: by its size alone, so that sums do not depend on the device.
 struct Cut {
   std::int64_t chunk_pixels;
@@ -287,6 +308,9 @@ void check_shape(const NormShape& s, std::int64_t vector) {
   }
   if (s.channels % vector != 0) fail_argument(kOp, "x", "channels in whole vectors", s.channels);
   if (s.channels > kThreads * vector) fail_argument(kOp, "x", "fewer channels", s.channels);
+  if (s.phases_width != 0 && (s.phases_width % 2 != 0 || s.pixels % (2 * s.phases_width) != 0)) {
+    fail_argument(kOp, "x", "even sides of a map in phases", s.phases_width);
+  }
   if (s.samples > kMaxSamples) fail_argument(kOp, "x", "at most 65535 samples", s.samples);
 }
 
@@ -299,12 +323,12 @@ void check_sizes(const NormShape& s, const NormTensors<T>& t) {
     }
   };
   const std::int64_t n = s.samples * s.pixels * s.channels;
-  check("x", t.x.size(), n, false);
+  check("x", t.x.size(), s.samples * x_elements(s), false);
   check("offset", t.offset.size(), s.channels, true);
   check("residual", t.residual.size(), n, true);
   check("weight", t.weight.size(), s.channels, false);
   check("bias", t.bias.size(), s.channels, false);
-  check("sum", t.sum.size(), n, t.residual.empty());
+  check("sum", t.sum.size(), n, t.residual.empty() && s.phases_width == 0);
   check("out", t.out.size(), n, false);
   if (t.workspace.size() < group_norm_workspace_bytes(s.samples, s.groups)) {
     fail_argument(kOp, "workspace", "more bytes", t.workspace.size());
@@ -337,6 +361,9 @@ void group_norm(const NormShape& shape,
                          .out = tensors.out.data(),
                          .chunk_sums = moments + shape.samples * shape.groups,
                          .moments = moments,
+                         .phases_width = Divisor(kOp, shape.phases_width, shape.pixels),
+                         .phases_columns = shape.phases_width / 2 + 1,
+                         .x_elements = x_elements(shape),
                          .pixels = shape.pixels,
                          .chunk_pixels = cut.chunk_pixels,
                          .chunks = static_cast<int>(cut.chunks),
@@ -349,7 +376,8 @@ void group_norm(const NormShape& shape,
                            .block = {kThreads, 1, 1}};
   const LaunchShape groups{.grid = {static_cast<unsigned>(shape.groups), samples, 1},
                            .block = {kMomentThreads, 1, 1}};
-  launch(kOp, sum_kernel<T>, chunks, stream, params);
+  const bool phases = shape.phases_width != 0;
+  launch(kOp, phases ? sum_kernel<T, true> : sum_kernel<T, false>, chunks, stream, params);
   launch(kOp, moment_kernel<T>, groups, stream, params);
   launch(kOp, value_kernel<T>, chunks, stream, params);
 }

@@ -38,12 +38,13 @@ class Maybe {
   std::optional<DeviceTensor> tensor_;
 };
 
-/// Of [n, h, w, c] in row-major order.
-cuda::NormShape shape_of(const DeviceTensor& x, std::int64_t groups) {
-  return {.samples = x.shape(0),
-          .pixels = x.shape(1) * x.shape(2),
-          .channels = x.shape(3),
-          .groups = groups};
+/// Of [n, h, w, c] in row-major order; an x of more channels is in phases.
+cuda::NormShape shape_of(const DeviceTensor& out, const DeviceTensor& x, std::int64_t groups) {
+  return {.samples = out.shape(0),
+          .pixels = out.shape(1) * out.shape(2),
+          .channels = out.shape(3),
+          .groups = groups,
+          .phases_width = x.shape(3) == out.shape(3) ? 0 : out.shape(2)};
 }
 
 /// The maps are x, residual, sum and out; the vectors offset, weight and bias.
@@ -62,7 +63,7 @@ void group_norm(const std::array<py::object, 4>& maps,
   const DeviceTensor weight(vectors[1], kOp, "weight");
   const DeviceTensor bias(vectors[2], kOp, "bias");
   const DeviceTensor scratch(workspace, kOp, "workspace");
-  const cuda::NormShape shape = shape_of(x, groups);
+  const cuda::NormShape shape = shape_of(out, x, groups);
   const auto run = [&]<class T>(T /*dtype*/) {
     const cuda::NormTensors<T> tensors{.x = x.span<const T>(),
                                        .offset = offset.span<const float>(),

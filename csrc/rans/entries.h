@@ -69,6 +69,7 @@ struct DecodeTables {
   const std::uint16_t* coarse;
   const DecodeEntry* entries;
   const std::uint32_t* bases;
+  const DecodeEntry* likeliest;  ///< null where it may be an escape
   int bits;
   int coarse_bits;
   bool escape;
@@ -85,6 +86,7 @@ struct DecodeRun {
   const std::uint8_t* end;   ///< of the words; an odd last byte is not a word
   Value* out;                ///< the next symbols
   bool escapes = false;      ///< a symbol was kEscapeValue
+  bool skewed = false;       ///< nearly all symbols are the likeliest of their row
   std::uint32_t sum = 0;     ///< of what is decoded, escapes being kEscapeValue or the marker:
                           ///< symbol_sum(), stream_check.h, of what it was before and of symbols,
                           ///< or byte_sum() and perhaps a multiple of 2^16

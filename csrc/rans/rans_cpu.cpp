@@ -68,6 +68,14 @@ void decode(Tables tables,
   }
 }
 
+template <class Row>
+void decode_skewed(const DecodeTables& tables, int lanes, DecodeRun<Row, std::int32_t>& run) {
+  bool escapes = false;
+  const SkewedLookup<Row> lookup{{tables, run.rows}, &escapes};
+  with_lanes(lanes, [&]<int kLanes>() { decode_rest<kLanes>(lookup, run); });
+  run.escapes = escapes;
+}
+
 template <class Index>
 constexpr auto kEncodeKernel = &RansBackend::encode_u32;
 template <>
@@ -195,10 +203,13 @@ void decode_runs(const DecodeTables& tables,
                  int lanes,
                  std::span<DecodeRun<Row, std::int32_t>> runs,
                  std::span<EscapePlaces> escapes) {
+  const bool skewed = runs.size() == 1 && runs[0].skewed && tables.likeliest != nullptr &&
+                      (lanes < kMinDecodeLanes || backend(lanes) == nullptr);
   decode_pieces(
       runs,
       escapes,
       [&] {
+        if (skewed) return decode_skewed(tables, lanes, runs[0]);
         decode(tables, lanes, runs, kDecodeKernel<Row>, [&](const auto& run) {
           return TableLookup<Row>{tables, run.rows};
         });

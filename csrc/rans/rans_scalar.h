@@ -135,6 +135,28 @@ struct TableLookup {
   const Row* rows;
 };
 
+/// The same where nearly every symbol is the likeliest of its row: so taken until its slot says
+/// otherwise, no state waits for a table.
+template <class Row>
+struct SkewedLookup {
+  static constexpr Renorm kRenorm = Renorm::kBranch;
+
+  std::uint32_t operator()(std::uint32_t x, std::size_t i, std::int32_t& value) const {
+    const DecodeEntry& likeliest = other.tables.likeliest[row_at(other.rows, i)];
+    const std::uint32_t slot = slot_of(x, other.tables.bits);
+    if (slot - likeliest.start > likeliest.freq_minus_1) [[unlikely]] {
+      const std::uint32_t next = other(x, i, value);
+      *escapes |= value == kEscapeValue;
+      return next;
+    }
+    value = likeliest.value;
+    return decode_advance(x, slot, likeliest.start, likeliest.freq_minus_1, other.tables.bits);
+  }
+
+  TableLookup<Row> other;
+  bool* escapes;
+};
+
 struct ByteLookup {
   static constexpr Renorm kRenorm = Renorm::kSelect;
 

@@ -31,6 +31,8 @@ struct TableData {
   std::vector<std::uint32_t> decode_base;  // [rows]
   std::vector<std::uint16_t> coarse;       // [rows << coarse_bits]
   std::vector<DecodeEntry> buckets;        // [rows << coarse_bits]
+  std::vector<DecodeEntry> likeliest;      // [rows], the bin of most slots
+  bool likeliest_escapes = false;          // one of them is an escape bin
 
   [[nodiscard]] BinTables bin_tables() const { return {rows.data(), cost.data()}; }
   [[nodiscard]] DecodeTables decode_tables() const {
@@ -38,6 +40,7 @@ struct TableData {
             coarse.data(),
             decode.data(),
             decode_base.data(),
+            likeliest_escapes ? nullptr : likeliest.data(),
             bits,
             coarse_bits,
             escape};

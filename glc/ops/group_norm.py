@@ -22,10 +22,28 @@ _VECTOR_BYTES = 16  # of one pixel that a thread of the kernels reads at once
 _MAX_VECTORS = 256  # of a pixel
 
 
-def _kernels_take(x: Tensor) -> bool:
-    channel_bytes = x.shape[1] * x.element_size()
+def _kernels_take(x: Tensor, channels: int) -> bool:
+    channel_bytes = channels * x.element_size()
     fits = channel_bytes % _VECTOR_BYTES == 0 and channel_bytes <= _VECTOR_BYTES * _MAX_VECTORS
     return _cuda.takes(x) and x.dtype in _DTYPES and fits
+
+
+def from_phases(x: Tensor) -> Tensor:
+    """Put the pixels of a map that is twice as high and wide in their places.
+
+    Args:
+        x: [n, 4c, h + 1, w + 1]. Pixel (r, k) of the map has group 2 (r % 2) + k % 2 of the
+            channels at row (r + 1) // 2, column (k + 1) // 2.
+
+    Returns:
+        [n, c, 2h, 2w].
+    """
+    n, channels, h, w = (side - (place > 1) for place, side in enumerate(x.shape))
+    out = x.new_empty(n, channels // 4, 2 * h, 2 * w)
+    for phase, group in enumerate(x.chunk(4, dim=1)):
+        row, col = divmod(phase, 2)
+        out[..., row::2, col::2] = group[..., row : row + h, col : col + w]
+    return out
 
 
 def _add(x: Tensor, offset: Tensor | None, residual: Tensor | None) -> Tensor:
@@ -59,6 +77,7 @@ def _group_norm(
     offset: Tensor | None = None,
     residual: Tensor | None = None,
     keep: bool = False,
+    phases: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Normalise what is left of a convolution, and apply SiLU.
 
@@ -78,16 +97,23 @@ def _group_norm(
         offset: [c] float32, such as the bias of the convolution before.
         residual: like x.
         keep: whether the sum is wanted too.
+        phases: x is a map in the form that `from_phases` takes, and goes without a residual.
 
     Returns:
-        out, like x; and the sum if it is wanted, else None. It is x itself where nothing is added.
+        out, like x or what it is the phases of; and the sum if it is wanted, else None. It is x
+        itself where nothing is to be done for it.
 
     Raises:
         InvalidArgumentError: shapes, dtypes or devices do not fit, or a gradient is asked for.
     """
     _check(x, weight, offset, residual)
-    if not _kernels_take(x):
-        total = _add(x, offset, residual)
+    if phases and residual is not None:
+        raise InvalidArgumentError("group_norm: residual: expected none beside phases")
+    n, c, h, w = x.shape
+    if phases:
+        c, h, w = c // 4, 2 * h - 2, 2 * w - 2
+    if not _kernels_take(x, c):
+        total = _add(from_phases(x) if phases else x, offset, residual)
         out = F.group_norm(total, groups, weight.to(x.dtype), bias.to(x.dtype), eps)
         return F.silu(out) if silu else out, total if keep else None
 
@@ -95,9 +121,9 @@ def _group_norm(
         return None if t is None else t.contiguous(memory_format=torch.channels_last)
 
     x, residual = x.contiguous(memory_format=torch.channels_last), dense(residual)
-    out = torch.empty_like(x)
-    adds = residual is not None or (keep and offset is not None)
-    written = torch.empty_like(x) if adds else None
+    out = x.new_empty(n, h, w, c).permute(0, 3, 1, 2)
+    adds = phases or residual is not None or (keep and offset is not None)
+    written = torch.empty_like(out) if adds else None
     maps = [
         None if t is None else borrow(t.permute(0, 2, 3, 1)) for t in (x, residual, written, out)
     ]
@@ -119,12 +145,14 @@ def _group_norm_reference(
     offset: Tensor | None = None,
     residual: Tensor | None = None,
     keep: bool = False,
+    phases: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    total = _add(x.double(), *(None if t is None else t.double() for t in (offset, residual)))
+    added = (None if t is None else t.double() for t in (offset, residual))
+    total = _add((from_phases(x) if phases else x).double(), *added)
     grouped = total.reshape(len(x), groups, -1)
     mean = grouped.mean(dim=2, keepdim=True)
     variance = (grouped - mean).square().mean(dim=2, keepdim=True)
-    out = ((grouped - mean) / torch.sqrt(variance + eps)).reshape(x.shape)
+    out = ((grouped - mean) / torch.sqrt(variance + eps)).reshape(total.shape)
     out = out * weight.double().view(-1, 1, 1) + bias.double().view(-1, 1, 1)
     return out * torch.sigmoid(out) if silu else out, total if keep else None
 

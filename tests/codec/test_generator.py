@@ -13,7 +13,8 @@ from glc.errors import InvalidArgumentError
 from glc.evaluation.metrics import psnr
 from glc.models import GLC
 from glc.models.config import GLC_IMAGE, TINY, GLCConfig, VQGANConfig
-from glc.models.generator import Generator
+from glc.models.generator import Generator, _FusedUpsample, _Sum
+from glc.models.vqvae import Upsample
 from glc.strips import Networks
 from tests.cuda_kernels import Kernels, kernels
 
@@ -66,6 +67,13 @@ def test_kernels_draw_the_same_picture(
         expected = model.cpu().reconstruct(model.synthesis(y_hat_of(model), QUALITY))
     squares = (got.double() - expected.double()).square().mean()
     assert 10 * torch.log10(4.0 / squares) > WORST_DB[dtype]  # of a range of 2
+
+
+def test_a_doubling_is_folded_into_its_convolution() -> None:
+    block = Upsample(3).double().requires_grad_(False)
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    got = _FusedUpsample(block, torch.float64)(_Sum(x)).added()
+    assert torch.allclose(got, block(x), rtol=0.0, atol=1e-7)  # the bias is kept in float32
 
 
 def test_values_too_large_for_float16_are_drawn_in_bfloat16() -> None:

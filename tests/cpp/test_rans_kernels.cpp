@@ -137,7 +137,8 @@ void check_decoders(std::span<const int> lane_counts,
                                                                 .states = got.data() + first,
                                                                 .next = next,
                                                                 .end = words.data() + words.size(),
-                                                                .out = symbols.data() + first};
+                                                                .out = symbols.data() + first,
+                                                                .skewed = first / n_lanes % 2 != 0};
       glc::rans::EscapePlaces places;
       glc::rans::decode_runs(
           tables.data().decode_tables(), lanes, std::span(&run, 1), std::span(&places, 1));

@@ -63,6 +63,28 @@ def test_kernels_against_the_reference(
         require_close(out, expected, dtype)
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("sides", [(1, 1), (3, 17), (20, 33)], ids=str)
+def test_a_map_in_phases(kernels: Kernels, sides: tuple[int, int], dtype: torch.dtype) -> None:
+    height, width = sides
+    args, options = arguments((2, 96, 4, height + 1, width + 1), dtype, added="offset")
+    generator = torch.Generator().manual_seed(0)
+    args[0] = torch.randn(2, 4 * 96, height + 1, width + 1, generator=generator).to(dtype)
+    for keep in (True, False):
+        options |= {"keep": keep, "phases": True}
+        expected, expected_sum = group_norm.reference(*args, **options)
+        assert expected.shape == (2, 96, 2 * height, 2 * width)
+        results = [kernels(group_norm, *args, **options)]
+        if dtype == torch.float32:  # in which torch's own way is as exact
+            results.append(group_norm(*args, **options))
+        for out, total in results:
+            require_close(out, expected, dtype)
+            if keep:
+                require_close(total, expected_sum, dtype)
+            else:
+                assert total is None
+
+
 @pytest.mark.parametrize("added", ["", "offset", "residual", "offset residual"])
 def test_torch_against_the_reference(added: str) -> None:
     args, options = arguments(SHAPES[1], torch.float32, added=added)
@@ -100,6 +122,8 @@ def test_refusals() -> None:
         group_norm(args[0][0], *args[1:])
     with pytest.raises(InvalidArgumentError, match="residual: expected the shape of x"):
         group_norm(*args, residual=args[0][:, :, 1:])
+    with pytest.raises(InvalidArgumentError, match="residual: expected none beside phases"):
+        group_norm(*args, residual=args[0], phases=True)
     with pytest.raises(InvalidArgumentError, match="gradients"):
         group_norm(args[0].requires_grad_(), *args[1:])
 

@@ -272,6 +272,29 @@ def test_a_failed_push_changes_nothing() -> None:
     assert encoder.finish() == rans.encode([1, 2], 30, tables, 1)
 
 
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("likely", ["zero", "escape", "first and last"])
+def test_symbols_that_are_hardly_ever_another(lanes: int, likely: str) -> None:
+    """Streams of far less than a bit a symbol, which a decoder guesses its way through."""
+    rng = np.random.default_rng(lanes)
+    freqs = {
+        "zero": [[1, 1000, 1, 1], [3, 500, 2, 1]],
+        "escape": [[1, 1, 1, 1000], [1, 1, 500, 3]],
+        "first and last": [[1000, 1, 1, 1], [1, 1, 500, 1]],
+    }[likely]
+    tables = rans.TableSet.from_freqs(freqs, [-1, -2], 10, escape=True)
+    rows = rng.integers(0, 2, 20_000).astype(np.uint8)
+    symbols = np.array([np.argmax(f[:3]) + o for f, o in zip(freqs, (-1, -2), strict=True)])[rows]
+    rare = rng.integers(0, len(rows), 60)
+    symbols[rare[:40]] = rng.integers(-2, 3, 40)
+    symbols[rare[40:]] = rng.integers(-(2**31), 2**31, 20)
+    stream = rans.encode(symbols.astype(np.int32), rows, tables, lanes)
+    assert np.array_equal(rans.decode(stream, rows, tables), symbols)
+    decoder = rans.Decoder(stream)
+    pulled = [decoder.pull(rows[:lanes], tables), decoder.pull(rows[lanes:], tables)]
+    assert np.array_equal(np.concatenate(pulled), symbols)
+
+
 @pytest.mark.parametrize("lanes", [1, 4, 32])
 def test_every_cut_is_an_error_that_names_its_place(lanes: int) -> None:
     symbols, rows, tables = gaussian_message(300, 7, 0.11, 8)
