@@ -38,7 +38,9 @@ from glc.ops.gaussian import round_ste
 from glc.ops.vector_quantizer import Quantized, VectorQuantizer
 
 CUDA = torch.cuda.is_available()
-pytestmark = [pytest.mark.cuda] if CUDA else []  # the same races, where the machine is fastest
+# The same races, where the machine is fastest. A second thread of ours would wait actively between
+# our ops, and a clock of CPU time would count that.
+pytestmark = [pytest.mark.cuda if CUDA else pytest.mark.usefixtures("one_thread")]
 DEVICE = "cuda" if CUDA else "cpu"
 # preset, batch, side: what fits the device; the code predictor needs crops of its own size
 CASES = {
