@@ -5,7 +5,8 @@
 tensors; `.ci/run emulated` builds one and runs all tests of that name.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -22,6 +23,16 @@ ON_DEVICE = [
 ]
 EMULATED = [pytest.mark.skipif(_cuda.KERNELS != "cpu", reason="needs GLC_CUDA_EMULATION")]
 WHERE = [pytest.param("cuda", marks=ON_DEVICE), pytest.param("emulated", marks=EMULATED)]
+
+
+@contextlib.contextmanager
+def as_on_a_device() -> Iterator[None]:
+    """Let CPU tensors go the way of a device's: torch's operators, and kernels where emulated."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_cuda, "is_cuda", lambda x: True)
+        if _cuda.KERNELS == "cuda":
+            patch.setattr(_cuda, "KERNELS", None)
+        yield
 
 
 class Kernels:

@@ -35,12 +35,14 @@ class LambdaController:
 
     def weights(self, level: Tensor) -> Tensor:
         """Lambda of every sample: level [b] int64 -> [b] float32."""
-        return self.log_lambda.exp().to(level.device)[level]
+        self._follow(level)
+        return self.log_lambda.exp()[level]
 
     def balance(self, level: Tensor, power: float) -> Tensor:
         """Factor lambda ** -power of every sample, 1 on average: level [b] int64 -> [b] float32."""
+        self._follow(level)
         factor = (-power * self.log_lambda).exp()
-        return (factor / factor.mean()).to(level.device)[level]
+        return (factor / factor.mean())[level]
 
     @torch.no_grad()
     def observe(self, level: Tensor, bpp: Tensor, *, steer: bool) -> None:
@@ -51,9 +53,13 @@ class LambdaController:
             bpp: [b] float32, bits per pixel from rounded symbols.
             steer: whether to move the lambdas.
         """
-        level, bpp = level.cpu(), bpp.detach().cpu()
-        count = torch.bincount(level, minlength=len(self.measured)).float()
-        total = torch.zeros_like(self.measured).index_add_(0, level, bpp.float())
+        self._follow(level)
+        # in the order of the samples on every device: all processes have to agree on the bits
+        bpp = bpp.detach().float()
+        count, total = (
+            torch.zeros_like(self.measured).index_put_((level,), values, accumulate=True)
+            for values in (torch.ones_like(bpp), bpp)
+        )
         seen = count > 0
         keep = torch.where(seen, SMOOTHING, 1.0)
         self.measured = self.measured * keep + (1 - keep) * total / count.clamp_min(1)
@@ -63,14 +69,14 @@ class LambdaController:
             moved = self.log_lambda + self.gain * (self.log_targets - rate.log())
             self.log_lambda = moved.clamp(self.initial - RANGE, self.initial + RANGE)
 
-    def metrics(self) -> dict[str, float]:
-        """Rates and lambdas for the log, "bpp0", "lambda0" and on."""
-        rates = {f"bpp{k}": r for k, r in enumerate(self.rates())}
-        return rates | {f"lambda{k}": v for k, v in enumerate(self.log_lambda.exp().tolist())}
+    def metrics(self) -> dict[str, Tensor]:
+        """Rates and lambdas for the log, "bpp0", "lambda0" and on: scalars, where they are."""
+        rates = {f"bpp{k}": rate for k, rate in enumerate(self._rates().unbind())}
+        return rates | {f"lambda{k}": v for k, v in enumerate(self.log_lambda.exp().unbind())}
 
     def rates(self) -> list[float]:
         """Moving average of the bits per pixel, per level."""
-        rates: list[float] = (self.measured / self.weight.clamp_min(1e-9)).tolist()
+        rates: list[float] = self._rates().tolist()
         return rates
 
     def state_dict(self) -> dict[str, Any]:
@@ -86,3 +92,17 @@ class LambdaController:
         self.log_lambda = state["log_lambda"]
         self.measured = state["measured"]
         self.weight = state["weight"]
+
+    def _rates(self) -> Tensor:
+        return self.measured / self.weight.clamp_min(1e-9)
+
+    def _follow(self, level: Tensor) -> None:
+        """Keep the state where the levels are: reading it elsewhere would wait for the device."""
+        for name in ("initial", "log_lambda", "log_targets", "measured", "weight"):
+            setattr(self, name, getattr(self, name).to(level.device))
+
+
+def spread_levels(batch: int, levels: int) -> Tensor:
+    """Rate levels of a batch [batch] int64: as even as possible, in random order."""
+    even = torch.arange(levels).repeat(math.ceil(batch / levels))
+    return even[torch.randperm(len(even))[:batch]] if batch % levels else even[:batch]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import torch
@@ -88,11 +89,14 @@ class HyperPrior(nn.Module):
         Returns:
             [b] float32.
         """
-        levels = torch.as_tensor(quality, dtype=torch.float32).reshape(-1).expand(len(z_index))
-        rows = [self.logits[self.row(level)] for level in levels.tolist()]
-        return torch.stack(
-            [categorical_bits(*pair).sum() for pair in zip(rows, z_index, strict=True)]
-        )
+        if not isinstance(quality, Tensor):
+            return categorical_bits(self.logits[self.row(quality)], z_index).flatten(1).sum(1)
+        # All levels at once, and none asked for on the host: it would wait for the device.
+        levels, k = self.logits.shape
+        row = (quality.float() + 0.5).long().clamp_(max=levels - 1).to(z_index.device)
+        chosen = row.reshape(-1, 1) * k + z_index.flatten(1)
+        bits = torch.log_softmax(self.logits, 1).flatten() * (-1 / math.log(2.0))
+        return bits.index_select(0, chosen.flatten()).view_as(chosen).sum(1)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Take weights from before there was a prior: it is uniform."""

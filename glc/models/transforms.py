@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from glc.errors import InvalidArgumentError
 from glc.models.blocks import DepthConvBlock, scale_init
 from glc.models.config import GLCConfig
+from glc.ops import _cuda
 
 
 class RateTransform(nn.Module):
@@ -46,7 +48,8 @@ class RateTransform(nn.Module):
             [n, channels', h, w] float32, y or l_hat.
 
         Raises:
-            InvalidArgumentError: a quality outside the range.
+            InvalidArgumentError: a quality outside the range. One in a tensor on a CUDA device, for
+                whose values the host would have to wait, gives NaN.
         """
         return self.finish(self.features(x), quality)
 
@@ -74,16 +77,23 @@ class RateTransform(nn.Module):
 
     def rate_scale(self, quality: float | Tensor) -> Tensor:
         """Per-channel scale at a level: [1 or n, N, 1, 1] float32; exact at whole levels."""
-        # a number stays on the host, lest the device be waited for
         level = torch.as_tensor(quality, dtype=torch.float32).reshape(-1)
         top = self.levels - 1
-        if not bool(((level >= 0) & (level <= top)).all()):
+        within = (level >= 0) & (level <= top)
+        if _cuda.is_cuda(level):
+            level = torch.where(within, level, math.nan)
+        elif not bool(within.all()):
             raise InvalidArgumentError(f"quality: expected within [0, {top}], got {quality}")
-        below = level.floor().long().clamp(max=max(top - 1, 0))
-        above = (below + 1).clamp(max=top)
-        part = (level - below).reshape(-1, 1, 1, 1).to(self.q.device)
-        q = self.q
-        return q[below] * (1 - part) + q[above] * part
+        below = level.floor().clamp(0, max(top - 1, 0)).nan_to_num_()
+        part = (level - below).reshape(-1, 1, 1, 1)
+        if not isinstance(quality, Tensor):  # slices, lest the device be waited for
+            first, share = int(below), float(part)
+            low, high = (self.q[k : k + 1] for k in (first, min(first + 1, top)))
+            return low * (1 - share) + high * share
+        part, row = part.to(self.q.device), below.long().to(self.q.device)
+        # q[row], by a backward pass without a sort
+        low, high = (self.q.index_select(0, k) for k in (row, (row + 1).clamp(max=top)))
+        return low * (1 - part) + high * part
 
 
 def _blocks(config: GLCConfig) -> nn.Sequential:

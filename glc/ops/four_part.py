@@ -18,7 +18,7 @@ from glc import _core
 from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
 from glc.ops._layout import is_channels_last, lend_rows, new_like
-from glc.ops._op import Op, borrow, require_alike, require_same_device
+from glc.ops._op import Op, borrow, is_traced, require_alike, require_same_device
 from glc.ops.gaussian import round_ste
 
 PARTS = 4
@@ -145,8 +145,7 @@ def _(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
     return new_like(y_hat)
 
 
-@torch.library.custom_op("glc::four_part_split", mutates_args=())
-def _split_op(x: Tensor, part: int) -> tuple[Tensor, Tensor]:
+def _split(x: Tensor, part: int) -> tuple[Tensor, Tensor]:
     """The part's positions of x, zero elsewhere; and the others, zero at these."""
     if not _cuda.has_kernels(x):
         mask = part_mask(x.shape, part, x.device)
@@ -155,6 +154,9 @@ def _split_op(x: Tensor, part: int) -> tuple[Tensor, Tensor]:
     _native_step(part, (None, None, None, kept), scale=x)
     _native_step(part, (None, None, dropped, None))
     return kept, dropped
+
+
+_split_op = torch.library.custom_op("glc::four_part_split", _split, mutates_args=())
 
 
 @_split_op.register_fake
@@ -172,6 +174,21 @@ def _step_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, None]:
 
 
 _step_op.register_autograd(_step_backward, setup_context=_save_part)
+
+
+class _Step(torch.autograd.Function):
+    """The registered op without torch's registry: see `is_traced`."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
+        ctx.part = part
+        return _step_plain(y, mean, y_hat, part)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, Tensor, None]:
+        # the registered op refuses second derivatives
+        by_y, by_y_hat = (_split_op if torch.is_grad_enabled() else _split)(grads[0], ctx.part)
+        return by_y, None, by_y_hat, None
 
 
 def _step(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
@@ -195,7 +212,8 @@ def _step(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
         InvalidArgumentError: as `four_part_step_`.
     """
     _require_maps("four_part_step", part, y_hat=y_hat, y=y, mean=mean)
-    out: Tensor = _step_op(y.float(), mean.float(), y_hat.float(), part)
+    step = _step_op if is_traced(y, mean, y_hat) else _Step.apply
+    out: Tensor = step(y.float(), mean.float(), y_hat.float(), part)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -246,8 +264,7 @@ def _(y: Tensor, scales: list[Tensor], means: list[Tensor]) -> tuple[Tensor, Ten
     return new_like(y), new_like(y), new_like(y)
 
 
-@torch.library.custom_op("glc::four_part_spread", mutates_args=())
-def _spread_op(x: Tensor) -> list[Tensor]:
+def _spread(x: Tensor) -> list[Tensor]:
     """Each part's positions of x in a map of its own, zero elsewhere."""
     if not _cuda.has_kernels(x):
         masks = (part_mask(x.shape, part, x.device) for part in range(PARTS))
@@ -256,6 +273,9 @@ def _spread_op(x: Tensor) -> list[Tensor]:
     for part, by_map in enumerate(out):
         _native_step(part, (None, None, None, by_map), scale=x)
     return out
+
+
+_spread_op = torch.library.custom_op("glc::four_part_spread", _spread, mutates_args=())
 
 
 @_spread_op.register_fake
@@ -270,6 +290,20 @@ def _merge_backward(
 
 
 _merge_op.register_autograd(_merge_backward)
+
+
+class _Merge(torch.autograd.Function):
+    """The registered op without torch's registry: see `is_traced`."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, *maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return _merge_plain(y, maps[:PARTS], maps[PARTS:])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        by_y_q, by_scale, by_mean = grads
+        spread = _spread_op if torch.is_grad_enabled() else _spread  # as in `_Step`
+        return by_y_q, *spread(by_scale), *spread(by_mean - by_y_q)
 
 
 def _merge(
@@ -290,7 +324,11 @@ def _merge(
         InvalidArgumentError: not four maps each, or as `four_part_step_`.
     """
     _require_fours(y, scales, means)
-    y_q, scale, mean = _merge_op(y.float(), [s.float() for s in scales], [m.float() for m in means])
+    wide = [m.float() for m in (y, *scales, *means)]
+    if is_traced(*wide):
+        y_q, scale, mean = _merge_op(wide[0], wide[1 : PARTS + 1], wide[PARTS + 1 :])
+    else:
+        y_q, scale, mean = _Merge.apply(*wide)  # type: ignore[no-untyped-call]
     return y_q, scale, mean
 
 

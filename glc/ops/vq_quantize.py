@@ -9,14 +9,17 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.nn import functional as F
 
 from glc import _core
-from glc.ops._op import Op, borrow
+from glc.ops import _cuda
+from glc.ops._op import Op, borrow, is_traced
 from glc.ops.vq import require_matrices, vq_nearest
 
 __all__ = [
     "QuantizedRows",
     "all_reduced",
+    "code_sums",
     "ema_update",
     "many_processes",
     "segment_sums",
@@ -44,11 +47,15 @@ class QuantizedRows:
     usage: Tensor
 
 
+def _on_host(x: Tensor) -> bool:
+    return x.is_cpu and not _cuda.is_cuda(x)
+
+
 def _quantize(latents: Tensor, codebook: Tensor) -> QuantizedRows:
     index = vq_nearest.plain(latents, codebook)
     n, d = latents.shape
     k = codebook.shape[0]
-    if latents.device.type == "cpu":
+    if _on_host(latents):
         rows, z = codebook.detach().float(), latents.detach().float()
         z_hat = torch.empty(n, d)
         usage = torch.empty(k, dtype=torch.int64)
@@ -56,9 +63,11 @@ def _quantize(latents: Tensor, codebook: Tensor) -> QuantizedRows:
         _core.vq_usage(borrow(index), borrow(usage))
         loss = torch.tensor(error / max(n * d, 1), dtype=torch.float32)
     else:
-        z_hat = codebook.detach()[index.long()].float()
-        usage = torch.bincount(index, minlength=k)
-        loss = (z_hat - latents.detach().float()).square().sum() / max(n * d, 1)
+        rows_of = index.long()
+        z_hat = codebook.detach().index_select(0, rows_of).float()
+        # torch.bincount would wait for the device, to find the largest index
+        usage = rows_of.new_zeros(k).scatter_add_(0, rows_of, torch.ones_like(rows_of))
+        loss = F.mse_loss(z_hat, latents.detach().float(), reduction="sum") / max(n * d, 1)
     return QuantizedRows(z_hat, index, loss, loss.clone(), usage)
 
 
@@ -66,7 +75,7 @@ def segment_sums(rows: Tensor, index: Tensor, usage: Tensor) -> tuple[Tensor, Te
     """Add up the rows of each code, in ascending order: the same bits for any number of threads.
 
     Args:
-        rows: [n, d] float32.
+        rows: [n, d] float32, on the CPU.
         index: [n] int32, the code of each row, in [0, k).
         usage: [k] int64, how often each code occurs.
 
@@ -74,13 +83,32 @@ def segment_sums(rows: Tensor, index: Tensor, usage: Tensor) -> tuple[Tensor, Te
         The codes that occur, [m] int64 ascending, and their sums, [m, d] float32.
     """
     present = usage.nonzero().flatten()
-    if rows.device.type == "cpu":
-        sums = rows.new_empty(present.shape[0], rows.shape[1])
-        _core.vq_segment_sums(borrow(rows), borrow(index), borrow(usage), borrow(sums))
-    else:
-        order = index.argsort(stable=True)
-        sums = torch.segment_reduce(rows[order], "sum", lengths=usage[present])
+    sums = rows.new_empty(present.shape[0], rows.shape[1])
+    _core.vq_segment_sums(borrow(rows), borrow(index), borrow(usage), borrow(sums))
     return present, sums
+
+
+def code_sums(rows: Tensor, index: Tensor, usage: Tensor) -> Tensor:
+    """Add up the rows of each code, in ascending order, without waiting for a device.
+
+    Args:
+        rows: [n, d] float32, on any device.
+        index: [n] int32, the code of each row, in [0, k).
+        usage: [k] int64, how often each code occurs.
+
+    Returns:
+        [k, d] float32, zero for codes that do not occur.
+    """
+    if _on_host(rows) or rows.shape[0] == 0:
+        out = rows.new_zeros(usage.shape[0], rows.shape[1])
+        if rows.shape[0]:
+            present, sums = segment_sums(rows, index, usage)
+            out[present] = sums
+        return out
+    # lengths that are checked ("unsafe" is not) or stripped of zeros are lengths that are read
+    order = index.argsort(stable=True)
+    ascending = rows.index_select(0, order)
+    return torch.segment_reduce(ascending, "sum", lengths=usage, unsafe=True, initial=0.0)
 
 
 # ---------------------------------------------------------------- the op and its gradient
@@ -109,10 +137,7 @@ def _(latents: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor
 @torch.library.custom_op("glc::vq_codebook_gradient", mutates_args=())
 def _codebook_gradient_op(error: Tensor, index: Tensor, usage: Tensor) -> Tensor:
     """Sum `error` [n, d] by code: [k, d], zero for codes that do not occur."""
-    present, sums = segment_sums(error, index, usage)
-    out = error.new_zeros(usage.shape[0], error.shape[1])
-    out[present] = sums
-    return out
+    return code_sums(error, index, usage)
 
 
 @_codebook_gradient_op.register_fake
@@ -140,12 +165,31 @@ def _backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, Tensor | 
     if by_latents is not None:
         by_latents = by_latents.to(ctx.dtypes[0])
     if by_codebook_loss is not None and ctx.needs_input_grad[1]:
-        by_codebook = _codebook_gradient_op(error * by_codebook_loss, index, usage)
+        # the registered op refuses second derivatives
+        seen = torch.is_grad_enabled() or is_traced(error)
+        sums = _codebook_gradient_op if seen else code_sums
+        by_codebook = sums(error * by_codebook_loss, index, usage)
         by_codebook = by_codebook.to(ctx.dtypes[1])
     return by_latents, by_codebook
 
 
 _vq_quantize_op.register_autograd(_backward, setup_context=_save)
+
+
+class _Quantize(torch.autograd.Function):
+    """The registered op without torch's registry: see `is_traced`."""
+
+    @staticmethod
+    def forward(ctx: Any, latents: Tensor, codebook: Tensor) -> tuple[Tensor, ...]:
+        require_matrices("vq_quantize", latents, codebook)
+        out = _quantize(latents, codebook)
+        outputs = out.z_hat, out.index, out.codebook_loss, out.commitment_loss, out.usage
+        _save(ctx, (latents, codebook), outputs)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        return _backward(ctx, *grads)
 
 
 def _vq_quantize(latents: Tensor, codebook: Tensor) -> QuantizedRows:
@@ -167,7 +211,9 @@ def _vq_quantize(latents: Tensor, codebook: Tensor) -> QuantizedRows:
     Raises:
         InvalidArgumentError: as `vq_nearest`.
     """
-    return QuantizedRows(*_vq_quantize_op(latents, codebook))
+    if is_traced(latents, codebook):
+        return QuantizedRows(*_vq_quantize_op(latents, codebook))
+    return QuantizedRows(*_Quantize.apply(latents, codebook))  # type: ignore[no-untyped-call]
 
 
 @torch.no_grad()
@@ -200,12 +246,14 @@ def many_processes() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-@torch.library.custom_op("glc::vq_all_reduced", mutates_args=())
-def _all_reduced_op(x: Tensor) -> Tensor:
+def _all_reduced(x: Tensor) -> Tensor:
     out = x.clone()
     if many_processes():
         dist.all_reduce(out)
     return out
+
+
+_all_reduced_op = torch.library.custom_op("glc::vq_all_reduced", _all_reduced, mutates_args=())
 
 
 @_all_reduced_op.register_fake
@@ -215,12 +263,11 @@ def _(x: Tensor) -> Tensor:
 
 def all_reduced(x: Tensor) -> Tensor:
     """Return the sum of x over the processes that train together; a copy where there is one."""
-    out: Tensor = _all_reduced_op(x)
+    out: Tensor = (_all_reduced_op if is_traced(x) else _all_reduced)(x)
     return out
 
 
-@torch.library.custom_op("glc::vq_ema_update", mutates_args=("codebook", "row_weight"))
-def _ema_update_op(
+def _ema_update(
     codebook: Tensor,
     row_weight: Tensor,
     latents: Tensor,
@@ -229,13 +276,18 @@ def _ema_update_op(
     all_usage: Tensor,
     decay: float,
 ) -> None:
-    present, sums = segment_sums(latents.float(), index, usage)
+    # Which rows a device selected is not asked for, that would be waited for: it moves them all,
+    # those without latents by nothing.
+    present: Tensor | slice = slice(None)
+    if _on_host(codebook) and not many_processes():
+        present, sums = segment_sums(latents.float(), index, usage)
+    else:
+        sums = code_sums(latents.float(), index, usage)
     if many_processes():
-        everyone = torch.zeros_like(codebook, dtype=torch.float32)
-        everyone[present] = sums
-        dist.all_reduce(everyone)
-        present = all_usage.nonzero().flatten()
-        sums = everyone[present]
+        dist.all_reduce(sums)
+        if _on_host(codebook):
+            present = all_usage.nonzero().flatten()
+            sums = sums[present]
     counts = all_usage.to(row_weight.dtype)
     row_weight.mul_(decay).add_(counts, alpha=1.0 - decay)
     # Same as keeping decayed sums and dividing, but a codebook assigned or loaded from outside
@@ -244,6 +296,11 @@ def _ema_update_op(
     rows = codebook[present].float()
     rows += pull[:, None] * (sums - counts[present, None] * rows)
     codebook[present] = rows.to(codebook.dtype)
+
+
+_ema_update_op = torch.library.custom_op(
+    "glc::vq_ema_update", _ema_update, mutates_args=("codebook", "row_weight")
+)
 
 
 @_ema_update_op.register_fake
@@ -285,4 +342,5 @@ def ema_update(
         all_usage: [k] int64, the same over all processes; see `all_reduced`.
         decay: in (0, 1).
     """
-    _ema_update_op(codebook, row_weight, latents, index, usage, all_usage, decay)
+    update = _ema_update_op if is_traced(codebook, latents) else _ema_update
+    update(codebook, row_weight, latents, index, usage, all_usage, decay)

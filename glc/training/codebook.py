@@ -36,8 +36,9 @@ class CodebookKeeper:
         """Take the vectors of a step [b, d, h, w], and act when the step asks for it."""
         if step > self.last:
             return
-        vectors = z.detach().float().permute(0, 2, 3, 1).flatten(0, 2).cpu()
-        self.reservoir = torch.cat((self.reservoir, vectors))[-self.config.reservoir :]
+        vectors = z.detach().float().permute(0, 2, 3, 1).flatten(0, 2)
+        kept = self.reservoir.to(vectors.device)  # where they are: copies would wait for the device
+        self.reservoir = torch.cat((kept, vectors))[-self.config.reservoir :]
         if step == self.config.start:
             pick = torch.randint(len(self.reservoir), (self.quantizer.codebook.shape[0],))
             self.quantizer.codebook.copy_(self.reservoir[pick])

@@ -9,6 +9,7 @@ of an epoch without replaying it. That is why shards are read by offset, not str
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -24,6 +25,7 @@ from glc.errors import InvalidArgumentError
 from glc.training.config import DataConfig
 from glc.training.shards import SUFFIXES, Source, find_sources
 
+MOST_WORKERS = 8  # that are taken unasked
 MAX_TRIES = 64  # photos in a row that may be unusable before the data is called broken
 
 Sample = tuple[Tensor, list[int], list[int]]  # crop, numbers of unreadable and of too small photos
@@ -73,9 +75,11 @@ class Photos(Dataset[Sample]):
         self.validation = sorted(held_out)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
         self._cache: dict[int, np.ndarray] = {}
-        self._cache_bytes = int(config.cache_gb * 2**30) // max(1, config.workers)
+        self._cache_bytes = int(config.cache_gb * 2**30)
 
-    def batches(self, start: int, size: int, *, rank: int = 0, world: int = 1) -> Iterator[Tensor]:
+    def batches(
+        self, start: int, size: int, *, rank: int = 0, world: int = 1, on_gpu: bool = False
+    ) -> Iterator[Tensor]:
         """Crops of step `start`, `start + 1`, ..., without end.
 
         Args:
@@ -83,6 +87,7 @@ class Photos(Dataset[Sample]):
             size: crops per step, all processes together; a multiple of `world`.
             rank: number of this process, which gets an even share of every step.
             world: number of processes.
+            on_gpu: whether they go to a GPU, which copies them by itself from pinned memory.
 
         Yields:
             [size / world, 3, crop, crop] float32 in [-1, 1].
@@ -92,10 +97,15 @@ class Photos(Dataset[Sample]):
         """
         share = size // world
         numbers = _Numbers(start * size + rank * share, share, size)
+        workers = self.config.workers
+        if workers is None:
+            workers = min(MOST_WORKERS, available_cores() // world) if on_gpu else 0
+        self._cache_bytes //= max(1, workers)
         loader = DataLoader(
             self,
             batch_sampler=numbers,  # endless, so without a length
-            num_workers=self.config.workers,
+            num_workers=workers,
+            pin_memory=on_gpu,
             collate_fn=_collate,
             persistent_workers=False,
             generator=torch.Generator(),  # leave the run's own random state alone
@@ -185,6 +195,13 @@ class Photos(Dataset[Sample]):
                 crop[None], size=(out, out), mode="bilinear", antialias=side > out
             )[0].clamp_(-1, 1)
         return crop.flip(-1) if rng.random() < 0.5 else crop
+
+
+def available_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class _Numbers:

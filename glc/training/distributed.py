@@ -10,7 +10,7 @@ processes and one big process walk the same path but for the order of sums.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -51,7 +51,7 @@ class Processes:
 
     def share(self, whole: Tensor, dim: int = 0) -> Tensor:
         """This process's even share of a tensor that all processes hold alike."""
-        return whole.chunk(self.world, dim)[self.rank].to(self.device)
+        return whole.chunk(self.world, dim)[self.rank].to(self.device, non_blocking=True)
 
     def gather(self, part: Tensor) -> Tensor:
         """Concatenate a tensor's parts of all processes along the first dimension."""
@@ -104,14 +104,3 @@ class Processes:
 def snapshot(tensors: Iterable[Tensor]) -> list[Tensor]:
     """Copies of tensors that a step may move before its gradients are known."""
     return [tensor.detach().clone() for tensor in tensors]
-
-
-def to_device(value: Any, device: torch.device) -> Any:
-    """Move every tensor in nested dicts, lists and tuples to a device."""
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, dict):
-        return {k: to_device(v, device) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(to_device(v, device) for v in value)
-    return value

@@ -19,13 +19,15 @@ import torch
 from torch import Tensor, nn
 
 from glc.errors import InvalidArgumentError, TrainingError
+from glc.losses.rate import spread_levels
 from glc.models.glc import GLC
 from glc.training.checkpoint import load_module, read_checkpoint, write_checkpoint
 from glc.training.config import StageConfig
 from glc.training.config_file import dump_config
 from glc.training.data import Photos
-from glc.training.distributed import Processes, snapshot, to_device
+from glc.training.distributed import Processes, snapshot
 from glc.training.monitor import SHOWN_IMAGES, Monitor
+from glc.training.optimizer import Average, adamw, restore
 
 LOG_EVERY = 50
 
@@ -85,9 +87,9 @@ class Run:
         for module in trained:
             module.requires_grad_(True)
         self.parameters = [p for m in trained for p in m.parameters()]
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = adamw(
             self.parameters,
-            lr=config.learning_rate,
+            learning_rate=config.learning_rate,
             betas=config.betas,
             weight_decay=config.weight_decay,
         )
@@ -95,9 +97,9 @@ class Run:
         self.discriminator_parameters: list[nn.Parameter] = []
         if "discriminator" in helpers:
             self.discriminator_parameters = list(helpers["discriminator"].parameters())
-            self.discriminator_optimizer = torch.optim.AdamW(
+            self.discriminator_optimizer = adamw(
                 self.discriminator_parameters,
-                lr=config.adversarial.learning_rate,
+                learning_rate=config.adversarial.learning_rate,
                 betas=(0.5, 0.9),
             )
         for network in (model.latent_encoder, model.latent_decoder):
@@ -105,7 +107,10 @@ class Run:
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             if config.compile:
                 network.compile()
-        self.average = {k: v.clone() for k, v in model.state_dict().items()}
+        self.average = Average(model)
+        # what a step moves besides what the optimiser does; codebooks may be parameters
+        self._moved = [b for m in (model, *self.helpers.values()) for b in m.buffers()]
+        self._moved += [model.image_vq.codebook, model.hyper_vq.codebook]
 
     # ------------------------------------------------------------ what an update asks for
 
@@ -123,7 +128,7 @@ class Run:
 
     def noise(self, like: Tensor) -> Tensor:
         """Standard normal noise for this process's samples, drawn for those of all processes."""
-        whole = torch.randn(len(like) * self.processes.world, *like.shape[1:])
+        whole = torch.randn(len(like) * self.processes.world, *like.shape[1:], device=self.device)
         return self.processes.share(whole)
 
     def levels(self, crops: int, repeat: int) -> Tensor:
@@ -176,9 +181,7 @@ class Run:
         Raises:
             TrainingError: `nonfinite_limit` steps in a row had a gradient that is not finite.
         """
-        moved = [b for m in (self.model, *self.helpers.values()) for b in m.buffers()]
-        moved += [self.model.image_vq.codebook, self.model.hyper_vq.codebook]  # may be parameters
-        before = snapshot(moved)
+        before = snapshot(self._moved)
         extras = {name: extra.state_dict() for name, extra in self.extras.items()}
         random = self.processes.random_state()
 
@@ -190,7 +193,7 @@ class Run:
 
         @torch.no_grad()
         def put_back() -> None:
-            for tensor, value in zip(moved, before, strict=True):
+            for tensor, value in zip(self._moved, before, strict=True):
                 tensor.copy_(value)
             for name, state in extras.items():
                 self.extras[name].load_state_dict(state)
@@ -220,13 +223,14 @@ class Run:
         self._loss = self.zero()
         for part in x.chunk(self.config.accumulate):
             metrics = update(self.step, part)
-        norms = []
+        watched = [self.processes.gather(self._loss.reshape(1)).sum()]
         for parameters in (self.parameters, self.discriminator_parameters):
             self.processes.average_gradients(parameters)
-            norms.append(nn.utils.clip_grad_norm_(parameters, self.config.clip))
-        self.norm = float(norms[0])
-        losses = self.processes.gather(self._loss.reshape(1))
-        self.finite = math.isfinite(self.norm + float(norms[1]) + float(losses.sum()))
+            norm = nn.utils.clip_grad_norm_(parameters, self.config.clip)
+            watched.append(norm.to(self.device, non_blocking=True))
+        values = torch.stack(watched).tolist()  # the only time a step waits for the device
+        self.norm = values[1]
+        self.finite = math.isfinite(sum(values))
         return {"norm": self.norm, **metrics}
 
     def _apply(self) -> None:
@@ -236,7 +240,7 @@ class Run:
         self.optimizer.step()
         if self.discriminator_optimizer is not None:
             self.discriminator_optimizer.step()
-        self._average()
+        self.average.update(min(self.config.ema_decay, (1 + self.step) / (10 + self.step)))
 
     def _offender(self, update: Update, x: Tensor) -> str:
         """Make the step again, one gradient per term, and name what is not finite."""
@@ -265,7 +269,11 @@ class Run:
         processes.wait()
         held_out = photos.validation_batch()
         batches = photos.batches(
-            self.step, config.batch, rank=processes.rank, world=processes.world
+            self.step,
+            config.batch,
+            rank=processes.rank,
+            world=processes.world,
+            on_gpu=self.device.type == "cuda",
         )
         monitor = Monitor(
             self.stage,
@@ -277,7 +285,8 @@ class Run:
         )
         with monitor:
             while self.step < config.steps:
-                metrics = self.take_step(update, next(batches).to(self.device))
+                crops = next(batches).to(self.device, non_blocking=True)
+                metrics = self.take_step(update, crops)
                 self.step += 1
                 last = self.step == config.steps
                 monitor.advance(self.step)
@@ -314,7 +323,7 @@ class Run:
     def averaged_model(self) -> GLC:
         """A copy of the model in evaluation mode that holds the averaged weights."""
         model = GLC(self.model.config)
-        model.load_state_dict(self.average)
+        model.load_state_dict(self.average.state)
         return model.to(self.device).eval()
 
     def save(self) -> None:
@@ -327,7 +336,7 @@ class Run:
                 "config": dataclasses.asdict(self.config),
                 "model_config": self.model.config.to_dict(),
                 "model": self.model.state_dict(),
-                "average": self.average,
+                "average": self.average.state,
                 "helpers": {k: m.state_dict() for k, m in self.helpers.items()},
                 "extras": {k: e.state_dict() for k, e in self.extras.items()},
                 "optimizer": self.optimizer.state_dict(),
@@ -358,12 +367,12 @@ class Run:
             )
         for name, module in self.helpers.items():
             load_module(module, state["helpers"][name], name)
-        self.average = to_device(state["average"], self.device)
+        self.average.load(state["average"])
         for name, extra in self.extras.items():
             extra.load_state_dict(state["extras"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
+        restore(self.optimizer, state["optimizer"])
         if self.discriminator_optimizer is not None:
-            self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+            restore(self.discriminator_optimizer, state["discriminator_optimizer"])
         self.processes.set_random_state(state["random"])
         self.step, self.skipped = state["step"], state["skipped"]
 
@@ -372,23 +381,17 @@ class Run:
         low = self.config.final_rate
         return warm * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * self.progress(step))))
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        current = self.model.state_dict()
-        averages = list(self.average.values())
-        torch._foreach_lerp_(averages, [current[name] for name in self.average], 1 - decay)
-
 
 def prepare(config: StageConfig) -> None:
-    """Seed torch and set its threads; denormals are flushed, they only cost time here."""
+    """Seed torch and set its threads; denormals are flushed, they only cost time here.
+
+    On a GPU cuDNN tries its algorithms, crops being all of one size, and torch's own products are
+    rounded to TF32 as the convolutions are by default; ours (`vq_nearest`) stay exact.
+    """
     torch.manual_seed(config.seed)
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.set_flush_denormal(True)
-
-
-def spread_levels(batch: int, levels: int) -> Tensor:
-    """Rate levels of a batch [batch] int64: as even as possible, in random order."""
-    even = torch.arange(levels).repeat(math.ceil(batch / levels))
-    return even[torch.randperm(len(even))[:batch]] if batch % levels else even[:batch]
+    if config.device != "cpu" and torch.cuda.is_available():
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")

@@ -24,6 +24,7 @@ from glc.ops import (
     gaussian_rows,
     gaussian_symbols,
     vq_nearest,
+    vq_quantize,
 )
 from glc.ops.gaussian import _gaussian_bits_op, _gaussian_total_bits_op
 from tests.cuda_kernels import ON_DEVICE, Kernels, kernels
@@ -341,3 +342,26 @@ def test_the_coding_path_in_a_cuda_graph(where):
     graph.replay()
     for got, expected in zip(captured, step(x), strict=True):
         assert torch.equal(got, expected)
+
+
+# ---------------------------------------------------------------- the quantiser
+
+
+def quantized_and_gradients(latents, codebook):
+    leaves = [t.detach().requires_grad_() for t in (latents, codebook)]
+    out = vq_quantize(*leaves)
+    weights = torch.linspace(-1, 1, out.z_hat.numel()).view_as(out.z_hat).to(latents.device)
+    loss = (out.z_hat * weights).sum() + 0.7 * out.commitment_loss + 1.9 * out.codebook_loss
+    loss.backward()
+    return (out.z_hat, out.index, out.usage, out.codebook_loss), [leaf.grad for leaf in leaves]
+
+
+@pytest.mark.parametrize(("n", "k", "d"), [(0, 3, 4), (1, 1, 1), (65, 33, 16), (300, 700, 40)])
+def test_quantised_rows_and_gradients(kernels: Kernels, n, k, d):
+    args = [torch.randn(rows, d, generator=torch.Generator().manual_seed(rows)) for rows in (n, k)]
+    expected, expected_grads = quantized_and_gradients(*args)
+    values, grads = kernels(quantized_and_gradients, *args)
+    assert all(map(torch.equal, values[:3], expected[:3]))
+    torch.testing.assert_close(values[3], expected[3])
+    for got, wanted in zip(grads, expected_grads, strict=True):
+        torch.testing.assert_close(got, wanted)

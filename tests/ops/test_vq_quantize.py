@@ -10,9 +10,11 @@ from glc.ops.vq_quantize import (
     _codebook_gradient_op,
     _ema_update_op,
     _vq_quantize_op,
+    code_sums,
     ema_update,
     segment_sums,
 )
+from tests.cuda_kernels import as_on_a_device
 
 SIZES = [(1, 1, 1), (7, 5, 3), (65, 33, 16), (300, 17, 40), (5, 600, 8)]
 # float32 sums of some hundred terms against float64
@@ -96,6 +98,40 @@ def test_no_bit_depends_on_the_number_of_threads():
         assert all(map(torch.equal, results[0], other))
 
 
+@pytest.mark.parametrize(("n", "k", "d"), [*SIZES, (0, 3, 4)])
+def test_the_way_of_a_device_gives_the_same(n, k, d):
+    def quantized():
+        tensors = leaves(n, k, d)
+        out = vq_quantize(*tensors)
+        weighted(out).backward()
+        return out, [t.grad for t in tensors]
+
+    ours, ours_grads = quantized()
+    with as_on_a_device():
+        other, other_grads = quantized()
+    assert torch.equal(ours.index, other.index)
+    assert torch.equal(ours.usage, other.usage)
+    assert torch.equal(ours.z_hat, other.z_hat)
+    torch.testing.assert_close(other.codebook_loss, ours.codebook_loss)
+    for mine, theirs in zip(ours_grads, other_grads, strict=True):
+        torch.testing.assert_close(theirs, mine, **TOLERANCE)
+
+
+def test_averages_move_alike_on_a_device():
+    def moved():
+        latents, codebook = (x.detach() for x in leaves(50, 90, 4))
+        weight = torch.ones(90)
+        out = vq_quantize.plain(latents, codebook)
+        ema_update(codebook, weight, latents, out.index, out.usage, out.usage, 0.9)
+        return codebook, weight
+
+    ours = moved()
+    with as_on_a_device():
+        others = moved()
+    for mine, theirs in zip(ours, others, strict=True):
+        torch.testing.assert_close(theirs, mine, **TOLERANCE)
+
+
 def test_sums_are_taken_in_ascending_order():
     rows = torch.tensor([[1e8], [1.0], [-1e8], [1.0], [5.0]])
     index = torch.tensor([2, 2, 2, 2, 0], dtype=torch.int32)
@@ -103,6 +139,9 @@ def test_sums_are_taken_in_ascending_order():
     present, sums = segment_sums(rows, index, usage)
     assert present.tolist() == [0, 2]
     assert sums.tolist() == [[5.0], [1.0]]  # 1e8 + 1 - 1e8 + 1 in float32
+    assert code_sums(rows, index, usage).tolist() == [[5.0], [0.0], [1.0]]
+    with as_on_a_device():
+        assert code_sums(rows, index, usage).tolist() == [[5.0], [0.0], [1.0]]
 
 
 def test_nothing_to_quantise():

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+import glc.training.data
 from glc.errors import InvalidArgumentError
 from glc.training.config import DataConfig
 from glc.training.data import Photos
@@ -56,6 +57,15 @@ def test_it_goes_on_in_the_middle_of_an_epoch(photos):
 def test_workers_change_nothing(photos, workers):
     alone, ahead = crops(data(photos), 6), crops(data(photos, workers=workers), 6)
     assert all(torch.equal(a, b) for a, b in zip(alone, ahead, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true:UserWarning")
+def test_a_gpu_gets_the_same_decoded_ahead(photos, monkeypatch):
+    monkeypatch.setattr(glc.training.data, "MOST_WORKERS", 1)
+    alone, ahead = crops(data(photos), 3), crops(data(photos), 3, on_gpu=True)
+    assert all(torch.equal(a, b) for a, b in zip(alone, ahead, strict=True))
+    if torch.cuda.is_available():
+        assert ahead[0].is_pinned()
 
 
 def test_processes_share_every_step(photos):

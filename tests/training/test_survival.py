@@ -166,7 +166,7 @@ def test_what_is_not_finite_is_named_and_undone(write_config, tmp_path, spoiled,
     saved = read_checkpoint(tmp_path / "stage1" / "checkpoint.pt")
     assert saved["step"] == 3  # the last whole step; what came after moved nothing
     assert same(saved["model"], runs[0].model.state_dict())
-    assert same(saved["average"], runs[0].average)
+    assert same(saved["average"], runs[0].average.state)
     assert same(saved["extras"], {k: e.state_dict() for k, e in runs[0].extras.items()})
     assert same(saved["optimizer"], runs[0].optimizer.state_dict())
 

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AdamW and averaged weights, each by as few kernels as the device allows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def adamw(
+    parameters: list[nn.Parameter],
+    *,
+    learning_rate: float,
+    betas: tuple[float, float],
+    weight_decay: float = 0.01,
+) -> torch.optim.AdamW:
+    """AdamW, on a CUDA device in one kernel for many parameters ("fused")."""
+    fused = True if parameters and all(p.is_cuda for p in parameters) else None
+    return torch.optim.AdamW(
+        parameters, lr=learning_rate, betas=betas, weight_decay=weight_decay, fused=fused
+    )
+
+
+def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load an optimiser's state from a run on any kind of device.
+
+    Where it runs decides how it computes, and where it keeps its count of steps.
+    """
+    own = optimizer.param_groups
+    groups = [
+        {**group, "fused": mine["fused"]}
+        for group, mine in zip(state["param_groups"], own, strict=True)
+    ]
+    optimizer.load_state_dict({**state, "param_groups": groups})
+
+
+class Average:
+    """Exponentially averaged weights of a model.
+
+    Args:
+        model: whose state is averaged; its tensors may be written, but not replaced. Parameters
+            that need no gradient now are taken never to change.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+        self.state: dict[str, Tensor] = {k: v.clone() for k, v in model.state_dict().items()}
+        self._current = {k: v for k, v in model.state_dict().items() if k not in frozen}
+        self._averages = [self.state[name] for name in self._current]
+
+    @torch.no_grad()
+    def update(self, decay: float) -> None:
+        """Move every average to decay * average + (1 - decay) * weight."""
+        torch._foreach_lerp_(self._averages, list(self._current.values()), 1 - decay)
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Restore `state`, from any device."""
+        for name, average in self.state.items():
+            average.copy_(state[name])
