@@ -3,7 +3,6 @@
 // of fused operations in the order of vq.h. Blocks that share latents meet in a 64-bit maximum of
 // score and complemented code, so that the smallest code wins a tie whatever their order.
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <string>
 
@@ -49,17 +48,6 @@ __device__ void load_tile(float (&tile)[kDepth][kTile + 4],
   }
 }
 
-struct alignas(16) Four {
-  float values[kEach];
-};
-
-/// From an address that is a multiple of 16, in one load.
-__device__ __forceinline__ Four four(const float* from) {
-  Four to;
-  std::memcpy(&to, __builtin_assume_aligned(from, sizeof(to)), sizeof(to));
-  return to;
-}
-
 /// 256 threads: 64 sums of registers at most, so several blocks fit a processor.
 __global__ void __launch_bounds__(kThreads) exact_kernel(ExactParams p) {
   auto& tiles = block_shared<Tiles>();
@@ -90,8 +78,8 @@ __global__ void __launch_bounds__(kThreads) exact_kernel(ExactParams p) {
       for (int from = 0; from < kDepth && t + from < q.d; from += kSteps) {
 #pragma unroll
         for (int s = from; s < from + kSteps; ++s) {
-          const Four latent = four(&tiles.latents[s][row * kEach]);
-          const Four code = four(&tiles.codes[s][column * kEach]);
+          const VqFour latent = vq_four(&tiles.latents[s][row * kEach]);
+          const VqFour code = vq_four(&tiles.codes[s][column * kEach]);
           for (int l = 0; l < kEach; ++l) {
             for (int c = 0; c < kEach; ++c) {
               sum[l][c] = __fmaf_rn(latent.values[l], code.values[c], sum[l][c]);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include <cuda_bf16.h>
 
@@ -35,6 +36,38 @@ __host__ __device__ inline std::int64_t vq_least(std::int64_t a, std::int64_t b)
 
 inline unsigned vq_blocks(std::int64_t n, std::int64_t each) {
   return static_cast<unsigned>((n + each - 1) / each);
+}
+
+struct alignas(16) VqFour {
+  float values[4];
+};
+
+/// From an address that is a multiple of 16, in one load.
+__device__ __forceinline__ VqFour vq_four(const float* from) {
+  VqFour to;
+  std::memcpy(&to, __builtin_assume_aligned(from, sizeof(to)), sizeof(to));
+  return to;
+}
+
+/// sum + a . b over n dimensions, one chain of fused operations. Both rows are in shared memory,
+/// begin at multiples of 16 bytes and go on with zeros to a multiple of 16, which add nothing but
+/// the sign of a zero.
+__device__ __forceinline__ float vq_chain(float sum, const float* a, const float* b, int n) {
+  constexpr int kFours = 4;  // of either row, read before they are needed
+  for (int from = 0; from < n; from += 4 * kFours) {
+    VqFour left[kFours];
+    VqFour right[kFours];
+#pragma unroll
+    for (int f = 0; f < kFours; ++f) {
+      left[f] = vq_four(a + from + 4 * f);
+      right[f] = vq_four(b + from + 4 * f);
+    }
+#pragma unroll
+    for (int e = 0; e < 4 * kFours; ++e) {
+      sum = __fmaf_rn(left[e / 4].values[e % 4], right[e / 4].values[e % 4], sum);
+    }
+  }
+  return sum;
 }
 
 struct VqCandidate {

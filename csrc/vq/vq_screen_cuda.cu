@@ -74,12 +74,17 @@ __device__ __forceinline__ void load_chunk(Chunk* to,
                                            std::int64_t d,
                                            int thread) {
   constexpr int kUnits = kVqDepth / kUnit;
+  constexpr int kRowsAtOnce = kThreads / kUnits;
+  static_assert(kRowsAtOnce % kUnit == 0);  // so that all rows of a thread are swizzled alike
   const int unit = thread % kUnits;
   const int first = thread / kUnits;
-#pragma unroll 1
-  for (int at = 0; at < kRows; at += kThreads / kUnits) {
-    const int row = first + at;
-    copy_16_async(&to[row][swizzled(unit, row)], from + row * d + unit * kUnit);
+  __nv_bfloat16* place = &to[first][swizzled(unit, first)];
+  from += first * d + unit * kUnit;
+#pragma unroll 4
+  for (int at = 0; at < kRows; at += kRowsAtOnce) {
+    copy_16_async(place, from);
+    place += kRowsAtOnce * kVqDepth;
+    from += kRowsAtOnce * d;
   }
 }
 
@@ -242,6 +247,7 @@ __device__ __forceinline__ void judge(const VqProblem& q,
 template <class Block>
 __device__ __forceinline__ void exchange(const VqProblem& q, Block& shared, int first_latent) {
   const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
+#pragma unroll 1
   for (int latent = first_latent + lane; latent < first_latent + kSide; latent += kWarpLanes) {
     const std::int64_t i = std::int64_t{blockIdx.x} * Block::kLatents + latent;
     const std::uint32_t mine = load_relaxed(shared.threshold[latent]);
