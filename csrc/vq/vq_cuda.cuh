@@ -133,6 +133,9 @@ VqPlan vq_plan(std::int64_t n, std::int64_t k, std::int64_t d);
 /// Leaves candidates and thresholds.
 void vq_screen(const VqProblem& problem, cudaStream_t stream);
 
+/// The same of many latents on a device of compute capability 9.0.
+void vq_screen_hopper(const VqProblem& problem, cudaStream_t stream);
+
 /// Writes the indices of all latents that are not lost.
 void vq_rescore(const VqProblem& problem, cudaStream_t stream);
 
