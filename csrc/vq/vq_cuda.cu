@@ -21,6 +21,7 @@ constexpr int kEach = kTile / kSide;
 constexpr int kDepth = 16;  // dimensions in shared memory at a time,
 constexpr int kSteps = 8;   // and multiplied at a time
 constexpr int kThreads = kSide * kSide;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr unsigned kRowThreads = 128;  // of kernels with a thread for each row
 
 struct ExactParams {
@@ -35,16 +36,20 @@ struct alignas(16) Tiles {
 };
 
 /// Rows first .. first + 63 of a matrix, dimensions t .. t + 15, zeros outside it, transposed.
-__device__ void load_tile(float (&tile)[kDepth][kTile + 4],
-                          const float* rows,
-                          std::int64_t n,
-                          std::int64_t d,
-                          std::int64_t first,
-                          std::int64_t t) {
-  for (int at = static_cast<int>(threadIdx.x); at < kTile * kDepth; at += kThreads) {
-    const std::int64_t row = first + at / kDepth;
-    const std::int64_t column = t + at % kDepth;
-    tile[at % kDepth][at / kDepth] = row < n && column < d ? rows[row * d + column] : 0.0F;
+__device__ __forceinline__ void load_tile(float (&tile)[kDepth][kTile + 4],
+                                          const float* rows,
+                                          std::int64_t n,
+                                          std::int64_t d,
+                                          std::int64_t first,
+                                          std::int64_t t) {
+  constexpr int kRowsAtOnce = kThreads / kDepth;
+  const int column = static_cast<int>(threadIdx.x) % kDepth;
+  const int row = static_cast<int>(threadIdx.x) / kDepth;
+  const int n_rows = t + column < d ? static_cast<int>(vq_least(n - first, kTile)) : 0;
+  const float* from = rows + (first + row) * d + t + column;
+#pragma unroll
+  for (int at = row; at < row + kTile; at += kRowsAtOnce, from += kRowsAtOnce * d) {
+    tile[column][at] = at < n_rows ? *from : 0.0F;
   }
 }
 
@@ -60,18 +65,24 @@ __global__ void __launch_bounds__(kThreads) exact_kernel(ExactParams p) {
     if (__syncthreads_or(i < q.n && vq_lost(q.scratch, i) ? 1 : 0) == 0) return;
   }
   float best[kEach];
-  std::int64_t index[kEach] = {};
-  for (float& score : best) score = -__int_as_float(0x7F800000);
+  std::uint32_t index[kEach] = {};
+  for (float& score : best) score = -kInfinity;
   const std::int64_t last = vq_least(q.k, (std::int64_t{blockIdx.y} + 1) * p.slice);
-  for (std::int64_t j = std::int64_t{blockIdx.y} * p.slice; j < last; j += kTile) {
+  const std::int64_t begin = std::int64_t{blockIdx.y} * p.slice;
+  for (std::int64_t j = begin; j < last; j += kTile) {
     float sum[kEach][kEach];
+#pragma unroll
     for (int c = 0; c < kEach; ++c) {
       const std::int64_t code = j + column * kEach + c;
-      for (int l = 0; l < kEach; ++l) sum[l][c] = code < last ? q.scratch.half_norms[code] : 0.0F;
+      const float half = code < last ? q.scratch.half_norms[code] : -kInfinity;  // never the best
+#pragma unroll
+      for (int l = 0; l < kEach; ++l) sum[l][c] = half;
     }
     for (std::int64_t t = 0; t < q.d; t += kDepth) {
       __syncthreads();
-      load_tile(tiles.latents, q.latents, q.n, q.d, first_latent, t);
+      if (j == begin || q.d > kDepth) {
+        load_tile(tiles.latents, q.latents, q.n, q.d, first_latent, t);
+      }
       load_tile(tiles.codes, q.codebook, last, q.d, j, t);
       __syncthreads();
       // past the last dimension both factors are 0, which changes no sum but the sign of a zero
@@ -88,10 +99,12 @@ __global__ void __launch_bounds__(kThreads) exact_kernel(ExactParams p) {
         }
       }
     }
+#pragma unroll
     for (int c = 0; c < kEach; ++c) {
-      const std::int64_t code = j + column * kEach + c;
+      const auto code = static_cast<std::uint32_t>(j + column * kEach + c);
+#pragma unroll
       for (int l = 0; l < kEach; ++l) {
-        if (code < last && sum[l][c] > best[l]) {  // false for NaN
+        if (sum[l][c] > best[l]) {  // false for NaN
           best[l] = sum[l][c];
           index[l] = code;
         }
@@ -99,10 +112,9 @@ __global__ void __launch_bounds__(kThreads) exact_kernel(ExactParams p) {
     }
   }
   for (int l = 0; l < kEach; ++l) {
-    const bool found = best[l] > -__int_as_float(0x7F800000);
-    const auto code = static_cast<std::uint32_t>(index[l]);
+    const bool found = best[l] > -kInfinity;
     unsigned long long key =
-        found ? static_cast<unsigned long long>(vq_ordered(best[l])) << 32 | ~code : 0ULL;
+        found ? static_cast<unsigned long long>(vq_ordered(best[l])) << 32 | ~index[l] : 0ULL;
     for (int step = kSide / 2; step > 0; step /= 2) {
       const unsigned long long other = __shfl_xor_sync(kFullWarp, key, step);
       key = other > key ? other : key;
@@ -158,7 +170,7 @@ VqScratch scratch_of(Pieces& pieces, const VqPlan& plan, std::int64_t n, std::in
 void exact(const VqProblem& problem, int n_processors, bool lost_only, cudaStream_t stream) {
   const std::int64_t n_tiles = vq_blocks(problem.n, kTile);
   const std::int64_t code_tiles = vq_blocks(problem.k, kTile);
-  constexpr std::int64_t kBlocksPerProcessor = 8;
+  constexpr std::int64_t kBlocksPerProcessor = 5;  // by registers, on Ampere and Hopper
   const std::int64_t wanted =
       std::clamp<std::int64_t>(kBlocksPerProcessor * n_processors / n_tiles, 1, code_tiles);
   const std::int64_t slice = (code_tiles + wanted - 1) / wanted * kTile;
