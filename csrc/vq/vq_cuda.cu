@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The launcher, and the float way: a tile of latents against a tile of codes, every score one chain
 // of fused operations in the order of vq.h. Blocks that share latents meet in a 64-bit maximum of
-// score and complemented code, so that the smallest code wins a tie whatever their order.
+// score and complemented code, so that the smallest code wins a tie whatever their order, and the
+// last of them writes the codes.
 #include <algorithm>
 #include <limits>
 #include <string>
@@ -15,14 +16,13 @@ namespace glc::cuda {
 namespace {
 
 constexpr const char* kOp = "vq_nearest";
-constexpr int kTile = 64;  // latents, and codes
-constexpr int kSide = 16;  // threads along each, of 4 x 4 scores: 16 sums for 8 loads
+constexpr int kTile = kVqFloatTile;  // latents, and codes
+constexpr int kSide = 16;            // threads along each, of 4 x 4 scores: 16 sums for 8 loads
 constexpr int kEach = kTile / kSide;
 constexpr int kDepth = 16;  // dimensions in shared memory at a time,
 constexpr int kSteps = 8;   // and multiplied at a time
 constexpr int kThreads = kSide * kSide;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr unsigned kRowThreads = 128;  // of kernels with a thread for each row
 
 struct ExactParams {
   VqProblem problem;
@@ -122,14 +122,18 @@ __global__ void __launch_bounds__(kThreads) exact_kernel(ExactParams p) {
     const std::int64_t i = first_latent + row * kEach + l;
     if (column == 0 && i < q.n && key != 0) atomicMax(&q.scratch.keys[i], key);
   }
-}
-
-/// The codes of the keys; of lost latents only, where the screen has written the others.
-__global__ void finish_kernel(VqProblem p, bool lost_only) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * kRowThreads + threadIdx.x;
-  if (i >= p.n || (lost_only && !vq_lost(p.scratch, i))) return;
-  const unsigned long long key = p.scratch.keys[i];
-  p.indices[i] = key == 0 ? 0 : static_cast<std::int32_t>(~static_cast<std::uint32_t>(key));
+  __threadfence();
+  __syncthreads();
+  bool last_here = false;  // of the blocks that share these latents
+  if (threadIdx.x == 0) {
+    last_here = atomicAdd(&q.scratch.arrived[blockIdx.x], 1U) == gridDim.y - 1;
+  }
+  if (__syncthreads_or(last_here ? 1 : 0) == 0) return;
+  __threadfence();
+  const std::int64_t i = first_latent + threadIdx.x;
+  if (threadIdx.x >= kTile || i >= q.n || (p.lost_only && !vq_lost(q.scratch, i))) return;
+  const unsigned long long key = atomicMax(&q.scratch.keys[i], 0ULL);
+  q.indices[i] = key == 0 ? 0 : static_cast<std::int32_t>(~static_cast<std::uint32_t>(key));
 }
 
 /// Hands out 256-byte aligned pieces; with no memory, counts.
@@ -153,6 +157,7 @@ VqScratch scratch_of(Pieces& pieces, const VqPlan& plan, std::int64_t n, std::in
   VqScratch s = {};
   s.half_norms = pieces.take<float>(k);
   s.keys = pieces.take<unsigned long long>(n);
+  s.arrived = pieces.take<std::uint32_t>(vq_blocks(n, kTile));
   if (plan.n_slices == 0) return s;
   const std::int64_t lists = plan.n_slices * plan.n;
   s.reach = pieces.take<std::uint32_t>(1);
@@ -224,7 +229,6 @@ void vq_nearest(MatrixView<const float> latents,
     vq_rescore(problem, stream);
   }
   exact(problem, n_processors, screened, stream);
-  launch(kOp, finish_kernel, {vq_blocks(n, kRowThreads), kRowThreads}, stream, problem, screened);
 }
 
 }  // namespace glc::cuda

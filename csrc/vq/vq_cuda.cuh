@@ -15,6 +15,7 @@ constexpr int kVqDepth = 64;         // the screen's dimensions are padded to a 
 constexpr int kVqTileCodes = 128;    // its codes to this,
 constexpr int kVqFewLatents = 128;   // its latents to this where there are no more,
 constexpr int kVqManyLatents = 256;  // and to this otherwise: those of a block
+constexpr int kVqFloatTile = 64;     // latents of a block of the float search
 constexpr int kVqRoom = 64;          // candidates of a latent in a slice of the codes
 constexpr float kVqNoScore = 3e38F;
 constexpr float kVqLeastReach = 0x1p-30F;
@@ -96,6 +97,7 @@ struct VqPlan {
 struct VqScratch {
   float* half_norms;         // [k], of vq.h
   unsigned long long* keys;  // [n]: score, and below it the complement of the code
+  std::uint32_t* arrived;    // [ceil(n / kVqFloatTile)] blocks of the float search
   std::uint32_t* reach;      // [1]: bits of the largest |c|
   std::int32_t* lost;        // [n]: 1 where too many candidates, or odd values
   std::uint32_t* threshold;  // [n], ordered: no code whose upper bound is less can win
@@ -124,7 +126,7 @@ __device__ inline bool vq_lost(const VqScratch& s, std::int64_t i) {
   return s.lost[i] != 0 || !(reach >= kVqLeastReach && reach <= kVqMostReach);
 }
 
-/// Makes the half norms, clears the keys, and for a plan rounds and measures both sides.
+/// Makes the half norms, clears the keys and counts, and for a plan rounds and measures both sides.
 void vq_rows(const VqProblem& problem, cudaStream_t stream);
 
 /// All 0 where screening does not pay.

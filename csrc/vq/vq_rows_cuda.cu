@@ -158,7 +158,10 @@ __global__ void __launch_bounds__(kThreads, 6) rows_kernel(RowsParams p) {
     return;
   }
   const std::int64_t first = std::int64_t{blockIdx.x - p.code_blocks} * kRows;
-  if (thread < kRows && first + thread < q.n) s.keys[first + thread] = 0;
+  if (thread < kRows && first + thread < q.n) {
+    s.keys[first + thread] = 0;
+    if ((first + thread) % kVqFloatTile == 0) s.arrived[(first + thread) / kVqFloatTile] = 0;
+  }
   if (s.latents == nullptr) return;
   const Rows rows = {q.latents, q.n, q.d, first + warp_row, p.by_four};
   measure(rows, s.latents, q.plan.d, false, squares, chain);
