@@ -38,18 +38,18 @@ struct Rows {
     const std::int64_t column = t + threadIdx.x % kWarpLanes * 4;
     const int n_columns = static_cast<int>(vq_least(d - column, 4));
     const int n_rows = n_columns > 0 ? static_cast<int>(vq_least(n - first, kWarpRows)) : 0;
-    const float* from = values + first * d + column;
+    std::int64_t at = first * d + column;
 #pragma unroll
-    for (int r = 0; r < kWarpRows; ++r, from += d) {
+    for (int r = 0; r < kWarpRows; ++r, at += d) {
       to[r] = {};
       if (r >= n_rows) continue;
       if (by_four) {
-        to[r] = vq_four(from);
+        to[r] = vq_four(values + at);
         continue;
       }
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        if (e < n_columns) to[r].values[e] = from[e];
+        if (e < n_columns) to[r].values[e] = values[at + e];
       }
     }
   }
