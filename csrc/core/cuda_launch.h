@@ -71,11 +71,11 @@ __device__ __forceinline__ T& block_shared() {
 #endif
 }
 
-/// The dynamic shared memory of the launch, 16-byte aligned, uninitialised.
+/// The dynamic shared memory of the launch, aligned to 1024 bytes, uninitialised.
 template <class T>
 __device__ __forceinline__ T* dynamic_shared() {
 #ifdef __CUDACC__
-  extern __shared__ __align__(16) unsigned char glc_dynamic_shared[];
+  extern __shared__ __align__(1024) unsigned char glc_dynamic_shared[];
   return reinterpret_cast<T*>(glc_dynamic_shared);
 #else
   return static_cast<T*>(cuda_on_cpu::dynamic_shared_memory());

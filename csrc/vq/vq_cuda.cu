@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The launcher, and the float way: a tile of latents against a tile of codes, every score one chain
 // of fused operations in the order of vq.h. Blocks that share latents meet in a 64-bit maximum of
-// score and complemented code, so that the smallest code wins a tie whatever their order.
+// score and complemented code, so that the smallest code wins a tie whatever their order, and the
+// last of them writes the codes.
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <string>
 
@@ -16,13 +16,13 @@ namespace glc::cuda {
 namespace {
 
 constexpr const char* kOp = "vq_nearest";
-constexpr int kTile = 64;  // latents, and codes
-constexpr int kSide = 16;  // threads along each, of 4 x 4 scores: 16 sums for 8 loads
+constexpr int kTile = kVqFloatTile;  // latents, and codes
+constexpr int kSide = 16;            // threads along each, of 4 x 4 scores: 16 sums for 8 loads
 constexpr int kEach = kTile / kSide;
 constexpr int kDepth = 16;  // dimensions in shared memory at a time,
 constexpr int kSteps = 8;   // and multiplied at a time
 constexpr int kThreads = kSide * kSide;
-constexpr unsigned kRowThreads = 128;  // of kernels with a thread for each row
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 struct ExactParams {
   VqProblem problem;
@@ -36,28 +36,21 @@ struct alignas(16) Tiles {
 };
 
 /// Rows first .. first + 63 of a matrix, dimensions t .. t + 15, zeros outside it, transposed.
-__device__ void load_tile(float (&tile)[kDepth][kTile + 4],
-                          const float* rows,
-                          std::int64_t n,
-                          std::int64_t d,
-                          std::int64_t first,
-                          std::int64_t t) {
-  for (int at = static_cast<int>(threadIdx.x); at < kTile * kDepth; at += kThreads) {
-    const std::int64_t row = first + at / kDepth;
-    const std::int64_t column = t + at % kDepth;
-    tile[at % kDepth][at / kDepth] = row < n && column < d ? rows[row * d + column] : 0.0F;
+__device__ __forceinline__ void load_tile(float (&tile)[kDepth][kTile + 4],
+                                          const float* rows,
+                                          std::int64_t n,
+                                          std::int64_t d,
+                                          std::int64_t first,
+                                          std::int64_t t) {
+  constexpr int kRowsAtOnce = kThreads / kDepth;
+  const int column = static_cast<int>(threadIdx.x) % kDepth;
+  const int row = static_cast<int>(threadIdx.x) / kDepth;
+  const int n_rows = t + column < d ? static_cast<int>(vq_least(n - first, kTile)) : 0;
+  const float* from = rows + (first + row) * d + t + column;
+#pragma unroll
+  for (int at = row; at < row + kTile; at += kRowsAtOnce, from += kRowsAtOnce * d) {
+    tile[column][at] = at < n_rows ? *from : 0.0F;
   }
-}
-
-struct alignas(16) Four {
-  float values[kEach];
-};
-
-/// From an address that is a multiple of 16, in one load.
-__device__ __forceinline__ Four four(const float* from) {
-  Four to;
-  std::memcpy(&to, __builtin_assume_aligned(from, sizeof(to)), sizeof(to));
-  return to;
 }
 
 /// 256 threads: 64 sums of registers at most, so several blocks fit a processor.
@@ -72,26 +65,32 @@ __global__ void __launch_bounds__(kThreads) exact_kernel(ExactParams p) {
     if (__syncthreads_or(i < q.n && vq_lost(q.scratch, i) ? 1 : 0) == 0) return;
   }
   float best[kEach];
-  std::int64_t index[kEach] = {};
-  for (float& score : best) score = -__int_as_float(0x7F800000);
+  std::uint32_t index[kEach] = {};
+  for (float& score : best) score = -kInfinity;
   const std::int64_t last = vq_least(q.k, (std::int64_t{blockIdx.y} + 1) * p.slice);
-  for (std::int64_t j = std::int64_t{blockIdx.y} * p.slice; j < last; j += kTile) {
+  const std::int64_t begin = std::int64_t{blockIdx.y} * p.slice;
+  for (std::int64_t j = begin; j < last; j += kTile) {
     float sum[kEach][kEach];
+#pragma unroll
     for (int c = 0; c < kEach; ++c) {
       const std::int64_t code = j + column * kEach + c;
-      for (int l = 0; l < kEach; ++l) sum[l][c] = code < last ? q.scratch.half_norms[code] : 0.0F;
+      const float half = code < last ? q.scratch.half_norms[code] : -kInfinity;  // never the best
+#pragma unroll
+      for (int l = 0; l < kEach; ++l) sum[l][c] = half;
     }
     for (std::int64_t t = 0; t < q.d; t += kDepth) {
       __syncthreads();
-      load_tile(tiles.latents, q.latents, q.n, q.d, first_latent, t);
+      if (j == begin || q.d > kDepth) {
+        load_tile(tiles.latents, q.latents, q.n, q.d, first_latent, t);
+      }
       load_tile(tiles.codes, q.codebook, last, q.d, j, t);
       __syncthreads();
       // past the last dimension both factors are 0, which changes no sum but the sign of a zero
       for (int from = 0; from < kDepth && t + from < q.d; from += kSteps) {
 #pragma unroll
         for (int s = from; s < from + kSteps; ++s) {
-          const Four latent = four(&tiles.latents[s][row * kEach]);
-          const Four code = four(&tiles.codes[s][column * kEach]);
+          const VqFour latent = vq_four(&tiles.latents[s][row * kEach]);
+          const VqFour code = vq_four(&tiles.codes[s][column * kEach]);
           for (int l = 0; l < kEach; ++l) {
             for (int c = 0; c < kEach; ++c) {
               sum[l][c] = __fmaf_rn(latent.values[l], code.values[c], sum[l][c]);
@@ -100,10 +99,12 @@ __global__ void __launch_bounds__(kThreads) exact_kernel(ExactParams p) {
         }
       }
     }
+#pragma unroll
     for (int c = 0; c < kEach; ++c) {
-      const std::int64_t code = j + column * kEach + c;
+      const auto code = static_cast<std::uint32_t>(j + column * kEach + c);
+#pragma unroll
       for (int l = 0; l < kEach; ++l) {
-        if (code < last && sum[l][c] > best[l]) {  // false for NaN
+        if (sum[l][c] > best[l]) {  // false for NaN
           best[l] = sum[l][c];
           index[l] = code;
         }
@@ -111,10 +112,9 @@ __global__ void __launch_bounds__(kThreads) exact_kernel(ExactParams p) {
     }
   }
   for (int l = 0; l < kEach; ++l) {
-    const bool found = best[l] > -__int_as_float(0x7F800000);
-    const auto code = static_cast<std::uint32_t>(index[l]);
+    const bool found = best[l] > -kInfinity;
     unsigned long long key =
-        found ? static_cast<unsigned long long>(vq_ordered(best[l])) << 32 | ~code : 0ULL;
+        found ? static_cast<unsigned long long>(vq_ordered(best[l])) << 32 | ~index[l] : 0ULL;
     for (int step = kSide / 2; step > 0; step /= 2) {
       const unsigned long long other = __shfl_xor_sync(kFullWarp, key, step);
       key = other > key ? other : key;
@@ -122,14 +122,18 @@ __global__ void __launch_bounds__(kThreads) exact_kernel(ExactParams p) {
     const std::int64_t i = first_latent + row * kEach + l;
     if (column == 0 && i < q.n && key != 0) atomicMax(&q.scratch.keys[i], key);
   }
-}
-
-/// The codes of the keys; of lost latents only, where the screen has written the others.
-__global__ void finish_kernel(VqProblem p, bool lost_only) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * kRowThreads + threadIdx.x;
-  if (i >= p.n || (lost_only && !vq_lost(p.scratch, i))) return;
-  const unsigned long long key = p.scratch.keys[i];
-  p.indices[i] = key == 0 ? 0 : static_cast<std::int32_t>(~static_cast<std::uint32_t>(key));
+  __threadfence();
+  __syncthreads();
+  bool last_here = false;  // of the blocks that share these latents
+  if (threadIdx.x == 0) {
+    last_here = atomicAdd(&q.scratch.arrived[blockIdx.x], 1U) == gridDim.y - 1;
+  }
+  if (__syncthreads_or(last_here ? 1 : 0) == 0) return;
+  __threadfence();
+  const std::int64_t i = first_latent + threadIdx.x;
+  if (threadIdx.x >= kTile || i >= q.n || (p.lost_only && !vq_lost(q.scratch, i))) return;
+  const unsigned long long key = atomicMax(&q.scratch.keys[i], 0ULL);
+  q.indices[i] = key == 0 ? 0 : static_cast<std::int32_t>(~static_cast<std::uint32_t>(key));
 }
 
 /// Hands out 256-byte aligned pieces; with no memory, counts.
@@ -153,6 +157,7 @@ VqScratch scratch_of(Pieces& pieces, const VqPlan& plan, std::int64_t n, std::in
   VqScratch s = {};
   s.half_norms = pieces.take<float>(k);
   s.keys = pieces.take<unsigned long long>(n);
+  s.arrived = pieces.take<std::uint32_t>(vq_blocks(n, kTile));
   if (plan.n_slices == 0) return s;
   const std::int64_t lists = plan.n_slices * plan.n;
   s.reach = pieces.take<std::uint32_t>(1);
@@ -170,7 +175,7 @@ VqScratch scratch_of(Pieces& pieces, const VqPlan& plan, std::int64_t n, std::in
 void exact(const VqProblem& problem, int n_processors, bool lost_only, cudaStream_t stream) {
   const std::int64_t n_tiles = vq_blocks(problem.n, kTile);
   const std::int64_t code_tiles = vq_blocks(problem.k, kTile);
-  constexpr std::int64_t kBlocksPerProcessor = 8;
+  constexpr std::int64_t kBlocksPerProcessor = 5;  // by registers, on Ampere and Hopper
   const std::int64_t wanted =
       std::clamp<std::int64_t>(kBlocksPerProcessor * n_processors / n_tiles, 1, code_tiles);
   const std::int64_t slice = (code_tiles + wanted - 1) / wanted * kTile;
@@ -224,7 +229,6 @@ void vq_nearest(MatrixView<const float> latents,
     vq_rescore(problem, stream);
   }
   exact(problem, n_processors, screened, stream);
-  launch(kOp, finish_kernel, {vq_blocks(n, kRowThreads), kRowThreads}, stream, problem, screened);
 }
 
 }  // namespace glc::cuda

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include <cuda_bf16.h>
 
@@ -14,6 +15,7 @@ constexpr int kVqDepth = 64;         // the screen's dimensions are padded to a 
 constexpr int kVqTileCodes = 128;    // its codes to this,
 constexpr int kVqFewLatents = 128;   // its latents to this where there are no more,
 constexpr int kVqManyLatents = 256;  // and to this otherwise: those of a block
+constexpr int kVqFloatTile = 64;     // latents of a block of the float search
 constexpr int kVqRoom = 64;          // candidates of a latent in a slice of the codes
 constexpr float kVqNoScore = 3e38F;
 constexpr float kVqLeastReach = 0x1p-30F;
@@ -35,6 +37,38 @@ __host__ __device__ inline std::int64_t vq_least(std::int64_t a, std::int64_t b)
 
 inline unsigned vq_blocks(std::int64_t n, std::int64_t each) {
   return static_cast<unsigned>((n + each - 1) / each);
+}
+
+struct alignas(16) VqFour {
+  float values[4];
+};
+
+/// From an address that is a multiple of 16, in one load.
+__device__ __forceinline__ VqFour vq_four(const float* from) {
+  VqFour to;
+  std::memcpy(&to, __builtin_assume_aligned(from, sizeof(to)), sizeof(to));
+  return to;
+}
+
+/// sum + a . b over n dimensions, one chain of fused operations. Both rows are in shared memory,
+/// begin at multiples of 16 bytes and go on with zeros to a multiple of 16, which add nothing but
+/// the sign of a zero.
+__device__ __forceinline__ float vq_chain(float sum, const float* a, const float* b, int n) {
+  constexpr int kFours = 4;  // of either row, read before they are needed
+  for (int from = 0; from < n; from += 4 * kFours) {
+    VqFour left[kFours];
+    VqFour right[kFours];
+#pragma unroll
+    for (int f = 0; f < kFours; ++f) {
+      left[f] = vq_four(a + from + 4 * f);
+      right[f] = vq_four(b + from + 4 * f);
+    }
+#pragma unroll
+    for (int e = 0; e < 4 * kFours; ++e) {
+      sum = __fmaf_rn(left[e / 4].values[e % 4], right[e / 4].values[e % 4], sum);
+    }
+  }
+  return sum;
 }
 
 struct VqCandidate {
@@ -63,6 +97,7 @@ struct VqPlan {
 struct VqScratch {
   float* half_norms;         // [k], of vq.h
   unsigned long long* keys;  // [n]: score, and below it the complement of the code
+  std::uint32_t* arrived;    // [ceil(n / kVqFloatTile)] blocks of the float search
   std::uint32_t* reach;      // [1]: bits of the largest |c|
   std::int32_t* lost;        // [n]: 1 where too many candidates, or odd values
   std::uint32_t* threshold;  // [n], ordered: no code whose upper bound is less can win
@@ -91,7 +126,7 @@ __device__ inline bool vq_lost(const VqScratch& s, std::int64_t i) {
   return s.lost[i] != 0 || !(reach >= kVqLeastReach && reach <= kVqMostReach);
 }
 
-/// Makes the half norms, clears the keys, and for a plan rounds and measures both sides.
+/// Makes the half norms, clears the keys and counts, and for a plan rounds and measures both sides.
 void vq_rows(const VqProblem& problem, cudaStream_t stream);
 
 /// All 0 where screening does not pay.
@@ -99,6 +134,9 @@ VqPlan vq_plan(std::int64_t n, std::int64_t k, std::int64_t d);
 
 /// Leaves candidates and thresholds.
 void vq_screen(const VqProblem& problem, cudaStream_t stream);
+
+/// The same of many latents on a device of compute capability 9.0.
+void vq_screen_hopper(const VqProblem& problem, cudaStream_t stream);
 
 /// Writes the indices of all latents that are not lost.
 void vq_rescore(const VqProblem& problem, cudaStream_t stream);

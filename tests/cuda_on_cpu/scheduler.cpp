@@ -25,7 +25,7 @@ namespace cuda_on_cpu {
 namespace {
 
 constexpr unsigned kLanes = 32;
-constexpr std::size_t kSharedAlign = 128;
+constexpr std::size_t kSharedAlign = 1024;
 #if defined(CUDA_ON_CPU_TSAN)
 constexpr bool kKeepSharedMemory = true;  // freeing orders nothing, so blocks must not reuse it
 #else

@@ -29,6 +29,8 @@ enum cudaMemcpyKind {
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 enum cudaDeviceAttr {
   cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrComputeCapabilityMajor = 75,
+  cudaDevAttrComputeCapabilityMinor = 76,
   cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
 };
 
@@ -38,6 +40,8 @@ inline constexpr std::size_t kDefaultShared = 48 << 10;
 inline constexpr std::size_t kMostShared = 227 << 10;  ///< of a Hopper block that asks for it
 
 [[nodiscard]] cudaError_t allow_dynamic_shared(const void* kernel, std::size_t bytes);
+/// The major number; CUDA_ON_CPU_CAPABILITY in the environment, or 9.
+[[nodiscard]] int compute_capability();
 /// Returns what was set last and clears it.
 [[nodiscard]] cudaError_t take_error();
 }  // namespace cuda_on_cpu
@@ -98,8 +102,20 @@ inline cudaError_t cudaSetDevice(int device) {
   return device == 0 ? cudaSuccess : cudaErrorInvalidDevice;
 }
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  *value = attribute == cudaDevAttrMultiProcessorCount ? cuda_on_cpu::kProcessors
-                                                       : static_cast<int>(cuda_on_cpu::kMostShared);
+  switch (attribute) {
+    case cudaDevAttrMultiProcessorCount:
+      *value = cuda_on_cpu::kProcessors;
+      break;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = cuda_on_cpu::compute_capability();
+      break;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = 0;
+      break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = static_cast<int>(cuda_on_cpu::kMostShared);
+      break;
+  }
   return cudaSuccess;
 }
 template <class Kernel>
