@@ -54,9 +54,10 @@ struct BitsParams {
 
 template <class T, bool kNoise>
 __global__ void __launch_bounds__(kThreads, kResident) bits_kernel(BitsParams<T> p) {
+  const std::uint64_t key = entropy::key_of<kNoise>(p.in);
   over_grid<kNoise>(p.in, p.units, [&](const Unit& unit, const Values<T>& values) {
     float bits[kWords];
-    visit<kNoise>(p.in, unit, values, [&](int w, const Kernel::Bin& bin, float) {
+    visit<kNoise>(key, unit, values, [&](int w, const Kernel::Bin& bin, float) {
       bits[w] = Kernel::bits_of(bin);
     });
     store<kNoise>(p.bits, unit, bits);
@@ -73,9 +74,9 @@ struct TotalsParams {
 
 /// The bits of a unit. Its probabilities, bounded at 1, share a logarithm, as on the CPU.
 template <bool kNoise, class T>
-__device__ float bits_of_unit(const Latents<T>& in, const Unit& unit, const Values<T>& values) {
+__device__ float bits_of_unit(std::uint64_t key, const Unit& unit, const Values<T>& values) {
   float product = 1.0F;
-  visit<kNoise>(in, unit, values, [&](int w, const Kernel::Bin& bin, float) {
+  visit<kNoise>(key, unit, values, [&](int w, const Kernel::Bin& bin, float) {
     product *= entropy::has<kNoise>(unit, w) ? entropy::VecCuda::min(1.0F, bin.probability) : 1.0F;
   });
   return (product - product) - Kernel::log2(product);  // log2 would lose a NaN
@@ -89,10 +90,11 @@ __global__ void __launch_bounds__(kThreads, kResident) totals_kernel(TotalsParam
   const std::uint32_t left = p.units_per_group - begin;
   const std::uint32_t first = group * p.units_per_group + begin;
   const std::uint32_t end = first + (left < kUnitsPerBlock ? left : kUnitsPerBlock);
+  const std::uint64_t key = entropy::key_of<kNoise>(p.in);
   double mine = 0.0;
   entropy::each_unit<kNoise>(
       p.in, first + threadIdx.x, end, kThreads, [&](const Unit& unit, const Values<T>& values) {
-        mine += static_cast<double>(bits_of_unit<kNoise>(p.in, unit, values));
+        mine += static_cast<double>(bits_of_unit<kNoise>(key, unit, values));
       });
   mine = entropy::of_block(mine, entropy::Sum{});
   if (threadIdx.x == 0) p.partial[blockIdx.x] = mine;
@@ -139,12 +141,13 @@ __device__ Packed<float> gradient_at(const BackwardParams<T>& p, const Unit& uni
 
 template <class T, bool kNoise>
 __global__ void __launch_bounds__(kThreads, kResident) backward_kernel(BackwardParams<T> p) {
+  const std::uint64_t key = entropy::key_of<kNoise>(p.in);
   over_grid<kNoise>(p.in, p.units, [&](const Unit& unit, const Values<T>& values) {
     const Packed<float> grad = gradient_at<kNoise>(p, unit);
     float by_y[kWords];
     float by_mean[kWords];
     float by_scale[kWords];
-    visit<kNoise>(p.in, unit, values, [&](int w, const Kernel::Bin& bin, float scale) {
+    visit<kNoise>(key, unit, values, [&](int w, const Kernel::Bin& bin, float scale) {
       const Kernel::Slopes slopes = Kernel::slopes_of(bin, grad.values[w], scale);
       by_y[w] = slopes.y;
       by_mean[w] = -slopes.y;

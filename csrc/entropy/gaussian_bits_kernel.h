@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rate kernels: one template over the Vec trait of vec_avx512.h, so that each file that
-// instantiates it gets symbols of its own. Where kHasExp2, powers of two are one instruction,
-// V::exp2, for any argument; V::estimate is a quotient to 2e-7 relative.
+// instantiates it gets symbols of its own. Where kHasExp2, V::exp2 is one instruction and
+// takes any argument; V::estimate is a quotient to 2e-7 relative.
 //
 // Both tails of the bin share the exponential of their density:
 //   Q(x) = exp(-x^2 / 2) * g(1 / (1 + 0.3 x)), x >= 0
@@ -92,13 +92,6 @@ struct GaussianBitsKernel {
     F probability;  // with the floor; NaN where an input is
   };
 
-  /// The edges to where their densities are normal numbers.
-  GLC_HOST_DEVICE static void bound(Bin* b) {
-    const F end = V::splat(kFar);
-    b->far = V::min(end, b->far);
-    b->near = V::max(V::splat(-kFar), V::min(end, b->near));
-  }
-
   // max and min keep a NaN in their second operand, so that training sees it.
   template <bool kNoise>
   GLC_HOST_DEVICE static Bin bin(F y, F mean, F raw_scale, F noise) {
@@ -114,15 +107,16 @@ struct GaussianBitsKernel {
     const F half = V::splat(0.5F);
     b.inverse = V::quotient(V::splat(1.0F / kUnit), b.scale);
     const F magnitude = V::abs(b.symbol);
-    b.far = (magnitude + half) * b.inverse;
-    b.near = (magnitude - half) * b.inverse;
-    if constexpr (!V::kHasExp2) bound(&b);
+    const F end = V::splat(kFar);
+    b.far = V::min(end, (magnitude + half) * b.inverse);
+    b.near = V::min(end, (magnitude - half) * b.inverse);
+    if constexpr (!V::kHasExp2) b.near = V::max(V::splat(-kFar), b.near);
     b.gauss_far = gauss(b.far);
     b.gauss_near = gauss(b.near);
     const F den_far = V::fma(V::splat(0.3F * kUnit), b.far, one);
     const F den_near = V::fma(V::splat(0.3F * kUnit), V::abs(b.near), one);
-    const F tail_far = b.gauss_far * tail_ratio(V::estimate(one, den_far));
-    const F tail_near = b.gauss_near * tail_ratio(V::estimate(one, den_near));
+    const F tail_far = b.gauss_far * tail_ratio(V::quotient(one, den_far));
+    const F tail_near = b.gauss_near * tail_ratio(V::quotient(one, den_near));
     const F above_near = V::select(V::less(b.near, V::splat(0.0F)), one - tail_near, tail_near);
     b.probability = (above_near - tail_far) + V::splat(kFloor);
     return b;
@@ -139,8 +133,7 @@ struct GaussianBitsKernel {
     F scale;
   };
 
-  GLC_HOST_DEVICE static Slopes slopes_of(Bin b, F grad, F raw_scale) {
-    if constexpr (V::kHasExp2) bound(&b);  // an infinite edge's density is 0
+  GLC_HOST_DEVICE static Slopes slopes_of(const Bin& b, F grad, F raw_scale) {
     const F one = V::splat(1.0F);
     // bits before their bound at 0 are negative where the probability is above 1
     const F held = V::min(V::splat(0.0F), grad);

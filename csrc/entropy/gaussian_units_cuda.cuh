@@ -140,14 +140,16 @@ __device__ void each_unit(
   }
 }
 
+template <bool kNoise, class T>
+__device__ std::uint64_t key_of(const Latents<T>& in) {
+  return kNoise ? static_cast<std::uint64_t>(*in.seed) : 0;
+}
+
 /// f(word, bin, raw scale) for the elements of a unit, also for those beyond the row.
 template <bool kNoise, class T, class F>
-__device__ void visit(const Latents<T>& in, const Unit& unit, const Values<T>& values, F f) {
+__device__ void visit(std::uint64_t key, const Unit& unit, const Values<T>& values, F f) {
   std::uint32_t words[kWords] = {};
-  if constexpr (kNoise) {
-    const auto key = static_cast<std::uint64_t>(*in.seed);
-    CudaBits::philox(key, unit.row, unit.counter, 0U, words);
-  }
+  if constexpr (kNoise) CudaBits::philox(key, unit.row, unit.counter, 0U, words);
 #pragma unroll
   for (int w = 0; w < kWords; ++w) {
     const float noise = kNoise ? CudaBits::centred(words[w]) : 0.0F;
