@@ -70,7 +70,17 @@ struct TotalsParams {
   std::uint32_t units_per_group;
   Divisor blocks_per_group;
   double* partial;
+  std::uint32_t* ticket;  // for the last block to add up the partial sums; or null
+  float* total;
 };
+
+/// By a block, in a fixed order.
+__device__ void add_up(const double* partial, std::int64_t n, float* total) {
+  double mine = 0.0;
+  for (std::int64_t i = threadIdx.x; i < n; i += kThreads) mine += partial[i];
+  mine = entropy::of_block(mine, entropy::Sum{});
+  if (threadIdx.x == 0) *total = static_cast<float>(mine);
+}
 
 /// The bits of a unit. Its probabilities, bounded at 1, share a logarithm, as on the CPU.
 template <bool kNoise, class T>
@@ -98,6 +108,17 @@ __global__ void __launch_bounds__(kThreads, kResident) totals_kernel(TotalsParam
       });
   mine = entropy::of_block(mine, entropy::Sum{});
   if (threadIdx.x == 0) p.partial[blockIdx.x] = mine;
+  if (p.ticket == nullptr) return;
+  auto& is_last = block_shared<bool>();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    const unsigned most = gridDim.x - 1;
+    is_last = atomicInc(p.ticket, most) == most;  // which leaves 0
+  }
+  __syncthreads();
+  if (!is_last) return;
+  __threadfence();
+  add_up(p.partial, gridDim.x, p.total);
 }
 
 struct FinishParams {
@@ -110,11 +131,7 @@ struct FinishParams {
 /// A block for each group.
 __global__ void __launch_bounds__(kThreads) finish_kernel(FinishParams p) {
   for (std::int64_t group = blockIdx.x; group < p.groups; group += gridDim.x) {
-    const double* const partial = p.partial + group * p.blocks_per_group;
-    double mine = 0.0;
-    for (std::int64_t i = threadIdx.x; i < p.blocks_per_group; i += kThreads) mine += partial[i];
-    mine = entropy::of_block(mine, entropy::Sum{});
-    if (threadIdx.x == 0) p.totals[group] = static_cast<float>(mine);
+    add_up(p.partial + group * p.blocks_per_group, p.blocks_per_group, p.totals + group);
   }
 }
 
@@ -222,6 +239,7 @@ void gaussian_total_bits(const entropy::GaussianLatents<T>& in,
                          const std::int64_t* noise_seed,
                          std::span<float> totals,
                          std::span<std::byte> workspace,
+                         std::uint32_t* ticket,
                          cudaStream_t stream) {
   constexpr const char* kOp = "gaussian_total_bits";
   const auto latents = checked(kOp, in, noise_seed);
@@ -237,6 +255,7 @@ void gaussian_total_bits(const entropy::GaussianLatents<T>& in,
   const Split split = split_of(in.y.rows, in.y.cols, groups);
   const std::int64_t blocks = groups * split.blocks_per_group;
   auto* const partial = reinterpret_cast<double*>(workspace.data());
+  if (groups > 1 || blocks == 0) ticket = nullptr;
   if (blocks > 0) {
     launch(kOp,
            noise_seed != nullptr ? totals_kernel<T, true> : totals_kernel<T, false>,
@@ -245,8 +264,11 @@ void gaussian_total_bits(const entropy::GaussianLatents<T>& in,
            {latents,
             static_cast<std::uint32_t>(split.units_per_group),
             Divisor(kOp, split.blocks_per_group, blocks),
-            partial});
+            partial,
+            ticket,
+            totals.data()});
   }
+  if (ticket != nullptr) return;
   launch(kOp,
          finish_kernel,
          {grid_for(groups * kThreads), kThreads},
@@ -291,11 +313,13 @@ template void gaussian_total_bits(const entropy::GaussianLatents<float>&,
                                   const std::int64_t*,
                                   std::span<float>,
                                   std::span<std::byte>,
+                                  std::uint32_t*,
                                   cudaStream_t);
 template void gaussian_total_bits(const entropy::GaussianLatents<BFloat16>&,
                                   const std::int64_t*,
                                   std::span<float>,
                                   std::span<std::byte>,
+                                  std::uint32_t*,
                                   cudaStream_t);
 template void gaussian_bits_backward(MatrixView<const float>,
                                      const entropy::GaussianLatents<float>&,

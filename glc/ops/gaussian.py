@@ -174,11 +174,13 @@ def _totals_plain(
     if y.numel() == 0:
         return totals.zero_()
     latents, noise = _lend_latents(y, mean, scale, seed)
-    scratch: list[object] = []
-    if _cuda.takes(y):
-        n_bytes = _workspace_bytes(y.shape, is_channels_last(y), totals.numel())
-        scratch.append(borrow(_cuda.new_bytes(n_bytes, y)))
-    _core.gaussian_total_bits(latents, noise, borrow(totals), *scratch, *_cuda.stream_for(y))
+    if not _cuda.takes(y):
+        _core.gaussian_total_bits(latents, noise, borrow(totals))
+        return totals
+    n_bytes = _workspace_bytes(y.shape, is_channels_last(y), totals.numel())
+    scratch, stream = borrow(_cuda.new_bytes(n_bytes, y)), _cuda.stream_of(y)
+    ticket = _cuda.ticket_for(y, stream) if totals.numel() == 1 else None
+    _core.gaussian_total_bits(latents, noise, borrow(totals), scratch, ticket, stream)
     return totals
 
 
