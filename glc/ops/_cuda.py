@@ -77,7 +77,7 @@ def ticket_for(x: Tensor, stream: int) -> object | None:
     CUDA graph, whose replays may run beside anything, gets a word that nobody else has.
 
     Returns:
-        A DLPack capsule of [1] int32, or None while a capture keeps us from making more.
+        A DLPack capsule of an int32, or None while a capture keeps us from making more.
     """
     device = x.device.index
     captured = KERNELS == "cuda" and torch.cuda.is_current_stream_capturing()
@@ -90,7 +90,7 @@ def ticket_for(x: Tensor, stream: int) -> object | None:
         made = torch.zeros(_TICKETS, dtype=torch.int32, device=x.device)
         if KERNELS == "cuda":
             torch.cuda.synchronize(device)  # other streams will use them
-        _new_tickets[device] = iter(made.split(1))
+        _new_tickets[device] = iter(made.unbind())
         ticket = next(_new_tickets[device])
     lent = borrow(ticket)
     if not captured:
