@@ -42,8 +42,8 @@ __device__ void over_grid(const Latents<T>& in, std::int64_t units, F f) {
       in, static_cast<std::uint32_t>(first_index()), static_cast<std::uint32_t>(units), step, f);
 }
 
-/// Blocks of a processor at a time: 32 warps.
-constexpr unsigned kResident = 4;
+/// Blocks of a processor at a time: 32 warps. (The emulation ignores it.)
+[[maybe_unused]] constexpr unsigned kResident = 4;
 
 template <class T>
 struct BitsParams {
