@@ -228,7 +228,7 @@ def authors_masks(shape, device="cpu"):
         groups = []
         for phase in PHASES[part]:
             cell = torch.zeros(2, 2, device=device)
-            cell[phase // 2, phase % 2] = 1
+            cell[phase // 2, phase % 2].fill_(1)  # an assignment would copy from the CPU
             tiled = cell.repeat((h + 1) // 2, (w + 1) // 2)[:h, :w]
             groups.append(tiled[None, None].expand(b, c // PARTS, h, w))
         masks.append(torch.cat(groups, 1))

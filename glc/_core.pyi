@@ -293,11 +293,11 @@ def gaussian_symbols(
 def gaussian_bits(
     latents: Sequence[_Tensor], seed: _Tensor | None, bits: _Tensor, *stream: object
 ) -> None: ...
-def gaussian_total_bits(  # on a device with a workspace before the stream
+def gaussian_total_bits(  # on a device with a workspace and a ticket before the stream
     latents: Sequence[_Tensor],
     seed: _Tensor | None,
     totals: _Tensor,
-    *workspace_and_stream: object,
+    *more: object,
 ) -> None: ...
 def gaussian_total_bits_workspace_bytes(rows: int, cols: int, groups: int) -> int: ...
 def gaussian_bits_backward(

@@ -32,7 +32,7 @@ __device__ float not_a_number() { return __uint_as_float(0x7FC00000U); }
 
 /// exp(logit - largest) to 2e-7 relative where that is not small; NaN stays.
 __device__ float share(float logit, float largest) {
-  return entropy::exp2_estimate((logit - largest) * kBitsPerNat);
+  return entropy::VecCuda::exp2((logit - largest) * kBitsPerNat);
 }
 
 /// The largest of some logits, or kLowest: finite, so that logits of -infinity differ from it; and

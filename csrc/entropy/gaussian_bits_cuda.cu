@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rates on a device. A thread takes a unit: four elements that share a Philox counter, 16 apart;
-// neighbouring threads take neighbouring elements. All it reads is asked for before any of it is
-// used, so that a processor has enough loads in flight to be held up by nothing but its memory.
+// Rates on a device.
 #include <cstdint>
 
-#include "core/cuda_divisor.h"
 #include "core/cuda_launch.h"
 #include "entropy/entropy_check.h"
-#include "entropy/gaussian_bits_kernel.h"
+#include "entropy/gaussian_units_cuda.cuh"
 #include "entropy/reduce_cuda.cuh"
 #include "entropy/vec_cuda.cuh"
 #include "glc/cuda/entropy.h"
@@ -19,76 +16,34 @@ using entropy::first_index;
 using entropy::grid_for;
 using entropy::index_step;
 using entropy::kThreads;
-using entropy::put;
-using entropy::value;
-using Kernel = entropy::GaussianBitsKernel<entropy::VecCuda>;
+using entropy::kWords;
+using entropy::Latents;
+using entropy::load_each;
+using entropy::load_packed;
+using entropy::Packed;
+using entropy::Quads;
+using entropy::store;
+using entropy::Unit;
+using entropy::units_of_row;
+using entropy::Values;
+using entropy::visit;
+using Kernel = entropy::CudaBits;
 
-constexpr int kGroup = 16;
-constexpr int kWords = 4;
-constexpr int kBlock = kGroup * kWords;
+/// Units of a thread: few, for the blocks of a picture of two million latents to be on the device
+/// at a time.
+constexpr std::uint32_t kUnitsPerThread = 4;
+constexpr std::uint32_t kUnitsPerBlock = kUnitsPerThread * kThreads;
 
-template <class T>
-struct Latents {
-  MatrixView<const T> y;
-  MatrixView<const T> mean;
-  MatrixView<const T> scale;
-  const std::int64_t* seed;
-  Divisor units_of_row;
-};
-
-std::int64_t units_of_row(std::int64_t cols) { return (cols + kBlock - 1) / kBlock * kGroup; }
-
-struct Unit {
-  std::uint32_t row;
-  std::uint32_t counter;
-  std::int64_t col;   // of the first element
-  std::int64_t left;  // columns from there on
-};
-
-template <class T>
-__device__ Unit unit_at(const Latents<T>& in, std::uint32_t i) {
-  Unit unit{};
-  unit.row = in.units_of_row.divided(i, &unit.counter);
-  unit.col = std::int64_t{unit.counter / kGroup} * kBlock + unit.counter % kGroup;
-  unit.left = in.y.cols - unit.col;
-  return unit;
-}
-
-__device__ bool has(const Unit& unit, int word) { return kGroup * word < unit.left; }
-
-/// Where the unit's elements are in a matrix, kGroup apart.
-template <class T>
-__device__ T* at(const MatrixView<T>& m, const Unit& unit) {
-  return m.data + unit.row * m.row_stride + unit.col;
-}
-
-template <class T>
-__device__ void load(const MatrixView<const T>& m, const Unit& unit, float (&out)[kWords]) {
-  const T* const from = at(m, unit);
-#pragma unroll
-  for (int w = 0; w < kWords; ++w) out[w] = has(unit, w) ? value(from[kGroup * w]) : 0.0F;
-}
-
-/// f(word, bin, raw scale) for the elements of a unit, also for those beyond the row.
+/// f(unit, values) for all units, in a grid of blocks of kUnitsPerBlock.
 template <bool kNoise, class T, class F>
-__device__ void visit(const Latents<T>& in, const Unit& unit, F f) {
-  float y[kWords];
-  float mean[kWords];
-  float scale[kWords];
-  load(in.y, unit, y);
-  load(in.mean, unit, mean);
-  load(in.scale, unit, scale);
-  std::uint32_t words[kWords] = {};
-  if constexpr (kNoise) {
-    const auto key = static_cast<std::uint64_t>(*in.seed);
-    Kernel::philox(key, unit.row, unit.counter, 0U, words);
-  }
-#pragma unroll
-  for (int w = 0; w < kWords; ++w) {
-    const float noise = kNoise ? Kernel::centred(words[w]) : 0.0F;
-    f(w, Kernel::bin<kNoise>(y[w], mean[w], scale[w], noise), scale[w]);
-  }
+__device__ void over_grid(const Latents<T>& in, std::int64_t units, F f) {
+  const auto step = static_cast<std::uint32_t>(index_step());
+  entropy::each_unit<kNoise>(
+      in, static_cast<std::uint32_t>(first_index()), static_cast<std::uint32_t>(units), step, f);
 }
+
+/// Blocks of a processor at a time: 32 warps. (The emulation ignores it.)
+[[maybe_unused]] constexpr unsigned kResident = 4;
 
 template <class T>
 struct BitsParams {
@@ -98,19 +53,16 @@ struct BitsParams {
 };
 
 template <class T, bool kNoise>
-__global__ void __launch_bounds__(kThreads) bits_kernel(BitsParams<T> p) {
-  for (std::int64_t i = first_index(); i < p.units; i += index_step()) {
-    const Unit unit = unit_at(p.in, static_cast<std::uint32_t>(i));
-    float* const to = at(p.bits, unit);
-    visit<kNoise>(p.in, unit, [&](int w, const Kernel::Bin& bin, float) {
-      const float bits = Kernel::bits_of(bin);
-      if (has(unit, w)) to[kGroup * w] = bits;
+__global__ void __launch_bounds__(kThreads, kResident) bits_kernel(BitsParams<T> p) {
+  const std::uint64_t key = entropy::key_of<kNoise>(p.in);
+  over_grid<kNoise>(p.in, p.units, [&](const Unit& unit, const Values<T>& values) {
+    float bits[kWords];
+    visit<kNoise>(key, unit, values, [&](int w, const Kernel::Bin& bin, float) {
+      bits[w] = Kernel::bits_of(bin);
     });
-  }
+    store<kNoise>(p.bits, unit, bits);
+  });
 }
-
-/// Units of a block of totals_kernel: few, for pictures of a million latents to fill the device.
-constexpr std::uint32_t kUnitsPerBlock = 2 * kThreads;
 
 template <class T>
 struct TotalsParams {
@@ -118,31 +70,55 @@ struct TotalsParams {
   std::uint32_t units_per_group;
   Divisor blocks_per_group;
   double* partial;
+  std::uint32_t* ticket;  // for the last block to add up the partial sums; or null
+  float* total;
 };
+
+/// By a block, in a fixed order.
+__device__ void add_up(const double* partial, std::int64_t n, float* total) {
+  double mine = 0.0;
+  for (std::int64_t i = threadIdx.x; i < n; i += kThreads) mine += partial[i];
+  mine = entropy::of_block(mine, entropy::Sum{});
+  if (threadIdx.x == 0) *total = static_cast<float>(mine);
+}
 
 /// The bits of a unit. Its probabilities, bounded at 1, share a logarithm, as on the CPU.
 template <bool kNoise, class T>
-__device__ float bits_of_unit(const Latents<T>& in, const Unit& unit) {
+__device__ float bits_of_unit(std::uint64_t key, const Unit& unit, const Values<T>& values) {
   float product = 1.0F;
-  visit<kNoise>(in, unit, [&](int w, const Kernel::Bin& bin, float) {
-    product *= has(unit, w) ? entropy::VecCuda::min(1.0F, bin.probability) : 1.0F;
+  visit<kNoise>(key, unit, values, [&](int w, const Kernel::Bin& bin, float) {
+    product *= entropy::has<kNoise>(unit, w) ? entropy::VecCuda::min(1.0F, bin.probability) : 1.0F;
   });
   return (product - product) - Kernel::log2(product);  // log2 would lose a NaN
 }
 
 template <class T, bool kNoise>
-__global__ void __launch_bounds__(kThreads) totals_kernel(TotalsParams<T> p) {
+__global__ void __launch_bounds__(kThreads, kResident) totals_kernel(TotalsParams<T> p) {
   std::uint32_t block;
   const std::uint32_t group = p.blocks_per_group.divided(blockIdx.x, &block);
-  const std::uint32_t first = block * kUnitsPerBlock;
-  const std::uint32_t left = p.units_per_group - first;
-  const std::uint32_t begin = group * p.units_per_group + first;
+  const std::uint32_t begin = block * kUnitsPerBlock;
+  const std::uint32_t left = p.units_per_group - begin;
+  const std::uint32_t first = group * p.units_per_group + begin;
+  const std::uint32_t end = first + (left < kUnitsPerBlock ? left : kUnitsPerBlock);
+  const std::uint64_t key = entropy::key_of<kNoise>(p.in);
   double mine = 0.0;
-  for (std::uint32_t i = threadIdx.x; i < kUnitsPerBlock && i < left; i += kThreads) {
-    mine += static_cast<double>(bits_of_unit<kNoise>(p.in, unit_at(p.in, begin + i)));
-  }
+  entropy::each_unit<kNoise>(
+      p.in, first + threadIdx.x, end, kThreads, [&](const Unit& unit, const Values<T>& values) {
+        mine += static_cast<double>(bits_of_unit<kNoise>(key, unit, values));
+      });
   mine = entropy::of_block(mine, entropy::Sum{});
   if (threadIdx.x == 0) p.partial[blockIdx.x] = mine;
+  if (p.ticket == nullptr) return;
+  auto& is_last = block_shared<bool>();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    const unsigned most = gridDim.x - 1;
+    is_last = atomicInc(p.ticket, most) == most;  // which leaves 0
+  }
+  __syncthreads();
+  if (!is_last) return;
+  __threadfence();
+  add_up(p.partial, gridDim.x, p.total);
 }
 
 struct FinishParams {
@@ -155,11 +131,7 @@ struct FinishParams {
 /// A block for each group.
 __global__ void __launch_bounds__(kThreads) finish_kernel(FinishParams p) {
   for (std::int64_t group = blockIdx.x; group < p.groups; group += gridDim.x) {
-    const double* const partial = p.partial + group * p.blocks_per_group;
-    double mine = 0.0;
-    for (std::int64_t i = threadIdx.x; i < p.blocks_per_group; i += kThreads) mine += partial[i];
-    mine = entropy::of_block(mine, entropy::Sum{});
-    if (threadIdx.x == 0) p.totals[group] = static_cast<float>(mine);
+    add_up(p.partial + group * p.blocks_per_group, p.blocks_per_group, p.totals + group);
   }
 }
 
@@ -173,31 +145,35 @@ struct BackwardParams {
   entropy::GaussianGradients<T> out;
 };
 
-template <class T, bool kNoise>
-__global__ void __launch_bounds__(kThreads) backward_kernel(BackwardParams<T> p) {
-  for (std::int64_t i = first_index(); i < p.units; i += index_step()) {
-    const Unit unit = unit_at(p.in, static_cast<std::uint32_t>(i));
-    float grad[kWords];
-    if (p.each) {
-      load(p.grad, unit, grad);
-    } else {
-      std::uint32_t rest;
-      const std::uint32_t row = p.rows_per_grad.divided(unit.row, &rest);
-      const float all = p.grad.data[row * p.grad.row_stride];
-#pragma unroll
-      for (int w = 0; w < kWords; ++w) grad[w] = all;
-    }
-    visit<kNoise>(p.in, unit, [&](int w, const Kernel::Bin& bin, float scale) {
-      const Kernel::Slopes slopes = Kernel::slopes_of(bin, grad[w], scale);
-      if (!has(unit, w)) return;
-      const auto write = [&](const MatrixView<T>& m, float slope) {
-        if (m.data != nullptr) put(at(m, unit) + kGroup * w, slope);
-      };
-      write(p.out.y, slopes.y);
-      write(p.out.mean, -slopes.y);
-      write(p.out.scale, slopes.scale);
-    });
+template <bool kNoise, class T>
+__device__ Packed<float> gradient_at(const BackwardParams<T>& p, const Unit& unit) {
+  if (p.each) {
+    return unit.packed ? load_packed(p.grad, unit) : load_each<kNoise>(p.grad, unit);
   }
+  std::uint32_t rest;
+  const std::uint32_t row = p.rows_per_grad.divided(unit.row, &rest);
+  const float all = p.grad.data[row * p.grad.row_stride];
+  return {{all, all, all, all}};
+}
+
+template <class T, bool kNoise>
+__global__ void __launch_bounds__(kThreads, kResident) backward_kernel(BackwardParams<T> p) {
+  const std::uint64_t key = entropy::key_of<kNoise>(p.in);
+  over_grid<kNoise>(p.in, p.units, [&](const Unit& unit, const Values<T>& values) {
+    const Packed<float> grad = gradient_at<kNoise>(p, unit);
+    float by_y[kWords];
+    float by_mean[kWords];
+    float by_scale[kWords];
+    visit<kNoise>(key, unit, values, [&](int w, const Kernel::Bin& bin, float scale) {
+      const Kernel::Slopes slopes = Kernel::slopes_of(bin, grad.values[w], scale);
+      by_y[w] = slopes.y;
+      by_mean[w] = -slopes.y;
+      by_scale[w] = slopes.scale;
+    });
+    if (p.out.y.data != nullptr) store<kNoise>(p.out.y, unit, by_y);
+    if (p.out.mean.data != nullptr) store<kNoise>(p.out.mean, unit, by_mean);
+    if (p.out.scale.data != nullptr) store<kNoise>(p.out.scale, unit, by_scale);
+  });
 }
 
 template <class T>
@@ -207,7 +183,13 @@ Latents<T> checked(const char* op,
   entropy::check_shape(op, "mean", in.y, in.mean);
   entropy::check_shape(op, "scale", in.y, in.scale);
   const std::int64_t units = units_of_row(in.y.cols);
-  return {in.y, in.mean, in.scale, seed, Divisor(op, units, in.y.rows * units)};
+  const bool aligned =
+      Quads::aligned_for(in.y) && Quads::aligned_for(in.mean) && Quads::aligned_for(in.scale);
+  return {in.y, in.mean, in.scale, seed, Divisor(op, units, in.y.rows * units), aligned};
+}
+
+dim3 grid_of(std::int64_t units) {
+  return grid_for((units + kUnitsPerThread - 1) / kUnitsPerThread);
 }
 
 template <class T>
@@ -233,13 +215,14 @@ void gaussian_bits(const entropy::GaussianLatents<T>& in,
                    MatrixView<float> bits,
                    cudaStream_t stream) {
   constexpr const char* kOp = "gaussian_bits";
-  const auto latents = checked(kOp, in, noise_seed);
+  auto latents = checked(kOp, in, noise_seed);
   entropy::check_shape(kOp, "bits", in.y, bits);
+  latents.aligned = latents.aligned && Quads::aligned_for(bits);
   const std::int64_t units = units_of(latents);
   if (units == 0) return;
   launch(kOp,
          noise_seed != nullptr ? bits_kernel<T, true> : bits_kernel<T, false>,
-         {grid_for(units), kThreads},
+         {grid_of(units), kThreads},
          stream,
          {latents, units, bits});
 }
@@ -256,6 +239,7 @@ void gaussian_total_bits(const entropy::GaussianLatents<T>& in,
                          const std::int64_t* noise_seed,
                          std::span<float> totals,
                          std::span<std::byte> workspace,
+                         std::uint32_t* ticket,
                          cudaStream_t stream) {
   constexpr const char* kOp = "gaussian_total_bits";
   const auto latents = checked(kOp, in, noise_seed);
@@ -271,6 +255,7 @@ void gaussian_total_bits(const entropy::GaussianLatents<T>& in,
   const Split split = split_of(in.y.rows, in.y.cols, groups);
   const std::int64_t blocks = groups * split.blocks_per_group;
   auto* const partial = reinterpret_cast<double*>(workspace.data());
+  if (groups > 1 || blocks == 0) ticket = nullptr;
   if (blocks > 0) {
     launch(kOp,
            noise_seed != nullptr ? totals_kernel<T, true> : totals_kernel<T, false>,
@@ -279,8 +264,11 @@ void gaussian_total_bits(const entropy::GaussianLatents<T>& in,
            {latents,
             static_cast<std::uint32_t>(split.units_per_group),
             Divisor(kOp, split.blocks_per_group, blocks),
-            partial});
+            partial,
+            ticket,
+            totals.data()});
   }
+  if (ticket != nullptr) return;
   launch(kOp,
          finish_kernel,
          {grid_for(groups * kThreads), kThreads},
@@ -295,17 +283,20 @@ void gaussian_bits_backward(MatrixView<const float> grad,
                             const entropy::GaussianGradients<T>& out,
                             cudaStream_t stream) {
   constexpr const char* kOp = "gaussian_bits_backward";
-  const auto latents = checked(kOp, in, noise_seed);
+  auto latents = checked(kOp, in, noise_seed);
   const bool each = grad.rows == in.y.rows && grad.cols == in.y.cols;
   if (!each && (grad.cols != 1 || grad.rows == 0 || in.y.rows % grad.rows != 0)) {
     fail_argument(kOp, "grad", "the shape of y, or a column that divides its rows", grad.rows);
   }
   const std::int64_t units = units_of(latents);
   if (units == 0) return;
+  latents.aligned = latents.aligned && (!each || Quads::aligned_for(grad)) &&
+                    Quads::aligned_for(out.y) && Quads::aligned_for(out.mean) &&
+                    Quads::aligned_for(out.scale);
   const std::int64_t rows_per_grad = each ? 1 : in.y.rows / grad.rows;
   launch(kOp,
          noise_seed != nullptr ? backward_kernel<T, true> : backward_kernel<T, false>,
-         {grid_for(units), kThreads},
+         {grid_of(units), kThreads},
          stream,
          {latents, units, grad, each, Divisor(kOp, rows_per_grad, in.y.rows), out});
 }
@@ -322,11 +313,13 @@ template void gaussian_total_bits(const entropy::GaussianLatents<float>&,
                                   const std::int64_t*,
                                   std::span<float>,
                                   std::span<std::byte>,
+                                  std::uint32_t*,
                                   cudaStream_t);
 template void gaussian_total_bits(const entropy::GaussianLatents<BFloat16>&,
                                   const std::int64_t*,
                                   std::span<float>,
                                   std::span<std::byte>,
+                                  std::uint32_t*,
                                   cudaStream_t);
 template void gaussian_bits_backward(MatrixView<const float>,
                                      const entropy::GaussianLatents<float>&,

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rate kernels: one template over the Vec trait of vec_avx512.h, so that each file that
-// instantiates it gets symbols of its own.
+// instantiates it gets symbols of its own. Where kHasExp2, V::exp2 is one instruction and
+// takes any argument; V::estimate is a quotient to 2e-7 relative.
 //
 // Both tails of the bin share the exponential of their density:
 //   Q(x) = exp(-x^2 / 2) * g(1 / (1 + 0.3 x)), x >= 0
 // with g a polynomial of degree 8 fitted to 5e-8 relative on [0, 9]; beyond, Q is far below the
 // floor of 1e-5. So a bin costs two exponentials, one logarithm and three divisions, its slopes one
-// division more. Estimates of reciprocals with a Newton step, and one division for both tails,
-// measured slower: both lengthen the chain. The backward pass computes the slopes anew: to keep
-// them would move more memory than it saves work.
+// division more. On the CPU, estimates of reciprocals with a Newton step, and one division for both
+// tails, measured slower: both lengthen the chain. The backward pass computes the slopes anew: to
+// keep them would move more memory than it saves work.
 #pragma once
 
 #include <cstdint>
@@ -41,6 +42,7 @@ struct GaussianBitsKernel {
 
   /// 2^(-x^2) for |x| <= kFar, to 1e-7 relative.
   GLC_HOST_DEVICE static F gauss(F x) {
+    if constexpr (V::kHasExp2) return V::exp2(V::negative_product(x, x));
     const F n = V::round_small(V::negative_product(x, x));
     const F f = V::fma(x, x, n);  // exact: one rounding, of a small number
     const F f2 = f * f;
@@ -66,6 +68,12 @@ struct GaussianBitsKernel {
 
   /// Q(x) / exp(-x^2 / 2), given t = 1 / (1 + 0.3 x).
   GLC_HOST_DEVICE static F tail_ratio(F t) {
+    if constexpr (V::kHasExp2) {  // other threads wait as well: few operations
+      F high = V::fma(V::splat(0.037535705F), t, V::splat(-0.16501965F));
+      high = V::fma(V::fma(high, t, V::splat(0.21997122F)), t, V::splat(-0.06640256F));
+      high = V::fma(V::fma(high, t, V::splat(0.13542014F)), t, V::splat(0.09778396F));
+      return t * V::fma(V::fma(high, t, V::splat(0.1211057F)), t, V::splat(0.11960549F));
+    }
     const F t2 = t * t;
     const F low = cubic(t, t2, 0.11960549F, 0.1211057F, 0.09778396F, 0.13542014F);
     const F high = cubic(t, t2, -0.06640256F, 0.21997122F, -0.16501965F, 0.037535705F);
@@ -101,7 +109,8 @@ struct GaussianBitsKernel {
     const F magnitude = V::abs(b.symbol);
     const F end = V::splat(kFar);
     b.far = V::min(end, (magnitude + half) * b.inverse);
-    b.near = V::max(V::splat(-kFar), V::min(end, (magnitude - half) * b.inverse));
+    b.near = V::min(end, (magnitude - half) * b.inverse);
+    if constexpr (!V::kHasExp2) b.near = V::max(V::splat(-kFar), b.near);
     b.gauss_far = gauss(b.far);
     b.gauss_near = gauss(b.near);
     const F den_far = V::fma(V::splat(0.3F * kUnit), b.far, one);
@@ -129,7 +138,7 @@ struct GaussianBitsKernel {
     // bits before their bound at 0 are negative where the probability is above 1
     const F held = V::min(V::splat(0.0F), grad);
     const F passed = V::select(V::less(one, b.probability), held, grad);
-    const F factor = passed * V::splat(kSlope * kUnit) * V::quotient(b.inverse, b.probability);
+    const F factor = passed * V::splat(kSlope * kUnit) * V::estimate(b.inverse, b.probability);
     const F slope = factor * (b.gauss_near - b.gauss_far);
     const F weighted = b.far * b.gauss_far - b.near * b.gauss_near;
     const F by_scale = factor * V::splat(kUnit) * weighted;

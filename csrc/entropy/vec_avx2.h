@@ -30,6 +30,8 @@ struct VecAvx2 {
   static F abs(F v) { return _mm256_andnot_ps(splat(-0.0F), v); }
   static F flip(F v, F sign) { return _mm256_xor_ps(v, _mm256_and_ps(sign, splat(-0.0F))); }
   static F quotient(F a, F b) { return a / b; }
+  static F estimate(F a, F b) { return a / b; }
+  static constexpr bool kHasExp2 = false;
   static F round_small(F v) { return round(v); }
   static F round(F v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static F scale(F v, F n) {

@@ -38,6 +38,8 @@ struct VecAvx512 {
   }
   // A device has quicker ways to these two, of normal numbers and of |v| < 2^22.
   static F quotient(F a, F b) { return a / b; }
+  static F estimate(F a, F b) { return a / b; }
+  static constexpr bool kHasExp2 = false;
   static F round_small(F v) { return round(v); }
   /// v * 2^n for whole n, where nothing under- or overflows.
   static F scale(F v, F n) { return _mm512_scalef_ps(v, n); }

@@ -52,6 +52,26 @@ struct VecCuda {
     return a / b;
 #endif
   }
+  /// a / b to 2 units in the last place, for such b.
+  static __host__ __device__ F estimate(F a, F b) {
+#ifdef __CUDA_ARCH__
+    float reciprocal;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(reciprocal) : "f"(b));
+    return a * reciprocal;
+#else
+    return a / b;
+#endif
+  }
+  static constexpr bool kHasExp2 = true;
+  /// 2^v to 2e-7 relative, 0 where that is below 2^-126; NaN stays.
+  static __host__ __device__ F exp2(F v) {
+#ifdef __CUDA_ARCH__
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(v) : "f"(v));
+    return v;
+#else
+    return exp2f(v);
+#endif
+  }
   static __host__ __device__ F abs(F v) { return fabsf(v); }
   static __host__ __device__ F flip(F v, F sign) {
     return floats(bits(v) ^ (bits(sign) & 0x80000000U));
@@ -89,17 +109,6 @@ struct VecCuda {
     return static_cast<U>(product);
   }
 };
-
-/// 2^v to 2e-7 relative, 0 where that is below 2^-126; NaN stays.
-__device__ inline float exp2_estimate(float v) {
-#ifdef __CUDA_ARCH__
-  float out;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(v));
-  return out;
-#else
-  return exp2f(v);
-#endif
-}
 
 __device__ inline float value(float v) { return v; }
 __device__ inline float value(BFloat16 v) {

@@ -44,16 +44,22 @@ void total_bits(const std::array<py::object, 3>& latents,
                 const py::object& seed,
                 const py::object& totals,
                 const py::object& workspace,
+                const py::object& ticket,
                 std::uintptr_t stream) {
   constexpr const char* kOp = "gaussian_total_bits";
   const GaussianArguments<DeviceTensor> in(kOp, latents);
   const GaussianOnCuda::Seed noise(seed, kOp);
   const DeviceTensor totals_out(totals, kOp, "totals");
   const DeviceTensor scratch(workspace, kOp, "workspace");
+  std::uint32_t* word = nullptr;
+  if (!ticket.is_none()) {
+    word = reinterpret_cast<std::uint32_t*>(
+        DeviceTensor(ticket, kOp, "ticket").span<std::int32_t>().data());
+  }
   in.visit([&](const auto& from) {
     const OnCuda on(in.y(), stream);
     cuda::gaussian_total_bits(
-        from, noise.value(), totals_out.span<float>(), scratch.bytes(), on.stream());
+        from, noise.value(), totals_out.span<float>(), scratch.bytes(), word, on.stream());
   });
 }
 

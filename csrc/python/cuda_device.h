@@ -40,11 +40,15 @@ class OnCuda {
       // NOLINTNEXTLINE(performance-no-int-to-ptr): from Python the handle comes as a number
       : stream_(reinterpret_cast<cudaStream_t>(stream)) {
     check(cudaGetDevice(&before_));
-    if (tensor.device_id() != before_) check(cudaSetDevice(tensor.device_id()));
+    if (tensor.device_id() == before_) return;
+    check(cudaSetDevice(tensor.device_id()));
+    moved_ = true;
   }
   OnCuda(const OnCuda&) = delete;
   OnCuda& operator=(const OnCuda&) = delete;
-  ~OnCuda() { static_cast<void>(cudaSetDevice(before_)); }
+  ~OnCuda() {
+    if (moved_) static_cast<void>(cudaSetDevice(before_));
+  }
 
   [[nodiscard]] cudaStream_t stream() const { return stream_; }
 
@@ -56,6 +60,7 @@ class OnCuda {
   pybind11::gil_scoped_release no_gil_;
   cudaStream_t stream_;
   int before_ = 0;
+  bool moved_ = false;
 };
 
 }  // namespace glc::python

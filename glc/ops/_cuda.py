@@ -8,10 +8,13 @@ from torch, so calls may be captured in a CUDA graph.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from glc import _core
+from glc.ops._op import borrow
 
 KERNELS: str | None = getattr(_core, "CUDA_DEVICE", None)
 """Where the CUDA kernels of this build run: "cuda", "cpu" in an emulated build, None without."""
@@ -60,3 +63,36 @@ def to_host(x: Tensor) -> Tensor:
 def new_bytes(n: int, like: Tensor) -> Tensor:
     """Make an uninitialised uint8 tensor [n] on the device of `like`."""
     return torch.empty(n, dtype=torch.uint8, device=like.device)
+
+
+_TICKETS = 4096  # made at a time
+_new_tickets: dict[int | None, Iterator[Tensor]] = {}  # of a device
+_tickets: dict[tuple[int | None, int], object] = {}  # of a device and a stream
+
+
+def ticket_for(x: Tensor, stream: int) -> object | None:
+    """Lend a word of x's device by which the blocks of a kernel find out which is the last.
+
+    It is 0 when no kernel uses it. Those of a stream take turns; a call that is captured in a
+    CUDA graph, whose replays may run beside anything, gets a word that nobody else has.
+
+    Returns:
+        A DLPack capsule of an int32, or None while a capture keeps us from making more.
+    """
+    device = x.device.index
+    captured = KERNELS == "cuda" and torch.cuda.is_current_stream_capturing()
+    if not captured and (known := _tickets.get((device, stream))) is not None:
+        return known
+    ticket = next(_new_tickets.get(device, iter(())), None)
+    if ticket is None:
+        if captured:
+            return None
+        made = torch.zeros(_TICKETS, dtype=torch.int32, device=x.device)
+        if KERNELS == "cuda":
+            torch.cuda.synchronize(device)  # other streams will use them
+        _new_tickets[device] = iter(made.unbind())
+        ticket = next(_new_tickets[device])
+    lent = borrow(ticket)
+    if not captured:
+        _tickets[device, stream] = lent
+    return lent

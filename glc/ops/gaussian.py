@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from glc.ops._layout import as_rows, is_channels_last, lend_rows, new_like, spre
 from glc.ops._op import Op, borrow, borrow_rows, is_traced, require_alike
 
 Rounding = Literal["noise", "ste", "round"]
-Reduction = Literal["none", "sample"]
+Reduction = Literal["none", "sample", "sum"]
 
 SCALE_MIN = 1e-5
 SCALE_MAX = 1e10
@@ -156,18 +157,35 @@ def _bits_plain(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> 
     return bits
 
 
-def _totals_plain(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
+@functools.lru_cache(maxsize=64)
+def _workspace_bytes(shape: torch.Size, channels_last: bool, groups: int) -> int:
+    whole = math.prod(shape)
+    cols = shape[1] if channels_last else whole // max(1, shape[0]) if len(shape) > 1 else whole
+    return _core.gaussian_total_bits_workspace_bytes(whole // max(1, cols), cols, groups)
+
+
+def _totals_plain(
+    y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, per_sample: bool
+) -> Tensor:
     if not _cuda.has_kernels(y):
-        return _by_torch(y, mean, scale, seed).flatten(1).double().sum(1).float()
-    totals = torch.empty(y.shape[0], dtype=torch.float32, device=y.device)
+        bits = _by_torch(y, mean, scale, seed).double()
+        return (bits.flatten(1).sum(1) if per_sample else bits.sum()).float()
+    totals = _empty_totals(y, per_sample)
+    if y.numel() == 0:
+        return totals.zero_()
     latents, noise = _lend_latents(y, mean, scale, seed)
-    scratch: list[object] = []
-    if _cuda.takes(y):
-        rows, cols = as_rows(y)[0].shape
-        n_bytes = _core.gaussian_total_bits_workspace_bytes(rows, cols, y.shape[0])
-        scratch.append(borrow(_cuda.new_bytes(n_bytes, y)))
-    _core.gaussian_total_bits(latents, noise, borrow(totals), *scratch, *_cuda.stream_for(y))
+    if not _cuda.takes(y):
+        _core.gaussian_total_bits(latents, noise, borrow(totals))
+        return totals
+    n_bytes = _workspace_bytes(y.shape, is_channels_last(y), totals.numel())
+    scratch, stream = borrow(_cuda.new_bytes(n_bytes, y)), _cuda.stream_of(y)
+    ticket = _cuda.ticket_for(y, stream) if totals.numel() == 1 else None
+    _core.gaussian_total_bits(latents, noise, borrow(totals), scratch, ticket, stream)
     return totals
+
+
+def _empty_totals(y: Tensor, per_sample: bool) -> Tensor:
+    return y.new_empty(y.shape[:1] if per_sample else (), dtype=torch.float32)
 
 
 @torch.library.custom_op("glc::gaussian_bits", mutates_args=())
@@ -181,13 +199,15 @@ def _(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
 
 
 @torch.library.custom_op("glc::gaussian_total_bits", mutates_args=())
-def _gaussian_total_bits_op(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
-    return _totals_plain(y, mean, scale, seed)
+def _gaussian_total_bits_op(
+    y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, per_sample: bool
+) -> Tensor:
+    return _totals_plain(y, mean, scale, seed, per_sample)
 
 
 @_gaussian_total_bits_op.register_fake
-def _(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
-    return y.new_empty(y.shape[0], dtype=torch.float32)
+def _(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, per_sample: bool) -> Tensor:
+    return _empty_totals(y, per_sample)
 
 
 def _backward_by_torch(
@@ -215,7 +235,7 @@ def _empty_gradients(
 def _backward_plain(
     grad: Tensor, y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, wanted: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients; grad is like y, or [b]. An unwanted one is left empty."""
+    """Gradients; grad is like y, or [b], or of a sum of all. An unwanted one is left empty."""
     out = _empty_gradients(y, mean, scale, wanted)
     totals = grad.shape != y.shape
     if not _cuda.has_kernels(y):
@@ -248,17 +268,27 @@ def _(
 
 
 def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
+    ctx.save_for_backward(*inputs[:4])
+    ctx.n_rest = len(inputs) - 3
 
 
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     wanted = list(ctx.needs_input_grad[:3])
     by_each = _gaussian_bits_backward_op(grad, *ctx.saved_tensors, wanted)
-    return (*(g if w else None for g, w in zip(by_each, wanted, strict=True)), None)
+    by_latents = (g if w else None for g, w in zip(by_each, wanted, strict=True))
+    return (*by_latents, *(None,) * ctx.n_rest)
 
 
 _gaussian_bits_op.register_autograd(_differentiate, setup_context=_save_inputs)
 _gaussian_total_bits_op.register_autograd(_differentiate, setup_context=_save_inputs)
+
+
+def _compute(
+    y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, reduction: Reduction
+) -> Tensor:
+    if reduction == "none":
+        return _bits_plain(y, mean, scale, seed)
+    return _totals_plain(y, mean, scale, seed, reduction == "sample")
 
 
 class _Bits(torch.autograd.Function):
@@ -268,14 +298,14 @@ class _Bits(torch.autograd.Function):
     def forward(
         ctx: Any, y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, reduction: Reduction
     ) -> Tensor:
-        ctx.save_for_backward(y, mean, scale, seed)
-        return (_bits_plain if reduction == "none" else _totals_plain)(y, mean, scale, seed)
+        _save_inputs(ctx, (y, mean, scale, seed, reduction), y)
+        return _compute(y, mean, scale, seed, reduction)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         if torch.is_grad_enabled():  # the registered op refuses second derivatives
-            return (*_differentiate(ctx, grad), None)
+            return _differentiate(ctx, grad)
         wanted = list(ctx.needs_input_grad[:3])
         y, mean, scale, seed = ctx.saved_tensors
         by_each = _backward_plain(grad, y, mean, scale, seed, wanted)
@@ -308,9 +338,9 @@ def _prepared(
     )
     if not alike:
         require_alike("gaussian_bits", y=y, mean=mean, scale=scale)
-    if reduction not in ("none", "sample"):
+    if reduction not in ("none", "sample", "sum"):
         raise InvalidArgumentError(
-            f"gaussian_bits: reduction: expected 'none' or 'sample', got {reduction!r}"
+            f"gaussian_bits: reduction: expected 'none', 'sample' or 'sum', got {reduction!r}"
         )
     if reduction == "sample" and y.dim() < 2:
         raise InvalidArgumentError(
@@ -336,7 +366,7 @@ def _gaussian_bits(
     bits = max(0, -log2(P + 1e-5)), scale clamped to [1e-5, 1e10]     (Jia et al. 2024)
 
     The bound at 0 lets gradients through as `lower_bound` does. Second derivatives are not
-    defined. `reduction="sample"` writes no map of bits, and is the quicker for it.
+    defined. A reduction writes no map of bits, and is the quicker for it.
 
     Args:
         y: [...] floating point, latent units; computed in float32, also under autocast. float32 and
@@ -345,12 +375,13 @@ def _gaussian_bits(
         scale: [...] like y; may be zero or negative, then it counts as 1e-5.
         rounding: how the symbol is made. "noise" adds U(-.5, .5), for training; "ste" rounds half
             to even and passes the gradient straight through; "round" rounds and passes none.
-        reduction: "sample" adds up the bits of each y[b], which must have two dimensions or more.
+        reduction: "sample" adds up the bits of each y[b], which must have two dimensions or more;
+            "sum" all bits.
 
     Returns:
-        [...] float32, bits per symbol, in [0, 16.61], or [b] float32, their sums; differentiable in
-        y, mean and scale. NaN where an input is NaN. The sums do not depend on the number of
-        threads. Not bit-exact between machines.
+        [...] float32, bits per symbol, in [0, 16.61], or [b] or [] float32, their sums;
+        differentiable in y, mean and scale. NaN where an input is NaN. The sums do not depend
+        on the number of threads. Not bit-exact between machines.
 
     Raises:
         InvalidArgumentError: unknown rounding or reduction, not floating point, or shapes or
@@ -361,8 +392,11 @@ def _gaussian_bits(
         y, mean = y.detach(), mean.detach()
     if not is_traced(y, mean, scale):
         return _Bits.apply(y, mean, scale, seed, reduction)  # type: ignore[no-any-return, no-untyped-call]
-    op = _gaussian_bits_op if reduction == "none" else _gaussian_total_bits_op
-    bits: Tensor = op(y, mean, scale, seed)
+    bits: Tensor = (
+        _gaussian_bits_op(y, mean, scale, seed)
+        if reduction == "none"
+        else _gaussian_total_bits_op(y, mean, scale, seed, reduction == "sample")
+    )
     return bits
 
 
@@ -375,8 +409,7 @@ def _gaussian_bits_plain(
     rounding: Rounding = "noise",
     reduction: Reduction = "none",
 ) -> Tensor:
-    compute = _bits_plain if reduction == "none" else _totals_plain
-    return compute(*_prepared(y, mean, scale, rounding, reduction))
+    return _compute(*_prepared(y, mean, scale, rounding, reduction), reduction)
 
 
 def _gaussian_bits_reference(
@@ -394,6 +427,8 @@ def _gaussian_bits_reference(
     else:
         symbol = round_ste(residual) if rounding == "ste" else residual.round()
     bits = lower_bound(_unbounded_bits(symbol.double(), scale.double()), 0.0)
+    if reduction == "sum":
+        return bits.sum()
     return bits if reduction == "none" else bits.flatten(1).sum(1)
 
 

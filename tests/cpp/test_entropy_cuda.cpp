@@ -74,14 +74,22 @@ void rates_agree(
 
   Floats totals(static_cast<std::size_t>(groups));
   glc::entropy::gaussian_total_bits(host, seed, totals);
-  const OnDevice<float> totals_on{Floats(totals.size(), kNan)};
   const std::size_t bytes = glc::cuda::gaussian_total_bits_workspace_bytes(rows, cols, groups);
   const OnDevice<std::byte> workspace{std::vector<std::byte>(bytes)};
-  glc::cuda::gaussian_total_bits(device, seed_there, totals_on.span(), workspace.span(), nullptr);
-  const Floats totals_back = totals_on.host();
-  for (std::size_t g = 0; g < totals.size(); ++g) {
-    check(near(totals_back[g], totals[g], 1e-5F), "total");
+  const OnDevice<std::uint32_t> ticket(std::vector<std::uint32_t>{0});
+  Floats without_ticket;
+  for (std::uint32_t* const its : {static_cast<std::uint32_t*>(nullptr), ticket.data()}) {
+    const OnDevice<float> totals_on{Floats(totals.size(), kNan)};
+    glc::cuda::gaussian_total_bits(
+        device, seed_there, totals_on.span(), workspace.span(), its, nullptr);
+    const Floats totals_back = totals_on.host();
+    for (std::size_t g = 0; g < totals.size(); ++g) {
+      check(near(totals_back[g], totals[g], 1e-5F), "total");
+    }
+    if (its == nullptr) without_ticket = totals_back;
+    check(totals_back == without_ticket, "total with a ticket");
   }
+  check(ticket.host()[0] == 0, "ticket");
 
   for (const bool each : {true, false}) {
     const std::int64_t grad_rows = each ? rows : groups;
@@ -253,6 +261,7 @@ void bad_shapes_are_refused() {
                                    nullptr,
                                    some.span().first(2),
                                    std::span<std::byte>(),
+                                   nullptr,
                                    nullptr);
   });
   check_throws<InvalidArgument>(
@@ -269,7 +278,9 @@ int main() {
     rates_agree<float>(3, 63, 63, 3, noisy);
     rates_agree<float>(6, 65, 130, 2, noisy);
     rates_agree<float>(2, 20000, 20001, 2, noisy);
+    rates_agree<float>(2, 20000, 20000, 1, noisy);
     rates_agree<BFloat16>(4, 129, 131, 2, noisy);
+    rates_agree<BFloat16>(3, 130, 132, 1, noisy);
   }
   rows_and_symbols_are_equal();
   for (const bool channels_last : {false, true}) {

@@ -65,6 +65,10 @@ T atomicCAS(T* address, cuda_on_cpu::Same<T> expected, cuda_on_cpu::Same<T> valu
   return cuda_on_cpu::atomic_update(address, [&](T old) { return old == expected ? value : old; });
 }
 
+inline unsigned atomicInc(unsigned* address, unsigned most) {
+  return cuda_on_cpu::atomic_update(address,
+                                    [&](unsigned old) { return old >= most ? 0 : old + 1; });
+}
 inline void __threadfence() { cuda_on_cpu::fence(); }
 inline void __threadfence_block() { cuda_on_cpu::fence(); }
 inline void __threadfence_system() { cuda_on_cpu::fence(); }

@@ -63,14 +63,15 @@ def rate_and_gradients(y, mean, scale, seed, weight, total):
     """Bits, and the gradients of their weighted sum."""
     leaves = [t.detach().requires_grad_() for t in (y, mean, scale)]
     op = _gaussian_total_bits_op if total else _gaussian_bits_op
-    bits = op(*leaves, seed)
-    (bits * (weight[:, 0, 0, 0] if total else weight)).sum().backward()
+    bits = op(*leaves, seed, total == "sample") if total else op(*leaves, seed)
+    weights = {None: weight, "sample": weight[:, 0, 0, 0], "sum": weight[0, 0, 0, 0]}
+    (bits * weights[total]).sum().backward()
     return bits, [leaf.grad for leaf in leaves]
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("seed", [None, -3])
-@pytest.mark.parametrize("total", [False, True])
+@pytest.mark.parametrize("total", [None, "sample", "sum"])
 def test_rates_and_gradients(kernels: Kernels, form, seed, total):
     seed = None if seed is None else torch.tensor([seed])
     y, mean, scale = latents(form)
@@ -94,10 +95,26 @@ def test_rates_of_any_shape(kernels: Kernels, shape):
     torch.testing.assert_close(
         kernels(gaussian_bits, *args, rounding="round"), expected, rtol=BITS_RTOL, atol=BITS_ATOL
     )
-    if len(shape) > 1:
-        totals = kernels(gaussian_bits, *args, rounding="ste", reduction="sample")
-        expected = gaussian_bits(*args, rounding="ste", reduction="sample")
-        torch.testing.assert_close(totals, expected, rtol=TOTAL_RTOL, atol=0)
+    for reduction in ("sum", "sample") if len(shape) > 1 else ("sum",):
+        totals = kernels(gaussian_bits, *args, rounding="ste", reduction=reduction)
+        expected = gaussian_bits(*args, rounding="ste", reduction=reduction)
+        torch.testing.assert_close(totals, expected, rtol=TOTAL_RTOL, atol=BITS_ATOL)
+
+
+@pytest.mark.parametrize("rounding", ["round", "noise"])
+def test_the_last_block_adds_up_every_time(kernels: Kernels, rounding):
+    def twice(*args):
+        totals = []
+        for _ in range(2):
+            torch.manual_seed(3)
+            totals.append(gaussian_bits(*args, rounding=rounding, reduction="sum"))
+        return torch.stack(totals)
+
+    args = inputs((3, 7001))
+    first, second = kernels(twice, *args)
+    assert first == second
+    if rounding == "round":  # devices draw other noise
+        torch.testing.assert_close(first, twice(*args)[0], rtol=TOTAL_RTOL, atol=0)
 
 
 def test_slices_are_read_in_place(kernels: Kernels):

@@ -153,8 +153,8 @@ def test_bits_refuse_bad_arguments():
     y, mean, scale = inputs((4,))
     with pytest.raises(InvalidArgumentError, match="rounding: expected 'noise'"):
         gaussian_bits(y, mean, scale, rounding="floor")
-    with pytest.raises(InvalidArgumentError, match="reduction: expected 'none' or 'sample'"):
-        gaussian_bits(y, mean, scale, reduction="sum")
+    with pytest.raises(InvalidArgumentError, match="reduction: expected 'none', 'sample' or 'sum'"):
+        gaussian_bits(y, mean, scale, reduction="mean")
     with pytest.raises(InvalidArgumentError, match=r"y: expected \[b, ...\] to reduce"):
         gaussian_bits(y, mean, scale, reduction="sample")
     with pytest.raises(InvalidArgumentError, match="mean: expected the device of y, cpu, got meta"):
@@ -168,11 +168,15 @@ def test_bits_refuse_bad_arguments():
 def test_bits_opcheck():
     leaves = tuple(t.clone().requires_grad_() for t in inputs((3, 5)))
     seed = torch.tensor([7])
-    for op in (_gaussian_bits_op, _gaussian_total_bits_op):
-        torch.library.opcheck(op, (*leaves, None))
-        torch.library.opcheck(op, (*leaves, seed))
+    for op, rest in (
+        (_gaussian_bits_op, ()),
+        (_gaussian_total_bits_op, (True,)),
+        (_gaussian_total_bits_op, (False,)),
+    ):
+        torch.library.opcheck(op, (*leaves, None, *rest))
+        torch.library.opcheck(op, (*leaves, seed, *rest))
     tensors = [t.detach() for t in leaves]
-    for grad in (torch.randn(3, 5), torch.randn(3)):
+    for grad in (torch.randn(3, 5), torch.randn(3), torch.randn(())):
         for wanted in ([True] * 3, [False, True, False]):
             args = (grad, *tensors, seed, wanted)
             torch.library.opcheck(_gaussian_bits_backward_op, args)
@@ -223,13 +227,13 @@ def test_any_layout_is_read_and_written_in_place(layout, rounding):
         tensors[2] = tensors[2].contiguous().transpose(2, 3)
     outcomes = []
     for op in (gaussian_bits, gaussian_bits.reference):
-        for reduction in ("none", "sample"):
+        for reduction in ("none", "sample", "sum"):
             leaves = [t.detach().requires_grad_() for t in tensors]
             torch.manual_seed(11)
             bits = op(*leaves, rounding=rounding, reduction=reduction)
             grads = torch.autograd.grad((bits * bits.detach()).sum(), leaves)
             outcomes.append((bits, *grads))
-    for got, expected in zip(outcomes[:2], outcomes[2:], strict=True):
+    for got, expected in zip(outcomes[:3], outcomes[3:], strict=True):
         torch.testing.assert_close(got[0].double(), expected[0], rtol=1e-6, atol=BITS_ATOL)
         for mine, theirs in zip(got[1:], expected[1:], strict=True):
             torch.testing.assert_close(mine, theirs, rtol=SLOPE_RTOL, atol=0.02)

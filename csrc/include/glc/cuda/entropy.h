@@ -32,12 +32,15 @@ void gaussian_bits(const entropy::GaussianLatents<T>& in,
                                                               std::int64_t cols,
                                                               std::int64_t groups);
 
-/// Sums in a fixed order; workspace 8-byte aligned.
+/// Sums in a fixed order; workspace 8-byte aligned. ticket, which may be null, is 0 before and
+/// after, and no two calls that may run at a time have the same: with one, a single total takes a
+/// single launch.
 template <class T>
 void gaussian_total_bits(const entropy::GaussianLatents<T>& in,
                          const std::int64_t* noise_seed,
                          std::span<float> totals,
                          std::span<std::byte> workspace,
+                         std::uint32_t* ticket,
                          cudaStream_t stream);
 
 template <class T>
