@@ -48,7 +48,8 @@ STEPS = (0.5, 1.1)  # quantisation, in loud channels and in quiet ones
 SCALES = (0.2, 0.1)
 BRANCH_GAIN = 0.3  # of a residual branch at initialisation, as the small preset has it
 HEAD_GAIN = 0.1  # of the skips that lead to the heads
-CODE_STD = 0.03  # of the hyper codebook, like z's
+CODE_REACH = 0.05  # of the hyper codebook, like z's
+CENTRE_STEP = 1 / 64  # of y's centres: coarse, so that every machine finds the same
 Y_GAIN = 0.42
 
 _clock = time.process_time if CPU_CLOCK else time.perf_counter
@@ -112,7 +113,7 @@ def official_size_codec(device: str = "cpu") -> Codec:
     about every symbol, and every layer has its full work.
 
     Args:
-        device: where it runs; the weights are the same everywhere.
+        device: where it runs; the weights are the same everywhere, from uniform draws.
     """
     torch.manual_seed(0)
     model = GLC(dataclasses.replace(preset("glc-image"), residual_gain=BRANCH_GAIN)).eval()
@@ -121,7 +122,7 @@ def official_size_codec(device: str = "cpu") -> Codec:
     step, scale = (torch.where(loud, *values) for values in (STEPS, SCALES))
     context = model.context
     with torch.no_grad():
-        model.hyper_vq.codebook.normal_(std=CODE_STD)
+        model.hyper_vq.codebook.uniform_(-CODE_REACH, CODE_REACH)
         skip = context.fusion[-1].block[0].adaptor
         for tensor in (skip.weight, skip.bias, context.reduction.weight, context.reduction.bias):
             tensor.mul_(HEAD_GAIN)
@@ -129,7 +130,8 @@ def official_size_codec(device: str = "cpu") -> Codec:
         context.prior[-1].block[1].conv_out.bias += torch.cat((scale, 0.0 * scale))
         model.g_a.q.mul_(Y_GAIN)
         y = model.analysis(model.latents(2.0 * torch.rand(1, 3, 64, 64) - 1.0), 0.0)
-        model.g_a.second[-1].block[1].conv_out.bias -= y.mean((0, 2, 3))
+        centres = (y.mean((0, 2, 3)) / CENTRE_STEP).round() * CENTRE_STEP
+        model.g_a.second[-1].block[1].conv_out.bias -= centres
     return Codec(model, device)
 
 
