@@ -102,7 +102,7 @@ def bench_bytes(race: Race, direction: str, case: str) -> None:
     cut = coder.even_segments(tensor.numel(), tensor.device, coder.SEGMENT_BYTES)
     sides = {
         "ours": Coder(
-            lambda: coder.encode_bytes(tensor, cut),
+            lambda: coder.encode_bytes(tensor, cut, coder.LANES),
             lambda coded: coder.decode_bytes(coded),
         ),
         "ours, CPU": our_bytes(data, threads=N_THREADS),

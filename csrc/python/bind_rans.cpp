@@ -98,11 +98,13 @@ struct PyDecoder {
   rans::Decoder decoder;
 };
 
-py::bytes encode_bytes(const py::buffer& data, std::optional<std::size_t> segment_bytes) {
+py::bytes encode_bytes(const py::buffer& data,
+                       std::optional<std::size_t> segment_bytes,
+                       std::optional<int> lanes) {
   const Bytes buffer(data, "bytes", "data");
   return fill_bytes(rans::encoded_bytes_bound(buffer.span().size(), segment_bytes),
                     [&](std::span<std::uint8_t> out) {
-                      return rans::encode_bytes(buffer.span(), out, segment_bytes);
+                      return rans::encode_bytes(buffer.span(), out, segment_bytes, lanes);
                     });
 }
 

@@ -17,6 +17,7 @@ namespace {
 
 void encode_bytes(const py::object& data,
                   std::size_t segment_bytes,
+                  std::optional<int> lanes,
                   const py::object& out,
                   const py::object& progress,
                   const py::object& workspace,
@@ -28,6 +29,7 @@ void encode_bytes(const py::object& data,
   const OnCuda on(state.tensor(), stream);
   cuda::rans_encode_bytes(data_tensor.span<const std::uint8_t>(),
                           segment_bytes,
+                          lanes,
                           out_tensor.span<std::uint8_t>(),
                           state.get(),
                           work_tensor.bytes(),

@@ -187,10 +187,7 @@ struct Encoder::Impl {
 
 Encoder::Encoder(std::optional<int> lanes, std::optional<std::size_t> segment_symbols)
     : impl_(std::make_unique<Impl>()) {
-  if (lanes && (*lanes < 1 || *lanes > kMaxLanes || (*lanes & (*lanes - 1)) != 0)) {
-    throw InvalidArgument("rans: lanes: expected 1, 2, 4, 8, 16 or 32, got " +
-                          std::to_string(*lanes));
-  }
+  if (lanes) check_lanes(*lanes);
   if (segment_symbols && *segment_symbols != kNoSegments) check_segment_symbols(*segment_symbols);
   impl_->lanes = lanes;
   impl_->segment_symbols = segment_symbols;

@@ -151,7 +151,9 @@ std::size_t encoded_bytes_bound(std::size_t n, std::optional<std::size_t> segmen
 
 std::size_t encode_bytes(std::span<const std::uint8_t> data,
                          std::span<std::uint8_t> out,
-                         std::optional<std::size_t> segment_bytes) {
+                         std::optional<std::size_t> segment_bytes,
+                         std::optional<int> lanes) {
+  if (lanes) check_lanes(*lanes);
   if (segment_bytes && *segment_bytes != kNoSegments) check_segment_symbols(*segment_bytes);
   const std::size_t bound = encoded_bytes_bound(data.size(), segment_bytes);
   if (out.size() < bound) {
@@ -174,7 +176,7 @@ std::size_t encode_bytes(std::span<const std::uint8_t> data,
   const RareValues rare_values(table.rare);
   if (segmented) {
     while (head.size() % kRecordAlign != 0) head.u8(0);
-    const Segmentation cut = segmentation(data.size(), cost, std::nullopt, segment_bytes);
+    const Segmentation cut = segmentation(data.size(), cost, lanes, segment_bytes);
     const EscapesOf escapes_of = [&](std::size_t begin, std::size_t end) {
       return rare_values.numbers_of(data.subspan(begin, end - begin));
     };
@@ -188,7 +190,8 @@ std::size_t encode_bytes(std::span<const std::uint8_t> data,
                                                     out.subspan(head.size()));
   } else {
     const auto numbers = rare ? rare_values.numbers_of(data) : std::vector<std::uint8_t>{};
-    size = code_stream(data, entries.data(), numbers, lanes_for_cost(cost), head, out);
+    const int n_lanes = lanes.value_or(lanes_for_cost(cost));
+    size = code_stream(data, entries.data(), numbers, n_lanes, head, out);
   }
   if (size >= 1 + varint_bytes(data.size()) + data.size()) return store(data, out);
   std::copy_n(head.view().data(), head.size(), out.data());
@@ -196,10 +199,11 @@ std::size_t encode_bytes(std::span<const std::uint8_t> data,
 }
 
 std::vector<std::uint8_t> encode_bytes(std::span<const std::uint8_t> data,
-                                       std::optional<std::size_t> segment_bytes) {
+                                       std::optional<std::size_t> segment_bytes,
+                                       std::optional<int> lanes) {
   const std::size_t bound = encoded_bytes_bound(data.size(), segment_bytes);
   const auto buffer = big_array<std::uint8_t>(bound);
-  const std::size_t size = encode_bytes(data, {buffer.get(), bound}, segment_bytes);
+  const std::size_t size = encode_bytes(data, {buffer.get(), bound}, segment_bytes, lanes);
   return {buffer.get(), buffer.get() + size};
 }
 

@@ -2,6 +2,8 @@
 //
 // Coding order-0 bytes. The device counts, chooses frequencies and lanes as the CPU does, and
 // decides whether coding pays at all; the host only says how long a segment is.
+#include <bit>
+
 #include "core/check.h"
 #include "rans/rans_cuda_bytes.cuh"
 #include "rans/rans_cuda_host.h"
@@ -23,6 +25,7 @@ static_assert(sizeof(ByteCodes) % kRansAlign == 0);
 struct BytesParams {
   EncodeShape shape;
   EncodeWork work;
+  int log2_lanes;         ///< -1: by the cost
   std::uint64_t* counts;  ///< [256]
   ByteCodes* codes;
   std::uint8_t* head;  ///< [kHeadRoom]
@@ -114,7 +117,9 @@ __global__ void __launch_bounds__(kHeadBlock) head_kernel(BytesParams p) {
   if (value == 0) {
     bins.find_starts();
     const std::uint32_t head_bytes = put_head(p.head, p.shape.n, bins);
-    *p.work.plan = {.log2_lanes = rans::log2_lanes_for(cost / p.shape.n_segments),
+    *p.work.plan = {.log2_lanes = p.log2_lanes >= 0
+                                      ? static_cast<std::uint32_t>(p.log2_lanes)
+                                      : rans::log2_lanes_for(cost / p.shape.n_segments),
                     .head_bytes = head_bytes,
                     .check = check_bytes(p.head, head_bytes),
                     .n_rare = bins.n_rare};
@@ -234,10 +239,12 @@ std::size_t rans_encode_bytes_workspace_bytes(std::size_t n, std::size_t segment
 
 void rans_encode_bytes(std::span<const std::uint8_t> data,
                        std::size_t segment_bytes,
+                       std::optional<int> lanes,
                        std::span<std::uint8_t> out,
                        RansProgress* progress,
                        std::span<std::byte> workspace,
                        cudaStream_t stream) {
+  if (lanes) rans::check_lanes(*lanes);
   const EncodeShape shape = encode_shape(data.size(), segment_bytes);
   require_aligned(out.data(), 4, "out");
   require_room(out.size(), 2, "out");
@@ -247,6 +254,7 @@ void rans_encode_bytes(std::span<const std::uint8_t> data,
   std::byte* at = workspace.data() + work_bytes;
   BytesParams p{.shape = shape,
                 .work = encode_work(shape, workspace),
+                .log2_lanes = lanes ? std::countr_zero(static_cast<unsigned>(*lanes)) : -1,
                 .counts = reinterpret_cast<std::uint64_t*>(at),
                 .codes = reinterpret_cast<ByteCodes*>(at + 256 * sizeof(std::uint64_t)),
                 .head = nullptr,

@@ -33,6 +33,12 @@ void check_segment_symbols(std::size_t n) {
   }
 }
 
+void check_lanes(int n) {
+  if (n < 1 || n > kMaxLanes || (n & (n - 1)) != 0) {
+    throw InvalidArgument("rans: lanes: expected 1, 2, 4, 8, 16 or 32, got " + std::to_string(n));
+  }
+}
+
 Segmentation segmentation(std::size_t n,
                           std::uint64_t cost,
                           std::optional<int> lanes,

@@ -67,6 +67,8 @@ struct Segmentation {
 
 /// Throws InvalidArgument unless n is a multiple of 32 in kMinSegment..kMaxSegment.
 void check_segment_symbols(std::size_t n);
+/// Throws InvalidArgument unless there can be so many states.
+void check_lanes(int n);
 
 /// Bytes that write_record() needs for n symbols with escapes of escape_bits.
 [[nodiscard]] std::size_t record_bound(std::size_t n,

@@ -114,7 +114,7 @@ def decode_end(progress: Tensor) -> None:
     native().rans_cuda_decode_end(borrow(progress), stream_of(progress))
 
 
-def encode_bytes(data: Tensor, segment_bytes: int) -> tuple[Tensor, Tensor]:
+def encode_bytes(data: Tensor, segment_bytes: int, lanes: int | None) -> tuple[Tensor, Tensor]:
     """Code bytes; return the buffer and progress."""
     core = native()
     n = data.numel()
@@ -124,6 +124,7 @@ def encode_bytes(data: Tensor, segment_bytes: int) -> tuple[Tensor, Tensor]:
     core.rans_cuda_encode_bytes(
         borrow(data),
         segment_bytes,
+        lanes,
         borrow(out),
         borrow(progress),
         borrow(workspace),

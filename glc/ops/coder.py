@@ -275,15 +275,19 @@ def decode(
     return symbols
 
 
-def encode_bytes(data: Tensor, segment_bytes: int = SEGMENT_BYTES) -> Encoded:
+def encode_bytes(
+    data: Tensor, segment_bytes: int = SEGMENT_BYTES, lanes: int | None = None
+) -> Encoded:
     """Compress bytes by their order-0 statistics, as `glc.rans.encode_bytes` does.
 
     Args:
         data: uint8, any shape, CPU or CUDA.
         segment_bytes: a multiple of 32 in 32..2^30.
+        lanes: 1, 2, 4, 8, 16 or 32 states of a segment. None decides by its coded size; a device
+            decodes 32 fastest, a warp each.
 
     Raises:
-        InvalidArgumentError: another dtype or segment_bytes.
+        InvalidArgumentError: another dtype, segment_bytes or lanes.
     """
     data = _require_bytes(data, "data")
     if segment_bytes < 1:
@@ -291,8 +295,8 @@ def encode_bytes(data: Tensor, segment_bytes: int = SEGMENT_BYTES) -> Encoded:
             f"coder: segment_bytes: expected a multiple of 32 in 32..2^30, got {segment_bytes}"
         )
     if not _coder_cuda.takes(data):
-        return Encoded(_tensor_of(rans.encode_bytes(data.numpy(), segment_bytes)))
-    return Encoded(*_coder_cuda.encode_bytes(data, segment_bytes))
+        return Encoded(_tensor_of(rans.encode_bytes(data.numpy(), segment_bytes, lanes)))
+    return Encoded(*_coder_cuda.encode_bytes(data, segment_bytes, lanes))
 
 
 def decode_bytes(

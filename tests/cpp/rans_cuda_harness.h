@@ -111,14 +111,15 @@ inline std::vector<std::vector<std::int32_t>> cuda_decode(std::span<const std::u
 }
 
 inline std::vector<std::uint8_t> cuda_encode_bytes(std::span<const std::uint8_t> data,
-                                                   std::size_t segment_bytes) {
+                                                   std::size_t segment_bytes,
+                                                   std::optional<int> lanes = std::nullopt) {
   const OnDevice<std::uint8_t> bytes(data);
   const OnDevice<std::uint8_t> out(cuda::rans_encoded_bytes_bound(data.size(), segment_bytes));
   const OnDevice<cuda::RansProgress> progress(1);
   const OnDevice<std::byte> workspace(
       cuda::rans_encode_bytes_workspace_bytes(data.size(), segment_bytes));
   cuda::rans_encode_bytes(
-      bytes.span(), segment_bytes, out.span(), progress.data(), workspace.span(), nullptr);
+      bytes.span(), segment_bytes, lanes, out.span(), progress.data(), workspace.span(), nullptr);
   return out.host(checked(progress).position);
 }
 

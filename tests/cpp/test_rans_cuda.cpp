@@ -254,9 +254,9 @@ Bytes make_rare_bytes(std::size_t n) {
   return bytes;
 }
 
-void check_bytes(const Bytes& data, unsigned segment) {
-  const Bytes coded = glc::rans::encode_bytes(data, segment);
-  check(glc::test::cuda_encode_bytes(data, segment) == coded, "the CPU's bytes");
+void check_bytes(const Bytes& data, unsigned segment, std::optional<int> lanes = std::nullopt) {
+  const Bytes coded = glc::rans::encode_bytes(data, segment, lanes);
+  check(glc::test::cuda_encode_bytes(data, segment, lanes) == coded, "the CPU's bytes");
   check(glc::test::cuda_decode_bytes(coded, data.size()) == data, "the data");
 }
 
@@ -269,6 +269,7 @@ void bytes() {
     }
   }
   check_bytes(make_rare_bytes(60000), 4096);
+  for (const int lanes : {1, 8, 32}) check_bytes(make_rare_bytes(20000), 4096, lanes);
 }
 
 void hostile_bytes(const Bytes& data, unsigned segment, int method, std::size_t step) {

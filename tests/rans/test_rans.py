@@ -420,3 +420,18 @@ def test_importing_the_coder_leaves_torch_out() -> None:
 
 def test_the_documented_example_runs() -> None:
     assert doctest.testmod(rans).failed == 0
+
+
+@pytest.mark.parametrize("segment_bytes", [None, 0, 4096])
+@pytest.mark.parametrize("lanes", [1, 2, 8, 32])
+def test_bytes_in_so_many_lanes(lanes: int, segment_bytes: int | None) -> None:
+    data = np.random.default_rng(3).geometric(0.2, 50_000).astype(np.uint8).tobytes()
+    coded = rans.encode_bytes(data, segment_bytes, lanes)
+    assert rans.decode_bytes(coded) == data
+    assert abs(len(coded) - len(rans.encode_bytes(data, segment_bytes))) <= 4 * 32 * 13
+
+
+@pytest.mark.parametrize("lanes", [0, 3, 33, 64])
+def test_bytes_refuse_other_lanes(lanes: int) -> None:
+    with pytest.raises(glc.InvalidArgumentError, match="lanes"):
+        rans.encode_bytes(b"abc" * 100, None, lanes)

@@ -191,14 +191,18 @@ class Decoder {
 };
 
 /// Order-0 coding of bytes, self-describing: method, size, frequencies, rANS stream or segments;
-/// stored when that is shorter. segment_bytes as an Encoder's segment_symbols.
+/// stored when that is shorter. segment_bytes as an Encoder's segment_symbols, lanes as an
+/// Encoder's, of each segment. Throws InvalidArgument.
 [[nodiscard]] std::vector<std::uint8_t> encode_bytes(
-    std::span<const std::uint8_t> data, std::optional<std::size_t> segment_bytes = std::nullopt);
+    std::span<const std::uint8_t> data,
+    std::optional<std::size_t> segment_bytes = std::nullopt,
+    std::optional<int> lanes = std::nullopt);
 
 /// The same into out, which must have encoded_bytes_bound() bytes; returns the size.
 std::size_t encode_bytes(std::span<const std::uint8_t> data,
                          std::span<std::uint8_t> out,
-                         std::optional<std::size_t> segment_bytes = std::nullopt);
+                         std::optional<std::size_t> segment_bytes = std::nullopt,
+                         std::optional<int> lanes = std::nullopt);
 
 /// Bytes that encoding n bytes needs room for; what it writes is at most n + 11 of them.
 [[nodiscard]] std::size_t encoded_bytes_bound(

@@ -18,6 +18,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -147,10 +148,12 @@ void rans_decode_end(RansProgress* progress, cudaStream_t stream);
                                                             std::size_t segment_bytes);
 [[nodiscard]] std::size_t rans_decode_bytes_workspace_bytes();
 
-/// Order-0 coding of data [n], the bytes of rans::encode_bytes(data, segment_bytes); progress is
-/// begun anew. Throws InvalidArgument when out or workspace is too small, or CudaError.
+/// Order-0 coding of data [n], the bytes of rans::encode_bytes(data, segment_bytes, lanes);
+/// progress is begun anew. Throws InvalidArgument on wrong lanes or where out or workspace is too
+/// small, or CudaError.
 void rans_encode_bytes(std::span<const std::uint8_t> data,
                        std::size_t segment_bytes,
+                       std::optional<int> lanes,
                        std::span<std::uint8_t> out,
                        RansProgress* progress,
                        std::span<std::byte> workspace,
