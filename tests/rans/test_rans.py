@@ -433,5 +433,5 @@ def test_bytes_in_so_many_lanes(lanes: int, segment_bytes: int | None) -> None:
 
 @pytest.mark.parametrize("lanes", [0, 3, 33, 64])
 def test_bytes_refuse_other_lanes(lanes: int) -> None:
-    with pytest.raises(glc.InvalidArgumentError, match="lanes"):
+    with pytest.raises(InvalidArgumentError, match="lanes"):
         rans.encode_bytes(b"abc" * 100, None, lanes)
