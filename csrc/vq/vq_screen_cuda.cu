@@ -3,8 +3,6 @@
 // has 64 latents x 64 codes. Of a tile it first takes each latent's largest score in a lane, and
 // only where that comes within the largest error of the latent's threshold does it look at the
 // codes one by one.
-#include <cstdlib>
-#include <cstring>
 #include <limits>
 
 #include "core/cuda_mma.h"
@@ -196,9 +194,7 @@ void vq_screen(const VqProblem& q, cudaStream_t stream) {
     return n_bytes <= static_cast<std::size_t>(shared_bytes);
   };
   const bool many = q.plan.n > kVqFewLatents;
-  const char* const variant = std::getenv("GLC_VQ_VARIANT");  // for a comparison only
-  const bool wgmma = variant == nullptr || std::strcmp(variant, "mma") != 0;
-  if (many && major == 9 && minor == 0 && wgmma) {
+  if (many && major == 9 && minor == 0) {
     vq_screen_hopper(q, stream);
   } else if (many && fits(sizeof(Many))) {
     launch_screen<Warp<Many>>(q, stream);
