@@ -2,8 +2,10 @@
 //
 // Order-0 bytes on a CUDA device. Only in builds with CUDA.
 #include <cstdint>
+#include <optional>
 
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include "glc/cuda/rans.h"
 #include "python/bindings.h"
