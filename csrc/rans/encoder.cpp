@@ -170,9 +170,10 @@ struct Encoder::Impl {
   std::uint64_t escape_bits = 0;
   std::uint32_t sum = 0;  // of all symbols
 
-  void add_sums(Push& push,
-                std::span<const std::int32_t> symbols,
-                std::span<const std::uint32_t> pieces);
+  /// Symbols of a push that each of its sums is of.
+  [[nodiscard]] std::size_t sum_step(const Push& push) const;
+  /// Adds a push to what is known of all.
+  void count(const Push& push);
   [[nodiscard]] bool segmented() const {
     return segment_symbols ? *segment_symbols != kNoSegments : worth_segments(cost);
   }
@@ -225,20 +226,21 @@ void Encoder::push(std::span<const std::int32_t> symbols, Rows rows, const Table
   push.escapes = std::move(resolved.escapes);
   push.escape_bits = resolved.escape_bits;
   push.cost = resolved.cost;
-  impl.add_sums(push, symbols, sums);
-  impl.cost += push.cost;
-  impl.escape_bits += push.escape_bits;
-  impl.n_symbols += push.n;
-  impl.pushes.push_back(std::move(push));
+  push.sums = segment_sums(symbols, sums, impl.sum_step(push));
+  impl.pushes.push_back(std::move(push));  // the last that can fail, for want of memory
+  impl.count(impl.pushes.back());
 }  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): the bins went with the push
 
-void Encoder::Impl::add_sums(Push& push,
-                             std::span<const std::int32_t> symbols,
-                             std::span<const std::uint32_t> pieces) {
-  const bool whole = segment_symbols == kNoSegments;
-  const std::size_t step = whole ? symbols.size() : cut(push).segment_symbols;
-  push.sums = segment_sums(symbols, pieces, step);
-  std::size_t left = symbols.size();
+std::size_t Encoder::Impl::sum_step(const Push& push) const {
+  return segment_symbols == kNoSegments ? push.n : cut(push).segment_symbols;
+}
+
+void Encoder::Impl::count(const Push& push) {
+  cost += push.cost;
+  escape_bits += push.escape_bits;
+  n_symbols += push.n;
+  const std::size_t step = sum_step(push);
+  std::size_t left = push.n;
   for (const std::uint32_t part : push.sums) {
     const std::size_t n = std::min(step, left);
     sum = sum * sum_power(n) + part;
