@@ -41,9 +41,6 @@ MAX_ROUNDS = 5 if FAST else 400
 SLOW_SECONDS = 0.25  # a call longer than this is slow,
 SLOW_EVERY = 3  # and made in one round of three
 COLD_CACHE_BYTES = 64 << 20
-# Threads of a side that is done wait actively for a while (OpenMP's do, some milliseconds), on the
-# cores that the next side's threads need: races of several threads pause between sides.
-SETTLE_SECONDS = 0.0 if FAST else 0.02
 
 
 @dataclass(frozen=True)
@@ -170,8 +167,7 @@ class Race:
         del outcomes
         for side in sides.values():
             side.calibrate(one_call=cold_cache)
-        evict = bytearray(COLD_CACHE_BYTES) if cold_cache else None
-        self._run_rounds(sides, evict, SETTLE_SECONDS if threads else 0.0)
+        self._run_rounds(sides, bytearray(COLD_CACHE_BYTES) if cold_cache else None)
 
         timings = {name: Timing.of(side.seconds, side.calls) for name, side in sides.items()}
         mine = timings.pop("ours")
@@ -195,9 +191,7 @@ class Race:
         self._benchmark.pedantic(ours, rounds=3, iterations=mine.calls_per_round, warmup_rounds=0)
         return result
 
-    def _run_rounds(
-        self, sides: Mapping[str, _Side], evict: bytearray | None, settle: float
-    ) -> None:
+    def _run_rounds(self, sides: Mapping[str, _Side], evict: bytearray | None) -> None:
         order = list(sides.values())
         shuffle = random.Random(0).shuffle
         began = time.perf_counter()
@@ -211,7 +205,6 @@ class Race:
             shuffle(order)
             for side in order:
                 if n_done % side.every == 0:
-                    time.sleep(settle)
                     if evict is not None:
                         evict[:] = bytes(len(evict))
                     side.round_of[n_done] = side.time(side.calls)
