@@ -152,7 +152,7 @@ class NoSymbols:
     """A stream in which every symbol is zero; what decoding costs does not depend on them."""
 
     def symbols(self, part, rows, mean, step):
-        return np.zeros(rows.size, np.int32), 0
+        return torch.zeros_like(rows, dtype=torch.int32), 0
 
     def require_finite(self, name, value):
         assert bool(torch.isfinite(value).all())
