@@ -245,6 +245,21 @@ def authors_pass(y, scales, means, masks):
     return sums
 
 
+def our_pass(y, scales, means):
+    """The four steps of our ops, and the maps they leave."""
+    y_hat = torch.zeros_like(y)
+    for part in range(PARTS):
+        four_part_step_(y, means[part], y_hat, part)
+    y_q, scale, mean = four_part_merge.plain(y, scales, means)
+    return y_q, y_hat, scale, mean
+
+
+def check_equal_maps(mine, peers):
+    for theirs in peers.values():
+        for a, b in zip(mine, theirs, strict=True):
+            assert torch.equal(a, b)
+
+
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("shape", cases())
 def bench_four_part(race, shape):
@@ -252,13 +267,6 @@ def bench_four_part(race, shape):
     maps = [inputs(shape)[0] * (1 + 0.1 * i) for i in range(9)]
     y, scales, means = maps[0], maps[1:5], maps[5:]
     kept_masks = authors_masks(shape)
-
-    def ours():
-        y_hat = torch.zeros_like(y)
-        for part in range(PARTS):
-            four_part_step_(y, means[part], y_hat, part)
-        y_q, scale, mean = four_part_merge.plain(y, scales, means)
-        return y_q, y_hat, scale, mean
 
     @torch.no_grad()
     def plain_torch():
@@ -268,15 +276,10 @@ def bench_four_part(race, shape):
     def with_kept_masks():
         return authors_pass(y, scales, means, kept_masks)
 
-    def check(mine, peers):
-        for theirs in peers.values():
-            for a, b in zip(mine, theirs, strict=True):
-                assert torch.equal(a, b)
-
     race(
-        ours,
+        lambda: our_pass(y, scales, means),
         {"plain torch": plain_torch, "plain torch, masks kept": with_kept_masks},
-        check=check,
+        check=check_equal_maps,
         work=y.numel(),
         unit="sym",
         **streaming(17, y),

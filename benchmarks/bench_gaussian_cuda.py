@@ -22,19 +22,18 @@ from benchmarks.bench_gaussian import (
     authors_pass,
     bits_by_erf,
     bits_by_normal,
+    check_equal_maps,
     inputs,
+    our_pass,
     rounded,
 )
 from benchmarks.harness import Race
 from benchmarks.on_device import ON_DEVICE, replayed, waited
 from glc import cdf
 from glc.ops import (
-    four_part_merge,
-    four_part_step_,
     gaussian_bits,
     gaussian_symbols,
 )
-from glc.ops.four_part import PARTS
 
 DEVICE = "cuda"
 # y of a 1920x1088 picture, of 16 training crops of 256x256, and of eight pictures
@@ -167,13 +166,6 @@ def bench_four_part(race: Race, size: str, timed: str) -> None:
     )
     kept_masks = authors_masks(SIZES[size], DEVICE)
 
-    def ours() -> tuple[Tensor, ...]:
-        y_hat = torch.zeros_like(y)
-        for part in range(PARTS):
-            four_part_step_(y, means[part], y_hat, part)
-        y_q, scale, mean = four_part_merge.plain(y, scales, means)
-        return y_q, y_hat, scale, mean
-
     @torch.no_grad()
     def plain_torch() -> Any:
         return authors_pass(y, scales, means, authors_masks(SIZES[size], DEVICE))
@@ -182,17 +174,12 @@ def bench_four_part(race: Race, size: str, timed: str) -> None:
     def with_kept_masks() -> Any:
         return authors_pass(y, scales, means, kept_masks)
 
-    def check(mine: Any, peers: dict[str, Any]) -> None:
-        for theirs in peers.values():
-            for a, b in zip(mine, theirs, strict=True):
-                assert torch.equal(a, b)
-
     race(
-        finished(timed, size, ours),
+        finished(timed, size, lambda: our_pass(y, scales, means)),
         {
             "plain torch": finished(timed, size, plain_torch),
             "plain torch, masks kept": finished(timed, size, with_kept_masks),
         },
-        check=check,
+        check=check_equal_maps,
         **work(timed, size, 17 * 4),
     )

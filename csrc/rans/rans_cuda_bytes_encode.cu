@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Coding order-0 bytes. The device counts, chooses frequencies and lanes as the CPU does, and
-// decides whether coding pays at all; the host only says how long a segment is.
+// decides whether coding pays at all; the host only says how long a segment is, and may name lanes.
 #include <bit>
 
 #include "core/check.h"

@@ -172,10 +172,13 @@ def test_in_a_cuda_graph(where):
     assert bytes(coded) == rans.encode(other, rows, TABLES, coder.LANES, coder.SEGMENT_SYMBOLS)
 
 
-def test_segments_are_even_on_the_device_and_whole_on_the_cpu() -> None:
+def test_the_cpu_gets_the_longest_segments() -> None:
     assert coder.even_segments(10**6, "cpu") == coder.SEGMENT_SYMBOLS
-    if torch.cuda.is_available():
-        for n in (1, 10**4, 10**6, 10**8):
-            cut = coder.even_segments(n, "cuda")
-            assert 32 <= cut <= coder.SEGMENT_SYMBOLS + 32
-            assert cut % 32 == 0
+
+
+@pytest.mark.parametrize("n", [1, 10**4, 10**6, 10**8])
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=ON_DEVICE)])
+def test_segments_are_even_on_a_device(device: str, n: int) -> None:
+    cut = coder.even_segments(n, device)
+    assert 32 <= cut <= coder.SEGMENT_SYMBOLS + 32
+    assert cut % 32 == 0
