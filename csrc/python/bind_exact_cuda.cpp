@@ -19,6 +19,27 @@ namespace {
 
 constexpr const char* kConvOp = "exact_conv2d";
 
+/// What every layer borrows.
+struct Layer {
+  DeviceTensor x;
+  DeviceTensor weight;
+  DeviceTensor bias;
+  DeviceTensor out;
+
+  Layer(const py::object& x_in,
+        const py::object& weight_in,
+        const py::object& bias_in,
+        const py::object& out_in)
+      : x(x_in, kConvOp, "x"),
+        weight(weight_in, kConvOp, "weight"),
+        bias(bias_in, kConvOp, "bias"),
+        out(out_in, kConvOp, "out") {}
+  [[nodiscard]] auto from() const { return map<const float>(x); }
+  [[nodiscard]] auto w() const { return weight.span<const float>(); }
+  [[nodiscard]] auto b() const { return bias.span<const float>(); }
+  [[nodiscard]] auto to() const { return map<float>(out); }
+};
+
 void conv(const py::object& x,
           const py::object& weight,
           const py::object& bias,
@@ -29,21 +50,14 @@ void conv(const py::object& x,
           std::int64_t shuffle,
           const py::object& residual,
           std::uintptr_t stream) {
-  const DeviceTensor x_in(x, kConvOp, "x");
-  const DeviceTensor weight_in(weight, kConvOp, "weight");
-  const DeviceTensor bias_in(bias, kConvOp, "bias");
-  const DeviceTensor out_in(out, kConvOp, "out");
+  const Layer layer(x, weight, bias, out);
   std::optional<DeviceTensor> residual_in;
   auto options = conv_options(sampling, slope, shuffle);
   if (!residual.is_none()) {
     options.residual = map<const float>(residual_in.emplace(residual, kConvOp, "residual"));
   }
-  const auto from = map<const float>(x_in);
-  const auto w = weight_in.span<const float>();
-  const auto b = bias_in.span<const float>();
-  const auto to = map<float>(out_in);
-  const OnCuda on(x_in, stream);
-  cuda::exact_conv2d(from, w, b, kernel, options, to, on.stream());
+  const OnCuda on(layer.x, stream);
+  cuda::exact_conv2d(layer.from(), layer.w(), layer.b(), kernel, options, layer.to(), on.stream());
 }
 
 void depthwise(const py::object& x,
@@ -51,16 +65,9 @@ void depthwise(const py::object& x,
                const py::object& bias,
                const py::object& out,
                std::uintptr_t stream) {
-  const DeviceTensor x_in(x, kConvOp, "x");
-  const DeviceTensor weight_in(weight, kConvOp, "weight");
-  const DeviceTensor bias_in(bias, kConvOp, "bias");
-  const DeviceTensor out_in(out, kConvOp, "out");
-  const auto from = map<const float>(x_in);
-  const auto w = weight_in.span<const float>();
-  const auto b = bias_in.span<const float>();
-  const auto to = map<float>(out_in);
-  const OnCuda on(x_in, stream);
-  cuda::exact_depthwise3x3(from, w, b, to, on.stream());
+  const Layer layer(x, weight, bias, out);
+  const OnCuda on(layer.x, stream);
+  cuda::exact_depthwise3x3(layer.from(), layer.w(), layer.b(), layer.to(), on.stream());
 }
 
 void gated_conv(const py::object& x,
@@ -69,16 +76,9 @@ void gated_conv(const py::object& x,
                 float slope,
                 const py::object& out,
                 std::uintptr_t stream) {
-  const DeviceTensor x_in(x, kConvOp, "x");
-  const DeviceTensor weight_in(weight, kConvOp, "weight");
-  const DeviceTensor bias_in(bias, kConvOp, "bias");
-  const DeviceTensor out_in(out, kConvOp, "out");
-  const auto from = map<const float>(x_in);
-  const auto w = weight_in.span<const float>();
-  const auto b = bias_in.span<const float>();
-  const auto to = map<float>(out_in);
-  const OnCuda on(x_in, stream);
-  cuda::exact_gated_conv(from, w, b, slope, to, on.stream());
+  const Layer layer(x, weight, bias, out);
+  const OnCuda on(layer.x, stream);
+  cuda::exact_gated_conv(layer.from(), layer.w(), layer.b(), slope, layer.to(), on.stream());
 }
 
 }  // namespace
