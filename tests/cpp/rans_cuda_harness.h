@@ -88,15 +88,17 @@ inline std::vector<std::uint8_t> cuda_encode(const std::vector<CudaPush>& pushes
   return out.host(checked(progress).position);
 }
 
-/// The symbols of each push; only the sizes of push.symbols are read.
+/// The symbols of each push; only the sizes of push.symbols are read. `made`, if given, are the
+/// tables of every push, made before.
 inline std::vector<std::vector<std::int32_t>> cuda_decode(std::span<const std::uint8_t> data,
-                                                          const std::vector<CudaPush>& pushes) {
+                                                          const std::vector<CudaPush>& pushes,
+                                                          const cuda::RansTables* made = nullptr) {
   const OnDevice<std::uint8_t> stream(data);
   const OnDevice<cuda::RansProgress> progress(1);
   cuda::rans_decode_begin(stream.span(), nullptr, progress.data(), nullptr);
   std::vector<std::vector<std::int32_t>> symbols;
   for (const CudaPush& push : pushes) {
-    const cuda::RansTables tables(push.tables);
+    const cuda::RansTables tables = made == nullptr ? cuda::RansTables(push.tables) : *made;
     const OnDevice<std::byte> blob(tables.blob());
     const DeviceRows rows(push.rows);
     const OnDevice<std::int32_t> out(push.symbols.size());

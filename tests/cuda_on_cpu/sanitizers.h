@@ -46,24 +46,29 @@ inline void acquire([[maybe_unused]] void* where) {
 #endif
 }
 
+constexpr std::ptrdiff_t kOwnFrame = 1024;  // more than before_leaving() has on the stack
+
 /// Sanitizer state of one stack.
 struct FiberState {
   const void* bottom = nullptr;
   std::size_t bytes = 0;
   void* fake_stack = nullptr;
   void* tsan_fiber = nullptr;
+  char* left_at = nullptr;  // for good: functions that returned left no poison below
 
   void adopt_current() {
 #if defined(CUDA_ON_CPU_TSAN)
     tsan_fiber = __tsan_get_current_fiber();
 #endif
   }
-  void restart(void* stack, std::size_t stack_bytes) {
+  void restart(char* stack, std::size_t stack_bytes) {
     bottom = stack;
     bytes = stack_bytes;
     fake_stack = nullptr;
 #if defined(CUDA_ON_CPU_ASAN)
-    __asan_unpoison_memory_region(stack, stack_bytes);
+    char* const poisoned = left_at == nullptr ? stack : left_at;
+    __asan_unpoison_memory_region(poisoned,
+                                  static_cast<std::size_t>(stack + stack_bytes - poisoned));
 #endif
 #if defined(CUDA_ON_CPU_TSAN)
     if (tsan_fiber == nullptr) tsan_fiber = __tsan_create_fiber(0);
@@ -77,6 +82,7 @@ struct FiberState {
   /// Around the switch from this stack to another.
   void before_leaving([[maybe_unused]] const FiberState& to, [[maybe_unused]] bool final) {
 #if defined(CUDA_ON_CPU_ASAN)
+    if (final) left_at = static_cast<char*>(__builtin_frame_address(0)) - kOwnFrame;
     __sanitizer_start_switch_fiber(final ? nullptr : &fake_stack, to.bottom, to.bytes);
 #endif
 #if defined(CUDA_ON_CPU_TSAN)

@@ -158,8 +158,9 @@ void Scheduler::report_deadlock() const {
 }
 
 void Scheduler::fail_if_apart(const Thread& one, const Thread& other) const {
-  const bool together = one.combine == other.combine && one.site.line == other.site.line &&
-                        std::strcmp(one.site.file, other.site.file) == 0;
+  const bool together =
+      one.combine == other.combine && one.site.line == other.site.line &&
+      (one.site.file == other.site.file || std::strcmp(one.site.file, other.site.file) == 0);
   if (together) return;
   std::fprintf(stderr,
                "cuda_on_cpu: %s:%d: divergent: waits for threads that are in another collective\n",
@@ -190,7 +191,7 @@ std::uint64_t Scheduler::meet_warp(unsigned mask,
   warp.waiting |= 1U << me.place.lane;
   void* const turn = warp.barriers[__builtin_ctz(mask)].turn();
   if (orders_memory) sanitizers::release(turn);
-  complete_warp(me.place.warp);
+  if ((mask & warp.live & ~warp.waiting) == 0) complete_warp(me.place.warp);
   while (me.state == State::kAtWarp) yield();
   if (orders_memory) sanitizers::acquire(turn);
   return me.reply;
@@ -298,11 +299,16 @@ void Scheduler::start_block(uint3 block, dim3 block_dim, dim3 grid_dim) {
 
 void Scheduler::run_block() {
   unsigned order[kMostThreads];
-  std::iota(order, order + n_threads_, 0U);
+  unsigned n_left = n_threads_;
+  std::iota(order, order + n_left, 0U);
   while (n_live_ != 0) {
-    if (random_ != 0) shuffle(order, n_threads_, random_);
+    if (n_left > 2 * n_live_) {
+      const auto done = [this](unsigned i) { return threads_[i].state == State::kDone; };
+      n_left = static_cast<unsigned>(std::remove_if(order, order + n_left, done) - order);
+    }
+    if (random_ != 0) shuffle(order, n_left, random_);
     bool progress = false;
-    for (unsigned i = 0; i < n_threads_; ++i) {
+    for (unsigned i = 0; i < n_left; ++i) {
       Thread& thread = threads_[order[i]];
       if (thread.state != State::kReady) continue;
       progress = true;
