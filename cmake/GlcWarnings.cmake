@@ -17,7 +17,8 @@ function(glc_target_defaults target)
     endif()
     if(GLC_SANITIZE)
       target_compile_options(${target} PRIVATE
-        -fsanitize=${GLC_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+        -fsanitize=${GLC_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer
+        $<$<NOT:$<CONFIG:Debug>>:-g1>)  # lines, for the reports
       target_link_options(${target} PUBLIC -fsanitize=${GLC_SANITIZE})
     endif()
   elseif(MSVC)
