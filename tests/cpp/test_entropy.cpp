@@ -335,6 +335,16 @@ std::vector<Floats> logits_of_every_kind() {
 void cdfs_are_the_same_on_every_back_end() {
   for (const Floats& logits : logits_of_every_kind()) {
     const auto k = static_cast<std::int64_t>(logits.size());
+    const float largest = *std::ranges::max_element(logits);
+    for (const char* const back_end : glc::test::back_ends()) {
+      glc::test::use_back_end(back_end);
+      std::vector<std::int32_t> weights(logits.size());
+      glc::entropy::categorical_weights(logits, weights);
+      const auto is_literal = [&](std::int32_t weight, float logit) {
+        return weight == literal_weight(logit - largest);
+      };
+      check(std::ranges::equal(weights, logits, is_literal), back_end);
+    }
     for (const std::int32_t bits : {1, 8, 14, 16}) {
       if (k > 1 << bits) {
         continue;
@@ -366,9 +376,7 @@ void cdf_refuses_bad_arguments() {
   run({logits.data(), 1, 0}, 8);
 }
 
-}  // namespace
-
-int main() {
+void tests() {
   rows_are_counts();
   symbols_round_half_to_even();
   symbols_refuse_odd_values();
@@ -378,6 +386,12 @@ int main() {
   backward_passes_the_bound_upwards_only();
   cdf_is_strict_and_full();
   cdf_refuses_bad_arguments();
+}
+
+}  // namespace
+
+int main() {
+  const int status = glc::test::on_every_back_end(&tests);
   cdfs_are_the_same_on_every_back_end();
-  return 0;
+  return status;
 }
