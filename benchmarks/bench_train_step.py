@@ -34,7 +34,7 @@ from glc.models.glc import GLC
 from glc.models.outputs import FourPart
 from glc.models.predictor import CodePredictor
 from glc.ops.four_part import PARTS
-from glc.ops.gaussian import round_ste
+from glc.ops.straight_through import round_ste
 from glc.ops.vector_quantizer import Quantized, VectorQuantizer
 
 CUDA = torch.cuda.is_available()

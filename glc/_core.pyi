@@ -291,16 +291,17 @@ def gaussian_rows(scale: _Tensor, bounds: _Tensor, rows: _Tensor, *stream: objec
 def gaussian_symbols(
     latents: Sequence[_Tensor], bounds: _Tensor, symbols: _Tensor, rows: _Tensor, *stream: object
 ) -> None: ...
-def gaussian_bits(
-    latents: Sequence[_Tensor], seed: _Tensor | None, bits: _Tensor, *stream: object
+def gaussian_bits(  # on the CPU with slopes by y and by scale, either may be None; or the stream
+    latents: Sequence[_Tensor], seed: _Tensor | None, bits: _Tensor, *more: object
 ) -> None: ...
-def gaussian_total_bits(  # on a device with a workspace and a ticket before the stream
+def gaussian_total_bits(  # on the CPU with slopes; or with a workspace, a ticket and the stream
     latents: Sequence[_Tensor],
     seed: _Tensor | None,
     totals: _Tensor,
     *more: object,
 ) -> None: ...
 def gaussian_total_bits_workspace_bytes(rows: int, cols: int, groups: int) -> int: ...
+@overload
 def gaussian_bits_backward(
     grad: _Tensor,
     latents: Sequence[_Tensor],
@@ -308,6 +309,10 @@ def gaussian_bits_backward(
     gradients: Sequence[_Tensor | None],
     *stream: object,
 ) -> None: ...
+@overload  # False where the slopes do not tell the gradients
+def gaussian_bits_backward(
+    grad: _Tensor, slopes: Sequence[_Tensor | None], gradients: Sequence[_Tensor | None]
+) -> bool: ...
 
 # ---- bind_compressai.cpp
 class AnsTables:

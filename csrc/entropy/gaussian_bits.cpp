@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <atomic>
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include "core/cpu_features.h"
 #include "entropy/entropy_check.h"
-#include "entropy/gaussian_bits_kernel.h"
+#include "entropy/gaussian_bits_loops.h"
 #include "entropy/runs.h"
 #include "entropy/vec_portable.h"
 #include "glc/entropy.h"
@@ -39,39 +39,79 @@ class Latents {
  public:
   Latents(const GaussianLatents<T>& in, std::optional<std::uint64_t> seed) : in_(in), seed_(seed) {}
 
-  void load(std::int64_t row, std::int64_t first, std::int64_t n) {
-    y = y_run_(in_.y.row(row) + first, n);
-    mean = mean_run_(in_.mean.row(row) + first, n);
-    scale = scale_run_(in_.scale.row(row) + first, n);
-    if (seed_) {
-      for (std::int64_t i = 0; i < n; i += kNoiseBlock) {
-        const std::int64_t block = (first + i) / kNoiseBlock;
-        backend().noise(
-            *seed_, static_cast<std::uint64_t>(row), static_cast<std::uint64_t>(block), noise_ + i);
-      }
-      noise = noise_;
+  BitsRun load(std::int64_t row, std::int64_t first, std::int64_t n) {
+    for (std::int64_t i = 0; seed_ && i < n; i += kNoiseBlock) {
+      const std::int64_t block = (first + i) / kNoiseBlock;
+      backend().noise(
+          *seed_, static_cast<std::uint64_t>(row), static_cast<std::uint64_t>(block), noise_ + i);
     }
+    return {.y = y_(in_.y.row(row) + first, n),
+            .mean = mean_(in_.mean.row(row) + first, n),
+            .scale = scale_(in_.scale.row(row) + first, n),
+            .noise = seed_ ? noise_ : nullptr,
+            .n = padded(n)};
   }
-
-  const float* y = nullptr;
-  const float* mean = nullptr;
-  const float* scale = nullptr;
-  const float* noise = nullptr;
 
  private:
   const GaussianLatents<T>& in_;
   std::optional<std::uint64_t> seed_;
-  InputRun<T> y_run_;
-  InputRun<T> mean_run_;
-  InputRun<T> scale_run_;
+  InputRun<T> y_;
+  InputRun<T> mean_;
+  InputRun<T> scale_;
   alignas(64) float noise_[kRun];
 };
 
 template <class T>
-void check_latents(std::string_view op, const GaussianLatents<T>& in) {
-  check_shape(op, "mean", in.y, in.mean);
-  check_shape(op, "scale", in.y, in.scale);
+T* place(const MatrixView<T>& view, std::int64_t row, std::int64_t first) {
+  return view.data == nullptr ? nullptr : view.row(row) + first;
 }
+
+/// Where the slopes of one run go, if any are wanted.
+class Slopes {
+ public:
+  explicit Slopes(const GaussianSlopes& out) : out_(out) {}
+
+  SlopesRun<float> at(std::int64_t row, std::int64_t first, std::int64_t n) {
+    if (out_.y.data == nullptr && out_.scale.data == nullptr) {
+      return {.y = nullptr, .scale = nullptr};
+    }
+    return {.y = y_(place(out_.y, row, first), n),
+            .scale = scale_(place(out_.scale, row, first), n)};
+  }
+  void flush() {
+    y_.flush();
+    scale_.flush();
+  }
+
+ private:
+  const GaussianSlopes& out_;
+  OutputRun<float> y_;
+  OutputRun<float> scale_;
+};
+
+/// Where the gradients of one run go.
+template <class T>
+class Gradients {
+ public:
+  explicit Gradients(const GaussianGradients<T>& out) : out_(out) {}
+
+  GradientsRun at(std::int64_t row, std::int64_t first, std::int64_t n) {
+    return {.y = y_(place(out_.y, row, first), n),
+            .mean = mean_(place(out_.mean, row, first), n),
+            .scale = scale_(place(out_.scale, row, first), n)};
+  }
+  void flush() {
+    y_.flush();
+    mean_.flush();
+    scale_.flush();
+  }
+
+ private:
+  const GaussianGradients<T>& out_;
+  OutputRun<T> y_;
+  OutputRun<T> mean_;
+  OutputRun<T> scale_;
+};
 
 std::int64_t rows_per_group(std::string_view op,
                             std::string_view argument,
@@ -83,42 +123,119 @@ std::int64_t rows_per_group(std::string_view op,
   return groups == 0 ? 0 : rows / groups;
 }
 
+/// The gradients of bits like `like`: one for each, or one for each group of rows.
+class Grads {
+ public:
+  Grads(std::string_view op, MatrixView<const float> grad, std::int64_t rows, std::int64_t cols)
+      : grad_(grad), each_(grad.rows == rows && grad.cols == cols) {
+    if (!each_ && grad.cols != 1) {
+      fail_argument(op, "grad", "the shape of y, or one column", grad.cols);
+    }
+    const std::int64_t groups = each_ ? 1 : grad.rows;
+    tasks_ = {.groups = groups, .rows = rows_per_group(op, "grad", rows, groups), .cols = cols};
+  }
+
+  [[nodiscard]] const Tasks& tasks() const { return tasks_; }
+
+  /// Those of one run; `scratch` holds them where they do not lie ready.
+  class Run {
+   public:
+    const float* operator()(const Grads& from,
+                            std::int64_t row,
+                            std::int64_t first,
+                            std::int64_t n) {
+      if (from.each_) {
+        return run_(from.grad_.row(row) + first, n);
+      }
+      std::fill_n(same_, padded(n), *from.grad_.row(row / from.tasks_.rows));
+      return same_;
+    }
+
+   private:
+    InputRun<float> run_;
+    alignas(64) float same_[kRun];
+  };
+
+ private:
+  MatrixView<const float> grad_;
+  bool each_;
+  Tasks tasks_{};
+};
+
+/// An output that may be left out.
+template <class In, class Out>
+void check_wanted(std::string_view op,
+                  std::string_view argument,
+                  MatrixView<In> like,
+                  MatrixView<Out> view) {
+  if (view.data != nullptr) {
+    check_shape(op, argument, like, view);
+    expect_fresh(view);
+  }
+}
+
+template <class T>
+void check_slopes(std::string_view op, MatrixView<T> like, const GaussianSlopes& slopes) {
+  check_wanted(op, "slope_y", like, slopes.y);
+  check_wanted(op, "slope_scale", like, slopes.scale);
+}
+
+template <class In, class Out>
+void check_gradients(std::string_view op, MatrixView<In> like, const GaussianGradients<Out>& out) {
+  check_wanted(op, "grad_y", like, out.y);
+  check_wanted(op, "grad_mean", like, out.mean);
+  check_wanted(op, "grad_scale", like, out.scale);
+}
+
+template <class T>
+void check_latents(std::string_view op, const GaussianLatents<T>& in) {
+  check_shape(op, "mean", in.y, in.mean);
+  check_shape(op, "scale", in.y, in.scale);
+}
+
 }  // namespace
 
 template <class T>
 void gaussian_bits(const GaussianLatents<T>& in,
                    std::optional<std::uint64_t> noise_seed,
-                   MatrixView<float> bits) {
+                   MatrixView<float> bits,
+                   const GaussianSlopes& slopes) {
   constexpr std::string_view kOp = "gaussian_bits";
   check_latents(kOp, in);
   check_shape(kOp, "bits", in.y, bits);
   expect_fresh(bits);
+  check_slopes(kOp, in.y, slopes);
   const Tasks tasks{.groups = 1, .rows = in.y.rows, .cols = in.y.cols};
   tasks.for_each([&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {
+    const std::int64_t n = last - first;
     Latents<T> run(in, noise_seed);
+    Slopes kept(slopes);
     OutputRun<float> out;
-    run.load(row, first, last - first);
-    float* const to = out(bits.row(row) + first, last - first);
-    backend().forward(run.y, run.mean, run.scale, run.noise, to, padded(last - first));
+    backend().forward(
+        run.load(row, first, n), out(bits.row(row) + first, n), kept.at(row, first, n));
     out.flush();
+    kept.flush();
   });
 }
 
 template <class T>
 void gaussian_total_bits(const GaussianLatents<T>& in,
                          std::optional<std::uint64_t> noise_seed,
-                         std::span<float> totals) {
+                         std::span<float> totals,
+                         const GaussianSlopes& slopes) {
   constexpr std::string_view kOp = "gaussian_total_bits";
   check_latents(kOp, in);
+  check_slopes(kOp, in.y, slopes);
   const std::int64_t rows = rows_per_group(kOp, "totals", in.y.rows, ssize(totals));
   const Tasks tasks{.groups = ssize(totals), .rows = rows, .cols = in.y.cols};
   std::vector<double> partial(static_cast<std::size_t>(tasks.count()));
   tasks.for_each([&](std::int64_t task, std::int64_t row, std::int64_t first, std::int64_t last) {
-    Latents<T> run(in, noise_seed);
     const std::int64_t n = last - first;
-    run.load(row, first, n);
+    Latents<T> run(in, noise_seed);
+    Slopes kept(slopes);
     partial[static_cast<std::size_t>(task)] +=
-        backend().total(run.y, run.mean, run.scale, run.noise, padded(n), n);
+        backend().total(run.load(row, first, n), n, kept.at(row, first, n));
+    kept.flush();
   });
   for (std::int64_t group = 0; group < ssize(totals); ++group) {
     double total = 0.0;
@@ -136,67 +253,73 @@ void gaussian_bits_backward(MatrixView<const float> grad,
                             const GaussianGradients<T>& out) {
   constexpr std::string_view kOp = "gaussian_bits_backward";
   check_latents(kOp, in);
-  const bool each = grad.rows == in.y.rows && grad.cols == in.y.cols;
-  if (!each && grad.cols != 1) {
-    fail_argument(kOp, "grad", "the shape of y, or one column", grad.cols);
+  const Grads grads(kOp, grad, in.y.rows, in.y.cols);
+  check_gradients(kOp, in.y, out);
+  grads.tasks().for_each(
+      [&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {
+        const std::int64_t n = last - first;
+        Latents<T> run(in, noise_seed);
+        Grads::Run grad_run;
+        Gradients<T> to(out);
+        backend().backward(
+            run.load(row, first, n), grad_run(grads, row, first, n), to.at(row, first, n));
+        to.flush();
+      });
+}
+
+bool gaussian_bits_backward(MatrixView<const float> grad,
+                            const GaussianSlopes& slopes,
+                            const GaussianGradients<float>& out) {
+  constexpr std::string_view kOp = "gaussian_bits_backward";
+  const MatrixView<float> like = slopes.y.data != nullptr ? slopes.y : slopes.scale;
+  check_wanted(kOp, "slope_scale", like, slopes.scale);
+  if (slopes.y.data == nullptr && (out.y.data != nullptr || out.mean.data != nullptr)) {
+    fail_argument(kOp, "slope_y", "slopes for grad_y and grad_mean", "none");
   }
-  const std::int64_t groups = each ? 1 : grad.rows;
-  const std::int64_t rows = rows_per_group(kOp, "grad", in.y.rows, groups);
-  for (const auto& [name, view] : {std::pair{"grad_y", out.y},
-                                   std::pair{"grad_mean", out.mean},
-                                   std::pair{"grad_scale", out.scale}}) {
-    if (view.data != nullptr) {
-      check_shape(kOp, name, in.y, view);
-      expect_fresh(view);
-    }
-  }
-  const auto place = [](MatrixView<T> view, std::int64_t row, std::int64_t first) {
-    return view.data == nullptr ? nullptr : view.row(row) + first;
-  };
-  const Tasks tasks{.groups = groups, .rows = rows, .cols = in.y.cols};
-  tasks.for_each([&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {
-    const std::int64_t n = last - first;
-    Latents<T> run(in, noise_seed);
-    InputRun<float> grad_run;
-    OutputRun<T> y;
-    OutputRun<T> mean;
-    OutputRun<T> scale;
-    run.load(row, first, n);
-    alignas(64) float same[kRun];
-    if (!each) {
-      std::fill_n(same, padded(n), *grad.row(row / rows));
-    }
-    backend().backward(each ? grad_run(grad.row(row) + first, n) : same,
-                       run.y,
-                       run.mean,
-                       run.scale,
-                       run.noise,
-                       y(place(out.y, row, first), n),
-                       mean(place(out.mean, row, first), n),
-                       scale(place(out.scale, row, first), n),
-                       padded(n));
-    y.flush();
-    mean.flush();
-    scale.flush();
-  });
+  const Grads grads(kOp, grad, like.rows, like.cols);
+  check_gradients(kOp, like, out);
+  std::atomic<bool> told = true;
+  grads.tasks().for_each(
+      [&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {
+        const std::int64_t n = last - first;
+        InputRun<float> y;
+        InputRun<float> scale;
+        Grads::Run grad_run;
+        Gradients<float> to(out);
+        const auto load = [&](InputRun<float>& run, const MatrixView<float>& from) {
+          return from.data == nullptr ? nullptr : run(from.row(row) + first, n);
+        };
+        if (!backend().scale_slopes({.y = load(y, slopes.y), .scale = load(scale, slopes.scale)},
+                                    grad_run(grads, row, first, n),
+                                    to.at(row, first, n),
+                                    padded(n))) {
+          told = false;
+        }
+        to.flush();
+      });
+  return told;
 }
 
 template void gaussian_bits(const GaussianLatents<float>&,
                             std::optional<std::uint64_t>,
-                            MatrixView<float>);
+                            MatrixView<float>,
+                            const GaussianSlopes&);
 template void gaussian_total_bits(const GaussianLatents<float>&,
                                   std::optional<std::uint64_t>,
-                                  std::span<float>);
+                                  std::span<float>,
+                                  const GaussianSlopes&);
 template void gaussian_bits_backward(MatrixView<const float>,
                                      const GaussianLatents<float>&,
                                      std::optional<std::uint64_t>,
                                      const GaussianGradients<float>&);
 template void gaussian_bits(const GaussianLatents<BFloat16>&,
                             std::optional<std::uint64_t>,
-                            MatrixView<float>);
+                            MatrixView<float>,
+                            const GaussianSlopes&);
 template void gaussian_total_bits(const GaussianLatents<BFloat16>&,
                                   std::optional<std::uint64_t>,
-                                  std::span<float>);
+                                  std::span<float>,
+                                  const GaussianSlopes&);
 template void gaussian_bits_backward(MatrixView<const float>,
                                      const GaussianLatents<BFloat16>&,
                                      std::optional<std::uint64_t>,

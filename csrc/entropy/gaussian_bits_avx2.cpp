@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compiled for one instruction set: include nothing here with inline functions that others share.
-#include "entropy/gaussian_bits_kernel.h"
+#include "entropy/gaussian_bits_loops.h"
 #include "entropy/vec_avx2.h"
 
 namespace glc::entropy {

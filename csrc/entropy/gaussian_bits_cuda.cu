@@ -12,6 +12,7 @@
 namespace glc::cuda {
 namespace {
 
+using entropy::Bin;
 using entropy::first_index;
 using entropy::grid_for;
 using entropy::index_step;
@@ -57,8 +58,8 @@ __global__ void __launch_bounds__(kThreads, kResident) bits_kernel(BitsParams<T>
   const std::uint64_t key = entropy::key_of<kNoise>(p.in);
   over_grid<kNoise>(p.in, p.units, [&](const Unit& unit, const Values<T>& values) {
     float bits[kWords];
-    visit<kNoise>(key, unit, values, [&](int w, const Kernel::Bin& bin, float) {
-      bits[w] = Kernel::bits_of(bin);
+    visit<kNoise>(key, unit, values, [&](int w, const Bin& bin, float) {
+      bits[w] = Kernel::bits_of(bin.probability);
     });
     store<kNoise>(p.bits, unit, bits);
   });
@@ -86,7 +87,7 @@ __device__ void add_up(const double* partial, std::int64_t n, float* total) {
 template <bool kNoise, class T>
 __device__ float bits_of_unit(std::uint64_t key, const Unit& unit, const Values<T>& values) {
   float product = 1.0F;
-  visit<kNoise>(key, unit, values, [&](int w, const Kernel::Bin& bin, float) {
+  visit<kNoise>(key, unit, values, [&](int w, const Bin& bin, float) {
     product *= entropy::has<kNoise>(unit, w) ? entropy::VecCuda::min(1.0F, bin.probability) : 1.0F;
   });
   return (product - product) - Kernel::log2(product);  // log2 would lose a NaN
@@ -164,11 +165,13 @@ __global__ void __launch_bounds__(kThreads, kResident) backward_kernel(BackwardP
     float by_y[kWords];
     float by_mean[kWords];
     float by_scale[kWords];
-    visit<kNoise>(key, unit, values, [&](int w, const Kernel::Bin& bin, float scale) {
-      const Kernel::Slopes slopes = Kernel::slopes_of(bin, grad.values[w], scale);
-      by_y[w] = slopes.y;
-      by_mean[w] = -slopes.y;
-      by_scale[w] = slopes.scale;
+    visit<kNoise>(key, unit, values, [&](int w, const Bin& bin, float scale) {
+      const Kernel::Slopes slopes =
+          Kernel::slopes_of(bin.edges, bin.near.density, bin.far.density, bin.probability, scale);
+      const float passed = Kernel::passed(bin.probability, grad.values[w]);
+      by_y[w] = passed * slopes.y;
+      by_mean[w] = -by_y[w];
+      by_scale[w] = passed * slopes.scale;
     });
     if (p.out.y.data != nullptr) store<kNoise>(p.out.y, unit, by_y);
     if (p.out.mean.data != nullptr) store<kNoise>(p.out.mean, unit, by_mean);

@@ -145,6 +145,21 @@ __device__ std::uint64_t key_of(const Latents<T>& in) {
   return kNoise ? static_cast<std::uint64_t>(*in.seed) : 0;
 }
 
+struct Bin {
+  CudaBits::Edges edges;
+  CudaBits::Tail far;
+  CudaBits::Tail near;
+  float probability;
+};
+
+template <bool kNoise>
+__device__ Bin bin_of(float y, float mean, float scale, float noise) {
+  const CudaBits::Edges edges = CudaBits::edges<kNoise>(y, mean, scale, noise);
+  const CudaBits::Tail far = CudaBits::tail(edges.far);
+  const CudaBits::Tail near = CudaBits::tail(edges.near);
+  return {edges, far, near, CudaBits::probability(edges.near, near.beyond, far.beyond)};
+}
+
 /// f(word, bin, raw scale) for the elements of a unit, also for those beyond the row.
 template <bool kNoise, class T, class F>
 __device__ void visit(std::uint64_t key, const Unit& unit, const Values<T>& values, F f) {
@@ -155,7 +170,7 @@ __device__ void visit(std::uint64_t key, const Unit& unit, const Values<T>& valu
     const float noise = kNoise ? CudaBits::centred(words[w]) : 0.0F;
     const float scale = value(values.scale.values[w]);
     f(w,
-      CudaBits::bin<kNoise>(value(values.y.values[w]), value(values.mean.values[w]), scale, noise),
+      bin_of<kNoise>(value(values.y.values[w]), value(values.mean.values[w]), scale, noise),
       scale);
   }
 }

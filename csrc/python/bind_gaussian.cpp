@@ -38,29 +38,77 @@ struct GaussianOnCpu : OnCpu {
 
   void rows(const auto&... a) const { entropy::gaussian_rows(a...); }
   void symbols(const auto&... a) const { entropy::gaussian_symbols(a...); }
-  void bits(const auto&... a) const { entropy::gaussian_bits(a...); }
   void backward(const auto&... a) const { entropy::gaussian_bits_backward(a...); }
 };
 
-void total_bits(const std::array<py::object, 3>& latents,
+using Latents = std::array<py::object, 3>;
+
+/// Tensors of slopes by y and by scale, either of which may be None.
+class Slopes {
+ public:
+  Slopes(const char* op, const std::array<py::object, 2>& slopes)
+      : y_(optional_rows<Dlpack>(slopes[0], op, "slope_y")),
+        scale_(optional_rows<Dlpack>(slopes[1], op, "slope_scale")) {}
+  [[nodiscard]] entropy::GaussianSlopes view() const {
+    return {optional_view<float>(y_), optional_view<float>(scale_)};
+  }
+
+ private:
+  std::optional<Dlpack> y_;
+  std::optional<Dlpack> scale_;
+};
+
+void bits(const Latents& latents,
+          const py::object& seed,
+          const py::object& bits,
+          const std::array<py::object, 2>& slopes) {
+  constexpr const char* kOp = "gaussian_bits";
+  const GaussianArguments<Dlpack> in(kOp, latents);
+  const GaussianOnCpu::Seed noise(seed, kOp);
+  const Dlpack bits_out(bits, kOp, "bits", Dlpack::Layout::kRows);
+  const Slopes slopes_out(kOp, slopes);
+  const auto to = bits_out.matrix<float>();
+  in.visit([&](const auto& from) {
+    const OnCpu on(in.y());
+    entropy::gaussian_bits(from, noise.value(), to, slopes_out.view());
+  });
+}
+
+void total_bits(const Latents& latents,
                 const py::object& seed,
-                const py::object& totals) {
+                const py::object& totals,
+                const std::array<py::object, 2>& slopes) {
   constexpr const char* kOp = "gaussian_total_bits";
   const GaussianArguments<Dlpack> in(kOp, latents);
   const GaussianOnCpu::Seed noise(seed, kOp);
   const Dlpack totals_out(totals, kOp, "totals");
+  const Slopes slopes_out(kOp, slopes);
   const auto to = totals_out.span<float>();
   in.visit([&](const auto& from) {
     const OnCpu on(in.y());
-    entropy::gaussian_total_bits(from, noise.value(), to);
+    entropy::gaussian_total_bits(from, noise.value(), to, slopes_out.view());
   });
+}
+
+bool backward_from_slopes(const py::object& grad,
+                          const std::array<py::object, 2>& slopes,
+                          const Latents& gradients) {
+  constexpr const char* kOp = "gaussian_bits_backward";
+  const Dlpack grad_in(grad, kOp, "grad", Dlpack::Layout::kRows);
+  const Slopes slopes_in(kOp, slopes);
+  const GaussianGradientArguments<Dlpack> out(kOp, gradients);
+  const auto g = grad_in.matrix<const float>();
+  const OnCpu on(grad_in);
+  return entropy::gaussian_bits_backward(g, slopes_in.view(), out.view<float>());
 }
 
 }  // namespace
 
 void bind_gaussian(py::module_& m) {
   GaussianBindings<GaussianOnCpu>::bind(m);
+  m.def("gaussian_bits", &bits);
   m.def("gaussian_total_bits", &total_bits);
+  m.def("gaussian_bits_backward", &backward_from_slopes);
 }
 
 }  // namespace glc::python

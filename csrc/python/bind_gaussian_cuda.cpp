@@ -36,11 +36,27 @@ struct GaussianOnCuda : OnCuda {
 
   void rows(const auto&... a) const { cuda::gaussian_rows(a..., stream()); }
   void symbols(const auto&... a) const { cuda::gaussian_symbols(a..., stream()); }
-  void bits(const auto&... a) const { cuda::gaussian_bits(a..., stream()); }
   void backward(const auto&... a) const { cuda::gaussian_bits_backward(a..., stream()); }
 };
 
-void total_bits(const std::array<py::object, 3>& latents,
+using Latents = std::array<py::object, 3>;
+
+void bits(const Latents& latents,
+          const py::object& seed,
+          const py::object& bits,
+          std::uintptr_t stream) {
+  constexpr const char* kOp = "gaussian_bits";
+  const GaussianArguments<DeviceTensor> in(kOp, latents);
+  const GaussianOnCuda::Seed noise(seed, kOp);
+  const DeviceTensor bits_out(bits, kOp, "bits", DeviceTensor::Layout::kRows);
+  const auto to = bits_out.matrix<float>();
+  in.visit([&](const auto& from) {
+    const OnCuda on(in.y(), stream);
+    cuda::gaussian_bits(from, noise.value(), to, on.stream());
+  });
+}
+
+void total_bits(const Latents& latents,
                 const py::object& seed,
                 const py::object& totals,
                 const py::object& workspace,
@@ -67,6 +83,7 @@ void total_bits(const std::array<py::object, 3>& latents,
 
 void bind_gaussian_cuda(py::module_& m) {
   GaussianBindings<GaussianOnCuda, std::uintptr_t>::bind(m);
+  m.def("gaussian_bits", &bits);
   m.def("gaussian_total_bits", &total_bits);
   m.def("gaussian_total_bits_workspace_bytes", &cuda::gaussian_total_bits_workspace_bytes);
 }

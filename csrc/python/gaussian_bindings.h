@@ -41,6 +41,40 @@ class GaussianArguments {
   Tensor scale_;
 };
 
+/// A tensor that may be None.
+template <class Tensor>
+std::optional<Tensor> optional_rows(const pybind11::object& tensor,
+                                    const char* op,
+                                    const char* argument) {
+  if (tensor.is_none()) return std::nullopt;
+  return std::optional<Tensor>(std::in_place, tensor, op, argument, Tensor::Layout::kRows);
+}
+
+template <class T, class Tensor>
+MatrixView<T> optional_view(const std::optional<Tensor>& tensor) {
+  return tensor ? tensor->template matrix<T>() : MatrixView<T>();
+}
+
+/// Gradients by y, mean and scale, any of which may be None.
+template <class Tensor>
+class GaussianGradientArguments {
+ public:
+  GaussianGradientArguments(const char* op, const std::array<pybind11::object, 3>& gradients)
+      : y_(optional_rows<Tensor>(gradients[0], op, "grad_y")),
+        mean_(optional_rows<Tensor>(gradients[1], op, "grad_mean")),
+        scale_(optional_rows<Tensor>(gradients[2], op, "grad_scale")) {}
+
+  template <class T>
+  [[nodiscard]] entropy::GaussianGradients<T> view() const {
+    return {optional_view<T>(y_), optional_view<T>(mean_), optional_view<T>(scale_)};
+  }
+
+ private:
+  std::optional<Tensor> y_;
+  std::optional<Tensor> mean_;
+  std::optional<Tensor> scale_;
+};
+
 /// The bindings of the Gaussian ops for tensors on one device. On is OnCpu or OnCuda with the ops
 /// as members and a Seed, which is an int64 tensor of one element or None; Stream is what
 /// its constructor takes beside a tensor.
@@ -83,48 +117,25 @@ struct GaussianBindings {
     On(in.y(), stream...).symbols(from, b, q, r);
   }
 
-  static void bits(const Latents& latents,
-                   const Object& seed,
-                   const Object& bits,
-                   Stream... stream) {
-    constexpr const char* kOp = "gaussian_bits";
-    const Arguments in(kOp, latents);
-    const typename On::Seed noise(seed, kOp);
-    const Tensor bits_out(bits, kOp, "bits", kRows);
-    const auto to = bits_out.template matrix<float>();
-    in.visit([&](const auto& from) { On(in.y(), stream...).bits(from, noise.value(), to); });
-  }
-
   static void backward(const Object& grad,
                        const Latents& latents,
                        const Object& seed,
                        const Latents& gradients,
                        Stream... stream) {
-    static constexpr const char* kOp = "gaussian_bits_backward";
+    constexpr const char* kOp = "gaussian_bits_backward";
     const Tensor grad_in(grad, kOp, "grad", kRows);
     const Arguments in(kOp, latents);
     const typename On::Seed noise(seed, kOp);
-    const auto wanted = [](const Object& tensor, const char* name) {
-      return tensor.is_none() ? std::nullopt
-                              : std::optional<Tensor>(std::in_place, tensor, kOp, name, kRows);
-    };
-    const auto y_out = wanted(gradients[0], "grad_y");
-    const auto mean_out = wanted(gradients[1], "grad_mean");
-    const auto scale_out = wanted(gradients[2], "grad_scale");
+    const GaussianGradientArguments<Tensor> out(kOp, gradients);
     const auto g = grad_in.template matrix<const float>();
     in.visit([&]<class T>(const entropy::GaussianLatents<T>& from) {
-      const auto view = [](const std::optional<Tensor>& out) {
-        return out ? out->template matrix<T>() : MatrixView<T>();
-      };
-      const entropy::GaussianGradients<T> to{view(y_out), view(mean_out), view(scale_out)};
-      On(in.y(), stream...).backward(g, from, noise.value(), to);
+      On(in.y(), stream...).backward(g, from, noise.value(), out.template view<T>());
     });
   }
 
   static void bind(pybind11::module_& m) {
     m.def("gaussian_rows", &rows);
     m.def("gaussian_symbols", &symbols);
-    m.def("gaussian_bits", &bits);
     m.def("gaussian_bits_backward", &backward);
   }
 };

@@ -26,8 +26,9 @@ from glc.models.pretrained import MODEL_FILES, find_pretrained
 from glc.models.transforms import RateTransform
 from glc.models.vqvae import build_autoencoder
 from glc.ops.four_part import PARTS, four_part_merge, four_part_step
-from glc.ops.gaussian import Rounding, gaussian_bits, lower_bound
+from glc.ops.gaussian import Rounding, gaussian_bits
 from glc.ops.residual import residual_bits
+from glc.ops.straight_through import lower_bound
 from glc.ops.vector_quantizer import VectorQuantizer
 
 TRAINING_SCALE_MIN = 0.03  # the smallest scale the coding tables tell from zero

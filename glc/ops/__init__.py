@@ -17,9 +17,10 @@ from glc.ops.four_part import (
     four_part_step,
     four_part_step_,
 )
-from glc.ops.gaussian import gaussian_bits, lower_bound, round_ste
+from glc.ops.gaussian import gaussian_bits
 from glc.ops.gaussian_symbols import gaussian_rows, gaussian_symbols
 from glc.ops.group_norm import group_norm
+from glc.ops.straight_through import lower_bound, round_ste
 from glc.ops.vector_quantizer import Quantized, VectorQuantizer
 from glc.ops.vq import vq_nearest
 from glc.ops.vq_quantize import QuantizedRows, vq_quantize

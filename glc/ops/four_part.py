@@ -19,7 +19,7 @@ from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
 from glc.ops._layout import is_channels_last, lend_rows, new_like
 from glc.ops._op import Op, borrow, is_traced, require_alike, require_same_device
-from glc.ops.gaussian import round_ste
+from glc.ops.straight_through import round_ste
 
 PARTS = 4
 # PHASES[part][group] = the pixel phase 2 * (row % 2) + (column % 2) that this part codes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -15,69 +16,17 @@ from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
 from glc.ops._layout import as_rows, is_channels_last, lend_rows, new_like, spread_of
 from glc.ops._op import Op, borrow, borrow_rows, is_traced, require_alike
+from glc.ops.philox import philox_noise
+from glc.ops.straight_through import lower_bound, round_ste
 
 Rounding = Literal["noise", "ste", "round"]
 Reduction = Literal["none", "sample", "sum"]
+Slopes = tuple[Tensor | None, Tensor | None]  # of bits by y and by scale, for a gradient of 1
+_NO_SLOPES: Slopes = (None, None)
 
 SCALE_MIN = 1e-5
 SCALE_MAX = 1e10
 PROBABILITY_FLOOR = 1e-5  # added to every probability, so no symbol costs more than 16.61 bit
-
-
-class _LowerBound(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, bound: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.bound = bound
-        return x.clamp_min(bound)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
-        (grad,) = grads
-        blocked = (x < ctx.bound) & (grad >= 0)
-        return grad.masked_fill(blocked, 0.0), None
-
-
-class _RoundSte(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.round()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return grads[0]
-
-
-def lower_bound(x: Tensor, bound: float) -> Tensor:
-    """Clamp from below, but let gradients through that pull the input back up.
-
-    max(x, bound); the gradient passes where x >= bound or where it is negative, so a value stuck
-    below the bound can still recover under gradient descent.     (Balle et al. 2018)
-
-    Args:
-        x: any shape, floating point.
-        bound: the smallest value returned.
-
-    Returns:
-        Like x.
-    """
-    return _LowerBound.apply(x, bound)  # type: ignore[no-any-return, no-untyped-call]
-
-
-def round_ste(x: Tensor) -> Tensor:
-    """Round half to even; the gradient passes straight through.
-
-    Args:
-        x: any shape, floating point.
-
-    Returns:
-        Like x, integer valued.
-    """
-    return _RoundSte.apply(x)  # type: ignore[no-any-return, no-untyped-call]
-
-
-# ---------------------------------------------------------------- gaussian_bits
 
 
 def _unbounded_bits(symbol: Tensor, scale: Tensor) -> Tensor:
@@ -87,39 +36,6 @@ def _unbounded_bits(symbol: Tensor, scale: Tensor) -> Tensor:
     near = torch.erfc((magnitude - 0.5) * inverse)
     far = torch.erfc((magnitude + 0.5) * inverse)
     return -torch.log2(0.5 * (near - far) + PROBABILITY_FLOOR)
-
-
-def philox_noise(seed: Tensor, rows: int, cols: int) -> Tensor:
-    """Draw the noise that the kernels draw: Philox4x32-10 with a counter per place.
-
-    Element 64 b + 16 w + i of a row takes word w of the counter (16 b + i, row), 64 bits each.
-    (Salmon et al. 2011)
-
-    Args:
-        seed: [1] int64, the key.
-        rows: of the matrix.
-        cols: of the matrix.
-
-    Returns:
-        [rows, cols] float32, multiples of 2^-24 in [-1/2, 1/2).
-    """
-    low = 0xFFFFFFFF
-    count = torch.arange(-(-cols // 64) * 16, device=seed.device)
-    row = torch.arange(rows, device=seed.device)[:, None]
-    zero = torch.zeros(rows, len(count), dtype=torch.int64, device=seed.device)
-    words = [zero + (count & low), zero + (count >> 32), zero + (row & low), zero + (row >> 32)]
-    keys = [seed & low, (seed >> 32) & low]
-    for _ in range(10):
-        first, second = words[0] * 0xD2511F53, words[2] * 0xCD9E8D57  # wraps; the bits are right
-        words = [
-            ((second >> 32) & low) ^ words[1] ^ keys[0],
-            second & low,
-            ((first >> 32) & low) ^ words[3] ^ keys[1],
-            first & low,
-        ]
-        keys = [(keys[0] + 0x9E3779B9) & low, (keys[1] + 0xBB67AE85) & low]
-    units = torch.stack([w.view(rows, -1, 16) for w in words], 2) >> 8
-    return (units.float() * 2.0**-24 - 0.5).reshape(rows, -1)[:, :cols]
 
 
 def _noise_like(y: Tensor, seed: Tensor) -> Tensor:
@@ -148,12 +64,19 @@ def _lend_latents(
     return lend_rows(y, mean, scale), None if seed is None else borrow(seed)
 
 
-def _bits_plain(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
+def _lend_outputs(*outputs: Tensor | None) -> list[object | None]:
+    return [None if out is None else lend_rows(out)[0] for out in outputs]
+
+
+def _bits_plain(
+    y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, slopes: Slopes = _NO_SLOPES
+) -> Tensor:
     if not _cuda.has_kernels(y):
         return _by_torch(y, mean, scale, seed)
     bits = new_like(y, torch.float32)
     (out,) = lend_rows(bits)
-    _core.gaussian_bits(*_lend_latents(y, mean, scale, seed), out, *_cuda.stream_for(y))
+    more = _cuda.stream_for(y) or (_lend_outputs(*slopes),)
+    _core.gaussian_bits(*_lend_latents(y, mean, scale, seed), out, *more)
     return bits
 
 
@@ -165,7 +88,12 @@ def _workspace_bytes(shape: torch.Size, channels_last: bool, groups: int) -> int
 
 
 def _totals_plain(
-    y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, per_sample: bool
+    y: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    seed: Tensor | None,
+    per_sample: bool,
+    slopes: Slopes = _NO_SLOPES,
 ) -> Tensor:
     if not _cuda.has_kernels(y):
         bits = _by_torch(y, mean, scale, seed).double()
@@ -175,7 +103,7 @@ def _totals_plain(
         return totals.zero_()
     latents, noise = _lend_latents(y, mean, scale, seed)
     if not _cuda.takes(y):
-        _core.gaussian_total_bits(latents, noise, borrow(totals))
+        _core.gaussian_total_bits(latents, noise, borrow(totals), _lend_outputs(*slopes))
         return totals
     n_bytes = _workspace_bytes(y.shape, is_channels_last(y), totals.numel())
     scratch, stream = borrow(_cuda.new_bytes(n_bytes, y)), _cuda.stream_of(y)
@@ -232,24 +160,28 @@ def _empty_gradients(
     return by_y, by_mean, by_scale
 
 
+def _lend_grad(grad: Tensor, like: Tensor) -> object:
+    """Lend a gradient like `like`, or [b], or of a sum of all."""
+    spread = grad.reshape(-1, 1) if grad.shape != like.shape else spread_of(grad)
+    return lend_rows(like, grad)[1] if spread is None else borrow_rows(spread)
+
+
 def _backward_plain(
     grad: Tensor, y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, wanted: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients; grad is like y, or [b], or of a sum of all. An unwanted one is left empty."""
+    """Gradients, for a grad as of `_lend_grad`. An unwanted one is left empty."""
     out = _empty_gradients(y, mean, scale, wanted)
-    totals = grad.shape != y.shape
     if not _cuda.has_kernels(y):
-        grad = grad.view(-1, *(1,) * (y.dim() - 1)) if totals else grad
+        grad = grad if grad.shape == y.shape else grad.view(-1, *(1,) * (y.dim() - 1))
         slopes = _backward_by_torch(grad, y, mean, scale, seed)
         for to, slope, want in zip(out, slopes, wanted, strict=True):
             if want:
                 to.copy_(slope)
         return out
-    spread = grad.reshape(-1, 1) if totals else spread_of(grad)
     _core.gaussian_bits_backward(
-        lend_rows(y, grad)[1] if spread is None else borrow_rows(spread),
+        _lend_grad(grad, y),
         *_lend_latents(y, mean, scale, seed),
-        [lend_rows(o)[0] if w else None for o, w in zip(out, wanted, strict=True)],
+        _lend_outputs(*(o if w else None for o, w in zip(out, wanted, strict=True))),
         *_cuda.stream_for(y),
     )
     return out
@@ -284,22 +216,64 @@ _gaussian_total_bits_op.register_autograd(_differentiate, setup_context=_save_in
 
 
 def _compute(
-    y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, reduction: Reduction
+    y: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    seed: Tensor | None,
+    reduction: Reduction,
+    slopes: Slopes = _NO_SLOPES,
 ) -> Tensor:
     if reduction == "none":
-        return _bits_plain(y, mean, scale, seed)
-    return _totals_plain(y, mean, scale, seed, reduction == "sample")
+        return _bits_plain(y, mean, scale, seed, slopes)
+    return _totals_plain(y, mean, scale, seed, reduction == "sample", slopes)
+
+
+def _new_slopes(y: Tensor, wanted: Sequence[bool]) -> Slopes:
+    """Where a forward pass leaves slopes: they cost it little, and spare the backward pass its own.
+
+    Not on a device, which computes them in less time than it reads them.
+    """
+    if _cuda.takes(y) or not y.is_cpu or y.dtype != torch.float32:
+        return _NO_SLOPES
+    by_y, by_mean, by_scale = wanted
+    return new_like(y) if by_y or by_mean else None, new_like(y) if by_scale else None
+
+
+def _from_slopes(
+    grad: Tensor, slopes: Slopes, wanted: Sequence[bool]
+) -> tuple[Tensor | None, ...] | None:
+    """Gradients, in the memory of the slopes; None where those do not tell them."""
+    by_y, by_scale = slopes
+    like = by_scale if by_y is None else by_y
+    if like is None:
+        return None
+    by_mean = None
+    if wanted[1]:  # one of the two takes the slopes' place
+        by_mean = new_like(like) if wanted[0] else by_y
+    out = (by_y if wanted[0] else None, by_mean, by_scale)
+    told = _core.gaussian_bits_backward(
+        _lend_grad(grad, like), _lend_outputs(*slopes), _lend_outputs(*out)
+    )
+    return out if told else None
 
 
 class _Bits(torch.autograd.Function):
-    """The registered ops without torch's registry: see `is_traced`."""
+    """The registered ops without torch's registry (see `is_traced`), and slopes where they pay."""
 
     @staticmethod
     def forward(
-        ctx: Any, y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, reduction: Reduction
+        ctx: Any,
+        y: Tensor,
+        mean: Tensor,
+        scale: Tensor,
+        seed: Tensor | None,
+        reduction: Reduction,
+        differentiated: bool,
     ) -> Tensor:
-        _save_inputs(ctx, (y, mean, scale, seed, reduction), y)
-        return _compute(y, mean, scale, seed, reduction)
+        _save_inputs(ctx, (y, mean, scale, seed, reduction, differentiated), y)
+        wanted = ctx.needs_input_grad[:3]
+        ctx.slopes = _new_slopes(y, wanted) if differentiated else _NO_SLOPES
+        return _compute(y, mean, scale, seed, reduction, ctx.slopes)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -307,9 +281,13 @@ class _Bits(torch.autograd.Function):
         if torch.is_grad_enabled():  # the registered op refuses second derivatives
             return _differentiate(ctx, grad)
         wanted = list(ctx.needs_input_grad[:3])
-        y, mean, scale, seed = ctx.saved_tensors
-        by_each = _backward_plain(grad, y, mean, scale, seed, wanted)
-        return (*(g if w else None for g, w in zip(by_each, wanted, strict=True)), None, None)
+        slopes, ctx.slopes = ctx.slopes, _NO_SLOPES  # used up: a second pass computes them anew
+        by_each = _from_slopes(grad, slopes, wanted)
+        if by_each is None:
+            y, mean, scale, seed = ctx.saved_tensors
+            computed = _backward_plain(grad, y, mean, scale, seed, wanted)
+            by_each = tuple(g if w else None for g, w in zip(computed, wanted, strict=True))
+        return (*by_each, *(None,) * ctx.n_rest)
 
 
 def _draw_seed(y: Tensor, rounding: Rounding) -> Tensor | None:
@@ -391,7 +369,9 @@ def _gaussian_bits(
     if rounding == "round":
         y, mean = y.detach(), mean.detach()
     if not is_traced(y, mean, scale):
-        return _Bits.apply(y, mean, scale, seed, reduction)  # type: ignore[no-any-return, no-untyped-call]
+        return _Bits.apply(  # type: ignore[no-any-return, no-untyped-call]
+            y, mean, scale, seed, reduction, torch.is_grad_enabled()
+        )
     bits: Tensor = (
         _gaussian_bits_op(y, mean, scale, seed)
         if reduction == "none"

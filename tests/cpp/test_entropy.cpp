@@ -147,6 +147,12 @@ Floats bits_of(const Floats& y,
   return bits;
 }
 
+Floats bits_of_rows(const GaussianLatents<float>& in, std::optional<std::uint64_t> seed) {
+  Floats bits(static_cast<std::size_t>(in.y.size()));
+  glc::entropy::gaussian_bits(in, seed, {bits.data(), in.y.rows, in.y.cols});
+  return bits;
+}
+
 /// Gradients by y and by scale for a gradient of one each, or of one value for all.
 std::pair<Floats, Floats> gradients_of(const Floats& grad,
                                        const Floats& y,
@@ -241,6 +247,48 @@ void totals_sum_groups_of_rows() {
     Floats four(4);
     glc::entropy::gaussian_total_bits(in, std::nullopt, four);
   });
+}
+
+/// A backward pass from kept slopes, in their place or beside it.
+void slopes_tell_gradients() {
+  const std::int64_t rows = 3;
+  const std::int64_t cols = 1009;
+  const auto n = static_cast<std::size_t>(rows * cols);
+  std::mt19937 random(12);
+  std::normal_distribution<float> draw(0.0F, 2.0F);
+  Floats y(n);
+  Floats scale(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    y[i] = draw(random);
+    scale[i] = std::exp2(draw(random));
+  }
+  const Floats mean(n);
+  const auto in_rows = [&](const Floats& v) {
+    return MatrixView<const float>(v.data(), rows, cols);
+  };
+  const auto out_rows = [&](Floats& v) { return MatrixView<float>(v.data(), rows, cols); };
+  const GaussianLatents<float> in{in_rows(y), in_rows(mean), in_rows(scale)};
+  Floats bits(n);
+  Floats by_y(n);
+  Floats by_scale(n);
+  const glc::entropy::GaussianSlopes slopes{out_rows(by_y), out_rows(by_scale)};
+  glc::entropy::gaussian_bits(in, kSeed, out_rows(bits), slopes);
+  check(bits == bits_of_rows(in, kSeed), "the same bits, with slopes kept or not");
+  const Floats grad = {0.0F, 1.5F, 3.0F};
+  const MatrixView<const float> grads(grad.data(), rows, 1);
+  Floats expected[3] = {Floats(n), Floats(n), Floats(n)};
+  glc::entropy::gaussian_bits_backward(
+      grads, in, kSeed, {out_rows(expected[0]), out_rows(expected[1]), out_rows(expected[2])});
+  Floats by_mean(n);
+  const GaussianGradients<float> out{slopes.y, out_rows(by_mean), slopes.scale};
+  check(glc::entropy::gaussian_bits_backward(grads, slopes, out), "told");
+  check(by_y == expected[0] && by_mean == expected[1] && by_scale == expected[2], "gradients");
+  for (const float odd : {-1.0F, kInf, kNan}) {
+    const Floats bad = {1.0F, odd, 1.0F};
+    check(!glc::entropy::gaussian_bits_backward({bad.data(), rows, 1}, slopes, out), "not told");
+  }
+  check_throws<InvalidArgument>(
+      [&] { (void)glc::entropy::gaussian_bits_backward(grads, {{}, slopes.scale}, out); });
 }
 
 void backward_passes_the_bound_upwards_only() {
@@ -383,6 +431,7 @@ void tests() {
   bits_and_slopes();
   bits_keep_nan();
   totals_sum_groups_of_rows();
+  slopes_tell_gradients();
   backward_passes_the_bound_upwards_only();
   cdf_is_strict_and_full();
   cdf_refuses_bad_arguments();

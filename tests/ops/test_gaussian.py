@@ -17,8 +17,8 @@ from glc.ops.gaussian import (
     _gaussian_bits_backward_op,
     _gaussian_bits_op,
     _gaussian_total_bits_op,
-    philox_noise,
 )
+from glc.ops.philox import philox_noise
 
 SIZES = [(0,), (1,), (7,), (8,), (9,), (17,), (1009,), (2, 3, 5, 7)]
 BOUNDS = torch.logspace(math.log10(0.04), math.log10(60.0), 67)
@@ -316,6 +316,46 @@ torch.save([total, *grads, *gaussian_symbols(*args, BOUNDS)], sys.argv[1])
             torch.testing.assert_close(got, expected, rtol=SLOPE_RTOL, atol=2e-4)
         else:
             assert torch.equal(got, expected)
+
+
+def weights(kind: str, bits: Tensor) -> Tensor:
+    """Make gradients of bits: some that kept slopes serve, and some that need the latents again."""
+    weight = torch.linspace(2, 0, bits.numel()).view_as(bits)
+    odd = {"negative": -1.0, "infinite": math.inf, "nan": math.nan}
+    if kind in odd:
+        weight.view(-1)[bits.numel() // 2] = odd[kind]
+    return torch.ones(()).expand_as(bits) if kind == "expanded" else weight
+
+
+@pytest.mark.parametrize("kind", ["positive", "expanded", "negative", "infinite", "nan"])
+@pytest.mark.parametrize("reduction", ["none", "sample", "sum"])
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_every_backward_pass_gives_the_same_bits(kind, reduction, rounding):
+    # the first takes the slopes that the forward pass kept, the second has none left
+    leaves = [t.clone().requires_grad_() for t in inputs((3, 1009), seed=9)]
+    torch.manual_seed(3)
+    bits = gaussian_bits(*leaves, rounding=rounding, reduction=reduction)
+    weight = weights(kind, bits)
+    asked = leaves[2:] if rounding == "round" else leaves
+    first = torch.autograd.grad(bits, asked, weight, retain_graph=True)
+    kept = [g.clone() for g in first]
+    second = torch.autograd.grad(bits, asked, weight, retain_graph=True)
+    for a, b, was in zip(first, second, kept, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+        torch.testing.assert_close(a, was, rtol=0, atol=0, equal_nan=True)  # still the caller's
+        assert a.any()
+        assert torch.isfinite(a).all() or kind in ("infinite", "nan")
+
+
+@pytest.mark.parametrize("wanted", range(1, 8))
+def test_any_of_the_gradients_may_be_wanted(wanted):
+    args = inputs((5, 67), seed=10)
+    everything = [t.clone().requires_grad_() for t in args]
+    expected = torch.autograd.grad(gaussian_bits(*everything, rounding="ste").sum(), everything)
+    some = [t.clone().requires_grad_(bool(wanted >> i & 1)) for i, t in enumerate(args)]
+    gaussian_bits(*some, rounding="ste").sum().backward()
+    for i, t in enumerate(some):
+        assert t.grad is None if not t.requires_grad else torch.equal(t.grad, expected[i])
 
 
 def test_only_a_lifting_gradient_passes_the_bound():

@@ -49,28 +49,37 @@ struct GaussianGradients {
   MatrixView<T> scale;
 };
 
+/// What gradients are computed from in a moment: the slopes of the bits by y and by scale, for a
+/// gradient of 1; [rows, cols] each. What has null data is not kept.
+struct GaussianSlopes {
+  MatrixView<float> y;
+  MatrixView<float> scale;
+};
+
 /// Bits of each quantised latent under its Gaussian:
 ///   symbol = y - mean, rounded half to even, or plus noise from [-.5, .5) when there is a seed
 ///   P = Phi((symbol + .5) / scale) - Phi((symbol - .5) / scale), scale clamped to [1e-5, 1e10]
 ///   bits = max(0, -log2(P + 1e-5))
 /// The noise of an element follows from seed, row and column (csrc/entropy/gaussian_bits_kernel.h),
-/// so the backward pass repeats it and nothing is kept. NaN in, NaN out. Accurate to about 1e-6
-/// relative; not bit-exact between machines: an estimate for training, never for coding.
-///   bits [rows, cols] f32, written
+/// so the backward pass can repeat it and nothing has to be kept. NaN in, NaN out. Accurate to
+/// about 1e-6 relative; not bit-exact between machines: an estimate for training, never for coding.
+///   bits [rows, cols] f32, written · slopes written
 /// Throws InvalidArgument when shapes disagree. Never allocates.
 template <class T>
 void gaussian_bits(const GaussianLatents<T>& in,
                    std::optional<std::uint64_t> noise_seed,
-                   MatrixView<float> bits);
+                   MatrixView<float> bits,
+                   const GaussianSlopes& slopes = {});
 
 /// Their sums over groups of rows, which do not depend on the number of threads:
 ///   totals[g] = sum of bits over rows g * rows / n .. (g + 1) * rows / n - 1, in f64
-///   totals [n] f32, written, n a divisor of rows
+///   totals [n] f32, written, n a divisor of rows · slopes written
 /// Throws InvalidArgument when shapes disagree. Allocates 8 bytes per 16384 elements.
 template <class T>
 void gaussian_total_bits(const GaussianLatents<T>& in,
                          std::optional<std::uint64_t> noise_seed,
-                         std::span<float> totals);
+                         std::span<float> totals,
+                         const GaussianSlopes& slopes = {});
 
 /// Gradients of both, rounding passed straight through:
 ///   grad_y = grad * d bits / d symbol · grad_mean = -grad_y · grad_scale = grad * d bits / d scale
@@ -83,6 +92,14 @@ void gaussian_bits_backward(MatrixView<const float> grad,
                             const GaussianLatents<T>& in,
                             std::optional<std::uint64_t> noise_seed,
                             const GaussianGradients<T>& out);
+
+/// The same gradients, bit for bit, from the slopes that a forward pass kept; the two may share
+/// memory. False when the slopes do not tell them, because some grad is negative or not finite:
+/// then `out` holds nothing of use, and the latents have to be asked.
+/// Throws as above. Never allocates.
+[[nodiscard]] bool gaussian_bits_backward(MatrixView<const float> grad,
+                                          const GaussianSlopes& slopes,
+                                          const GaussianGradients<float>& out);
 
 /// Bits of each index under its row of logits, T being float or BFloat16:
 ///   bits[i] = -log2 softmax(logits_i)[index[i]]
