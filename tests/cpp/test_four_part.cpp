@@ -12,7 +12,6 @@
 #include "back_ends.h"
 #include "check.h"
 #include "entropy_values.h"
-#include "glc/entropy.h"
 #include "glc/four_part.h"
 
 namespace {
@@ -138,57 +137,6 @@ void four_parts_of_every_size() {
   }
 }
 
-void categorical_rates() {
-  constexpr double kTolerance = 1e-5;
-  for (const std::int64_t k : {1, 2, 3, 4, 5, 15, 16, 17, 511, 512, 513, 2000}) {
-    const auto n = static_cast<std::size_t>(k);
-    for (const float spread : {0.0F, 1.0F, 30.0F}) {
-      const Floats logits = normal(n, static_cast<unsigned>(k), spread);
-      const std::vector<std::int64_t> index = {0, k / 2, k - 1};
-      const Floats grad = {1.0F, -2.0F, 0.5F};
-      Floats bits(index.size());
-      Floats norms(2);
-      Floats grad_logits(n);
-      const MatrixView<const float> row(logits.data(), 1, k);
-      glc::entropy::categorical_bits(row, index, bits, {norms.data(), 1, 2});
-      glc::entropy::categorical_bits_backward(
-          grad, row, index, {norms.data(), 1, 2}, {grad_logits.data(), 1, k});
-      double total = 0.0;
-      for (const float logit : logits) total += std::exp(static_cast<double>(logit));
-      std::vector<double> slopes(n);
-      for (std::size_t i = 0; i < index.size(); ++i) {
-        const auto chosen = static_cast<std::size_t>(index[i]);
-        const double exact = std::log2(total) - logits[chosen] / std::log(2.0);
-        check(std::fabs(bits[i] - exact) < kTolerance * (1.0 + exact), "bits");
-        for (std::size_t j = 0; j < n; ++j) {
-          slopes[j] += grad[i] * std::exp(static_cast<double>(logits[j])) / total;
-        }
-        slopes[chosen] -= grad[i];
-      }
-      for (std::size_t j = 0; j < n; ++j) {
-        check(std::fabs(grad_logits[j] - slopes[j] / std::log(2.0)) < kTolerance, "slopes");
-      }
-    }
-  }
-  Floats odd = normal(40, 3, 1.0F);
-  Floats bits(2);
-  Floats norms(2);
-  odd[7] = -kInf;
-  glc::entropy::categorical_bits<float>({odd.data(), 1, 40}, {{7, 8}}, bits, {norms.data(), 1, 2});
-  check(bits[0] == kInf && std::isfinite(bits[1]), "never chosen");
-  for (const float value : {kNan, kInf}) {
-    odd[7] = value;
-    glc::entropy::categorical_bits<float>(
-        {odd.data(), 1, 40}, {{7, 8}}, bits, {norms.data(), 1, 2});
-    check(std::isnan(bits[0]) && std::isnan(bits[1]), "not a distribution");
-  }
-}
-
-void tests() {
-  four_parts_of_every_size();
-  categorical_rates();
-}
-
 }  // namespace
 
-int main() { return glc::test::on_every_back_end(&tests); }
+int main() { return glc::test::on_every_back_end(&four_parts_of_every_size); }
