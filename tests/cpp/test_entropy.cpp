@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -12,13 +13,16 @@
 
 #include "back_ends.h"
 #include "check.h"
+#include "entropy/bfloat16_kernel.h"
 #include "glc/entropy.h"
 #include "glc/error.h"
 
 namespace {
 
+using glc::BFloat16;
 using glc::InvalidArgument;
 using glc::MatrixView;
+using glc::to_float;
 using glc::entropy::GaussianGradients;
 using glc::entropy::GaussianLatents;
 using glc::test::check;
@@ -313,6 +317,34 @@ void backward_passes_the_bound_upwards_only() {
   check(by_scale[3] == 0.0F, "clamped");
 }
 
+/// Every half there is, and every float midway between two of them.
+void halves_round_to_even() {
+  const auto& backend = glc::entropy::bfloat16_backend();
+  std::vector<BFloat16> halves(std::size_t{1} << 16);
+  for (std::size_t i = 0; i < halves.size(); ++i) {
+    halves[i].bits = static_cast<std::uint16_t>(i);
+  }
+  const auto n = static_cast<std::int64_t>(halves.size());
+  Floats wide(halves.size());
+  backend.widen(halves.data(), wide.data(), n);
+  std::vector<BFloat16> back(halves.size());
+  for (const std::uint32_t below : {0U, 0x7FFFU, 0x8000U, 0x8001U}) {
+    Floats between(halves.size());
+    for (std::size_t i = 0; i < halves.size(); ++i) {
+      const auto bits = std::bit_cast<std::uint32_t>(wide[i]);
+      check_equal(bits, static_cast<std::uint32_t>(i) << 16, "widened");
+      between[i] = std::bit_cast<float>(bits | below);
+    }
+    backend.narrow(between.data(), back.data(), n);
+    for (std::size_t i = 0; i < halves.size(); ++i) {
+      const bool up = below > 0x8000U || (below == 0x8000U && i % 2 == 1);
+      const auto nearest = static_cast<std::uint16_t>(i + (up ? 1 : 0));
+      const bool nan = std::isnan(between[i]);
+      check(nan ? std::isnan(to_float(back[i])) : back[i].bits == nearest, "narrowed");
+    }
+  }
+}
+
 void tests() {
   rows_are_counts();
   symbols_round_half_to_even();
@@ -322,6 +354,7 @@ void tests() {
   totals_sum_groups_of_rows();
   slopes_tell_gradients();
   backward_passes_the_bound_upwards_only();
+  halves_round_to_even();
 }
 
 }  // namespace
