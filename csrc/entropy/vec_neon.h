@@ -60,6 +60,8 @@ struct VecNeon {
     const std::uint32_t four = vget_lane_u32(vreinterpret_u32_u8(bytes), 0);
     __builtin_memcpy(p, &four, sizeof(four));
   }
+  static U load_halves(const std::uint16_t* p) { return vmovl_u16(vld1_u16(p)); }
+  static void store_halves(std::uint16_t* p, U v) { vst1_u16(p, vmovn_u32(v)); }
   static U min(U a, U b) { return vminq_u32(a, b); }
   static U max(U a, U b) { return vmaxq_u32(a, b); }
   static U add_if_greater(U v, U a, U b) { return vsubq_u32(v, vcgtq_u32(a, b)); }
@@ -68,6 +70,7 @@ struct VecNeon {
   static U sub(U a, U b) { return vsubq_u32(a, b); }
   static U both(U a, U b) { return vandq_u32(a, b); }
   static U differ(U a, U b) { return veorq_u32(a, b); }
+  static U shift_left(U v, int n) { return vshlq_u32(v, vdupq_n_s32(n)); }
   static U shift_right(U v, int n) { return vshlq_u32(v, vdupq_n_s32(-n)); }
   static F from_signed(U v) { return vcvtq_f32_s32(vreinterpretq_s32_u32(v)); }
   static U truncated(F v) { return vreinterpretq_u32_s32(vcvtq_s32_f32(v)); }
