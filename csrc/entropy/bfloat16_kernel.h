@@ -46,6 +46,7 @@ struct BFloat16Backend {
 
 BFloat16Backend bfloat16_avx2();
 BFloat16Backend bfloat16_avx512();
+BFloat16Backend bfloat16_neon();
 
 /// Of the best instruction set in force.
 const BFloat16Backend& bfloat16_backend();

@@ -14,6 +14,10 @@ BFloat16Backend choose() {
   if (simd_in_force() == Simd::kAvx2) {
     return bfloat16_avx2();
   }
+#elif defined(__aarch64__)
+  if (simd_in_force() == Simd::kNeon) {
+    return bfloat16_neon();
+  }
 #endif
   return BFloat16Backend::of<VecPortable>();
 }

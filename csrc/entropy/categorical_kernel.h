@@ -188,6 +188,7 @@ struct CategoricalBackend {
 
 CategoricalBackend categorical_avx2();
 CategoricalBackend categorical_avx512();
+CategoricalBackend categorical_neon();
 
 /// Of the instruction set in force now.
 CategoricalBackend categorical_backend();
