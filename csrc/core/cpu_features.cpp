@@ -5,6 +5,10 @@
 #include <cstdlib>
 #include <string>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 #include "glc/error.h"
 
 namespace glc {
@@ -14,6 +18,11 @@ CpuFeatures detect() {
   CpuFeatures out;
 #if defined(__aarch64__) || defined(_M_ARM64)
   out.neon = true;
+#if defined(__ARM_FEATURE_DOTPROD)
+  out.neon_dotprod = true;
+#elif defined(__aarch64__) && defined(__linux__)
+  out.neon_dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#endif
 #elif defined(__x86_64__) && defined(__GNUC__)
   __builtin_cpu_init();
   out.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&

@@ -12,9 +12,10 @@ enum class Simd : std::uint8_t { kScalar, kNeon, kAvx2, kAvx512 };
 /// What this CPU and operating system can run. Read once.
 struct CpuFeatures {
   bool neon = false;
-  bool avx2 = false;         ///< with FMA and BMI2, which our AVX2 files also use
-  bool avx512 = false;       ///< F, BW, VL and DQ together
-  bool avx512_vnni = false;  ///< with the above: products of bytes, added four at a time
+  bool neon_dotprod = false;  ///< with the above: products of bytes, added four at a time
+  bool avx2 = false;          ///< with FMA and BMI2, which our AVX2 files also use
+  bool avx512 = false;        ///< F, BW, VL and DQ together
+  bool avx512_vnni = false;   ///< likewise
 };
 
 [[nodiscard]] const CpuFeatures& cpu_features();

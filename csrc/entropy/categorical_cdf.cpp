@@ -72,6 +72,10 @@ CategoricalBackend categorical_backend() {
   if (simd_in_force() == Simd::kAvx2) {
     return categorical_avx2();
   }
+#elif defined(__aarch64__)
+  if (simd_in_force() == Simd::kNeon) {
+    return categorical_neon();
+  }
 #endif
   return CategoricalBackend::of<VecRoundingOnce>();
 }

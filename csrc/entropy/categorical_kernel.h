@@ -22,6 +22,7 @@ struct CategoricalKernel {
   using F = typename V::F;
   using U = typename V::U;
 
+  static constexpr int kSums = 4;
   static constexpr float kWeightBits = 30.0F;
   static constexpr float kVanishing = -21.0F;        // 2^30 * exp(-21) < 1
   static constexpr float kSmallest = -86.0F;         // exp of it, and more, are normal numbers
@@ -70,19 +71,37 @@ struct CategoricalKernel {
     return n - i < V::kLanes ? load_some(values + i, n - i, pad) : V::load(values + i);
   }
 
+  /// f(vector, which) for n values, `pad` beyond them; each vector goes to one of kSums in turn, so
+  /// that sums and maxima do not wait for each other.
+  template <class Visit>
+  static void each_vector(const float* values, std::int64_t n, float pad, Visit f) {
+    std::int64_t i = 0;
+    for (; i + kSums * V::kLanes <= n; i += kSums * V::kLanes) {
+      for (int which = 0; which < kSums; ++which) {
+        f(V::load(values + i + which * V::kLanes), which);
+      }
+    }
+    for (int which = 0; i < n; i += V::kLanes, ++which) {
+      f(load_at(values, i, n, pad), which);
+    }
+  }
+
   /// The largest of n >= 1 values, NaN set aside; *odd is 0 when all are finite, else NaN.
   static float largest(const float* values, std::int64_t n, float* odd) {
-    F top = V::splat(-std::numeric_limits<float>::infinity());
-    F differences = V::splat(0.0F);
-    for (std::int64_t i = 0; i < n; i += V::kLanes) {
-      const F v = load_at(values, i, n, values[0]);
-      top = V::max(v, top);
-      differences = differences + (v - v);
+    F top[kSums];
+    F differences[kSums];
+    for (int k = 0; k < kSums; ++k) {
+      top[k] = V::splat(-std::numeric_limits<float>::infinity());
+      differences[k] = V::splat(0.0F);
     }
+    each_vector(values, n, values[0], [&](F v, int k) {
+      top[k] = V::max(v, top[k]);
+      differences[k] = differences[k] + (v - v);
+    });
     alignas(64) float tops[V::kLanes];
     alignas(64) float odds[V::kLanes];
-    V::store(tops, top);
-    V::store(odds, differences);
+    V::store(tops, V::max(V::max(top[0], top[1]), V::max(top[2], top[3])));
+    V::store(odds, (differences[0] + differences[1]) + (differences[2] + differences[3]));
     for (int half = V::kLanes / 2; half > 0; half /= 2) {
       for (int i = 0; i < half; ++i) {
         tops[i] = tops[i + half] > tops[i] ? tops[i + half] : tops[i];
@@ -129,12 +148,13 @@ struct CategoricalKernel {
   /// The sum of share(logit, largest), in an order that depends on n alone.
   static double total(const float* logits, float largest, std::int64_t n) {
     const F top = V::splat(largest);
-    F sum = V::splat(0.0F);
-    for (std::int64_t i = 0; i < n; i += V::kLanes) {
-      sum = sum + share(load_at(logits, i, n, -std::numeric_limits<float>::infinity()), top);
-    }
+    F sums[kSums];
+    for (F& sum : sums) sum = V::splat(0.0F);
+    each_vector(logits, n, -std::numeric_limits<float>::infinity(), [&](F v, int k) {
+      sums[k] = sums[k] + share(v, top);
+    });
     typename V::Sum lanes;
-    lanes.add(sum);
+    lanes.add((sums[0] + sums[1]) + (sums[2] + sums[3]));
     return lanes.total();
   }
 
@@ -168,6 +188,7 @@ struct CategoricalBackend {
 
 CategoricalBackend categorical_avx2();
 CategoricalBackend categorical_avx512();
+CategoricalBackend categorical_neon();
 
 /// Of the instruction set in force now.
 CategoricalBackend categorical_backend();

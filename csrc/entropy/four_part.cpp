@@ -24,6 +24,10 @@ FourPartBackend choose() {
   if (simd_in_force() == Simd::kAvx2) {
     return four_part_avx2();
   }
+#elif defined(__aarch64__)
+  if (simd_in_force() == Simd::kNeon) {
+    return four_part_neon();
+  }
 #endif
   return FourPartBackend::of<VecPortable>();
 }

@@ -179,5 +179,6 @@ struct FourPartBackend {
 
 FourPartBackend four_part_avx2();
 FourPartBackend four_part_avx512();
+FourPartBackend four_part_neon();
 
 }  // namespace glc::entropy

@@ -24,6 +24,10 @@ GaussianBitsBackend choose() {
   if (simd_in_force() == Simd::kAvx2) {
     return gaussian_bits_avx2();
   }
+#elif defined(__aarch64__)
+  if (simd_in_force() == Simd::kNeon) {
+    return gaussian_bits_neon();
+  }
 #endif
   return GaussianBitsBackend::of<VecPortable>();
 }

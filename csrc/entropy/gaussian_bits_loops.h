@@ -231,5 +231,6 @@ struct GaussianBitsBackend {
 
 GaussianBitsBackend gaussian_bits_avx2();
 GaussianBitsBackend gaussian_bits_avx512();
+GaussianBitsBackend gaussian_bits_neon();
 
 }  // namespace glc::entropy

@@ -23,6 +23,10 @@ GaussianSymbolsBackend choose() {
   if (simd_in_force() == Simd::kAvx2) {
     return gaussian_symbols_avx2();
   }
+#elif defined(__aarch64__)
+  if (simd_in_force() == Simd::kNeon) {
+    return gaussian_symbols_neon();
+  }
 #endif
   return GaussianSymbolsKernel<VecPortable>::backend();
 }

@@ -76,5 +76,6 @@ struct GaussianSymbolsKernel {
 
 GaussianSymbolsBackend gaussian_symbols_avx2();
 GaussianSymbolsBackend gaussian_symbols_avx512();
+GaussianSymbolsBackend gaussian_symbols_neon();
 
 }  // namespace glc::entropy

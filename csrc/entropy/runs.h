@@ -10,6 +10,7 @@
 
 #include "core/big_array.h"
 #include "core/thread_pool.h"
+#include "entropy/bfloat16_kernel.h"
 #include "glc/bfloat16.h"
 #include "glc/views.h"
 
@@ -81,7 +82,10 @@ class InputRun {
       }
       std::copy_n(p, n, scratch_);
     } else {
-      std::transform(p, p + n, scratch_, [](BFloat16 v) { return to_float(v); });
+      // whole vectors, then the rest
+      const std::int64_t most = n / kPad * kPad;
+      bfloat16_backend().widen(p, scratch_, most);
+      std::transform(p + most, p + n, scratch_ + most, [](BFloat16 v) { return to_float(v); });
     }
     std::fill(scratch_ + n, scratch_ + padded(n), 1.0F);
     return scratch_;
@@ -113,18 +117,17 @@ class OutputRun {
     if constexpr (std::is_same_v<T, float>) {
       std::copy_n(scratch_, n_, place_);
     } else {
-      std::transform(scratch_, scratch_ + n_, place_, [](float v) { return rounded(v); });
+      const std::int64_t most = n_ / kPad * kPad;
+      bfloat16_backend().narrow(scratch_, place_, most);
+      if (most < n_) {
+        BFloat16 rest[kPad];
+        bfloat16_backend().narrow(scratch_ + most, rest, kPad);
+        std::copy_n(rest, n_ - most, place_ + most);
+      }
     }
   }
 
  private:
-  /// Half to even; NaN stays one.
-  static BFloat16 rounded(float v) {
-    const auto bits = __builtin_bit_cast(std::uint32_t, v);
-    const std::uint32_t nearest = (bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16;
-    return {static_cast<std::uint16_t>(v == v ? nearest : (bits >> 16) | 0x40U)};
-  }
-
   alignas(64) float scratch_[kRun];
   T* place_ = nullptr;
   std::int64_t n_ = 0;

@@ -63,6 +63,14 @@ struct VecAvx2 {
     const __m128i words = _mm_packus_epi32(low, _mm256_extracti128_si256(v, 1));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
   }
+  static U load_halves(const std::uint16_t* p) {
+    return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static void store_halves(std::uint16_t* p, U v) {
+    const __m128i low = _mm256_castsi256_si128(v);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                     _mm_packus_epi32(low, _mm256_extracti128_si256(v, 1)));
+  }
   static U min(U a, U b) { return _mm256_min_epu32(a, b); }
   static U max(U a, U b) { return _mm256_max_epu32(a, b); }
   static U add_if_greater(U v, U a, U b) { return _mm256_sub_epi32(v, _mm256_cmpgt_epi32(a, b)); }
@@ -71,6 +79,7 @@ struct VecAvx2 {
   static U sub(U a, U b) { return _mm256_sub_epi32(a, b); }
   static U both(U a, U b) { return _mm256_and_si256(a, b); }
   static U differ(U a, U b) { return _mm256_xor_si256(a, b); }
+  static U shift_left(U v, int n) { return _mm256_sll_epi32(v, _mm_cvtsi32_si128(n)); }
   static U shift_right(U v, int n) { return _mm256_srl_epi32(v, _mm_cvtsi32_si128(n)); }
   static F from_signed(U v) { return _mm256_cvtepi32_ps(v); }
   static U truncated(F v) { return _mm256_cvttps_epi32(v); }

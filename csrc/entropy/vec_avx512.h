@@ -64,6 +64,13 @@ struct VecAvx512 {
   static void store_bytes(std::uint8_t* p, U v) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
   }
+  /// 16 bits a lane; stored ones are below 2^16.
+  static U load_halves(const std::uint16_t* p) {
+    return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static void store_halves(std::uint16_t* p, U v) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(v));
+  }
   /// Unsigned, as is max.
   static U min(U a, U b) { return _mm512_min_epu32(a, b); }
   static U max(U a, U b) { return _mm512_max_epu32(a, b); }
@@ -76,6 +83,7 @@ struct VecAvx512 {
   static U sub(U a, U b) { return _mm512_sub_epi32(a, b); }
   static U both(U a, U b) { return _mm512_and_si512(a, b); }
   static U differ(U a, U b) { return _mm512_xor_si512(a, b); }
+  static U shift_left(U v, int n) { return _mm512_sll_epi32(v, _mm_cvtsi32_si128(n)); }
   static U shift_right(U v, int n) { return _mm512_srl_epi32(v, _mm_cvtsi32_si128(n)); }
   static F from_signed(U v) { return _mm512_cvtepi32_ps(v); }
   /// Towards zero, to signed integers; |v| < 2^31.

@@ -75,6 +75,12 @@ struct VecPortable {
       p[lane] = static_cast<std::uint8_t>(v[lane]);
     }
   }
+  static U load_halves(const std::uint16_t* p) { return U{p[0], p[1], p[2], p[3]}; }
+  static void store_halves(std::uint16_t* p, U v) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      p[lane] = static_cast<std::uint16_t>(v[lane]);
+    }
+  }
   static U min(U a, U b) { return a < b ? a : b; }
   static U max(U a, U b) { return a > b ? a : b; }
   static U add_if_greater(U v, U a, U b) { return v - reinterpret_cast<U>(a > b); }
@@ -83,6 +89,7 @@ struct VecPortable {
   static U sub(U a, U b) { return a - b; }
   static U both(U a, U b) { return a & b; }
   static U differ(U a, U b) { return a ^ b; }
+  static U shift_left(U v, int n) { return v << n; }
   static U shift_right(U v, int n) { return v >> n; }
   static F from_signed(U v) { return __builtin_convertvector(reinterpret_cast<Mask>(v), F); }
   static U truncated(F v) { return reinterpret_cast<U>(__builtin_convertvector(v, Mask)); }

@@ -70,6 +70,9 @@ py::dict build_info() {
   if (cpu.neon) {
     features.append("neon");
   }
+  if (cpu.neon_dotprod) {
+    features.append("neon_dotprod");
+  }
   if (cpu.avx2) {
     features.append("avx2");
   }

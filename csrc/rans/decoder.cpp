@@ -18,8 +18,6 @@ namespace glc::rans {
 namespace {
 
 constexpr const char* kContext = "rans";
-// Above this, in the words left, the guess at the likeliest symbol is wrong too often.
-constexpr std::size_t kSkewedSymbolsPerByte = 16;
 
 }  // namespace
 
@@ -33,13 +31,10 @@ struct Decoder::Impl {
     throw BitstreamError(std::string(kContext) + ": " + what + " (at byte " +
                          std::to_string(offset) + ")");
   }
-  /// Whether the next n symbols are nearly all the likeliest of their rows.
-  [[nodiscard]] bool skewed(std::size_t n) const {
-    return static_cast<std::size_t>(words_end - words) <= n / kSkewedSymbolsPerByte;
+  [[nodiscard]] std::size_t bytes_left() const {
+    return static_cast<std::size_t>(words_end - words);
   }
-  [[nodiscard]] std::size_t word_offset() const {
-    return data.size() - static_cast<std::size_t>(words_end - words);
-  }
+  [[nodiscard]] std::size_t word_offset() const { return data.size() - bytes_left(); }
 
   std::span<const std::uint8_t> data;
   int n_lanes = 1;
@@ -101,7 +96,7 @@ void Decoder::Impl::decode(const Rows& rows, const TableSet& tables, std::span<s
                                      .next = words,
                                      .end = words_end,
                                      .out = out.data(),
-                                     .skewed = skewed(out.size()),
+                                     .symbols_per_byte = out.size() / (bytes_left() + 1),
                                      .sum = sum};
     EscapePlaces places;
     decode_runs(tables.data().decode_tables(), n_lanes, std::span(&run, 1), std::span(&places, 1));

@@ -50,6 +50,10 @@ struct RansBackend {
   Decode<DecodeTables, DecodeRun<std::uint16_t, std::int32_t>> decode_u16;
   Decode<DecodeTables, DecodeRun<std::int32_t, std::int32_t>> decode_i32;
   Decode<DecodeTables, DecodeRun<OneRow, std::int32_t>> decode_one_row;
+  Decode<DecodeTables, DecodeRun<std::uint8_t, std::int32_t>> skewed_u8;
+  Decode<DecodeTables, DecodeRun<std::uint16_t, std::int32_t>> skewed_u16;
+  Decode<DecodeTables, DecodeRun<std::int32_t, std::int32_t>> skewed_i32;
+  Decode<DecodeTables, DecodeRun<OneRow, std::int32_t>> skewed_one_row;
   Decode<const std::uint32_t*, DecodeRun<OneRow, std::uint8_t>> decode_bytes;
   Encode<std::uint16_t> encode_u16;
   Encode<std::uint32_t> encode_u32;

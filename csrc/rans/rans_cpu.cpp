@@ -21,6 +21,11 @@ namespace {
 constexpr int kMinEncodeLanes = 8;
 constexpr int kMinDecodeLanes = 16;
 
+// With fewer symbols to a byte, the guess at the likeliest symbol of a row is wrong too often: for
+// a state at a time, and for a vector of them.
+constexpr std::size_t kSkewedScalar = 16;
+constexpr std::size_t kSkewedVector = 80;
+
 /// The kernels in force that take this many lanes, or none.
 const RansBackend* backend(int lanes) {
 #if defined(GLC_X86_SIMD)
@@ -34,6 +39,10 @@ const RansBackend* backend(int lanes) {
   if (simd_in_force() == Simd::kNeon && lanes >= 8) return &neon;
 #endif
   return nullptr;
+}
+
+const RansBackend* decode_backend(int lanes) {
+  return lanes < kMinDecodeLanes ? nullptr : backend(lanes);
 }
 
 template <class Index>
@@ -58,7 +67,7 @@ void decode(Tables tables,
             std::span<Run> runs,
             RansBackend::Decode<Tables, Run> RansBackend::* kernel,
             MakeLookup make_lookup) {
-  if (const RansBackend* simd = lanes < kMinDecodeLanes ? nullptr : backend(lanes)) {
+  if (const RansBackend* simd = decode_backend(lanes)) {
     (simd->*kernel)(tables, lanes, runs.data(), static_cast<int>(runs.size()));
     for (Run& run : runs) (simd->*kernel)(tables, lanes, &run, 1);
   }
@@ -66,14 +75,6 @@ void decode(Tables tables,
     if (run.n == 0) continue;
     with_lanes(lanes, [&]<int kLanes>() { decode_rest<kLanes>(make_lookup(run), run); });
   }
-}
-
-template <class Row>
-void decode_skewed(const DecodeTables& tables, int lanes, DecodeRun<Row, std::int32_t>& run) {
-  bool escapes = false;
-  const SkewedLookup<Row> lookup{{tables, run.rows}, &escapes};
-  with_lanes(lanes, [&]<int kLanes>() { decode_rest<kLanes>(lookup, run); });
-  run.escapes = escapes;
 }
 
 template <class Index>
@@ -93,6 +94,15 @@ template <>
 constexpr auto kDecodeKernel<std::int32_t> = &RansBackend::decode_i32;
 
 template <class Row>
+constexpr auto kSkewedKernel = &RansBackend::skewed_one_row;
+template <>
+constexpr auto kSkewedKernel<std::uint8_t> = &RansBackend::skewed_u8;
+template <>
+constexpr auto kSkewedKernel<std::uint16_t> = &RansBackend::skewed_u16;
+template <>
+constexpr auto kSkewedKernel<std::int32_t> = &RansBackend::skewed_i32;
+
+template <class Row>
 constexpr auto kFindKernel = &RansBackend::find_one_row;
 template <>
 constexpr auto kFindKernel<std::uint8_t> = &RansBackend::find_u8;
@@ -100,6 +110,18 @@ template <>
 constexpr auto kFindKernel<std::uint16_t> = &RansBackend::find_u16;
 template <>
 constexpr auto kFindKernel<std::int32_t> = &RansBackend::find_i32;
+
+template <class Row>
+void decode_skewed(const DecodeTables& tables, int lanes, DecodeRun<Row, std::int32_t>& run) {
+  if (const RansBackend* simd = decode_backend(lanes)) {
+    (simd->*kSkewedKernel<Row>)(tables, lanes, &run, 1);
+  }
+  if (run.n == 0) return;
+  bool escapes = run.escapes;
+  const SkewedLookup<Row> lookup{{tables, run.rows}, &escapes};
+  with_lanes(lanes, [&]<int kLanes>() { decode_rest<kLanes>(lookup, run); });
+  run.escapes = escapes;
+}
 
 }  // namespace
 
@@ -203,8 +225,9 @@ void decode_runs(const DecodeTables& tables,
                  int lanes,
                  std::span<DecodeRun<Row, std::int32_t>> runs,
                  std::span<EscapePlaces> escapes) {
-  const bool skewed = runs.size() == 1 && runs[0].skewed && tables.likeliest != nullptr &&
-                      (lanes < kMinDecodeLanes || backend(lanes) == nullptr);
+  const std::size_t enough = decode_backend(lanes) == nullptr ? kSkewedScalar : kSkewedVector;
+  const bool skewed =
+      runs.size() == 1 && runs[0].symbols_per_byte >= enough && tables.likeliest != nullptr;
   decode_pieces(
       runs,
       escapes,

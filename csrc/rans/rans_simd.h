@@ -16,6 +16,7 @@
 #include "core/unrolled.h"
 #include "rans/entries.h"
 #include "rans/rans_backend.h"
+#include "rans/rans_lookup.h"
 #include "rans/sum_columns.h"
 
 namespace glc::rans {
@@ -25,133 +26,7 @@ struct RansSimd {
   using U32 = typename Vec::U32;
   using Mask = typename Vec::Mask;
 
-  static U32 row_of(const OneRow* rows, std::size_t) { return Vec::splat(rows->row); }
-  template <class Row>
-  static U32 row_of(const Row* rows, std::size_t i) {
-    return Vec::rows(rows + i);
-  }
-
   // ---------------------------------------------------------------------------------- decoder
-
-  /// Symbols of table rows: the bucket of a slot names the first bin in it, mostly the right one.
-  template <class Row>
-  class TableLookup {
-   public:
-    using Value = std::int32_t;
-    using Tables = DecodeTables;
-
-    explicit TableLookup(const DecodeTables& tables)
-        : tables_(tables),
-          slot_mask_(Vec::splat((1U << tables.bits) - 1U)),
-          bits_(Vec::splat(static_cast<std::uint32_t>(tables.bits))),
-          bucket_shift_(Vec::splat(static_cast<std::uint32_t>(tables.bits - tables.coarse_bits))),
-          row_shift_(Vec::splat(static_cast<std::uint32_t>(tables.coarse_bits))),
-          low_half_(Vec::splat(0xFFFF)) {}
-
-    /// One step of one run: writes the symbols and leaves in x the states before renormalisation.
-    template <int kVecs>
-    void step(U32 (&x)[kVecs], const Row* rows, std::int32_t* out, U32& lowest) const {
-      unrolled<kVecs>([&](int v) {
-        const U32 slot = Vec::both(x[v], slot_mask_);
-        const U32 row = row_of(rows, static_cast<std::size_t>(v) * Vec::kLanes);
-        const U32 bucket =
-            Vec::add(Vec::shift_left(row, row_shift_), Vec::shift_right(slot, bucket_shift_));
-        U32 entry;
-        U32 value;
-        Vec::lookup(tables_.buckets, bucket, entry, value);
-        U32 freq_minus_1 = upper_half(entry);
-        U32 within = Vec::sub(slot, Vec::both(entry, low_half_));
-        const std::uint32_t beyond = Vec::bits(Vec::greater(within, freq_minus_1));
-        if (beyond != 0) [[unlikely]] {
-          walk(tables_.entries,
-               tables_.bases,
-               tables_.coarse,
-               beyond,
-               row,
-               bucket,
-               slot,
-               entry,
-               value);
-          freq_minus_1 = upper_half(entry);
-          within = Vec::sub(slot, Vec::both(entry, low_half_));
-        }
-        Vec::store(out + v * Vec::kLanes, value);
-        lowest = Vec::min_signed(lowest, value);
-        const U32 quotient = Vec::shift_right(x[v], bits_);
-        x[v] = Vec::add(Vec::add(Vec::mul(freq_minus_1, quotient), quotient), within);
-      });
-    }
-
-   private:
-    static U32 upper_half(U32 v) { return Vec::shift_right(v, Vec::splat(16)); }
-    /// Lanes whose slot lies beyond the first bin of its bucket find theirs one by one.
-    static void walk(const DecodeEntry* all_entries,
-                     const std::uint32_t* bases,
-                     const std::uint16_t* coarse,
-                     std::uint32_t lanes,
-                     U32 row,
-                     U32 bucket,
-                     U32 slot,
-                     U32& entry,
-                     U32& value) {
-      std::uint32_t rows[Vec::kLanes];
-      std::uint32_t buckets[Vec::kLanes];
-      std::uint32_t slots[Vec::kLanes];
-      std::uint32_t entries[Vec::kLanes];
-      std::uint32_t values[Vec::kLanes];
-      Vec::store(rows, row);
-      Vec::store(buckets, bucket);
-      Vec::store(slots, slot);
-      Vec::store(entries, entry);
-      Vec::store(values, value);
-      for (; lanes != 0; lanes &= lanes - 1) {
-        const int lane = __builtin_ctz(lanes);
-        const DecodeEntry* bin = all_entries + bases[rows[lane]] + coarse[buckets[lane]];
-        do {
-          ++bin;
-        } while (slots[lane] - bin->start > bin->freq_minus_1);
-        entries[lane] = bin->start | static_cast<std::uint32_t>(bin->freq_minus_1) << 16;
-        values[lane] = static_cast<std::uint32_t>(bin->value);
-      }
-      entry = Vec::load(entries);
-      value = Vec::load(values);
-    }
-
-    DecodeTables tables_;
-    U32 slot_mask_;
-    U32 bits_;
-    U32 bucket_shift_;
-    U32 row_shift_;
-    U32 low_half_;
-  };
-
-  /// Bytes of one alphabet, an entry per slot (entries.h).
-  class ByteLookup {
-   public:
-    using Value = std::uint8_t;
-    using Tables = const std::uint32_t*;
-
-    explicit ByteLookup(const std::uint32_t* slots)
-        : slots_(slots), slot_mask_(Vec::splat((1U << kByteBits) - 1U)) {}
-
-    template <int kVecs>
-    void step(U32 (&x)[kVecs], const OneRow*, std::uint8_t* out, U32&) const {
-      U32 value[kVecs];
-      unrolled<kVecs>([&](int v) {
-        const U32 entry = Vec::lookup(slots_, Vec::both(x[v], slot_mask_));
-        const U32 quotient = Vec::shift_right(x[v], Vec::splat(kByteBits));
-        const U32 freq_minus_1 = Vec::both(entry, slot_mask_);
-        const U32 within = Vec::both(Vec::shift_right(entry, Vec::splat(kByteBits)), slot_mask_);
-        value[v] = Vec::shift_right(entry, Vec::splat(24));
-        x[v] = Vec::add(Vec::add(Vec::mul(freq_minus_1, quotient), quotient), within);
-      });
-      Vec::store_bytes(out, value);
-    }
-
-   private:
-    const std::uint32_t* slots_;
-    U32 slot_mask_;
-  };
 
   /// Asks for the memory that the stores of n values will need soon: runs that write megabytes
   /// apart outdo the processor's own guesses (1.1 times on one thread, 1.4 times on two).
@@ -165,9 +40,21 @@ struct RansSimd {
     }
   }
 
+  /// Whether one of the states lacks a word.
+  template <int kVecs>
+  static bool any_lacks(const U32 (&x)[kVecs]) {
+    Mask lacking = Vec::none();
+    unrolled<kVecs>([&](int v) {
+      const U32 high = Vec::shift_right(x[v], Vec::splat(16));
+      lacking = Vec::either(lacking, Vec::equal(high, Vec::splat(0)));
+    });
+    return Vec::bits(lacking) != 0;
+  }
+
+  /// Flat: a call in this loop costs more than the compilers' limits on growth save.
   template <int kVecs, int kRuns, class Lookup, class Row>
-  static void decode_steps(typename Lookup::Tables tables,
-                           DecodeRun<Row, typename Lookup::Value>* runs) {
+  [[gnu::flatten]] static void decode_steps(typename Lookup::Tables tables,
+                                            DecodeRun<Row, typename Lookup::Value>* runs) {
     constexpr int kLanes = kVecs * Vec::kLanes;
     const Lookup lookup(tables);
     // Copies in registers: stores to out could change the runs, for all the compiler knows.
@@ -191,6 +78,9 @@ struct RansSimd {
       for (int r = 0; r < kRuns; ++r) {
         expect_stores<kLanes>(runs[r].out + i);
         lookup.template step<kVecs>(x[r], advanced(runs[r].rows, i), runs[r].out + i, lowest);
+        if constexpr (Lookup::kSkewed) {  // most steps need no word
+          if (!any_lacks(x[r])) continue;
+        }
         unrolled<kVecs>([&](int v) { x[r][v] = Vec::refill(x[r][v], words[r]); });
       }
     }
@@ -208,11 +98,6 @@ struct RansSimd {
       runs[r].n -= i;
       runs[r].escapes |= escapes;
     }
-  }
-  static const OneRow* advanced(const OneRow* rows, std::size_t) { return rows; }
-  template <class Row>
-  static const Row* advanced(const Row* rows, std::size_t i) {
-    return rows + i;
   }
 
   // ---------------------------------------------------------------------------------- encoder
@@ -284,7 +169,7 @@ struct RansSimd {
       const std::size_t end = found.n - begin < kBlock ? found.n : begin + kBlock;
       U32 sum = Vec::splat(0);
       for (std::size_t i = begin; i < end; i += Vec::kLanes) {
-        const U32 row = row_of(rows, i);
+        const U32 row = row_of<Vec>(rows, i);
         const U32 half = Vec::add(row, row);
         U32 base;
         U32 n_direct;
@@ -359,11 +244,15 @@ struct RansSimd {
   }
 
   static constexpr RansBackend backend() {
-    return {.decode_u8 = &decode<TableLookup<std::uint8_t>, std::uint8_t>,
-            .decode_u16 = &decode<TableLookup<std::uint16_t>, std::uint16_t>,
-            .decode_i32 = &decode<TableLookup<std::int32_t>, std::int32_t>,
-            .decode_one_row = &decode<TableLookup<OneRow>, OneRow>,
-            .decode_bytes = &decode<ByteLookup, OneRow>,
+    return {.decode_u8 = &decode<TableLookup<Vec, std::uint8_t>, std::uint8_t>,
+            .decode_u16 = &decode<TableLookup<Vec, std::uint16_t>, std::uint16_t>,
+            .decode_i32 = &decode<TableLookup<Vec, std::int32_t>, std::int32_t>,
+            .decode_one_row = &decode<TableLookup<Vec, OneRow>, OneRow>,
+            .skewed_u8 = &decode<SkewedLookup<Vec, std::uint8_t>, std::uint8_t>,
+            .skewed_u16 = &decode<SkewedLookup<Vec, std::uint16_t>, std::uint16_t>,
+            .skewed_i32 = &decode<SkewedLookup<Vec, std::int32_t>, std::int32_t>,
+            .skewed_one_row = &decode<SkewedLookup<Vec, OneRow>, OneRow>,
+            .decode_bytes = &decode<ByteLookup<Vec>, OneRow>,
             .encode_u16 = &encode<std::uint16_t>,
             .encode_u32 = &encode<std::uint32_t>,
             .encode_bytes = &encode<std::uint8_t>,

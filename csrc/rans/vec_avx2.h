@@ -63,25 +63,28 @@ struct Avx2 {
 
   /// The 8-byte entries table[index], their first and second halves.
   template <class Entry>
-  static void lookup(const Entry* table, U32 index, U32& low, U32& high) {
+  [[gnu::always_inline]] static void lookup(const Entry* table, U32 index, U32& low, U32& high) {
     const __m128i i0 = _mm256_castsi256_si128(index);
     const __m128i i1 = _mm256_extracti128_si256(index, 1);
     split(two(table, i0, 0), two(table, i0, 1), two(table, i1, 0), two(table, i1, 1), low, high);
   }
   /// The 4-byte entries table[index].
-  static U32 lookup(const std::uint32_t* table, U32 index) {
+  [[gnu::always_inline]] static U32 lookup(const std::uint32_t* table, U32 index) {
     return _mm256_set_m128i(four(table, _mm256_extracti128_si256(index, 1)),
                             four(table, _mm256_castsi256_si128(index)));
   }
   /// The entries table[indices[lane]], their first and second halves.
-  template <class Index>
-  static void lookup(const EncodeEntry* table, const Index* indices, U32& low, U32& high) {
+  template <class Entry, class Index>
+  [[gnu::always_inline]] static void lookup(const Entry* table,
+                                            const Index* indices,
+                                            U32& low,
+                                            U32& high) {
     const auto pair = [&](int i) { return load_two(table + indices[i], table + indices[i + 1]); };
     split(pair(0), pair(2), pair(4), pair(6), low, high);
   }
 
   /// Lanes below 2^16 take a word each; reads 16 bytes.
-  static U32 refill(U32 x, const std::uint8_t*& words) {
+  [[gnu::always_inline]] static U32 refill(U32 x, const std::uint8_t*& words) {
     const Mask lacking = _mm256_cmpeq_epi32(_mm256_srli_epi32(x, 16), _mm256_setzero_si256());
     const std::uint32_t mask = bits(lacking);
     const __m128i next = _mm_loadu_si128(reinterpret_cast<const __m128i*>(words));
@@ -91,7 +94,7 @@ struct Avx2 {
     return _mm256_blendv_epi8(x, refilled, lacking);
   }
   /// Lanes in the mask give up a word each; writes 16 bytes below words.
-  static U32 spill(U32 x, Mask spilling, std::uint8_t*& words) {
+  [[gnu::always_inline]] static U32 spill(U32 x, Mask spilling, std::uint8_t*& words) {
     const std::uint32_t mask = bits(spilling);
     const U32 low = _mm256_and_si256(x, _mm256_set1_epi32(0xFFFF));
     const __m128i packed =

@@ -59,7 +59,7 @@ struct Avx512 {
 
   /// The 8-byte entries table[index], their first and second halves.
   template <class Entry>
-  static void lookup(const Entry* table, U32 index, U32& low, U32& high) {
+  [[gnu::always_inline]] static void lookup(const Entry* table, U32 index, U32& low, U32& high) {
     static_assert(sizeof(Entry) == 8);
     split(_mm512_i32gather_epi64(_mm512_castsi512_si256(index), table, 8),
           _mm512_i32gather_epi64(_mm512_extracti64x4_epi64(index, 1), table, 8),
@@ -67,12 +67,15 @@ struct Avx512 {
           high);
   }
   /// The 4-byte entries table[index].
-  static U32 lookup(const std::uint32_t* table, U32 index) {
+  [[gnu::always_inline]] static U32 lookup(const std::uint32_t* table, U32 index) {
     return _mm512_i32gather_epi32(index, table, 4);
   }
   /// The entries table[indices[lane]], their first and second halves.
-  template <class Index>
-  static void lookup(const EncodeEntry* table, const Index* indices, U32& low, U32& high) {
+  template <class Entry, class Index>
+  [[gnu::always_inline]] static void lookup(const Entry* table,
+                                            const Index* indices,
+                                            U32& low,
+                                            U32& high) {
     const auto four = [&](int i) {
       return _mm256_set_m128i(load_two(table + indices[i + 2], table + indices[i + 3]),
                               load_two(table + indices[i], table + indices[i + 1]));
@@ -84,7 +87,7 @@ struct Avx512 {
   }
 
   /// Lanes below 2^16 take a word each; reads 32 bytes.
-  static U32 refill(U32 x, const std::uint8_t*& words) {
+  [[gnu::always_inline]] static U32 refill(U32 x, const std::uint8_t*& words) {
     const Mask lacking = _mm512_cmplt_epu32_mask(x, _mm512_set1_epi32(0x10000));
     const __m256i next = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
     words += 2 * _mm_popcnt_u32(lacking);
@@ -92,7 +95,7 @@ struct Avx512 {
     return _mm512_mask_or_epi32(x, lacking, _mm512_slli_epi32(x, 16), word);
   }
   /// Lanes in the mask give up a word each; writes 16 bytes below words, twice.
-  static U32 spill(U32 x, Mask spilling, std::uint8_t*& words) {
+  [[gnu::always_inline]] static U32 spill(U32 x, Mask spilling, std::uint8_t*& words) {
     const __m256i low = _mm512_cvtepi32_epi16(x);
     spill_half(_mm256_extracti128_si256(low, 1), static_cast<std::uint32_t>(spilling) >> 8, words);
     spill_half(_mm256_castsi256_si128(low), spilling & 0xFFU, words);

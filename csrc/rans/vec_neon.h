@@ -63,22 +63,25 @@ struct Neon {
 
   /// The 8-byte entries table[index], their first and second halves.
   template <class Entry>
-  static void lookup(const Entry* table, U32 index, U32& low, U32& high) {
+  [[gnu::always_inline]] static void lookup(const Entry* table, U32 index, U32& low, U32& high) {
     const U32 a = two(table + vgetq_lane_u32(index, 0), table + vgetq_lane_u32(index, 1));
     const U32 b = two(table + vgetq_lane_u32(index, 2), table + vgetq_lane_u32(index, 3));
     low = vuzp1q_u32(a, b);
     high = vuzp2q_u32(a, b);
   }
   /// The 4-byte entries table[index].
-  static U32 lookup(const std::uint32_t* table, U32 index) {
+  [[gnu::always_inline]] static U32 lookup(const std::uint32_t* table, U32 index) {
     U32 v = vld1q_dup_u32(table + vgetq_lane_u32(index, 0));
     v = vld1q_lane_u32(table + vgetq_lane_u32(index, 1), v, 1);
     v = vld1q_lane_u32(table + vgetq_lane_u32(index, 2), v, 2);
     return vld1q_lane_u32(table + vgetq_lane_u32(index, 3), v, 3);
   }
   /// The entries table[indices[lane]], their first and second halves.
-  template <class Index>
-  static void lookup(const EncodeEntry* table, const Index* indices, U32& low, U32& high) {
+  template <class Entry, class Index>
+  [[gnu::always_inline]] static void lookup(const Entry* table,
+                                            const Index* indices,
+                                            U32& low,
+                                            U32& high) {
     const U32 a = two(table + indices[0], table + indices[1]);
     const U32 b = two(table + indices[2], table + indices[3]);
     low = vuzp1q_u32(a, b);
@@ -86,7 +89,7 @@ struct Neon {
   }
 
   /// Lanes below 2^16 take a word each; reads 8 bytes.
-  static U32 refill(U32 x, const std::uint8_t*& words) {
+  [[gnu::always_inline]] static U32 refill(U32 x, const std::uint8_t*& words) {
     const Mask lacking = vcltq_u32(x, vdupq_n_u32(0x10000));
     const std::uint32_t mask = bits(lacking);
     const uint8x8_t word = vtbl1_u8(vld1_u8(words), vld1_u8(kRefill<4>[mask].data()));
@@ -95,7 +98,7 @@ struct Neon {
     return vbslq_u32(lacking, refilled, x);
   }
   /// Lanes in the mask give up a word each; writes 8 bytes below words.
-  static U32 spill(U32 x, Mask spilling, std::uint8_t*& words) {
+  [[gnu::always_inline]] static U32 spill(U32 x, Mask spilling, std::uint8_t*& words) {
     const std::uint32_t mask = bits(spilling);
     const uint8x8_t low = vreinterpret_u8_u16(vmovn_u32(x));
     const uint8x8_t packed = vtbl1_u8(low, vld1_u8(kSpill<4>[mask].data()));

@@ -25,6 +25,8 @@ struct Avx512 {
   static void store_int(std::int32_t* p, Int v) { _mm512_storeu_si512(p, v); }
   static Float broadcast(float v) { return _mm512_set1_ps(v); }
   static Int broadcast_int(std::int32_t v) { return _mm512_set1_epi32(v); }
+  static Float value(float v) { return broadcast(v); }
+  static Int word(std::int32_t v) { return broadcast_int(v); }
   static Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
   static float fma_one(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
   static Float larger(Float a, Float b) { return _mm512_max_ps(a, b); }  // b if a is NaN

@@ -27,6 +27,8 @@ struct Avx2 {
   }
   static Float broadcast(float v) { return _mm256_set1_ps(v); }
   static Int broadcast_int(std::int32_t v) { return _mm256_set1_epi32(v); }
+  static Float value(float v) { return broadcast(v); }
+  static Int word(std::int32_t v) { return broadcast_int(v); }
   static Float fma(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
   static float fma_one(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
   static Float larger(Float a, Float b) { return _mm256_max_ps(a, b); }  // b if a is NaN

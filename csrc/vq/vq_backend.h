@@ -24,6 +24,7 @@ struct VqScreenBackend {
   std::int32_t offset;
   void (*quantise)(const VqQuantiseParams&);
   void (*screen)(const VqScreenParams&);
+  bool pays = true;  // unasked: quicker than the float way
 };
 
 struct VqBackend {
@@ -56,6 +57,8 @@ VqBackend vq_backend_portable();
 VqBackend vq_backend_avx2();
 VqExactBackend vq_exact_backend_avx512();
 VqScreenBackend vq_screen_backend_vnni();
+VqBackend vq_backend_neon();
+VqScreenBackend vq_screen_backend_neondot();
 
 /// The one in force, chosen on first use.
 const VqBackend& vq_backend();

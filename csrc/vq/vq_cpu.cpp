@@ -160,6 +160,7 @@ struct VqCodebook::State {
     if (search == VqSearch::kExact || d < 1 || d > kMaxDims || k > kMaxCodes) return nullptr;
     if (search == VqSearch::kAuto) {
       if (d < kMinDims || k < kMinCodes || seen < kRowsThatPay) return nullptr;
+      if (!vq_backend().screen.pays) return nullptr;
     }
     VqPacked* codes = packed;
     if (codes == nullptr) codes = pack(codebook);

@@ -2,9 +2,9 @@
 // The float search kernel, a template over a Vec trait, one instantiation per instruction set.
 //
 // Latents, not codes, fill the vectors: a panel of 2 * kWidth latents is transposed once, and each
-// code value is broadcast straight from the codebook, which therefore needs no packing. Every score
-// is one fused chain over the dimensions in ascending order, whatever the vector width, so every
-// instantiation returns the same index.
+// code value multiplies all their lanes straight from the codebook, which therefore needs no
+// packing. Every score is one fused chain over the dimensions in ascending order, whatever the
+// vector width, so every instantiation returns the same index.
 //
 //   panel [d][2 * kWidth]        code rows j .. j + kCodes - 1, each [d]
 //   score[c][half] += panel[t][half] * code[c][t]
@@ -62,7 +62,7 @@ struct VqKernel {
       Float latent[kHalves];
       unrolled<kHalves>([&](int h) { latent[h] = Vec::load(panel + h * Vec::kWidth); });
       unrolled<kCodes>([&](int c) {
-        const Float value = Vec::broadcast(code[c * p.code_stride + t]);
+        const auto value = Vec::value(code[c * p.code_stride + t]);
         unrolled<kHalves>([&](int h) { score[c][h] = Vec::fma(latent[h], value, score[c][h]); });
       });
     }

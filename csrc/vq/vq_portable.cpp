@@ -32,6 +32,8 @@ struct Portable {
   static void store_int(std::int32_t* p, const Int& v) { std::ranges::copy(v, p); }
   static Float broadcast(float v) { return {v, v, v, v}; }
   static Int broadcast_int(std::int32_t v) { return {v, v, v, v}; }
+  static Float value(float v) { return broadcast(v); }
+  static Int word(std::int32_t v) { return broadcast_int(v); }
   static float fma_one(float a, float b, float c) { return std::fma(a, b, c); }
   static Float fma(const Float& a, const Float& b, const Float& c) {
     return each<Float>([&](std::size_t i) { return std::fma(a[i], b[i], c[i]); });
@@ -92,6 +94,12 @@ VqBackend choose() {
   }
   if (simd == Simd::kAvx2) {
     return vq_backend_avx2();
+  }
+#elif defined(__aarch64__)
+  if (simd_in_force() == Simd::kNeon) {
+    VqBackend neon = vq_backend_neon();
+    if (cpu_features().neon_dotprod) neon.screen = vq_screen_backend_neondot();
+    return neon;
   }
 #endif
   return vq_backend_portable();

@@ -2,8 +2,8 @@
 // The 8-bit kernels, templates over the same Vec trait: rows to integers, and scores from integers
 // with a bound on their error. vq_screen.cpp says what is proved; here is only the arithmetic.
 //
-//   latents [d4][2 * kWidth]  four unsigned bytes of one latent in each 32-bit lane
-//   codes   [n_codes][d4]     four signed bytes in each 32-bit word, broadcast
+//   latents [d4][2 * kWidth]  four bytes of one latent, with Vec::kOffset added, in each lane
+//   codes   [n_codes][d4]     four signed bytes in each 32-bit word, which meets every lane
 #pragma once
 
 #include <cstdint>
@@ -252,7 +252,7 @@ struct VqScreenKernel {
         latent[h] = Vec::load_int(reinterpret_cast<const std::int32_t*>(latents + h * kWidth));
       });
       unrolled<kCodes>([&](int c) {
-        const Int four = Vec::broadcast_int(static_cast<std::int32_t>(code[c * p.d4 + t]));
+        const auto four = Vec::word(static_cast<std::int32_t>(code[c * p.d4 + t]));
         unrolled<kHalves>([&](int h) { sum[c][h] = Vec::dot4(sum[c][h], latent[h], four); });
       });
     }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdio>
 #include <cstdlib>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <vector>
 
 #include "core/cpu_features.h"
@@ -21,6 +24,25 @@ inline std::vector<const char*> back_ends() {
 /// thread codes.
 inline void use_back_end(const char* name) {
   setenv("GLC_SIMD", name, 1);  // NOLINT(concurrency-mt-unsafe)
+}
+
+/// For code that chooses once in a process: runs `tests` in a child process for each back end, and
+/// returns the exit status for main(). Call it before anything has chosen or started a thread.
+inline int on_every_back_end(void (*tests)()) {
+  for (const char* name : back_ends()) {
+    const pid_t child = fork();
+    if (child == 0) {
+      use_back_end(name);
+      tests();
+      std::exit(0);  // NOLINT(concurrency-mt-unsafe)
+    }
+    int status = 0;
+    if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
+      std::fprintf(stderr, "the above with GLC_SIMD=%s\n", name);
+      return 1;
+    }
+  }
+  return 0;
 }
 
 }  // namespace glc::test

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "back_ends.h"
 #include "check.h"
 #include "glc/cdf.h"
 #include "glc/error.h"
@@ -162,6 +163,43 @@ void row_types_agree() {
   Decoder b(stream);
   b.pull(std::span<const std::int32_t>(rows32), tables, out);
   check(out == m.symbols, "pull with int32 rows");
+}
+
+template <class Row>
+Symbols decode_with(std::span<const std::uint8_t> stream,
+                    const RowVector& rows,
+                    const TableSet& tables) {
+  const std::vector<Row> typed(rows.begin(), rows.end());
+  Symbols out(rows.size());
+  Decoder decoder(stream);
+  decoder.pull(std::span<const Row>(typed), tables, out);
+  decoder.finish();
+  return out;
+}
+
+/// Streams of hardly anything but the likeliest symbols, where decoders guess.
+void skewed_streams_on_every_back_end() {
+  constexpr std::size_t kSymbolsPerByte = 100;  // more than any guess asks for
+  const TableSet tables = gaussian(14);
+  for (const int lanes : kLanes) {
+    Message m = make_message(30011 + static_cast<std::size_t>(lanes), 11, 0);
+    for (std::size_t i = 0; i < m.symbols.size(); ++i) {
+      const bool rare = i % 1500 >= 1490;  // together, so that they meet in a vector
+      m.rows[i] = rare ? m.rows[i] : static_cast<std::uint8_t>(0);
+      m.symbols[i] = rare ? m.symbols[i] : 0;
+    }
+    m.symbols[20000] = 123456789;
+    const Bytes stream = encode(m, tables, lanes);
+    check(stream.size() * kSymbolsPerByte < m.symbols.size(), "skewed");
+    for (const char* back_end : glc::test::back_ends()) {
+      glc::test::use_back_end(back_end);
+      check(encode(m, tables, lanes) == stream, "stream");
+      check(decode_with<std::uint8_t>(stream, m.rows, tables) == m.symbols, "uint8 rows");
+      check(decode_with<std::uint16_t>(stream, m.rows, tables) == m.symbols, "uint16 rows");
+      check(decode_with<std::int32_t>(stream, m.rows, tables) == m.symbols, "int32 rows");
+    }
+    glc::test::use_back_end("");
+  }
 }
 
 void any_int32_escapes() {
@@ -377,6 +415,7 @@ int main() {
   round_trips_everywhere();
   pushes_may_differ();
   row_types_agree();
+  skewed_streams_on_every_back_end();
   any_int32_escapes();
   the_smallest_int32_is_a_symbol();
   the_format_in_bytes();

@@ -132,13 +132,14 @@ void check_decoders(std::span<const int> lane_counts,
     const std::uint8_t* next = words.data();
     for (std::size_t first = 0; first < kLanes; first += n_lanes) {
       const glc::rans::OneRow row{0};
-      glc::rans::DecodeRun<glc::rans::OneRow, std::int32_t> run{.rows = &row,
-                                                                .n = n_lanes,
-                                                                .states = got.data() + first,
-                                                                .next = next,
-                                                                .end = words.data() + words.size(),
-                                                                .out = symbols.data() + first,
-                                                                .skewed = first / n_lanes % 2 != 0};
+      glc::rans::DecodeRun<glc::rans::OneRow, std::int32_t> run{
+          .rows = &row,
+          .n = n_lanes,
+          .states = got.data() + first,
+          .next = next,
+          .end = words.data() + words.size(),
+          .out = symbols.data() + first,
+          .symbols_per_byte = first / n_lanes % 2 != 0 ? SIZE_MAX : 0};
       glc::rans::EscapePlaces places;
       glc::rans::decode_runs(
           tables.data().decode_tables(), lanes, std::span(&run, 1), std::span(&places, 1));

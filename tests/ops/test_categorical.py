@@ -154,7 +154,7 @@ def test_rates_do_not_depend_on_threads():
         assert torch.equal(outcome, outcomes[i % 3])
 
 
-@pytest.mark.parametrize("simd", ["scalar", "avx2", "avx512"])
+@pytest.mark.parametrize("simd", ["scalar", "neon", "avx2", "avx512"])
 def test_every_instruction_set_agrees(simd, monkeypatch):
     logits = logits_of(5, 515).requires_grad_()
     index = torch.arange(5) * 100

@@ -282,7 +282,7 @@ def test_compressai_likelihoods_and_the_authors_formula_are_reproduced():
     torch.testing.assert_close(bits.double(), authors, rtol=1e-6, atol=BITS_ATOL)
 
 
-@pytest.mark.parametrize("simd", ["scalar", "avx2", "avx512"])
+@pytest.mark.parametrize("simd", ["scalar", "neon", "avx2", "avx512"])
 def test_every_instruction_set_agrees(simd):
     code = """
 import sys, torch

@@ -81,7 +81,8 @@ def test_lowest_row_wins_a_tie():
     assert (vq_nearest(latents, same) == 0).all()
 
 
-SETS = ["scalar", *(s for s in glc.build_info()["cpu_features"] if s != "avx512_vnni")]
+FEATURES = set(glc.build_info()["cpu_features"])
+SETS = ["scalar", *sorted(FEATURES & {"neon", "avx2", "avx512"})]
 WAYS = [_core.VqSearch.EXACT, _core.VqSearch.SCREEN]
 SEARCH = """
 import sys, torch, glc
@@ -262,6 +263,13 @@ def native_of(codebook: Tensor) -> _core.VqCodebook:
     return _prepared.get(codebook, codebook.detach().float().contiguous())
 
 
+packs = pytest.mark.skipif(
+    glc.build_info()["simd"] == "neon" and "neon_dotprod" not in FEATURES,
+    reason="8 bits are as slow as floats here",
+)
+
+
+@packs
 def test_a_codebook_is_prepared_once_and_packed_when_it_pays():
     latents, codebook = pair(150, 400, 32)
     vq_nearest(latents, codebook)
@@ -276,6 +284,7 @@ def test_a_codebook_is_prepared_once_and_packed_when_it_pays():
     assert not native_of(narrow).packed  # too narrow to gain by it
 
 
+@packs
 def test_a_changed_codebook_is_prepared_again():
     latents, codebook = pair(300, 400, 32)
     codebook = torch.nn.Parameter(codebook)

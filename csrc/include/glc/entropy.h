@@ -60,7 +60,7 @@ struct GaussianSlopes {
 ///   symbol = y - mean, rounded half to even, or plus noise from [-.5, .5) when there is a seed
 ///   P = Phi((symbol + .5) / scale) - Phi((symbol - .5) / scale), scale clamped to [1e-5, 1e10]
 ///   bits = max(0, -log2(P + 1e-5))
-/// The noise of an element follows from seed, row and column (csrc/entropy/gaussian_bits_kernel.h),
+/// The noise of an element follows from seed, row and column (csrc/entropy/gaussian_bits_loops.h),
 /// so the backward pass can repeat it and nothing has to be kept. NaN in, NaN out. Accurate to
 /// about 1e-6 relative; not bit-exact between machines: an estimate for training, never for coding.
 ///   bits [rows, cols] f32, written · slopes written
@@ -119,7 +119,7 @@ void categorical_bits(MatrixView<const T> logits,
 /// Their gradients: grad_logits_ij = grad_i (softmax(logits_i)_j - (j == index[i] ? 1 : 0)) / ln 2,
 /// summed over i, in order, where all share a row.
 ///   grad [n] f32 · norms as categorical_bits wrote them · grad_logits like logits, written
-/// Throws as categorical_bits. Allocates 8 bytes a column where all share a row.
+/// Throws as categorical_bits. Never allocates.
 template <class T>
 void categorical_bits_backward(std::span<const float> grad,
                                MatrixView<const T> logits,

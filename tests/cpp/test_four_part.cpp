@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels of the four parts and of categorical rates, on every back end, against their
+// formulas.
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "back_ends.h"
+#include "check.h"
+#include "entropy_values.h"
+#include "glc/four_part.h"
+
+namespace {
+
+using glc::MatrixView;
+using glc::entropy::FourPartShape;
+using glc::entropy::kParts;
+using glc::test::check;
+using glc::test::Floats;
+using glc::test::kInf;
+using glc::test::kNan;
+using glc::test::normal;
+
+bool same_bits(const Floats& a, const Floats& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+/// Residuals that lie half-way, -0 and what is not finite among them.
+Floats latents(std::size_t n) {
+  Floats out = normal(n, 1, 3.0F);
+  constexpr std::array kOdd = {0.5F, -0.5F, 1.5F, -2.5F, -0.25F, 8388607.5F, -1e30F, kInf, -kInf};
+  for (std::size_t i = 0; i < n; i += 5) out[i] = kOdd[i / 5 % kOdd.size()];
+  return out;
+}
+
+struct Maps {
+  explicit Maps(const FourPartShape& s)
+      : shape(s),
+        rows(s.batch * (s.channels_last ? s.height * s.width : 1)),
+        cols(s.channels * (s.channels_last ? 1 : s.height * s.width)),
+        n(static_cast<std::size_t>(rows * cols)),
+        y(latents(n)) {
+    for (unsigned part = 0; part < kParts; ++part) {
+      means.push_back(normal(n, 10 + part, 1.0F));
+      scales.push_back(normal(n, 20 + part, 1.0F));
+      for (std::size_t i = 0; i < n; i += 3) means.back()[i] = 0.0F;
+    }
+  }
+
+  /// The part that takes element i.
+  [[nodiscard]] std::size_t part_of(std::size_t i) const {
+    const auto at = static_cast<std::int64_t>(i);
+    const std::int64_t pixels = shape.height * shape.width;
+    const std::int64_t pixel = shape.channels_last ? at / cols % pixels : at % pixels;
+    const std::int64_t channel = shape.channels_last ? at % cols : at % cols / pixels;
+    const std::int64_t phase = 2 * (pixel / shape.width % 2) + pixel % shape.width % 2;
+    const auto group = static_cast<std::size_t>(channel / (shape.channels / kParts));
+    std::size_t part = 0;
+    while (glc::entropy::kPhases[part][group] != phase) ++part;
+    return part;
+  }
+  [[nodiscard]] MatrixView<const float> view(const Floats& map) const {
+    return {map.data(), rows, cols};
+  }
+  [[nodiscard]] MatrixView<float> view(Floats& map) const { return {map.data(), rows, cols}; }
+
+  FourPartShape shape;
+  std::int64_t rows;
+  std::int64_t cols;
+  std::size_t n;
+  Floats y;
+  std::vector<Floats> means;
+  std::vector<Floats> scales;
+};
+
+void four_parts(const FourPartShape& shape) {
+  const Maps in(shape);
+  Floats y_q(in.n);
+  Floats y_hat(in.n);
+  Floats mean(in.n);
+  Floats scale(in.n);
+  for (std::size_t i = 0; i < in.n; ++i) {
+    mean[i] = in.means[in.part_of(i)][i];
+    scale[i] = in.scales[in.part_of(i)][i];
+    y_q[i] = std::nearbyint(in.y[i] - mean[i]) + 0.0F;
+    y_hat[i] = y_q[i] + mean[i];
+  }
+  std::array<Floats, 4> stepped;
+  stepped.fill(Floats(in.n, kNan));
+  Floats symbols(in.n, kNan);  // with a mean of 0, and nothing else asked for
+  Floats moved(in.n, kNan);
+  for (int part = 0; part < kParts; ++part) {
+    const auto p = static_cast<std::size_t>(part);
+    four_part_step(shape,
+                   part,
+                   {.y = in.view(in.y),
+                    .mean = in.view(in.means[p]),
+                    .scale = in.view(in.scales[p]),
+                    .y_q = in.view(stepped[0]),
+                    .y_hat = in.view(stepped[1]),
+                    .mean_out = in.view(stepped[2]),
+                    .scale_out = in.view(stepped[3])});
+    four_part_step(shape, part, {.y = in.view(in.y), .y_q = in.view(symbols)});
+    four_part_step(shape, part, {.mean = in.view(in.means[p]), .mean_out = in.view(moved)});
+  }
+  check(same_bits(stepped[0], y_q) && same_bits(stepped[1], y_hat), "steps");
+  check(same_bits(stepped[2], mean) && same_bits(stepped[3], scale), "moved");
+  check(same_bits(moved, mean), "only the mean");
+  for (std::size_t i = 0; i < in.n; ++i) {
+    check(symbols[i] == std::nearbyint(in.y[i]) && !(symbols[i] == 0 && std::signbit(symbols[i])),
+          "no mean");
+  }
+
+  std::array<Floats, 3> merged;
+  merged.fill(Floats(in.n));
+  glc::entropy::FourPartMergeMaps maps{.y = in.view(in.y)};
+  for (std::size_t p = 0; p < kParts; ++p) {
+    maps.means[p] = in.view(in.means[p]);
+    maps.scales[p] = in.view(in.scales[p]);
+  }
+  maps.y_q = in.view(merged[0]);
+  maps.mean = in.view(merged[1]);
+  maps.scale = in.view(merged[2]);
+  four_part_merge(shape, maps);
+  check(same_bits(merged[0], y_q), "merged y_q");
+  check(same_bits(merged[1], mean) && same_bits(merged[2], scale), "merged");
+}
+
+void four_parts_of_every_size() {
+  for (const std::int64_t size : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33}) {
+    four_parts({.batch = 2, .channels = 8, .height = 5, .width = size, .channels_last = false});
+    four_parts({.batch = 2, .channels = 4 * size, .height = 3, .width = 5, .channels_last = true});
+  }
+}
+
+}  // namespace
+
+int main() { return glc::test::on_every_back_end(&four_parts_of_every_size); }
