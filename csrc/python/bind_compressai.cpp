@@ -22,12 +22,12 @@ using compressai::AnsTables;
 using NoGil = py::gil_scoped_release;
 using Ints = Buffer<const std::int32_t>;
 
-constexpr const char* kOp = "compressai";
+constexpr const char* kCodec = "compressai";
 
 AnsTables make_tables(const py::buffer& cdfs, const py::buffer& sizes, const py::buffer& offsets) {
-  const Ints c(cdfs, kOp, "cdfs");
-  const Ints s(sizes, kOp, "cdfs_sizes");
-  const Ints o(offsets, kOp, "offsets");
+  const Ints c(cdfs, kCodec, "cdfs");
+  const Ints s(sizes, kCodec, "cdfs_sizes");
+  const Ints o(offsets, kCodec, "offsets");
   if (c.ndim() != 2) throw InvalidArgument("compressai: cdfs: expected [rows, width]");
   const auto width = static_cast<std::size_t>(c.shape(1));
   const NoGil no_gil;
@@ -37,8 +37,8 @@ AnsTables make_tables(const py::buffer& cdfs, const py::buffer& sizes, const py:
 // The locks make calls from several Python threads take turns: the GIL is released while they run.
 struct PyAnsEncoder {
   void push(const py::buffer& symbols, const py::buffer& rows, const AnsTables& tables) {
-    const Ints s(symbols, kOp, "symbols");
-    const Ints r(rows, kOp, "indexes");
+    const Ints s(symbols, kCodec, "symbols");
+    const Ints r(rows, kCodec, "indexes");
     const NoGil no_gil;
     const std::lock_guard lock(mutex);
     encoder.push(s.span(), r.span(), tables);
@@ -59,12 +59,13 @@ struct PyAnsEncoder {
 
 template <class D>
 struct PyPieces {
-  explicit PyPieces(const py::buffer& bytes) : data(bytes, kOp, "encoded"), decoder(data.span()) {}
+  explicit PyPieces(const py::buffer& bytes)
+      : data(bytes, kCodec, "encoded"), decoder(data.span()) {}
 
   template <class... Bits>
   void pull(const py::buffer& rows, const AnsTables& tables, Bits... bits, const py::buffer& out) {
-    const Ints r(rows, kOp, "indexes");
-    const Buffer<std::int32_t> o(out, kOp, "out");
+    const Ints r(rows, kCodec, "indexes");
+    const Buffer<std::int32_t> o(out, kCodec, "out");
     const NoGil no_gil;
     const std::lock_guard lock(mutex);
     decoder.pull(r.span(), tables, bits..., o.span());
@@ -80,7 +81,7 @@ using PyPieceDecoder = PyPieces<compressai::PieceDecoder>;
 /// Reads a list of integers into out, and tells whether all of them are int32 numbers. CompressAI
 /// hands its symbols over as lists; this is several times faster than numpy's conversion.
 bool read_ints(const py::list& list, const py::buffer& out) {
-  const Buffer<std::int32_t> buffer(out, kOp, "out");
+  const Buffer<std::int32_t> buffer(out, kCodec, "out");
   const std::span<std::int32_t> values = buffer.span();
   if (values.size() != list.size()) throw InvalidArgument("compressai: out: expected its length");
   for (std::size_t i = 0; i < values.size(); ++i) {

@@ -20,13 +20,13 @@ namespace py = pybind11;
 namespace glc::python {
 namespace {
 
-constexpr const char* kOp = "group_norm";
+constexpr const char* kGroupNorm = "group_norm";
 
 /// A tensor that may be missing.
 class Maybe {
  public:
   Maybe(const py::object& object, const char* argument) {
-    if (!object.is_none()) tensor_.emplace(object, kOp, argument);
+    if (!object.is_none()) tensor_.emplace(object, kGroupNorm, argument);
   }
 
   template <class T>
@@ -55,14 +55,14 @@ void group_norm(const std::array<py::object, 4>& maps,
                 bool silu,
                 const py::object& workspace,
                 std::uintptr_t stream) {
-  const DeviceTensor x(maps[0], kOp, "x");
+  const DeviceTensor x(maps[0], kGroupNorm, "x");
   const Maybe residual(maps[1], "residual");
   const Maybe sum(maps[2], "sum");
-  const DeviceTensor out(maps[3], kOp, "out");
+  const DeviceTensor out(maps[3], kGroupNorm, "out");
   const Maybe offset(vectors[0], "offset");
-  const DeviceTensor weight(vectors[1], kOp, "weight");
-  const DeviceTensor bias(vectors[2], kOp, "bias");
-  const DeviceTensor scratch(workspace, kOp, "workspace");
+  const DeviceTensor weight(vectors[1], kGroupNorm, "weight");
+  const DeviceTensor bias(vectors[2], kGroupNorm, "bias");
+  const DeviceTensor scratch(workspace, kGroupNorm, "workspace");
   const cuda::NormShape shape = shape_of(out, x, groups);
   const auto run = [&]<class T>(T /*dtype*/) {
     const cuda::NormTensors<T> tensors{.x = x.span<const T>(),
