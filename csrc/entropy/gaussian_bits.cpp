@@ -141,7 +141,7 @@ class Grads {
 
   [[nodiscard]] const Tasks& tasks() const { return tasks_; }
 
-  /// Those of one run; `scratch` holds them where they do not lie ready.
+  /// Those of one run.
   class Run {
    public:
     const float* operator()(const Grads& from,
@@ -279,6 +279,9 @@ bool gaussian_bits_backward(MatrixView<const float> grad,
   check_wanted(kOp, "slope_scale", like, slopes.scale);
   if (slopes.y.data == nullptr && (out.y.data != nullptr || out.mean.data != nullptr)) {
     fail_argument(kOp, "slope_y", "slopes for grad_y and grad_mean", "none");
+  }
+  if (slopes.scale.data == nullptr && out.scale.data != nullptr) {
+    fail_argument(kOp, "slope_scale", "slopes for grad_scale", "none");
   }
   const Grads grads(kOp, grad, like.rows, like.cols);
   check_gradients(kOp, like, out);

@@ -179,10 +179,10 @@ class GaussianBitsLoops {
                            std::int64_t n) {
     const F zero = V::splat(0.0F);
     const F end = V::splat(__builtin_huge_valf());
-    bool told = true;
+    auto told = V::equal(zero, zero);
     for (std::int64_t i = 0; i < n; i += V::kLanes) {
       const F g = V::load(grad + i);
-      told &= V::every(V::less(V::select(V::less(g, zero), end, g), end));
+      told = V::all(told, V::less(V::select(V::less(g, zero), end, g), end));
       if (slopes.y != nullptr) {
         const F by_y = V::load(slopes.y + i) * g;
         V::store(out.y + i, by_y);
@@ -190,7 +190,7 @@ class GaussianBitsLoops {
       }
       if (slopes.scale != nullptr) V::store(out.scale + i, V::load(slopes.scale + i) * g);
     }
-    return told;
+    return V::every(told);
   }
   /// U[-1/2, 1/2) for 64 elements of a row, from element 64 block on. Element 64 block + 16 w + i
   /// takes the upper 24 bits of word w of Philox4x32-10 (Salmon et al. 2011) at the counter

@@ -14,48 +14,20 @@ from torch import Tensor
 from glc import _core
 from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
-from glc.ops._layout import as_rows, is_channels_last, lend_rows, new_like, spread_of
+from glc.ops._gaussian_formulas import (
+    backward_by_torch,
+    bits_by_torch,
+    noise_like,
+    unbounded_bits,
+)
+from glc.ops._layout import is_channels_last, lend_rows, new_like, spread_of
 from glc.ops._op import Op, borrow, borrow_rows, is_traced, require_alike
-from glc.ops.philox import philox_noise
 from glc.ops.straight_through import lower_bound, round_ste
 
 Rounding = Literal["noise", "ste", "round"]
 Reduction = Literal["none", "sample", "sum"]
 Slopes = tuple[Tensor | None, Tensor | None]  # of bits by y and by scale, for a gradient of 1
 _NO_SLOPES: Slopes = (None, None)
-
-SCALE_MIN = 1e-5
-SCALE_MAX = 1e10
-PROBABILITY_FLOOR = 1e-5  # added to every probability, so no symbol costs more than 16.61 bit
-
-
-def _unbounded_bits(symbol: Tensor, scale: Tensor) -> Tensor:
-    """Compute -log2(P + 1e-5) from the upper tails, which do not cancel, in the inputs' dtype."""
-    inverse = 1.0 / (scale.clamp(SCALE_MIN, SCALE_MAX) * math.sqrt(2.0))
-    magnitude = symbol.abs()
-    near = torch.erfc((magnitude - 0.5) * inverse)
-    far = torch.erfc((magnitude + 0.5) * inverse)
-    return -torch.log2(0.5 * (near - far) + PROBABILITY_FLOOR)
-
-
-def _noise_like(y: Tensor, seed: Tensor) -> Tensor:
-    (rows,) = as_rows(y)
-    noise = philox_noise(seed, rows.shape[0], rows.shape[1])
-    if not is_channels_last(y):
-        return noise.reshape(y.shape)
-    b, c, h, w = y.shape
-    return noise.reshape(b, h, w, c).permute(0, 3, 1, 2)
-
-
-def _symbol_and_scale(
-    y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    residual = y.float() - mean.float()
-    return residual.round() if seed is None else residual + _noise_like(y, seed), scale.float()
-
-
-def _by_torch(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
-    return _unbounded_bits(*_symbol_and_scale(y, mean, scale, seed)).clamp_min_(0.0)
 
 
 def _lend_latents(
@@ -72,7 +44,7 @@ def _bits_plain(
     y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, slopes: Slopes = _NO_SLOPES
 ) -> Tensor:
     if not _cuda.has_kernels(y):
-        return _by_torch(y, mean, scale, seed)
+        return bits_by_torch(y, mean, scale, seed)
     bits = new_like(y, torch.float32)
     (out,) = lend_rows(bits)
     more = _cuda.stream_for(y) or (_lend_outputs(*slopes),)
@@ -96,7 +68,7 @@ def _totals_plain(
     slopes: Slopes = _NO_SLOPES,
 ) -> Tensor:
     if not _cuda.has_kernels(y):
-        bits = _by_torch(y, mean, scale, seed).double()
+        bits = bits_by_torch(y, mean, scale, seed).double()
         return (bits.flatten(1).sum(1) if per_sample else bits.sum()).float()
     totals = _empty_totals(y, per_sample)
     if y.numel() == 0:
@@ -138,18 +110,6 @@ def _(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, per_sample: b
     return _empty_totals(y, per_sample)
 
 
-def _backward_by_torch(
-    grad: Tensor, y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    with torch.enable_grad():
-        symbol, scale = (
-            t.detach().requires_grad_() for t in _symbol_and_scale(y, mean, scale, seed)
-        )
-        bits = lower_bound(_unbounded_bits(symbol, scale), 0.0)
-        by_y, by_scale = torch.autograd.grad(bits, (symbol, scale), grad.expand_as(bits))
-    return by_y, -by_y, by_scale
-
-
 def _empty_gradients(
     y: Tensor, mean: Tensor, scale: Tensor, wanted: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -173,7 +133,7 @@ def _backward_plain(
     out = _empty_gradients(y, mean, scale, wanted)
     if not _cuda.has_kernels(y):
         grad = grad if grad.shape == y.shape else grad.view(-1, *(1,) * (y.dim() - 1))
-        slopes = _backward_by_torch(grad, y, mean, scale, seed)
+        slopes = backward_by_torch(grad, y, mean, scale, seed)
         for to, slope, want in zip(out, slopes, wanted, strict=True):
             if want:
                 to.copy_(slope)
@@ -403,10 +363,10 @@ def _gaussian_bits_reference(
     seed = _draw_seed(y, rounding)
     residual = y - mean  # in the inputs' own precision: rounding it decides the symbol
     if seed is not None:
-        symbol = residual + _noise_like(y, seed).to(residual.dtype)
+        symbol = residual + noise_like(y, seed).to(residual.dtype)
     else:
         symbol = round_ste(residual) if rounding == "ste" else residual.round()
-    bits = lower_bound(_unbounded_bits(symbol.double(), scale.double()), 0.0)
+    bits = lower_bound(unbounded_bits(symbol.double(), scale.double()), 0.0)
     if reduction == "sum":
         return bits.sum()
     return bits if reduction == "none" else bits.flatten(1).sum(1)

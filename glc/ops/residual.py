@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glc.ops.gaussian import PROBABILITY_FLOOR, SCALE_MAX, SCALE_MIN, gaussian_bits
+from glc.ops._gaussian_formulas import PROBABILITY_FLOOR, SCALE_MAX, SCALE_MIN
+from glc.ops.gaussian import gaussian_bits
 
 
 class _WithSlope(torch.autograd.Function):

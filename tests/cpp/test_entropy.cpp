@@ -305,6 +305,8 @@ void slopes_tell_gradients() {
   }
   check_throws<InvalidArgument>(
       [&] { (void)glc::entropy::gaussian_bits_backward(grads, {{}, slopes.scale}, out); });
+  check_throws<InvalidArgument>(
+      [&] { (void)glc::entropy::gaussian_bits_backward(grads, {slopes.y, {}}, out); });
 }
 
 void backward_passes_the_bound_upwards_only() {

@@ -37,6 +37,9 @@ using glc::rans::Rows;
 using glc::rans::TableSet;
 
 constexpr std::size_t kMaxSymbols = 1000;
+// Some parts are longer, so that many symbols of few bytes fill whole steps of 32 lanes.
+constexpr std::uint32_t kLong = 65000;
+constexpr std::size_t kTimesLonger = 16;
 constexpr int kTableRows = 3;
 
 // --------------------------------------------------------------------------------------- tables
@@ -88,9 +91,13 @@ struct Part {
   }
 };
 
+std::size_t length_of(std::uint32_t drawn) {
+  return drawn % kMaxSymbols * (drawn < kLong ? 1 : kTimesLonger);
+}
+
 Part make_part(Input& input) {
   Part part{.table = &tables()[input.below(tables().size())],
-            .n = input.u16() % kMaxSymbols,
+            .n = length_of(input.u16()),
             .type = static_cast<Rows::Type>(input.below(4)),
             .rows8 = {},
             .rows16 = {},

@@ -6,7 +6,7 @@ import torch
 
 from glc.errors import InvalidArgumentError
 from glc.ops import gaussian_bits
-from glc.ops.gaussian import PROBABILITY_FLOOR
+from glc.ops._gaussian_formulas import PROBABILITY_FLOOR
 from glc.ops.residual import residual_bits
 
 SLOPE_TOLERANCE = 2e-3  # float32 tails against float64; slopes reach 40 bits a unit
