@@ -226,13 +226,17 @@ void decode_runs(const DecodeTables& tables,
                  std::span<DecodeRun<Row, std::int32_t>> runs,
                  std::span<EscapePlaces> escapes) {
   const std::size_t enough = decode_backend(lanes) == nullptr ? kSkewedScalar : kSkewedVector;
-  const bool skewed =
-      runs.size() == 1 && runs[0].symbols_per_byte >= enough && tables.likeliest != nullptr;
+  const bool skewed = tables.likeliest != nullptr && std::ranges::all_of(runs, [&](auto& run) {
+                        return run.symbols_per_byte >= enough;
+                      });
   decode_pieces(
       runs,
       escapes,
       [&] {
-        if (skewed) return decode_skewed(tables, lanes, runs[0]);
+        if (skewed) {
+          for (auto& run : runs) decode_skewed(tables, lanes, run);
+          return;
+        }
         decode(tables, lanes, runs, kDecodeKernel<Row>, [&](const auto& run) {
           return TableLookup<Row>{tables, run.rows};
         });

@@ -137,6 +137,7 @@ const char* open_segment(const RecordHead& head,
   reading.run.end = end;
   reading.run.out = reading.symbols.data();
   reading.run.n = reading.symbols.size();
+  reading.run.symbols_per_byte = reading.run.n / static_cast<std::size_t>(end - p + 1);
   return nullptr;
 }
 

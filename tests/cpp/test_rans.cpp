@@ -70,8 +70,11 @@ Message make_message(std::size_t n, std::uint32_t seed, std::uint32_t outlier_ev
   return m;
 }
 
-Bytes encode(const Message& m, const TableSet& tables, std::optional<int> lanes) {
-  Encoder encoder(lanes);
+Bytes encode(const Message& m,
+             const TableSet& tables,
+             std::optional<int> lanes,
+             std::optional<std::size_t> segment_symbols = std::nullopt) {
+  Encoder encoder(lanes, segment_symbols);
   encoder.push(m.symbols, rows_of(m.rows), tables);
   return encoder.finish();
 }
@@ -189,14 +192,18 @@ void skewed_streams_on_every_back_end() {
       m.symbols[i] = rare ? m.symbols[i] : 0;
     }
     m.symbols[20000] = 123456789;
-    const Bytes stream = encode(m, tables, lanes);
-    check(stream.size() * kSymbolsPerByte < m.symbols.size(), "skewed");
+    const Bytes whole = encode(m, tables, lanes);
+    check(whole.size() * kSymbolsPerByte < m.symbols.size(), "skewed");
+    const Bytes cut = encode(m, tables, lanes, 10016);
     for (const char* back_end : glc::test::back_ends()) {
       glc::test::use_back_end(back_end);
-      check(encode(m, tables, lanes) == stream, "stream");
-      check(decode_with<std::uint8_t>(stream, m.rows, tables) == m.symbols, "uint8 rows");
-      check(decode_with<std::uint16_t>(stream, m.rows, tables) == m.symbols, "uint16 rows");
-      check(decode_with<std::int32_t>(stream, m.rows, tables) == m.symbols, "int32 rows");
+      check(encode(m, tables, lanes) == whole, "stream");
+      check(encode(m, tables, lanes, 10016) == cut, "stream of segments");
+      for (const Bytes& stream : {whole, cut}) {
+        check(decode_with<std::uint8_t>(stream, m.rows, tables) == m.symbols, "uint8 rows");
+        check(decode_with<std::uint16_t>(stream, m.rows, tables) == m.symbols, "uint16 rows");
+        check(decode_with<std::int32_t>(stream, m.rows, tables) == m.symbols, "int32 rows");
+      }
     }
     glc::test::use_back_end("");
   }
