@@ -60,8 +60,13 @@ inline std::uint32_t select(bool condition, std::uint32_t a, std::uint32_t b) {
 
 // ------------------------------------------------------------------------------------ encoder
 
+// What a state goes through from symbol to symbol is in line by decree: compilers that have spent
+// their limits on growth pass it through memory instead, which takes half of the time again.
 template <Renorm kRenorm>
-void encode_one(std::uint32_t& state, EncodeEntry entry, int bits, std::uint8_t*& words) {
+[[gnu::always_inline]] inline void encode_one(std::uint32_t& state,
+                                              EncodeEntry entry,
+                                              int bits,
+                                              std::uint8_t*& words) {
   std::uint32_t x = state;
   const bool renorm = encode_needs_renorm(x, entry.freq_minus_1, bits);
   if constexpr (kRenorm == Renorm::kBranch) {
@@ -116,7 +121,9 @@ template <class Row>
 struct TableLookup {
   static constexpr Renorm kRenorm = Renorm::kBranch;
 
-  std::uint32_t operator()(std::uint32_t x, std::size_t i, std::int32_t& value) const {
+  [[gnu::always_inline]] std::uint32_t operator()(std::uint32_t x,
+                                                  std::size_t i,
+                                                  std::int32_t& value) const {
     const std::uint32_t row = row_at(rows, i);
     const std::uint32_t slot = slot_of(x, tables.bits);
     const std::size_t bucket = (static_cast<std::size_t>(row) << tables.coarse_bits) +
@@ -141,7 +148,9 @@ template <class Row>
 struct SkewedLookup {
   static constexpr Renorm kRenorm = Renorm::kBranch;
 
-  std::uint32_t operator()(std::uint32_t x, std::size_t i, std::int32_t& value) const {
+  [[gnu::always_inline]] std::uint32_t operator()(std::uint32_t x,
+                                                  std::size_t i,
+                                                  std::int32_t& value) const {
     const DecodeEntry& likeliest = other.tables.likeliest[row_at(other.rows, i)];
     const std::uint32_t slot = slot_of(x, other.tables.bits);
     if (slot - likeliest.start > likeliest.freq_minus_1) [[unlikely]] {
@@ -160,7 +169,9 @@ struct SkewedLookup {
 struct ByteLookup {
   static constexpr Renorm kRenorm = Renorm::kSelect;
 
-  std::uint32_t operator()(std::uint32_t x, std::size_t, std::uint8_t& value) const {
+  [[gnu::always_inline]] std::uint32_t operator()(std::uint32_t x,
+                                                  std::size_t,
+                                                  std::uint8_t& value) const {
     const std::uint32_t entry = slots[slot_of(x, kByteBits)];
     value = static_cast<std::uint8_t>(entry >> 24);
     return ((entry & 0xFFFU) + 1U) * (x >> kByteBits) + (entry >> 12 & 0xFFFU);
@@ -181,7 +192,7 @@ void decode_rest(Lookup lookup, DecodeRun<Row, Value>& run) {
   std::size_t i = 0;
   while (n - i >= kBlock && static_cast<std::size_t>(run.end - words) >= 2 * kBlock) {
     for (int step = 0; step < kSteps; ++step, i += kLanes) {
-      const auto decode_one = [&](int lane) {
+      const auto decode_one = [&](int lane) __attribute__((always_inline)) {
         const std::size_t at = i + static_cast<std::size_t>(lane);
         std::uint32_t state = lookup(x[lane], at, out[at]);
         const bool renorm = state < kStateLow;
