@@ -25,6 +25,8 @@ constexpr int kMinDecodeLanes = 16;
 // a state at a time, and for a vector of them.
 constexpr std::size_t kSkewedScalar = 16;
 constexpr std::size_t kSkewedVector = 80;
+// From here on few bytes need a word, and a branch tells which.
+constexpr std::size_t kRareWords = 4;
 
 /// The kernels in force that take this many lanes, or none.
 const RansBackend* backend(int lanes) {
@@ -272,10 +274,14 @@ void decode_runs(const std::uint32_t* slots,
                  int lanes,
                  std::span<DecodeRun<OneRow, std::uint8_t>> runs,
                  std::span<EscapePlaces> escapes) {
+  const auto decode_by = [&](auto lookup) {
+    decode(slots, lanes, runs, &RansBackend::decode_bytes, [&](const auto&) { return lookup; });
+  };
+  const bool rarely =
+      std::ranges::all_of(runs, [](const auto& run) { return run.symbols_per_byte >= kRareWords; });
   const auto decode_all = [&] {
-    decode(slots, lanes, runs, &RansBackend::decode_bytes, [slots](const auto&) {
-      return ByteLookup{slots};
-    });
+    rarely ? decode_by(ByteLookup<Renorm::kBranch>{slots})
+           : decode_by(ByteLookup<Renorm::kSelect>{slots});
   };
   decode_pieces(runs,
                 escapes,

@@ -166,8 +166,9 @@ struct SkewedLookup {
   bool* escapes;
 };
 
+template <Renorm kChoice>
 struct ByteLookup {
-  static constexpr Renorm kRenorm = Renorm::kSelect;
+  static constexpr Renorm kRenorm = kChoice;
 
   [[gnu::always_inline]] std::uint32_t operator()(std::uint32_t x,
                                                   std::size_t,
