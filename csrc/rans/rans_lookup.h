@@ -83,7 +83,7 @@ class TableLookup {
     });
   }
 
- private:
+ protected:
   static U32 upper_half(U32 v) { return Vec::shift_right(v, Vec::splat(16)); }
   /// Lanes whose slot lies beyond the first bin of its bucket find theirs one by one.
   [[gnu::noinline, gnu::cold]] static void walk(const DecodeEntry* all_entries,
@@ -129,20 +129,16 @@ class TableLookup {
 /// The same where nearly every symbol is the likeliest of its row: so taken until its slot says
 /// otherwise, no state waits for a table.
 template <class Vec, class Row>
-class SkewedLookup {
+class SkewedLookup : TableLookup<Vec, Row> {
   using U32 = typename Vec::U32;
+  using Base = TableLookup<Vec, Row>;
 
  public:
-  using Value = std::int32_t;
-  using Tables = DecodeTables;
+  using typename Base::Tables;
+  using typename Base::Value;
   static constexpr bool kSkewed = true;
 
-  explicit SkewedLookup(const DecodeTables& tables)
-      : other_(tables),
-        likeliest_(tables.likeliest),
-        slot_mask_(Vec::splat((1U << tables.bits) - 1U)),
-        bits_(Vec::splat(static_cast<std::uint32_t>(tables.bits))),
-        low_half_(Vec::splat(0xFFFF)) {}
+  explicit SkewedLookup(const DecodeTables& tables) : Base(tables) {}
 
   template <int kVecs>
   void step(U32 (&x)[kVecs], const Row* rows, std::int32_t* out, U32& lowest) const {
@@ -151,9 +147,9 @@ class SkewedLookup {
       U32 entry;
       U32 value;
       entries_of(rows, first, entry, value);
-      const U32 slot = Vec::both(x[v], slot_mask_);
-      const U32 start = Vec::both(entry, low_half_);
-      const U32 freq_minus_1 = Vec::shift_right(entry, Vec::splat(16));
+      const U32 slot = Vec::both(x[v], this->slot_mask_);
+      const U32 start = Vec::both(entry, this->low_half_);
+      const U32 freq_minus_1 = Base::upper_half(entry);
       const U32 within = Vec::sub(slot, start);
       const auto outside =
           Vec::either(Vec::greater(start, slot), Vec::greater(within, freq_minus_1));
@@ -162,18 +158,18 @@ class SkewedLookup {
         return;
       }
       Vec::store(out + first, value);
-      const U32 quotient = Vec::shift_right(x[v], bits_);
+      const U32 quotient = Vec::shift_right(x[v], this->bits_);
       x[v] = Vec::add(Vec::add(Vec::mul(freq_minus_1, quotient), quotient), within);
     });
   }
 
  private:
   void entries_of(const OneRow* rows, std::size_t, U32& entry, U32& value) const {
-    Vec::lookup(likeliest_, Vec::splat(rows->row), entry, value);
+    Vec::lookup(this->tables_.likeliest, Vec::splat(rows->row), entry, value);
   }
   template <class R>
   void entries_of(const R* rows, std::size_t first, U32& entry, U32& value) const {
-    Vec::lookup(likeliest_, rows + first, entry, value);
+    Vec::lookup(this->tables_.likeliest, rows + first, entry, value);
   }
   /// Out of line, so that the loop keeps its registers.
   [[gnu::noinline, gnu::cold]] U32 look_up(U32 x,
@@ -181,15 +177,9 @@ class SkewedLookup {
                                            std::int32_t* out,
                                            U32& lowest) const {
     U32 one[1] = {x};
-    other_.step(one, rows, out, lowest);
+    Base::step(one, rows, out, lowest);
     return one[0];
   }
-
-  TableLookup<Vec, Row> other_;
-  const DecodeEntry* likeliest_;
-  U32 slot_mask_;
-  U32 bits_;
-  U32 low_half_;
 };
 
 /// Bytes of one alphabet, an entry per slot (entries.h).

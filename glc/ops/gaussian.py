@@ -304,7 +304,9 @@ def _gaussian_bits(
     bits = max(0, -log2(P + 1e-5)), scale clamped to [1e-5, 1e10]     (Jia et al. 2024)
 
     The bound at 0 lets gradients through as `lower_bound` does. Second derivatives are not
-    defined. A reduction writes no map of bits, and is the quicker for it.
+    defined. A reduction writes no map of bits, and is the quicker for it. On the CPU, float32
+    inputs that need gradients leave two maps more until the backward pass: slopes by y and by
+    scale.
 
     Args:
         y: [...] floating point, latent units; computed in float32, also under autocast. float32 and
