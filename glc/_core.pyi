@@ -256,10 +256,10 @@ _FourPartShape: TypeAlias = tuple[int, int, int, int, bool]
 def four_part_step(
     shape: _FourPartShape,
     part: int,
-    y: _Tensor | None,
-    mean: _Tensor | None,
-    scale: _Tensor | None,
-    written: Sequence[_Tensor | None],  # y_q, y_hat, mean_out, scale_out
+    y: _Tensor,
+    mean: _Tensor,
+    before: _Tensor | None,
+    y_hat: _Tensor,
     *stream: object,
 ) -> None: ...
 def four_part_merge(
@@ -267,9 +267,15 @@ def four_part_merge(
     y: _Tensor,
     means: Sequence[_Tensor],
     scales: Sequence[_Tensor],
-    y_q: _Tensor,
-    mean: _Tensor,
-    scale: _Tensor,
+    written: Sequence[_Tensor],  # y_q, y_hat, mean, scale
+    *stream: object,
+) -> None: ...
+def four_part_spread(
+    shape: _FourPartShape,
+    x: _Tensor,
+    minus: _Tensor | None,
+    targets: Sequence[_Tensor | None],
+    parts: Sequence[int],  # of each target, bit i for part i
     *stream: object,
 ) -> None: ...
 def four_part_pick(

@@ -50,106 +50,12 @@ std::int64_t phase_of_pixel(const FourPartShape& shape, std::int64_t pixel) {
 /// Of `length` pixels in a line, those at odd or even places.
 std::int64_t half(std::int64_t length, int odd) { return (length + 1 - odd) / 2; }
 
-template <class T>
-T* at(MatrixView<T> map, std::int64_t row, std::int64_t col) {
-  return map.data == nullptr ? nullptr : map.row(row) + col;
-}
-
-void step_run(const FourPartMaps& maps,
-              std::int64_t row,
-              std::int64_t col,
-              std::int64_t n,
-              Taken taken,
-              std::int64_t lines,
-              std::int64_t distance) {
-  backend().step({.y = at(maps.y, row, col),
-                  .mean = at(maps.mean, row, col),
-                  .scale = at(maps.scale, row, col),
-                  .y_q = at(maps.y_q, row, col),
-                  .y_hat = at(maps.y_hat, row, col),
-                  .mean_out = at(maps.mean_out, row, col),
-                  .scale_out = at(maps.scale_out, row, col),
-                  .n = n,
-                  .taken = taken,
-                  .lines = lines,
-                  .distance = distance});
-}
-
-/// The rows of one channel of one sample that the part takes pixels of.
-void step_plane(const FourPartShape& shape,
-                int part,
-                const FourPartMaps& maps,
-                std::int64_t sample,
-                std::int64_t channel) {
-  const int phase = phase_of(shape, part, channel);
-  const Taken taken = phase % 2 == 0 ? Taken::kEven : Taken::kOdd;
-  const std::int64_t first = (channel * shape.height + phase / 2) * shape.width;
-  const std::int64_t lines = half(shape.height, phase / 2);
-  step_run(maps, sample, first, shape.width, taken, lines, 2 * shape.width);
-}
-
-/// The one group of channels that the part takes of a pixel.
-void step_pixel(const FourPartShape& shape,
-                int part,
-                const FourPartMaps& maps,
-                std::int64_t pixel) {
-  const std::int64_t phase = phase_of_pixel(shape, pixel);
-  const auto& phases = kPhases[static_cast<std::size_t>(part)];
-  const std::int64_t group = std::ranges::find(phases, phase) - phases.begin();
-  const std::int64_t n = shape.channels / kParts;
-  step_run(maps, pixel, group * n, n, Taken::kAll, 1, 0);
-}
-
-void merge_run(const FourPartMergeMaps& maps,
-               std::array<std::size_t, 2> parts,  // of the even elements, of the odd
-               std::int64_t row,
-               std::int64_t col,
-               std::int64_t n,
-               std::int64_t lines,
-               std::int64_t distance) {
-  const auto two = [&](const std::array<MatrixView<const float>, kParts>& from) {
-    return std::array{at(from[parts[0]], row, col), at(from[parts[1]], row, col)};
-  };
-  const auto mean = two(maps.means);
-  const auto scale = two(maps.scales);
-  backend().merge({.y = at(maps.y, row, col),
-                   .mean = {mean[0], mean[1]},
-                   .scale = {scale[0], scale[1]},
-                   .y_q = at(maps.y_q, row, col),
-                   .mean_out = at(maps.mean, row, col),
-                   .scale_out = at(maps.scale, row, col),
-                   .n = n,
-                   .lines = lines,
-                   .distance = distance});
-}
-
-std::size_t part_of(std::size_t group, std::int64_t phase) {
-  std::size_t part = 0;
-  while (kPhases[part][group] != phase) {
+int part_of(std::size_t group, std::int64_t phase) {
+  int part = 0;
+  while (kPhases[static_cast<std::size_t>(part)][group] != phase) {
     ++part;
   }
   return part;
-}
-
-void merge_plane(const FourPartShape& shape,
-                 const FourPartMergeMaps& maps,
-                 std::int64_t sample,
-                 std::int64_t channel) {
-  const auto group = static_cast<std::size_t>(channel / (shape.channels / kParts));
-  const std::int64_t w = shape.width;
-  for (int odd = 0; odd < 2; ++odd) {  // lines
-    const std::array parts = {part_of(group, 2 * odd), part_of(group, 2 * odd + 1)};
-    const std::int64_t first = (channel * shape.height + odd) * w;
-    merge_run(maps, parts, sample, first, w, half(shape.height, odd), 2 * w);
-  }
-}
-
-void merge_pixel(const FourPartShape& shape, const FourPartMergeMaps& maps, std::int64_t pixel) {
-  const std::int64_t n = shape.channels / kParts;
-  for (std::size_t group = 0; group < kParts; ++group) {
-    const std::size_t part = part_of(group, phase_of_pixel(shape, pixel));
-    merge_run(maps, {part, part}, pixel, static_cast<std::int64_t>(group) * n, n, 1, 0);
-  }
 }
 
 /// f(piece) on all threads, a piece being a channel of a sample or, with channels_last, a pixel.
@@ -167,6 +73,70 @@ void for_each_piece(const FourPartShape& shape, F f) {
       f(piece);
     }
   });
+}
+
+/// Lines of a map as a matrix, from an element on, whose even and odd ones belong to two parts.
+struct Run {
+  std::int64_t row;
+  std::int64_t col;
+  std::array<int, 2> parts;
+  FourPartLines over;
+
+  template <class T>
+  [[nodiscard]] T* at(const MatrixView<T>& map) const {
+    return map.data == nullptr ? nullptr : map.row(row) + col;
+  }
+  /// Of several maps, those of the two parts.
+  template <class T>
+  [[nodiscard]] std::array<T*, 2> at(const std::array<MatrixView<T>, kParts>& maps) const {
+    return {at(maps[static_cast<std::size_t>(parts[0])]),
+            at(maps[static_cast<std::size_t>(parts[1])])};
+  }
+  /// The elements that belong to a set of parts, bit i for part i.
+  [[nodiscard]] Taken taken(unsigned set) const {
+    const unsigned even = set >> parts[0] & 1U;
+    const unsigned odd = set >> parts[1] & 1U;
+    return static_cast<Taken>(even | odd << 1U);
+  }
+};
+
+/// f(run) on all threads; together they are all elements of a map.
+template <class F>
+void for_each_run(const FourPartShape& shape, F f) {
+  const std::int64_t w = shape.width;
+  const std::int64_t quarter = shape.channels / kParts;
+  for_each_piece(shape, [&](std::int64_t piece) {
+    if (shape.channels_last) {
+      for (std::size_t group = 0; group < kParts; ++group) {
+        const int part = part_of(group, phase_of_pixel(shape, piece));
+        f(Run{.row = piece,
+              .col = static_cast<std::int64_t>(group) * quarter,
+              .parts = {part, part},
+              .over = {.n = quarter, .lines = 1, .distance = 0}});
+      }
+      return;
+    }
+    const std::int64_t channel = piece % shape.channels;
+    const auto group = static_cast<std::size_t>(channel / quarter);
+    for (int odd = 0; odd < 2; ++odd) {  // lines
+      f(Run{.row = piece / shape.channels,
+            .col = (channel * shape.height + odd) * w,
+            .parts = {part_of(group, 2 * odd), part_of(group, 2 * odd + 1)},
+            .over = {.n = w, .lines = half(shape.height, odd), .distance = 2 * w}});
+    }
+  });
+}
+
+/// Null: from zeros.
+void copy_lines(const float* from, float* to, const FourPartLines& over) {
+  for (std::int64_t line = 0; line < over.lines; ++line) {
+    const std::int64_t begin = line * over.distance;
+    if (from == nullptr) {
+      std::fill_n(to + begin, over.n, 0.0F);
+    } else {
+      std::copy_n(from + begin, over.n, to + begin);
+    }
+  }
 }
 
 /// f(row, column, number) for each line of the part, in the order of its symbols.
@@ -207,15 +177,23 @@ std::int64_t four_part_size(const FourPartShape& shape, int part) {
   return n * (shape.channels / kParts);
 }
 
-void four_part_step(const FourPartShape& shape, int part, const FourPartMaps& maps) {
+void four_part_step(const FourPartShape& shape, int part, const FourPartStepMaps& maps) {
   constexpr std::string_view kOp = "four_part_step";
   check_part(kOp, shape, part);
   check_maps(kOp, shape, maps);
-  for_each_piece(shape, [&](std::int64_t piece) {
-    if (shape.channels_last) {
-      step_pixel(shape, part, maps, piece);
-    } else {
-      step_plane(shape, part, maps, piece / shape.channels, piece % shape.channels);
+  const bool in_place = maps.before.data == maps.y_hat.data;
+  if (!in_place) expect_fresh(maps.y_hat);
+  for_each_run(shape, [&](const Run& run) {
+    const Taken taken = run.taken(1U << static_cast<unsigned>(part));
+    if (taken != Taken::kNone) {
+      backend().step({.y = run.at(maps.y),
+                      .mean = run.at(maps.mean),
+                      .before = run.at(maps.before),
+                      .y_hat = run.at(maps.y_hat),
+                      .taken = taken},
+                     run.over);
+    } else if (!in_place) {
+      copy_lines(run.at(maps.before), run.at(maps.y_hat), run.over);
     }
   });
 }
@@ -225,14 +203,38 @@ void four_part_merge(const FourPartShape& shape, const FourPartMergeMaps& maps) 
   check_part(kOp, shape, 0);
   check_maps(kOp, shape, maps);
   expect_fresh(maps.y_q);
+  expect_fresh(maps.y_hat);
   expect_fresh(maps.mean);
   expect_fresh(maps.scale);
-  for_each_piece(shape, [&](std::int64_t piece) {
-    if (shape.channels_last) {
-      merge_pixel(shape, maps, piece);
-    } else {
-      merge_plane(shape, maps, piece / shape.channels, piece % shape.channels);
+  for_each_run(shape, [&](const Run& run) {
+    backend().merge({.y = run.at(maps.y),
+                     .mean = run.at(maps.means),
+                     .scale = run.at(maps.scales),
+                     .y_q = run.at(maps.y_q),
+                     .y_hat = run.at(maps.y_hat),
+                     .mean_out = run.at(maps.mean),
+                     .scale_out = run.at(maps.scale)},
+                    run.over);
+  });
+}
+
+void four_part_spread(const FourPartShape& shape, const FourPartSpreadMaps& maps) {
+  constexpr std::string_view kOp = "four_part_spread";
+  check_part(kOp, shape, 0);
+  check_maps(kOp, shape, maps);
+  for (const FourPartTarget& target : maps.targets) {
+    expect_fresh(target.map);
+  }
+  for_each_run(shape, [&](const Run& run) {
+    FourPartSpreadRun spread{
+        .x = run.at(maps.x), .minus = run.at(maps.minus), .targets = 0, .to = {}, .taken = {}};
+    for (const FourPartTarget& target : maps.targets) {
+      if (target.map.data == nullptr) continue;
+      const std::size_t next = spread.targets++;
+      spread.to[next] = run.at(target.map);
+      spread.taken[next] = run.taken(target.parts);
     }
+    backend().spread(spread, run.over);
   });
 }
 

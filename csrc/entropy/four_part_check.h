@@ -30,21 +30,33 @@ void check_map(std::string_view op,
   check_shape(op, name, expected, map);
 }
 
-inline void check_maps(std::string_view op, const FourPartShape& shape, const FourPartMaps& maps) {
-  const auto check = [&](std::string_view name, const auto& map) {
-    if (map.data != nullptr) {
-      check_map(op, name, shape, map);
-    }
-  };
-  check("y", maps.y);
-  check("mean", maps.mean);
-  check("scale", maps.scale);
-  check("y_q", maps.y_q);
-  check("y_hat", maps.y_hat);
-  check("mean_out", maps.mean_out);
-  check("scale_out", maps.scale_out);
-  if (maps.scale_out.data != nullptr && maps.scale.data == nullptr) {
-    fail_argument(op, "scale", "a map, for scale_out", "none");
+/// A map that may be left out.
+template <class T>
+void check_given(std::string_view op,
+                 std::string_view name,
+                 const FourPartShape& shape,
+                 const MatrixView<T>& map) {
+  if (map.data != nullptr) {
+    check_map(op, name, shape, map);
+  }
+}
+
+inline void check_maps(std::string_view op,
+                       const FourPartShape& shape,
+                       const FourPartStepMaps& maps) {
+  check_map(op, "y", shape, maps.y);
+  check_map(op, "mean", shape, maps.mean);
+  check_given(op, "before", shape, maps.before);
+  check_map(op, "y_hat", shape, maps.y_hat);
+}
+
+inline void check_maps(std::string_view op,
+                       const FourPartShape& shape,
+                       const FourPartSpreadMaps& maps) {
+  check_map(op, "x", shape, maps.x);
+  check_given(op, "minus", shape, maps.minus);
+  for (const FourPartTarget& target : maps.targets) {
+    check_given(op, "targets", shape, target.map);
   }
 }
 
@@ -59,6 +71,7 @@ inline void check_maps(std::string_view op,
     check_map(op, "scales", shape, scale);
   }
   check_map(op, "y_q", shape, maps.y_q);
+  check_map(op, "y_hat", shape, maps.y_hat);
   check_map(op, "mean", shape, maps.mean);
   check_map(op, "scale", shape, maps.scale);
 }

@@ -13,9 +13,11 @@ namespace glc::cuda {
 namespace {
 
 using entropy::first_index;
-using entropy::FourPartMaps;
 using entropy::FourPartMergeMaps;
 using entropy::FourPartShape;
+using entropy::FourPartSpreadMaps;
+using entropy::FourPartStepMaps;
+using entropy::FourPartTarget;
 using entropy::grid_for;
 using entropy::index_step;
 using entropy::kParts;
@@ -93,25 +95,27 @@ __device__ float symbol(float y, float mean) { return rintf(y - mean) + 0.0F; }
 
 struct StepParams {
   Cells cells;
-  FourPartMaps maps;
+  FourPartStepMaps maps;
   int part;
+  bool in_place;
 };
 
 __global__ void __launch_bounds__(kThreads) step_kernel(StepParams q) {
   for (std::int64_t i = first_index(); i < q.cells.all; i += index_step()) {
     const Cell cell = cell_at(q.cells, static_cast<std::uint32_t>(i));
-    const Place p = place_of(q.cells, cell, phase_of(q.part, cell.group));
-    if (!p.inside) continue;
-    const float mean = q.maps.mean.data == nullptr ? 0.0F : *at(q.maps.mean, p);
-    const float y = q.maps.y.data == nullptr ? 0.0F : *at(q.maps.y, p);
-    const float scale = q.maps.scale_out.data == nullptr ? 0.0F : *at(q.maps.scale, p);
-    if (q.maps.y.data != nullptr) {
-      const float y_q = symbol(y, mean);
-      if (q.maps.y_q.data != nullptr) *at(q.maps.y_q, p) = y_q;
-      if (q.maps.y_hat.data != nullptr) *at(q.maps.y_hat, p) = y_q + mean;
+    const unsigned taken = phase_of(q.part, cell.group);
+    const Place p = place_of(q.cells, cell, taken);
+    if (p.inside) {
+      const float mean = *at(q.maps.mean, p);
+      *at(q.maps.y_hat, p) = symbol(*at(q.maps.y, p), mean) + mean;
     }
-    if (q.maps.mean_out.data != nullptr) *at(q.maps.mean_out, p) = mean;
-    if (q.maps.scale_out.data != nullptr) *at(q.maps.scale_out, p) = scale;
+    if (q.in_place) continue;
+#pragma unroll
+    for (unsigned other = 1; other < kParts; ++other) {
+      const Place rest = place_of(q.cells, cell, taken ^ other);
+      if (!rest.inside) continue;
+      *at(q.maps.y_hat, rest) = q.maps.before.data == nullptr ? 0.0F : *at(q.maps.before, rest);
+    }
   }
 }
 
@@ -141,9 +145,35 @@ __global__ void __launch_bounds__(kThreads) merge_kernel(MergeParams q) {
     for (int part = 0; part < kParts; ++part) {
       const Place& p = places[part];
       if (!p.inside) continue;
-      *at(q.maps.y_q, p) = symbol(y[part], mean[part]);
+      const float y_q = symbol(y[part], mean[part]);
+      *at(q.maps.y_q, p) = y_q;
+      *at(q.maps.y_hat, p) = y_q + mean[part];
       *at(q.maps.mean, p) = mean[part];
       *at(q.maps.scale, p) = scale[part];
+    }
+  }
+}
+
+struct SpreadParams {
+  Cells cells;
+  FourPartSpreadMaps maps;
+};
+
+__global__ void __launch_bounds__(kThreads) spread_kernel(SpreadParams q) {
+  const auto* const targets = reinterpret_cast<const FourPartTarget*>(&q.maps.targets);
+  for (std::int64_t i = first_index(); i < q.cells.all; i += index_step()) {
+    const Cell cell = cell_at(q.cells, static_cast<std::uint32_t>(i));
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) {
+      const Place p = place_of(q.cells, cell, phase_of(part, cell.group));
+      if (!p.inside) continue;
+      float x = *at(q.maps.x, p);
+      if (q.maps.minus.data != nullptr) x -= *at(q.maps.minus, p);
+#pragma unroll
+      for (int k = 0; k < kParts; ++k) {
+        if (targets[k].map.data == nullptr) continue;
+        *at(targets[k].map, p) = (targets[k].parts >> part & 1U) != 0 ? x : 0.0F;
+      }
     }
   }
 }
@@ -229,13 +259,14 @@ Cells checked_cells(const char* op, const FourPartShape& shape, int part) {
 
 void four_part_step(const FourPartShape& shape,
                     int part,
-                    const FourPartMaps& maps,
+                    const FourPartStepMaps& maps,
                     cudaStream_t stream) {
   constexpr const char* kOp = "four_part_step";
   const Cells cells = checked_cells(kOp, shape, part);
   entropy::check_maps(kOp, shape, maps);
   if (cells.all == 0) return;
-  launch(kOp, step_kernel, {grid_for(cells.all), kThreads}, stream, {cells, maps, part});
+  const bool in_place = maps.before.data == maps.y_hat.data;
+  launch(kOp, step_kernel, {grid_for(cells.all), kThreads}, stream, {cells, maps, part, in_place});
 }
 
 void four_part_merge(const FourPartShape& shape,
@@ -246,6 +277,16 @@ void four_part_merge(const FourPartShape& shape,
   entropy::check_maps(kOp, shape, maps);
   if (cells.all == 0) return;
   launch(kOp, merge_kernel, {grid_for(cells.all), kThreads}, stream, {cells, maps});
+}
+
+void four_part_spread(const FourPartShape& shape,
+                      const FourPartSpreadMaps& maps,
+                      cudaStream_t stream) {
+  constexpr const char* kOp = "four_part_spread";
+  const Cells cells = checked_cells(kOp, shape, 0);
+  entropy::check_maps(kOp, shape, maps);
+  if (cells.all == 0) return;
+  launch(kOp, spread_kernel, {grid_for(cells.all), kThreads}, stream, {cells, maps});
 }
 
 void four_part_pick(const FourPartShape& shape,

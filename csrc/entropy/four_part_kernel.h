@@ -1,42 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
-// One run of a four-part step: one template over the Vec trait of vec_avx512.h.
+// Runs of the four-part ops: one template over the Vec trait of vec_avx512.h. A run is some lines
+// of adjacent elements, whose even and odd elements may belong to two parts.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace glc::entropy {
 
-/// Which elements of a run belong to the part.
-enum class Taken : std::uint8_t { kEven, kOdd, kAll };
+/// Which elements of a line are meant: a bit for the even ones, one for the odd.
+enum class Taken : std::uint8_t { kNone = 0, kEven = 1, kOdd = 2, kAll = 3 };
 
-/// Lines of adjacent elements. Outputs are written at the taken elements alone; null ones are left
-/// out.
-struct FourPartRun {
-  const float* y;  // null: only scale and mean are moved
+struct FourPartLines {
+  std::int64_t n;         // elements of a line
+  std::int64_t lines;     // of them,
+  std::int64_t distance;  // from one to the next
+};
+
+struct FourPartStepRun {
+  const float* y;
   const float* mean;
-  const float* scale;
+  const float* before;  // null: zeros
+  float* y_hat;
+  Taken taken;  // the others become `before`
+};
+
+struct FourPartMergeRun {
+  const float* y;
+  std::array<const float*, 2> mean;  // of the part of the even elements, of the odd
+  std::array<const float*, 2> scale;
   float* y_q;
   float* y_hat;
   float* mean_out;
   float* scale_out;
-  std::int64_t n;
-  Taken taken;
-  std::int64_t lines;     // of n elements each,
-  std::int64_t distance;  // from one to the next
 };
 
-/// Lines of adjacent elements whose even and odd ones belong to two parts, or all to the first.
-/// Nothing is null.
-struct FourPartMergeRun {
-  const float* y;
-  const float* mean[2];  // of the part of the even elements, of the odd
-  const float* scale[2];
-  float* y_q;
-  float* mean_out;
-  float* scale_out;
-  std::int64_t n;
-  std::int64_t lines;
-  std::int64_t distance;
+struct FourPartSpreadRun {
+  const float* x;
+  const float* minus;  // null: zeros
+  std::size_t targets;
+  std::array<float*, 4> to;
+  std::array<Taken, 4> taken;
 };
 
 template <class V>
@@ -47,133 +52,138 @@ struct FourPartKernel {
   /// Adding 0 turns a symbol of -0 into 0, which is what its integer is.
   static F symbol(F y, F mean) { return V::round(y - mean) + V::splat(0.0F); }
 
-  static void vector(const FourPartRun& run, std::int64_t i, Mask taken) {
-    const auto put = [&](float* to, F value) {
-      V::store(to + i, V::select(taken, value, V::load(to + i)));
-    };
-    const F mean = run.mean == nullptr ? V::splat(0.0F) : V::load(run.mean + i);
-    if (run.y != nullptr) {
-      const F y_q = symbol(V::load(run.y + i), mean);
-      if (run.y_q != nullptr) {
-        put(run.y_q, y_q);
-      }
-      if (run.y_hat != nullptr) {
-        put(run.y_hat, y_q + mean);
-      }
-    }
-    if (run.mean_out != nullptr) {
-      put(run.mean_out, mean);
-    }
-    if (run.scale_out != nullptr) {
-      put(run.scale_out, V::load(run.scale + i));
-    }
-  }
-
+  /// Of the elements from `first` of a line on.
   static Mask mask(Taken taken, std::int64_t first) {
-    if (taken == Taken::kAll) {
-      return V::equal(V::splat(0.0F), V::splat(0.0F));
-    }
-    return V::alternate((taken == Taken::kEven) == (first % 2 == 0));
-  }
-
-  static void step(const FourPartRun& run) {
-    const Mask aligned = mask(run.taken, 0);
-    const Mask at_end = mask(run.taken, run.n);  // kLanes is even
-    for (std::int64_t line = 0; line < run.lines; ++line) {
-      const std::int64_t begin = line * run.distance;
-      if (run.n < V::kLanes) {
-        short_step(run, begin);
-        continue;
-      }
-      const std::int64_t last = begin + run.n - V::kLanes;
-      for (std::int64_t i = begin; i <= last; i += V::kLanes) {
-        vector(run, i, aligned);
-      }
-      if (run.n % V::kLanes != 0) {  // some elements once more: they get the same values again
-        vector(run, last, at_end);
-      }
+    const F zero = V::splat(0.0F);
+    switch (taken) {
+      case Taken::kNone:
+        return V::less(zero, zero);
+      case Taken::kAll:
+        return V::equal(zero, zero);
+      default:
+        return V::alternate((taken == Taken::kEven) == (first % 2 == 0));
     }
   }
 
-  static void merge_vector(const FourPartMergeRun& run, std::int64_t i, Mask first) {
-    const auto chosen = [&](const float* const* from) {
-      return V::select(first, V::load(from[0] + i), V::load(from[1] + i));
+  struct Step {
+    struct Masks {
+      Mask taken;
     };
-    const F mean = chosen(run.mean);
-    V::store(run.y_q + i, symbol(V::load(run.y + i), mean));
-    V::store(run.mean_out + i, mean);
-    V::store(run.scale_out + i, chosen(run.scale));
-  }
+    static Masks masks(const FourPartStepRun& run, std::int64_t first) {
+      return {mask(run.taken, first)};
+    }
+    static void vector(const FourPartStepRun& run, const Masks& masks, std::int64_t i) {
+      const F mean = V::load(run.mean + i);
+      const F before = run.before == nullptr ? V::splat(0.0F) : V::load(run.before + i);
+      V::store(run.y_hat + i,
+               V::select(masks.taken, symbol(V::load(run.y + i), mean) + mean, before));
+    }
+    /// f(pointer) for each input of the run, then each output.
+    static void each_map(FourPartStepRun& run, auto in, auto out) {
+      in(run.y), in(run.mean), in(run.before);
+      out(run.y_hat);
+    }
+  };
 
-  static void merge(const FourPartMergeRun& run) {
-    const Mask even = V::alternate(true);
-    for (std::int64_t line = 0; line < run.lines; ++line) {
-      const std::int64_t begin = line * run.distance;
-      std::int64_t i = 0;
-      for (; i + V::kLanes <= run.n; i += V::kLanes) {
-        merge_vector(run, begin + i, even);
-      }
-      if (i < run.n && run.n >= V::kLanes) {
-        i = run.n - V::kLanes;
-        merge_vector(run, begin + i, V::alternate(i % 2 == 0));
+  struct Merge {
+    struct Masks {
+      Mask even;
+    };
+    static Masks masks(const FourPartMergeRun& /*run*/, std::int64_t first) {
+      return {mask(Taken::kEven, first)};
+    }
+    static void vector(const FourPartMergeRun& run, const Masks& masks, std::int64_t i) {
+      const auto chosen = [&](const std::array<const float*, 2>& from) {
+        return V::select(masks.even, V::load(from[0] + i), V::load(from[1] + i));
+      };
+      const F mean = chosen(run.mean);
+      const F y_q = symbol(V::load(run.y + i), mean);
+      V::store(run.y_q + i, y_q);
+      V::store(run.y_hat + i, y_q + mean);
+      V::store(run.mean_out + i, mean);
+      V::store(run.scale_out + i, chosen(run.scale));
+    }
+    static void each_map(FourPartMergeRun& run, auto in, auto out) {
+      in(run.y), in(run.mean[0]), in(run.mean[1]), in(run.scale[0]), in(run.scale[1]);
+      out(run.y_q), out(run.y_hat), out(run.mean_out), out(run.scale_out);
+    }
+  };
+
+  struct Spread {
+    struct Masks {
+      Mask taken[4];
+    };
+    static Masks masks(const FourPartSpreadRun& run, std::int64_t first) {
+      return {{mask(run.taken[0], first),
+               mask(run.taken[1], first),
+               mask(run.taken[2], first),
+               mask(run.taken[3], first)}};
+    }
+    static void vector(const FourPartSpreadRun& run, const Masks& masks, std::int64_t i) {
+      F x = V::load(run.x + i);
+      if (run.minus != nullptr) x = x - V::load(run.minus + i);
+      for (std::size_t k = 0; k < run.targets; ++k)
+        V::store(run.to[k] + i, V::where(masks.taken[k], x));
+    }
+    static void each_map(FourPartSpreadRun& run, auto in, auto out) {
+      in(run.x), in(run.minus);
+      for (std::size_t k = 0; k < run.targets; ++k) out(run.to[k]);
+    }
+  };
+
+  template <class Op, class Run>
+  static void lines(const Run& run, const FourPartLines& over) {
+    const auto aligned = Op::masks(run, 0);
+    const auto at_end = Op::masks(run, over.n);  // kLanes is even
+    for (std::int64_t line = 0; line < over.lines; ++line) {
+      const std::int64_t begin = line * over.distance;
+      if (over.n < V::kLanes) {
+        short_line<Op>(run, begin, over.n);
         continue;
       }
-      for (; i < run.n; ++i) {
-        const std::int64_t at = begin + i;
-        alignas(64) float one[V::kLanes] = {run.y[at]};
-        const float mean = run.mean[i % 2][at];
-        V::store(one, symbol(V::load(one), V::splat(mean)));
-        run.y_q[at] = one[0];
-        run.mean_out[at] = mean;
-        run.scale_out[at] = run.scale[i % 2][at];
-      }
+      const std::int64_t last = begin + over.n - V::kLanes;
+      for (std::int64_t i = begin; i <= last; i += V::kLanes) Op::vector(run, aligned, i);
+      // some elements once more: they get the same values again
+      if (over.n % V::kLanes != 0) Op::vector(run, at_end, last);
     }
   }
 
   /// Through memory as long as a vector.
-  static void short_step(const FourPartRun& run, std::int64_t begin) {
-    constexpr int kMaps = 7;
+  template <class Op, class Run>
+  static void short_line(const Run& run, std::int64_t begin, std::int64_t n) {
+    constexpr int kMaps = 9;  // of a run at most
     alignas(64) float copies[kMaps][V::kLanes] = {};
-    const auto in = [&](int map, const float* from) -> const float* {
-      for (std::int64_t i = 0; from != nullptr && i < run.n; ++i) {
-        copies[map][i] = from[begin + i];
-      }
-      return from == nullptr ? nullptr : copies[map];
+    Run padded = run;
+    int map = 0;
+    const auto lend = [&](auto& pointer) {
+      float* const copy = copies[map++];
+      for (std::int64_t i = 0; pointer != nullptr && i < n; ++i) copy[i] = pointer[begin + i];
+      if (pointer != nullptr) pointer = copy;
     };
-    const auto out = [&](int map, float* from) -> float* {
-      return in(map, from) == nullptr ? nullptr : copies[map];
+    Op::each_map(padded, lend, lend);
+    Op::vector(padded, Op::masks(padded, 0), 0);
+    map = 0;
+    Run places = run;
+    const auto skip = [&](const float* /*unused*/) { ++map; };
+    const auto put = [&](float* to) {
+      const float* const copy = copies[map++];
+      for (std::int64_t i = 0; i < n; ++i) to[begin + i] = copy[i];
     };
-    const FourPartRun padded = {.y = in(0, run.y),
-                                .mean = in(1, run.mean),
-                                .scale = in(2, run.scale),
-                                .y_q = out(3, run.y_q),
-                                .y_hat = out(4, run.y_hat),
-                                .mean_out = out(5, run.mean_out),
-                                .scale_out = out(6, run.scale_out),
-                                .n = V::kLanes,
-                                .taken = run.taken,
-                                .lines = 1,
-                                .distance = 0};
-    vector(padded, 0, mask(run.taken, 0));
-    const auto back = [&](int map, float* to) {
-      for (std::int64_t i = 0; to != nullptr && i < run.n; ++i) {
-        to[begin + i] = copies[map][i];
-      }
-    };
-    back(3, run.y_q);
-    back(4, run.y_hat);
-    back(5, run.mean_out);
-    back(6, run.scale_out);
+    Op::each_map(places, skip, put);
   }
 };
 
 struct FourPartBackend {
-  void (*step)(const FourPartRun& run);
-  void (*merge)(const FourPartMergeRun& run);
+  void (*step)(const FourPartStepRun& run, const FourPartLines& over);
+  void (*merge)(const FourPartMergeRun& run, const FourPartLines& over);
+  void (*spread)(const FourPartSpreadRun& run, const FourPartLines& over);
 
   template <class V>
   static FourPartBackend of() {
-    return {.step = &FourPartKernel<V>::step, .merge = &FourPartKernel<V>::merge};
+    using Kernel = FourPartKernel<V>;
+    return {.step = &Kernel::template lines<typename Kernel::Step, FourPartStepRun>,
+            .merge = &Kernel::template lines<typename Kernel::Merge, FourPartMergeRun>,
+            .spread = &Kernel::template lines<typename Kernel::Spread, FourPartSpreadRun>};
   }
 };
 

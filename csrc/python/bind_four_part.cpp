@@ -16,6 +16,7 @@ struct FourPartOnCpu : OnCpu {
   using OnCpu::OnCpu;
   void step(const auto&... a) const { entropy::four_part_step(a...); }
   void merge(const auto&... a) const { entropy::four_part_merge(a...); }
+  void spread(const auto&... a) const { entropy::four_part_spread(a...); }
   void pick(const auto&... a) const { entropy::four_part_pick(a...); }
   void put(const auto&... a) const { entropy::four_part_put(a...); }
 };

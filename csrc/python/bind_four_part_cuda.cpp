@@ -18,6 +18,7 @@ struct FourPartOnCuda : OnCuda {
   using OnCuda::OnCuda;
   void step(const auto&... a) const { cuda::four_part_step(a..., stream()); }
   void merge(const auto&... a) const { cuda::four_part_merge(a..., stream()); }
+  void spread(const auto&... a) const { cuda::four_part_spread(a..., stream()); }
   void pick(const auto&... a) const { cuda::four_part_pick(a..., stream()); }
   void put(const auto&... a) const { cuda::four_part_put(a..., stream()); }
 };

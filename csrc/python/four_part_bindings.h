@@ -40,7 +40,6 @@ struct FourPartBindings {
     [[nodiscard]] MatrixView<T> view() const {
       return borrowed_ ? borrowed_->template matrix<T>() : MatrixView<T>();
     }
-    [[nodiscard]] const std::optional<Tensor>& borrowed() const { return borrowed_; }
 
    private:
     std::optional<Tensor> borrowed_;
@@ -54,10 +53,11 @@ struct FourPartBindings {
                  {maps[1], op, name},
                  {maps[2], op, name},
                  {maps[3], op, name}}} {}
-    [[nodiscard]] std::array<MatrixView<const float>, entropy::kParts> views() const {
-      std::array<MatrixView<const float>, entropy::kParts> out;
+    template <class T>
+    [[nodiscard]] std::array<MatrixView<T>, entropy::kParts> views() const {
+      std::array<MatrixView<T>, entropy::kParts> out;
       for (std::size_t part = 0; part < out.size(); ++part) {
-        out[part] = maps_[part].template view<const float>();
+        out[part] = maps_[part].template view<T>();
       }
       return out;
     }
@@ -66,60 +66,71 @@ struct FourPartBindings {
     std::array<Map, entropy::kParts> maps_;
   };
 
-  /// The written maps go by their number: y_q, y_hat, mean_out, scale_out; one at least is given.
   static void step(const pybind11::tuple& shape,
                    int part,
                    const Object& y,
                    const Object& mean,
-                   const Object& scale,
-                   const std::array<Object, 4>& written,
+                   const Object& before,
+                   const Object& y_hat,
                    Stream... stream) {
     constexpr const char* kOp = "four_part_step";
-    const Map y_in(y, kOp, "y");
-    const Map mean_in(mean, kOp, "mean");
-    const Map scale_in(scale, kOp, "scale");
-    const Map y_q_to(written[0], kOp, "y_q");
-    const Map y_hat_to(written[1], kOp, "y_hat");
-    const Map mean_to(written[2], kOp, "mean_out");
-    const Map scale_to(written[3], kOp, "scale_out");
-    const entropy::FourPartMaps maps = {.y = y_in.template view<const float>(),
-                                        .mean = mean_in.template view<const float>(),
-                                        .scale = scale_in.template view<const float>(),
-                                        .y_q = y_q_to.template view<float>(),
-                                        .y_hat = y_hat_to.template view<float>(),
-                                        .mean_out = mean_to.template view<float>(),
-                                        .scale_out = scale_to.template view<float>()};
+    constexpr auto kRows = Tensor::Layout::kRows;
+    const Tensor y_in(y, kOp, "y", kRows);
+    const Tensor mean_in(mean, kOp, "mean", kRows);
+    const Map before_in(before, kOp, "before");
+    const Tensor y_hat_out(y_hat, kOp, "y_hat", kRows);
+    const entropy::FourPartStepMaps maps = {.y = y_in.template matrix<const float>(),
+                                            .mean = mean_in.template matrix<const float>(),
+                                            .before = before_in.template view<const float>(),
+                                            .y_hat = y_hat_out.template matrix<float>()};
     const auto s = shape_of(shape);
-    for (const Map* map : {&y_q_to, &y_hat_to, &mean_to, &scale_to}) {
-      const std::optional<Tensor>& tensor = map->borrowed();
-      if (tensor.has_value()) return On(*tensor, stream...).step(s, part, maps);
-    }
+    On(y_hat_out, stream...).step(s, part, maps);
   }
 
+  /// `written` is y_q, y_hat, mean, scale.
   static void merge(const pybind11::tuple& shape,
                     const Object& y,
                     const std::array<Object, entropy::kParts>& means,
                     const std::array<Object, entropy::kParts>& scales,
-                    const Object& y_q,
-                    const Object& mean,
-                    const Object& scale,
+                    const std::array<Object, 4>& written,
                     Stream... stream) {
     constexpr const char* kOp = "four_part_merge";
     constexpr auto kRows = Tensor::Layout::kRows;
     const Tensor y_in(y, kOp, "y", kRows);
     const FourMaps means_in(means, kOp, "means");
     const FourMaps scales_in(scales, kOp, "scales");
-    const Tensor y_q_out(y_q, kOp, "y_q", kRows);
-    const Tensor mean_out(mean, kOp, "mean", kRows);
-    const Tensor scale_out(scale, kOp, "scale", kRows);
+    const Tensor y_q_out(written[0], kOp, "y_q", kRows);
+    const Tensor y_hat_out(written[1], kOp, "y_hat", kRows);
+    const Tensor mean_out(written[2], kOp, "mean", kRows);
+    const Tensor scale_out(written[3], kOp, "scale", kRows);
     const entropy::FourPartMergeMaps maps = {.y = y_in.template matrix<const float>(),
-                                             .means = means_in.views(),
-                                             .scales = scales_in.views(),
+                                             .means = means_in.template views<const float>(),
+                                             .scales = scales_in.template views<const float>(),
                                              .y_q = y_q_out.template matrix<float>(),
+                                             .y_hat = y_hat_out.template matrix<float>(),
                                              .mean = mean_out.template matrix<float>(),
                                              .scale = scale_out.template matrix<float>()};
     const auto s = shape_of(shape);
     On(y_in, stream...).merge(s, maps);
+  }
+
+  /// The targets' sets of parts, bit i for part i, lie in `parts`; a target may be None.
+  static void spread(const pybind11::tuple& shape,
+                     const Object& x,
+                     const Object& minus,
+                     const std::array<Object, entropy::kParts>& targets,
+                     const std::array<unsigned, entropy::kParts>& parts,
+                     Stream... stream) {
+    constexpr const char* kOp = "four_part_spread";
+    const Tensor x_in(x, kOp, "x", Tensor::Layout::kRows);
+    const Map minus_in(minus, kOp, "minus");
+    const FourMaps to(targets, kOp, "targets");
+    entropy::FourPartSpreadMaps maps = {.x = x_in.template matrix<const float>(),
+                                        .minus = minus_in.template view<const float>()};
+    const auto views = to.template views<float>();
+    for (std::size_t k = 0; k < views.size(); ++k) maps.targets[k] = {views[k], parts[k]};
+    const auto s = shape_of(shape);
+    On(x_in, stream...).spread(s, maps);
   }
 
   static void pick(const pybind11::tuple& shape,
@@ -156,6 +167,7 @@ struct FourPartBindings {
   static void bind(pybind11::module_& m) {
     m.def("four_part_step", &step);
     m.def("four_part_merge", &merge);
+    m.def("four_part_spread", &spread);
     m.def("four_part_pick", &pick);
     m.def("four_part_put", &put);
   }

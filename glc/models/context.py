@@ -90,7 +90,7 @@ class ContextModel(nn.Module):
         return params.chunk(3, dim=1)[0], self.reduction(params)
 
     def part_params(
-        self, part: int, params: Tensor, context: Tensor, y_hat: Tensor
+        self, part: int, params: Tensor, context: Tensor, y_hat: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Scale and mean of y's symbols, valid at this part's positions.
 
@@ -99,6 +99,7 @@ class ContextModel(nn.Module):
             params: [b, 3N, h, w] float32, from `params`.
             context: [b, N, h, w] float32, from `split_params`.
             y_hat: [b, N, h, w] float32, the earlier parts in the scaled domain, zero elsewhere.
+                Part 0 has none, and may be given None.
 
         Returns:
             (scale, mean), each [b, N, h, w] float32; scale is raw and may be <= 0.
@@ -106,7 +107,7 @@ class ContextModel(nn.Module):
         if part == 0:
             _, scale, mean = params.chunk(3, dim=1)
         else:
-            adapted = self.adaptors[part - 1](torch.cat((y_hat, context), dim=1))
+            adapted = self.adaptors[part - 1](torch.cat((cast(Tensor, y_hat), context), dim=1))
             scale, mean = self.prior(adapted).chunk(2, dim=1)
         return scale, mean
 

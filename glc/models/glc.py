@@ -101,7 +101,7 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         return lower_bound(step, STEP_MIN), context
 
     def part_params(
-        self, part: int, params: Tensor, context: Tensor, y_hat: Tensor
+        self, part: int, params: Tensor, context: Tensor, y_hat: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """(scale, mean) for one part; see `ContextModel.part_params`."""
         return self.context.part_params(part, params, context, y_hat)
@@ -136,14 +136,16 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         """
         step, context = self.split_params(params)
         y_scaled = y * (1 / step)
-        y_hat = torch.zeros_like(y_scaled)
-        scales, means = [], []
+        seen = None
+        scales: list[Tensor] = []
+        means: list[Tensor] = []
         for part in range(PARTS):
-            scale, mean = self.part_params(part, params, context, y_hat)
-            y_hat = four_part_step(y_scaled, mean, y_hat, part)
+            if part > 0:
+                seen = four_part_step(y_scaled, means[-1], seen, part - 1)
+            scale, mean = self.part_params(part, params, context, seen)
             scales.append(scale)
             means.append(mean)
-        y_q, scale, mean = four_part_merge(y_scaled, scales, means)
+        y_q, y_hat, scale, mean = four_part_merge(y_scaled, scales, means)
         return FourPart(y_q, y_hat * step, scale, mean, y_scaled)
 
     def code_latent(

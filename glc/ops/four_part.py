@@ -8,7 +8,8 @@ positions. NCHW and channels_last maps, and slices of channels of either, are re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -66,20 +67,54 @@ def _shape_of(x: Tensor) -> tuple[int, int, int, int, bool]:
     return b, c, h, w, is_channels_last(x)
 
 
-def _native_step(
-    part: int,
-    outputs: Sequence[Tensor | None],
-    y: Tensor | None = None,
-    mean: Tensor | None = None,
-    scale: Tensor | None = None,
-) -> None:
-    """Write (y_q, y_hat, mean, scale), those given, at the part's positions; all dense alike."""
-    maps = (*outputs, y, mean, scale)
-    like, *others = (m for m in maps if m is not None)
-    lent = iter(lend_rows(like, *others))
-    *places, y_in, mean_in, scale_in = (None if m is None else next(lent) for m in maps)
-    stream = _cuda.stream_for(like)
-    _core.four_part_step(_shape_of(like), part, y_in, mean_in, scale_in, places, *stream)
+def _native_step(y: Tensor, mean: Tensor, before: Tensor | None, y_hat: Tensor, part: int) -> None:
+    """Write y_hat: the part's positions anew, `before` elsewhere, or zeros for None."""
+    rest = () if before is None else (before,)
+    to, *latents = lend_rows(y_hat, y, mean, *rest)
+    if before is None:
+        latents.append(None)
+    _core.four_part_step(_shape_of(y_hat), part, *latents, to, *_cuda.stream_for(y_hat))
+
+
+# ---------------------------------------------------------------- four_part_spread: of gradients
+
+Spread = Callable[[Tensor, Tensor | None, list[int]], list[Tensor]]
+EACH_PART = tuple(1 << part for part in range(PARTS))  # sets of parts, bit i for part i
+ALL_PARTS = (1 << PARTS) - 1
+
+
+def _set_mask(shape: Sequence[int], parts: int, device: torch.device) -> Tensor:
+    masks = [part_mask(shape, part, device) for part in range(PARTS) if parts >> part & 1]
+    return functools.reduce(torch.logical_or, masks)
+
+
+def _spread(x: Tensor, minus: Tensor | None, parts: list[int]) -> list[Tensor]:
+    """For each set of parts a map: x - minus at their positions, zero elsewhere."""
+    if not _cuda.has_kernels(x):
+        x = x if minus is None else x - minus
+        return [torch.where(_set_mask(x.shape, s, x.device), x, 0.0) for s in parts]
+    out = [new_like(x) for _ in parts]
+    lent: list[object] = list(lend_rows(x, *(out if minus is None else (*out, minus))))
+    taken = None if minus is None else lent.pop()
+    missing = PARTS - len(parts)
+    targets, sets = lent[1:] + [None] * missing, [*parts, *(0,) * missing]
+    _core.four_part_spread(_shape_of(x), lent[0], taken, targets, sets, *_cuda.stream_for(x))
+    return out
+
+
+@torch.library.custom_op("glc::four_part_spread", mutates_args=())
+def _spread_op(x: Tensor, minus: Tensor | None, parts: list[int]) -> list[Tensor]:
+    return _spread(x, minus, parts)
+
+
+@_spread_op.register_fake
+def _(x: Tensor, minus: Tensor | None, parts: list[int]) -> list[Tensor]:
+    return [new_like(x) for _ in parts]
+
+
+def _eager_spread(x: Tensor, minus: Tensor | None, parts: list[int]) -> list[Tensor]:
+    # the registered op refuses second derivatives
+    return (_spread_op if torch.is_grad_enabled() else _spread)(x, minus, parts)
 
 
 # ---------------------------------------------------------------- four_part_step_
@@ -92,7 +127,7 @@ def _step_in_place(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> None:
         y_hat.copy_(torch.where(part_mask(y.shape, part, y.device), new, y_hat))
         return
     _require_dense("four_part_step_", y_hat)
-    _native_step(part, (None, y_hat, None, None), y, mean)
+    _native_step(y, mean, y_hat, y_hat, part)
 
 
 @torch.library.custom_op("glc::four_part_step_", mutates_args=("y_hat",))
@@ -125,74 +160,63 @@ def four_part_step_(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> None:
 # ---------------------------------------------------------------- four_part_step
 
 
-def _step_plain(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
-    _require_maps("four_part_step", part, y_hat=y_hat, y=y, mean=mean)
+def _require_step(y: Tensor, mean: Tensor, y_hat: Tensor | None, part: int) -> None:
+    if y_hat is None:
+        _require_maps("four_part_step", part, y=y, mean=mean)
+    else:
+        _require_maps("four_part_step", part, y_hat=y_hat, y=y, mean=mean)
+
+
+def _step_plain(y: Tensor, mean: Tensor, y_hat: Tensor | None, part: int) -> Tensor:
+    _require_step(y, mean, y_hat, part)
     if not _cuda.has_kernels(y):
         new = (y - mean).round() + 0.0 + mean
-        return torch.where(part_mask(y.shape, part, y.device), new, y_hat)
-    out = new_like(y_hat).copy_(y_hat)
-    _native_step(part, (None, out, None, None), y, mean)
+        before = torch.zeros_like(new) if y_hat is None else y_hat
+        return torch.where(part_mask(y.shape, part, y.device), new, before)
+    out = new_like(y if y_hat is None else y_hat)
+    _native_step(y, mean, y_hat, out, part)
     return out
 
 
 @torch.library.custom_op("glc::four_part_step", mutates_args=())
-def _step_op(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
+def _step_op(y: Tensor, mean: Tensor, y_hat: Tensor | None, part: int) -> Tensor:
     return _step_plain(y, mean, y_hat, part)
 
 
 @_step_op.register_fake
-def _(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
-    return new_like(y_hat)
-
-
-def _split(x: Tensor, part: int) -> tuple[Tensor, Tensor]:
-    """The part's positions of x, zero elsewhere; and the others, zero at these."""
-    if not _cuda.has_kernels(x):
-        mask = part_mask(x.shape, part, x.device)
-        return torch.where(mask, x, 0.0), torch.where(mask, 0.0, x)
-    kept, dropped = new_like(x).zero_(), new_like(x).copy_(x)
-    _native_step(part, (None, None, None, kept), scale=x)
-    _native_step(part, (None, None, dropped, None))
-    return kept, dropped
-
-
-_split_op = torch.library.custom_op("glc::four_part_split", _split, mutates_args=())
-
-
-@_split_op.register_fake
-def _(x: Tensor, part: int) -> tuple[Tensor, Tensor]:
-    return new_like(x), new_like(x)
+def _(y: Tensor, mean: Tensor, y_hat: Tensor | None, part: int) -> Tensor:
+    return new_like(y if y_hat is None else y_hat)
 
 
 def _save_part(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.part = inputs[-1]
+    ctx.first = inputs[-2] is None
 
 
-def _step_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, None]:
-    by_y, by_y_hat = _split_op(grad, ctx.part)
-    return by_y, None, by_y_hat, None
+def _step_gradients(spread: Spread, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    this = EACH_PART[ctx.part]
+    by_y, *by_y_hat = spread(grad, None, [this] if ctx.first else [this, ALL_PARTS ^ this])
+    return by_y, None, by_y_hat[0] if by_y_hat else None, None
 
 
-_step_op.register_autograd(_step_backward, setup_context=_save_part)
+_step_op.register_autograd(functools.partial(_step_gradients, _spread_op), setup_context=_save_part)
 
 
 class _Step(torch.autograd.Function):
     """The registered op without torch's registry: see `is_traced`."""
 
     @staticmethod
-    def forward(ctx: Any, y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
-        ctx.part = part
+    def forward(ctx: Any, y: Tensor, mean: Tensor, y_hat: Tensor | None, part: int) -> Tensor:
+        _save_part(ctx, (y, mean, y_hat, part), y)
         return _step_plain(y, mean, y_hat, part)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, Tensor, None]:
-        # the registered op refuses second derivatives
-        by_y, by_y_hat = (_split_op if torch.is_grad_enabled() else _split)(grads[0], ctx.part)
-        return by_y, None, by_y_hat, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return _step_gradients(_eager_spread, ctx, *grads)
 
 
-def _step(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
-    """Add a part to y_hat: quantised around its mean there, untouched elsewhere.
+def _step(y: Tensor, mean: Tensor, y_hat: Tensor | None, part: int) -> Tensor:
+    """Add a part to y_hat: quantised around its mean there, as it was elsewhere.
 
     y_hat = round(y - mean) + mean at the part's positions, half to even     (Jia et al. 2024)
 
@@ -202,7 +226,7 @@ def _step(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
     Args:
         y: [b, c, h, w] floating point, divided by the quantisation step; computed in float32.
         mean: like y.
-        y_hat: like y; the parts before this one.
+        y_hat: like y; the parts before this one. None where there are none: zeros.
         part: 0..3.
 
     Returns:
@@ -211,15 +235,16 @@ def _step(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
     Raises:
         InvalidArgumentError: as `four_part_step_`.
     """
-    _require_maps("four_part_step", part, y_hat=y_hat, y=y, mean=mean)
+    _require_step(y, mean, y_hat, part)
     step = _step_op if is_traced(y, mean, y_hat) else _Step.apply
-    out: Tensor = step(y.float(), mean.float(), y_hat.float(), part)  # type: ignore[no-untyped-call]
+    before = None if y_hat is None else y_hat.float()
+    out: Tensor = step(y.float(), mean.float(), before, part)  # type: ignore[no-untyped-call]
     return out
 
 
-def _step_reference(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> Tensor:
+def _step_reference(y: Tensor, mean: Tensor, y_hat: Tensor | None, part: int) -> Tensor:
     mask = part_mask(y.shape, part, y.device)
-    return torch.where(mask, round_ste(y - mean) + mean, y_hat)
+    return torch.where(mask, round_ste(y - mean) + mean, 0.0 if y_hat is None else y_hat)
 
 
 four_part_step = Op(_step, reference=_step_reference, plain=_step_plain)
@@ -238,78 +263,75 @@ def _require_fours(y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor])
     _require_maps("four_part_merge", 0, y=y, **parts)
 
 
-def _merge_plain(
-    y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
+Merged = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def _merge_plain(y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]) -> Merged:
     _require_fours(y, scales, means)
     if not _cuda.has_kernels(y):
-        y_q, scale, mean = _merge_reference(y, scales, means)
-        return y_q + 0.0, scale, mean
-    y_q, scale, mean = new_like(y), new_like(y), new_like(y)
-    lent = lend_rows(y, *means, *scales, y_q, mean, scale)
+        y_q, y_hat, scale, mean = _merge_reference(y, scales, means)
+        return y_q + 0.0, y_hat, scale, mean
+    y_q, y_hat, scale, mean = (new_like(y) for _ in range(4))
+    lent = lend_rows(y, *means, *scales, y_q, y_hat, mean, scale)
     stream = _cuda.stream_for(y)
-    _core.four_part_merge(_shape_of(y), lent[0], lent[1:5], lent[5:9], *lent[9:], *stream)
-    return y_q, scale, mean
+    _core.four_part_merge(_shape_of(y), lent[0], lent[1:5], lent[5:9], lent[9:], *stream)
+    return y_q, y_hat, scale, mean
 
 
 @torch.library.custom_op("glc::four_part_merge", mutates_args=())
 def _merge_op(
     y: Tensor, scales: list[Tensor], means: list[Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return _merge_plain(y, scales, means)
 
 
 @_merge_op.register_fake
-def _(y: Tensor, scales: list[Tensor], means: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    return new_like(y), new_like(y), new_like(y)
+def _(
+    y: Tensor, scales: list[Tensor], means: list[Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return new_like(y), new_like(y), new_like(y), new_like(y)
 
 
-def _spread(x: Tensor) -> list[Tensor]:
-    """Each part's positions of x in a map of its own, zero elsewhere."""
-    if not _cuda.has_kernels(x):
-        masks = (part_mask(x.shape, part, x.device) for part in range(PARTS))
-        return [torch.where(mask, x, 0.0) for mask in masks]
-    out = [new_like(x).zero_() for _ in range(PARTS)]
-    for part, by_map in enumerate(out):
-        _native_step(part, (None, None, None, by_map), scale=x)
-    return out
+def _merge_gradients(
+    spread: Spread,
+    by_y_q: Tensor | None,
+    by_y_hat: Tensor | None,
+    by_scale: Tensor | None,
+    by_mean: Tensor | None,
+) -> tuple[Tensor | None, Sequence[Tensor | None], Sequence[Tensor | None]]:
+    """The mean is taken off y_q, and put back to y_hat: only the first has a gradient by it."""
+    each = list(EACH_PART)
+    nothing: Sequence[Tensor | None] = [None] * PARTS
+    by_scales = nothing if by_scale is None else spread(by_scale, None, each)
+    if by_y_q is None:
+        return by_y_hat, by_scales, nothing if by_mean is None else spread(by_mean, None, each)
+    by_y = by_y_q if by_y_hat is None else by_y_q + by_y_hat
+    by_mean, minus = (-by_y_q, None) if by_mean is None else (by_mean, by_y_q)
+    return by_y, by_scales, spread(by_mean, minus, each)
 
 
-_spread_op = torch.library.custom_op("glc::four_part_spread", _spread, mutates_args=())
-
-
-@_spread_op.register_fake
-def _(x: Tensor) -> list[Tensor]:
-    return [new_like(x) for _ in range(PARTS)]
-
-
-def _merge_backward(
-    ctx: Any, by_y_q: Tensor, by_scale: Tensor, by_mean: Tensor
-) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    return by_y_q, _spread_op(by_scale), _spread_op(by_mean - by_y_q)
-
-
-_merge_op.register_autograd(_merge_backward)
+_merge_op.register_autograd(lambda ctx, *grads: _merge_gradients(_spread_op, *grads))
 
 
 class _Merge(torch.autograd.Function):
     """The registered op without torch's registry: see `is_traced`."""
 
     @staticmethod
-    def forward(ctx: Any, y: Tensor, *maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, y: Tensor, *maps: Tensor) -> Merged:
+        ctx.set_materialize_grads(False)
         return _merge_plain(y, maps[:PARTS], maps[PARTS:])
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        by_y_q, by_scale, by_mean = grads
-        spread = _spread_op if torch.is_grad_enabled() else _spread  # as in `_Step`
-        return by_y_q, *spread(by_scale), *spread(by_mean - by_y_q)
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        by_y, by_scales, by_means = _merge_gradients(_eager_spread, *grads)
+        return by_y, *by_scales, *by_means
 
 
-def _merge(
-    y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _merge(y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]) -> Merged:
     """Take each position from the maps of the part it belongs to, and quantise there.
+
+    What four steps with these means would leave is y_hat; so a pass needs three, whose y_hat the
+    later parts' networks see, and this.
 
     Args:
         y: [b, c, h, w] floating point, divided by the quantisation step; computed in float32.
@@ -317,8 +339,8 @@ def _merge(
         means: four like y.
 
     Returns:
-        (y_q, scale, mean), float32 like y; y_q = y - mean rounded half to even, its gradient passed
-        straight through.
+        (y_q, y_hat, scale, mean), float32 like y; y_q = y - mean rounded half to even, its gradient
+        passed straight through, and y_hat = y_q + mean as in `four_part_step`.
 
     Raises:
         InvalidArgumentError: not four maps each, or as `four_part_step_`.
@@ -326,20 +348,19 @@ def _merge(
     _require_fours(y, scales, means)
     wide = [m.float() for m in (y, *scales, *means)]
     if is_traced(*wide):
-        y_q, scale, mean = _merge_op(wide[0], wide[1 : PARTS + 1], wide[PARTS + 1 :])
+        merged: Merged = _merge_op(wide[0], wide[1 : PARTS + 1], wide[PARTS + 1 :])
     else:
-        y_q, scale, mean = _Merge.apply(*wide)  # type: ignore[no-untyped-call]
-    return y_q, scale, mean
+        merged = _Merge.apply(*wide)  # type: ignore[no-untyped-call]
+    return merged
 
 
-def _merge_reference(
-    y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _merge_reference(y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]) -> Merged:
     scale, mean = scales[0], means[0]
     for part in range(1, PARTS):
         mask = part_mask(y.shape, part, y.device)
         scale, mean = torch.where(mask, scales[part], scale), torch.where(mask, means[part], mean)
-    return round_ste(y - mean), scale, mean
+    y_q = round_ste(y - mean)
+    return y_q, y_q + mean, scale, mean
 
 
 four_part_merge = Op(_merge, reference=_merge_reference, plain=_merge_plain)

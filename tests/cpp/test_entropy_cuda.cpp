@@ -2,6 +2,7 @@
 // The entropy ops on a device against the CPU's: integers and the four-part step bit for bit, rates
 // within the tolerance of an estimate. Memory goes through the runtime's calls, so the same program
 // serves a device and the kernels on the CPU.
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -188,8 +189,10 @@ void four_parts_are_equal(const glc::entropy::FourPartShape& shape) {
     params.push_back(normal(n, 10 + i, 1.0F));
   }
   Floats y_hat(n);
+  Floats next(n);
   Floats rebuilt(n);
   const OnDevice<float> y_hat_on(y_hat);
+  const OnDevice<float> next_on(next);
   const OnDevice<float> rebuilt_on(rebuilt);
   glc::entropy::FourPartMergeMaps host{.y = view(y.data())};
   glc::entropy::FourPartMergeMaps device{.y = view(y_on.data())};
@@ -202,13 +205,21 @@ void four_parts_are_equal(const glc::entropy::FourPartShape& shape) {
     host.scales[p] = view(params[p + 4].data());
     device.means[p] = view(mean_on->data());
     device.scales[p] = view(scale_on->data());
-    glc::entropy::four_part_step(
-        shape, part, {.y = host.y, .mean = host.means[p], .y_hat = target(y_hat.data())});
-    glc::cuda::four_part_step(
-        shape,
-        part,
-        {.y = device.y, .mean = device.means[p], .y_hat = target(y_hat_on.data())},
-        nullptr);
+    // elsewhere: what is there, zeros, what was there before
+    const auto step = [&](const auto& maps, float* to, MatrixView<const float> before) {
+      return glc::entropy::FourPartStepMaps{
+          .y = maps.y, .mean = maps.means[p], .before = before, .y_hat = target(to)};
+    };
+    const auto both = [&](float* to, float* to_on, auto before, auto before_on) {
+      glc::entropy::four_part_step(shape, part, step(host, to, before));
+      glc::cuda::four_part_step(shape, part, step(device, to_on, before_on), nullptr);
+    };
+    const MatrixView<const float> none;
+    both(next.data(), next_on.data(), none, none);
+    check(same_bits(next_on.host(), next), "after nothing");
+    both(next.data(), next_on.data(), view(y_hat.data()), view(y_hat_on.data()));
+    check(same_bits(next_on.host(), next), "after the parts before");
+    both(y_hat.data(), y_hat_on.data(), view(y_hat.data()), view(y_hat_on.data()));
 
     const auto size =
         static_cast<std::size_t>(shape.batch * glc::entropy::four_part_size(shape, part));
@@ -228,21 +239,41 @@ void four_parts_are_equal(const glc::entropy::FourPartShape& shape) {
   }
   check(same_bits(y_hat_on.host(), y_hat), "y_hat");
   check(same_bits(rebuilt_on.host(), rebuilt), "rebuilt");
-  std::vector<Floats> out(3, Floats(n));
-  const OnDevice<float> y_q_on(out[0]);
-  const OnDevice<float> mean_on(out[1]);
-  const OnDevice<float> scale_on(out[2]);
-  host.y_q = target(out[0].data());
-  host.mean = target(out[1].data());
-  host.scale = target(out[2].data());
-  device.y_q = target(y_q_on.data());
-  device.mean = target(mean_on.data());
-  device.scale = target(scale_on.data());
+  std::vector<Floats> out(4, Floats(n));
+  const std::array<OnDevice<float>, 4> out_on = {OnDevice<float>(out[0]),
+                                                 OnDevice<float>(out[1]),
+                                                 OnDevice<float>(out[2]),
+                                                 OnDevice<float>(out[3])};
+  const auto check_all = [&](const char* what) {
+    for (std::size_t i = 0; i < out.size(); ++i) check(same_bits(out_on[i].host(), out[i]), what);
+  };
+  const auto all_to = [&](auto& maps, const auto& to) {
+    maps.y_q = target(to(0));
+    maps.y_hat = target(to(1));
+    maps.mean = target(to(2));
+    maps.scale = target(to(3));
+  };
+  all_to(host, [&](std::size_t i) { return out[i].data(); });
+  all_to(device, [&](std::size_t i) { return out_on[i].data(); });
   glc::entropy::four_part_merge(shape, host);
   glc::cuda::four_part_merge(shape, device, nullptr);
-  check(same_bits(y_q_on.host(), out[0]), "y_q");
-  check(same_bits(mean_on.host(), out[1]), "mean");
-  check(same_bits(scale_on.host(), out[2]), "scale");
+  check_all("merged");
+  for (const bool with_minus : {false, true}) {
+    glc::entropy::FourPartSpreadMaps spread{.x = host.y};
+    glc::entropy::FourPartSpreadMaps spread_on{.x = device.y};
+    if (with_minus) {
+      spread.minus = host.means[0];
+      spread_on.minus = device.means[0];
+    }
+    constexpr std::array kSets = {8U, 5U, 0U, 15U};
+    for (std::size_t i = 0; i < out.size() - (with_minus ? 1 : 0); ++i) {
+      spread.targets[i] = {target(out[i].data()), kSets[i]};
+      spread_on.targets[i] = {target(out_on[i].data()), kSets[i]};
+    }
+    glc::entropy::four_part_spread(shape, spread);
+    glc::cuda::four_part_spread(shape, spread_on, nullptr);
+    check_all("spread");
+  }
   for (const auto* memory : kept) {
     delete memory;
   }

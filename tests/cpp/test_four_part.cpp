@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernels of the four parts and of categorical rates, on every back end, against their
-// formulas.
+// The kernels of the four parts, on every back end, against their formulas.
 #include <array>
 #include <cmath>
 #include <cstddef>
@@ -89,33 +88,30 @@ void four_parts(const FourPartShape& shape) {
     y_q[i] = std::nearbyint(in.y[i] - mean[i]) + 0.0F;
     y_hat[i] = y_q[i] + mean[i];
   }
-  std::array<Floats, 4> stepped;
-  stepped.fill(Floats(in.n, kNan));
-  Floats symbols(in.n, kNan);  // with a mean of 0, and nothing else asked for
-  Floats moved(in.n, kNan);
+  Floats in_place(in.n, kNan);
+  Floats stepped;
   for (int part = 0; part < kParts; ++part) {
     const auto p = static_cast<std::size_t>(part);
-    four_part_step(shape,
-                   part,
-                   {.y = in.view(in.y),
-                    .mean = in.view(in.means[p]),
-                    .scale = in.view(in.scales[p]),
-                    .y_q = in.view(stepped[0]),
-                    .y_hat = in.view(stepped[1]),
-                    .mean_out = in.view(stepped[2]),
-                    .scale_out = in.view(stepped[3])});
-    four_part_step(shape, part, {.y = in.view(in.y), .y_q = in.view(symbols)});
-    four_part_step(shape, part, {.mean = in.view(in.means[p]), .mean_out = in.view(moved)});
+    const auto step = [&](MatrixView<const float> before, Floats& to) {
+      four_part_step(shape,
+                     part,
+                     {.y = in.view(in.y),
+                      .mean = in.view(in.means[p]),
+                      .before = before,
+                      .y_hat = in.view(to)});
+    };
+    step(in.view(in_place), in_place);
+    Floats next(in.n, kNan);
+    step(part == 0 ? MatrixView<const float>() : in.view(stepped), next);
+    for (std::size_t i = 0; i < in.n; ++i) {
+      check(in.part_of(i) > p ? next[i] == 0 && !std::signbit(next[i]) : true, "not yet");
+    }
+    stepped = next;
   }
-  check(same_bits(stepped[0], y_q) && same_bits(stepped[1], y_hat), "steps");
-  check(same_bits(stepped[2], mean) && same_bits(stepped[3], scale), "moved");
-  check(same_bits(moved, mean), "only the mean");
-  for (std::size_t i = 0; i < in.n; ++i) {
-    check(symbols[i] == std::nearbyint(in.y[i]) && !(symbols[i] == 0 && std::signbit(symbols[i])),
-          "no mean");
-  }
+  check(same_bits(in_place, y_hat), "steps in place");
+  check(same_bits(stepped, y_hat), "steps");
 
-  std::array<Floats, 3> merged;
+  std::array<Floats, 4> merged;
   merged.fill(Floats(in.n));
   glc::entropy::FourPartMergeMaps maps{.y = in.view(in.y)};
   for (std::size_t p = 0; p < kParts; ++p) {
@@ -123,17 +119,49 @@ void four_parts(const FourPartShape& shape) {
     maps.scales[p] = in.view(in.scales[p]);
   }
   maps.y_q = in.view(merged[0]);
-  maps.mean = in.view(merged[1]);
-  maps.scale = in.view(merged[2]);
+  maps.y_hat = in.view(merged[1]);
+  maps.mean = in.view(merged[2]);
+  maps.scale = in.view(merged[3]);
   four_part_merge(shape, maps);
-  check(same_bits(merged[0], y_q), "merged y_q");
-  check(same_bits(merged[1], mean) && same_bits(merged[2], scale), "merged");
+  check(same_bits(merged[0], y_q) && same_bits(merged[1], y_hat), "merged y");
+  check(same_bits(merged[2], mean) && same_bits(merged[3], scale), "merged");
+}
+
+/// Targets of no part, one, two and all; then one target alone.
+void spreads(const FourPartShape& shape) {
+  const Maps in(shape);
+  constexpr std::array kSets = {0U, 2U, 9U, 15U};
+  for (const bool with_minus : {false, true}) {
+    std::array<Floats, kParts> out;
+    out.fill(Floats(in.n, kNan));
+    glc::entropy::FourPartSpreadMaps maps{.x = in.view(in.scales[0])};
+    if (with_minus) maps.minus = in.view(in.means[1]);
+    for (std::size_t k = 0; k < kParts; ++k) maps.targets[k] = {in.view(out[k]), kSets[k]};
+    four_part_spread(shape, maps);
+    for (std::size_t i = 0; i < in.n; ++i) {
+      const float x = with_minus ? in.scales[0][i] - in.means[1][i] : in.scales[0][i];
+      for (std::size_t k = 0; k < kParts; ++k) {
+        check(out[k][i] == ((kSets[k] >> in.part_of(i) & 1U) != 0 ? x : 0.0F), "spread");
+      }
+    }
+    const Floats two = out[2];
+    out[2].assign(in.n, kNan);
+    maps.targets = {};
+    maps.targets[3] = {in.view(out[2]), kSets[2]};
+    four_part_spread(shape, maps);
+    check(same_bits(out[2], two), "one target");
+  }
 }
 
 void four_parts_of_every_size() {
   for (const std::int64_t size : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33}) {
-    four_parts({.batch = 2, .channels = 8, .height = 5, .width = size, .channels_last = false});
-    four_parts({.batch = 2, .channels = 4 * size, .height = 3, .width = 5, .channels_last = true});
+    const std::array<FourPartShape, 2> shapes = {
+        {{.batch = 2, .channels = 8, .height = 5, .width = size, .channels_last = false},
+         {.batch = 2, .channels = 4 * size, .height = 3, .width = 5, .channels_last = true}}};
+    for (const FourPartShape& shape : shapes) {
+      four_parts(shape);
+      spreads(shape);
+    }
   }
 }
 

@@ -210,6 +210,8 @@ def test_four_parts(kernels: Kernels, shape, memory_format):
         expected = four_part_step(*arguments)
         assert same_bits(kernels(four_part_step, *arguments), expected)
         assert same_bits(kernels(in_place, *arguments), expected)
+        first = (y, means[part], None, part)
+        assert same_bits(kernels(four_part_step, *first), four_part_step(*first))
         mean = four_part_pick(means[part], part)
         assert same_bits(kernels(four_part_pick, means[part], part), mean)
         symbols = torch.arange(len(mean), dtype=torch.int32) - 3
@@ -221,9 +223,9 @@ def test_four_part_gradients(kernels: Kernels):
     def gradients(y, scales, means, weight):
         leaves = [t.detach().requires_grad_() for t in (y, *scales, *means)]
         y, scales, means = leaves[0], leaves[1:5], leaves[5:]
-        y_q, scale, mean = four_part_merge(y, scales, means)
-        y_hat = four_part_step(y, means[0], means[1], 2)
-        ((y_q + 3 * scale - mean + y_hat) * weight).sum().backward()
+        y_q, y_hat, scale, mean = four_part_merge(y, scales, means)
+        seen = four_part_step(y, means[0], means[1], 2)
+        ((y_q + 5 * y_hat + 3 * scale - mean + seen) * weight).sum().backward()
         return [leaf.grad for leaf in leaves]
 
     y, *params, weight = maps((2, 8, 5, 7), 10)

@@ -17,7 +17,7 @@ from glc.ops.four_part import (
     PARTS,
     _in_place_op,
     _merge_op,
-    _split_op,
+    _spread,
     _spread_op,
     _step_op,
     part_mask,
@@ -61,9 +61,9 @@ def test_both_forms_are_bit_equal_to_the_plain_formula(shape, memory_format):
     for part in range(PARTS):
         four_part_step_(y, means[part], y_hat, part)
         functional = four_part_step(y, means[part], functional, part)
-    y_q, scale, mean = four_part_merge(y, scales, means)
-    for mine, theirs in zip((y_q, y_hat, scale, mean), expected, strict=True):
+    for mine, theirs in zip(four_part_merge(y, scales, means), expected, strict=True):
         assert torch.equal(bits(mine), bits(theirs))
+    assert torch.equal(bits(y_hat), bits(expected[1]))
     assert torch.equal(bits(functional), bits(expected[1]))
     for mine, theirs in zip(
         four_part_merge.plain(y, scales, means),
@@ -104,10 +104,33 @@ def test_a_negative_zero_is_the_integer_zero():
     y_hat = torch.ones_like(y)
     for part in range(PARTS):
         four_part_step_(y, mean, y_hat, part)
-    y_q, _, merged = four_part_merge(y, [mean] * 4, [mean] * 4)
-    assert not torch.signbit(y_hat).any()
-    assert not torch.signbit(y_q).any()
+    y_q, also_y_hat, _, merged = four_part_merge(y, [mean] * 4, [mean] * 4)
+    for positive in (y_hat, also_y_hat, y_q):
+        assert not torch.signbit(positive).any()
     assert torch.signbit(merged).all()
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_nothing_before_the_first_part_is_zeros(shape, memory_format):
+    y, mean = maps(shape, 2, memory_format)
+    for part in range(PARTS):
+        expected = four_part_step(y, mean, torch.zeros_like(y), part)
+        for step in (four_part_step, four_part_step.plain, four_part_step.reference):
+            assert torch.equal(bits(step(y, mean, None, part)), bits(expected))
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_spread_takes_each_set_of_parts_apart(shape, memory_format):
+    x, minus = maps(shape, 2, memory_format)
+    masks = [part_mask(shape, part) for part in range(PARTS)]
+    for sets in ([1, 2, 4, 8], [4, 11], [15], [0, 6, 9]):
+        apart = _spread(x, minus, sets)
+        for mine, parts in zip(apart, sets, strict=True):
+            mask = sum(masks[p].int() for p in range(PARTS) if parts >> p & 1)
+            assert torch.equal(mine, (x - minus) * mask)
+        assert torch.equal(_spread(x, None, sets)[-1], apart[-1]) == torch.equal(x, x - minus)
 
 
 def test_other_positions_are_not_looked_at():
@@ -118,20 +141,23 @@ def test_other_positions_are_not_looked_at():
     assert torch.equal(four_part_step(torch.where(mask, y, math.nan), dirty, y_hat, 1), clean)
 
 
+@pytest.mark.parametrize(
+    "used", [("y_hat", "scale", "mean", "y_q"), ("y_hat", "scale", "mean"), ("y_q",), ("y_hat",)]
+)
 @pytest.mark.parametrize("memory_format", FORMATS)
-def test_gradients_match_the_plain_formula(memory_format):
+def test_gradients_match_the_plain_formula(memory_format, used):
     y, weight, *params = maps((2, 8, 5, 6), 10, memory_format)
 
     def total(ours):
         leaves = [t.clone().requires_grad_() for t in (y, *params)]
         scales, means = leaves[1:5], leaves[5:]
         if ours:
-            y_hat = torch.zeros_like(y)
-            for part in range(PARTS):
+            seen = None
+            for part in range(1, PARTS):
+                seen = four_part_step(leaves[0], means[part - 1], seen, part - 1)
                 # later parts' means depend on y_hat, as through a network
-                means[part] = means[part] + 0.3 * y_hat.roll(1, 3)
-                y_hat = four_part_step(leaves[0], means[part], y_hat, part)
-            y_q, scale, mean = four_part_merge(leaves[0], scales, means)
+                means[part] = means[part] + 0.3 * seen.roll(1, 3)
+            y_q, y_hat, scale, mean = four_part_merge(leaves[0], scales, means)
         else:
             y_q, y_hat, scale, mean = (torch.zeros_like(y) for _ in range(4))
             for part in range(PARTS):
@@ -140,8 +166,10 @@ def test_gradients_match_the_plain_formula(memory_format):
                 symbols = round_ste(leaves[0] - means[part]) * mask
                 y_q, y_hat = y_q + symbols, y_hat + symbols + means[part] * mask
                 scale, mean = scale + scales[part] * mask, mean + means[part] * mask
-        loss = (weight * (y_hat + scale.square() + mean.sin() + y_q.square())).sum()
-        return torch.autograd.grad(loss, leaves)
+        terms = {"y_hat": y_hat, "scale": scale.square(), "mean": mean.sin(), "y_q": y_q.square()}
+        loss = (weight * sum(terms[name] for name in used)).sum()
+        gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+        return [torch.zeros_like(y) if g is None else g for g in gradients]
 
     for got, expected in zip(total(ours=True), total(ours=False), strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
@@ -151,7 +179,7 @@ def test_reference_gradcheck():
     generator = torch.Generator().manual_seed(0)
     kinds = [torch.randn(1, 4, 2, 2, generator=generator, dtype=torch.float64) for _ in range(4)]
     leaves = [t.requires_grad_() for t in kinds]
-    assert torch.autograd.gradcheck(lambda *m: four_part_merge.reference(m[0], m, m)[1:], leaves)
+    assert torch.autograd.gradcheck(lambda *m: four_part_merge.reference(m[0], m, m)[2:], leaves)
 
 
 def test_bad_arguments_are_refused():
@@ -180,18 +208,19 @@ def test_opcheck():
     y, mean, y_hat, scale = maps((2, 8, 3, 5), 4)
     leaves = [t.clone().requires_grad_() for t in (y, mean, y_hat)]
     torch.library.opcheck(_step_op, (*leaves, 1))
-    torch.library.opcheck(_split_op, (y, 2))
+    torch.library.opcheck(_step_op, (*leaves[:2], None, 1))
     torch.library.opcheck(_merge_op, (leaves[0], [*leaves, scale], [scale, *leaves]))
-    torch.library.opcheck(_spread_op, (y,))
+    torch.library.opcheck(_spread_op, (y, None, [1, 2, 4, 8]))
+    torch.library.opcheck(_spread_op, (y, mean, [4, 11]))
     torch.library.opcheck(_in_place_op, (y, mean, y_hat, 3))
 
 
 class WholePass(torch.nn.Module):
     def forward(self, y, scales, means):
-        y_hat = torch.zeros_like(y)
+        seen = None
         for part in range(PARTS):
-            y_hat = four_part_step(y, means[part], y_hat, part)
-        return y_hat, *four_part_merge(y, scales, means)
+            seen = four_part_step(y, means[part], seen, part)
+        return seen, *four_part_merge(y, scales, means)
 
 
 def test_compiles_and_exports_in_one_graph():

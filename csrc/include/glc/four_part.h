@@ -31,23 +31,19 @@ struct FourPartShape {
 /// Elements of one part in one sample.
 [[nodiscard]] std::int64_t four_part_size(const FourPartShape& shape, int part);
 
-/// What a step reads and writes, f32. A map with null data is left out; without y the step only
-/// moves mean and scale, and a null mean counts as 0.
-struct FourPartMaps {
+/// What a step reads and writes, f32; a `before` with null data counts as zeros.
+struct FourPartStepMaps {
   MatrixView<const float> y{};  // divided by the quantisation step
   MatrixView<const float> mean{};
-  MatrixView<const float> scale{};
-  MatrixView<float> y_q{};
+  MatrixView<const float> before{};  // y_hat of the parts before; may be y_hat itself
   MatrixView<float> y_hat{};
-  MatrixView<float> mean_out{};
-  MatrixView<float> scale_out{};
 };
 
-/// At the positions of a part, and only there:
-///   y_q = y - mean rounded half to even · y_hat = y_q + mean · mean_out, scale_out = mean, scale
-/// One rounding per operation, in this order, so the same everywhere; a y_q of -0 is 0.
+/// At the positions of a part: y_hat = y - mean, rounded half to even, + mean. Elsewhere
+/// y_hat = before, which costs nothing in place. One rounding per operation, in this order, so the
+/// same everywhere; a symbol of -0 is 0.
 /// Throws InvalidArgument when shapes disagree or part is not 0..3. Never allocates.
-void four_part_step(const FourPartShape& shape, int part, const FourPartMaps& maps);
+void four_part_step(const FourPartShape& shape, int part, const FourPartStepMaps& maps);
 
 /// What a merge reads and writes, f32; all of it.
 struct FourPartMergeMaps {
@@ -55,14 +51,33 @@ struct FourPartMergeMaps {
   std::array<MatrixView<const float>, kParts> means{};  // of the parts
   std::array<MatrixView<const float>, kParts> scales{};
   MatrixView<float> y_q{};
+  MatrixView<float> y_hat{};
   MatrixView<float> mean{};
   MatrixView<float> scale{};
 };
 
-/// At every position, from the maps of the part it belongs to: mean, scale, and the y_q that
-/// four_part_step writes there.
+/// At every position, from the maps of the part it belongs to: mean, scale, the symbol y_q that
+/// four_part_step rounds to there, and the y_hat that it writes.
 /// Throws InvalidArgument when shapes disagree. Never allocates.
 void four_part_merge(const FourPartShape& shape, const FourPartMergeMaps& maps);
+
+/// One map that a spread writes, f32, and whose positions it takes over.
+struct FourPartTarget {
+  MatrixView<float> map{};
+  unsigned parts = 0;  // bit i: part i
+};
+
+/// What a spread reads and writes, f32. Null: a `minus` counts as zeros, a target is left out.
+struct FourPartSpreadMaps {
+  MatrixView<const float> x{};
+  MatrixView<const float> minus{};
+  std::array<FourPartTarget, kParts> targets{};
+};
+
+/// Each target = x - minus at the positions of its parts, 0 elsewhere: what a gradient does that
+/// goes back through a step or a merge.
+/// Throws InvalidArgument when shapes disagree. Never allocates.
+void four_part_spread(const FourPartShape& shape, const FourPartSpreadMaps& maps);
 
 /// picked = the part's elements of a map in ascending order of [batch, channels, height, width].
 ///   map [batch rows or a row per pixel] · picked [batch * four_part_size] f32, written

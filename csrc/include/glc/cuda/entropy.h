@@ -63,12 +63,16 @@ void gaussian_symbols(const entropy::GaussianLatents<float>& in,
 
 void four_part_step(const entropy::FourPartShape& shape,
                     int part,
-                    const entropy::FourPartMaps& maps,
+                    const entropy::FourPartStepMaps& maps,
                     cudaStream_t stream);
 
 void four_part_merge(const entropy::FourPartShape& shape,
                      const entropy::FourPartMergeMaps& maps,
                      cudaStream_t stream);
+
+void four_part_spread(const entropy::FourPartShape& shape,
+                      const entropy::FourPartSpreadMaps& maps,
+                      cudaStream_t stream);
 
 void four_part_pick(const entropy::FourPartShape& shape,
                     int part,
