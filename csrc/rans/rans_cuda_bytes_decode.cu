@@ -6,6 +6,7 @@
 #include "core/check.h"
 #include "rans/rans_cuda_bytes.cuh"
 #include "rans/rans_cuda_decode.cuh"
+#include "rans/rans_cuda_escapes.cuh"
 #include "rans/rans_cuda_host.h"
 
 namespace glc::cuda {
@@ -148,14 +149,16 @@ __global__ void __launch_bounds__(kHeadBlock) read_kernel(ReadParams p) {
 }
 
 struct ByteLookup {
+  using Seen = bool;  ///< whether the marker was
+
   const std::uint32_t* slots;
   int marker;  ///< the first rare value, which stands for all of them; -1 without
   __device__ Bin find(std::uint32_t, std::uint32_t slot) const {
     const std::uint32_t entry = slots[slot];
     return {slot - (entry >> 20), entry >> 8 & 0xFFFU, static_cast<std::int32_t>(entry & 0xFFU)};
   }
-  __device__ bool is_escape(Bin bin) const { return bin.value == marker; }
-  __device__ static std::uint8_t value(Bin bin) { return static_cast<std::uint8_t>(bin.value); }
+  __device__ void see(Seen& seen, std::int32_t value) const { seen = seen || value == marker; }
+  [[nodiscard]] __device__ static bool has_escape(Seen seen) { return seen; }
 };
 
 /// The sum (rans/stream_check.h) of a segment, as far as a lane knows it.

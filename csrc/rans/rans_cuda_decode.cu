@@ -6,6 +6,7 @@
 // that decoded it, right after it.
 #include "core/check.h"
 #include "rans/rans_cuda_decode.cuh"
+#include "rans/rans_cuda_escapes.cuh"
 #include "rans/rans_cuda_host.h"
 
 namespace glc::cuda {
@@ -52,41 +53,38 @@ __global__ void end_kernel(RansProgress* progress) {
 
 // ------------------------------------------------------------------------------------- symbols
 
-/// Tables in shared memory, or where they are when they do not fit.
+/// Tables in shared memory, or where they are when they do not fit. The loop over symbols is bound
+/// by the instructions it issues, so an entry tells the symbol as well, escapes included.
 template <class Bucket>
-struct TableLookup {
-  const std::uint32_t* entries;
-  const std::int32_t* bases;
-  const Bucket* buckets;
-  std::uint32_t last_slot;
-  int shift;
-  int bucket_bits;
-  bool escape;
+class TableLookup {
+ public:
+  using Seen = std::int32_t;  ///< the lowest of the symbols
 
   __device__ TableLookup(const RansTablesLayout& layout, const std::byte* blob)
-      : entries(reinterpret_cast<const std::uint32_t*>(blob)),
-        bases(reinterpret_cast<const std::int32_t*>(blob + layout.bases_at)),
-        buckets(reinterpret_cast<const Bucket*>(blob + layout.buckets_at)),
-        last_slot((1U << layout.bits) - 1U),
-        shift(layout.bits - layout.bucket_bits),
-        bucket_bits(layout.bucket_bits),
-        escape(layout.escape) {}
+      : entries_(reinterpret_cast<const uint2*>(blob)),
+        buckets_(blob + layout.buckets_at),
+        row_bytes_(std::uint32_t{sizeof(Bucket)} << layout.bucket_bits),
+        shift_(layout.bits - layout.bucket_bits),
+        escape_(layout.escape) {}
 
   __device__ Bin find(std::uint32_t row, std::uint32_t slot) const {
-    std::uint32_t bin = buckets[(row << bucket_bits) + (slot >> shift)];
-    std::uint32_t entry = entries[bin];
-    while (slot - (entry & 0xFFFFU) > entry >> 16) entry = entries[++bin];
-    return {entry & 0xFFFFU,
-            entry >> 16,
-            static_cast<std::int32_t>(bin + static_cast<std::uint32_t>(bases[row]))};
+    const auto* const buckets = reinterpret_cast<const Bucket*>(buckets_ + row * row_bytes_);
+    std::uint32_t bin = buckets[slot >> shift_];
+    uint2 entry = entries_[bin];  // a DecodeEntry
+    while (slot - (entry.x & 0xFFFFU) > entry.x >> 16) entry = entries_[++bin];
+    return {entry.x & 0xFFFFU, entry.x >> 16, static_cast<std::int32_t>(entry.y)};
   }
-  /// The last bin of a row, which ends at the last slot.
-  __device__ bool is_escape(Bin bin) const {
-    return escape && bin.start + bin.freq_minus_1 == last_slot;
+  __device__ static void see(Seen& seen, std::int32_t value) { seen = value < seen ? value : seen; }
+  [[nodiscard]] __device__ bool has_escape(Seen seen) const {
+    return escape_ && seen == rans::kEscapeValue;
   }
-  __device__ std::int32_t value(Bin bin) const {
-    return is_escape(bin) ? rans::kEscapeValue : bin.value;
-  }
+
+ private:
+  const uint2* entries_;
+  const std::byte* buckets_;
+  std::uint32_t row_bytes_;
+  int shift_;
+  bool escape_;
 };
 
 /// The sum (rans/stream_check.h) of a lane's symbols.

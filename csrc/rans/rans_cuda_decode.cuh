@@ -11,14 +11,14 @@
 // least the words of two steps whenever two steps begin. Rows are read kAhead steps early.
 //
 // Latency is hidden by warps, not by several runs a warp: a step is a chain of about 130 cycles,
-// and 8 warps a scheduler with 30 instructions (bytes) or 60 (symbols) each fill it. Segments that
+// and 8 warps a scheduler with 30 instructions (bytes) or 45 (symbols) each fill it. Segments that
 // have a whole warp, the rule where there is much data, take steps without the questions that only
 // ends and shared warps raise (decode_whole_steps).
 #pragma once
 
 #include <cstring>
 
-#include "rans/rans_cuda.cuh"
+#include "rans/rans_cuda_run.cuh"
 #include "rans/stream_check.h"
 
 namespace glc::cuda {
@@ -35,73 +35,6 @@ struct Bin {
   std::uint32_t freq_minus_1;
   std::int32_t value;
 };
-
-template <class Row, class Value>
-struct DecodeParams {
-  const std::uint8_t* data;
-  RansProgress* progress;
-  RansTablesLayout layout;
-  const std::byte* blob;
-  const Row* rows;
-  std::uint32_t one_row;
-  Value* out;
-  std::uint64_t n;
-};
-
-/// One segment, as far as a lane knows it. What is not of the lane is the same in all its group.
-template <class Value>
-struct SegmentRun {
-  const std::uint32_t* words;  ///< of 32 bits
-  std::uint32_t n_words32;     ///< of them
-  std::uint32_t used;          ///< words of 16 bits, those behind the last being zeros
-  std::uint32_t x;
-  std::uint64_t begin;  ///< its first symbol
-  std::uint32_t n;      ///< symbols, 0 when the segment cannot be read
-  bool escapes;         ///< this lane decoded one
-};
-
-__device__ inline std::uint32_t load_u32(const std::uint8_t* data, std::uint64_t at) {
-  return __ldg(reinterpret_cast<const std::uint32_t*>(data + at));
-}
-
-__device__ inline std::uint64_t segment_begin(const std::uint8_t* data,
-                                              const RansRecord& record,
-                                              std::uint64_t segment) {
-  if (segment == 0) return record.body;
-  return record.body + 4 * std::uint64_t{load_u32(data, record.ends + 4 * (segment - 1))};
-}
-
-template <class Row, class Value>
-__device__ SegmentRun<Value> open_segment(const DecodeParams<Row, Value>& p,
-                                          const RansRecord& record,
-                                          const Group& group) {
-  SegmentRun<Value> run{};
-  if (group.segment >= record.n_segments) return run;
-  const std::uint64_t begin = segment_begin(p.data, record, group.segment);
-  const std::uint64_t end = segment_begin(p.data, record, group.segment + 1);
-  const auto lanes = static_cast<std::uint32_t>(group.lanes);
-  const std::uint64_t place = record.ends + 4 * group.segment;
-  if (begin >= end || end > record.n_bytes) {
-    if (group.lane == 0) note(&p.progress->error, RansError::kEnds, place);
-    return run;
-  }
-  if ((end - begin) / 4 < lanes) {
-    if (group.lane == 0) note(&p.progress->error, RansError::kStatesCut, begin);
-    return run;
-  }
-  const std::uint32_t stored = load_u32(p.data, begin + 4 * static_cast<std::uint64_t>(group.lane));
-  run.x = stored << 16 | stored >> 16;  // high word first
-  const bool low = run.x < rans::kStateLow;
-  if (low) note(&p.progress->error, RansError::kState, begin);
-  if (group.votes(__ballot_sync(group.mask, low)) != 0) return run;
-  run.words = reinterpret_cast<const std::uint32_t*>(p.data + begin) + lanes;
-  run.n_words32 = static_cast<std::uint32_t>((end - begin) / 4) - lanes;
-  run.begin = group.segment * record.segment_symbols;
-  const std::uint64_t n_left = p.n - run.begin;
-  run.n =
-      n_left < record.segment_symbols ? static_cast<std::uint32_t>(n_left) : record.segment_symbols;
-  return run;
-}
 
 /// The words of a group on their way to its lanes.
 class Window {
@@ -170,15 +103,31 @@ class Window {
   std::uint32_t ahead_;
 };
 
-/// The row of symbol k of a segment, noted where the tables have no such row.
-template <class Row, class Value>
-__device__ __forceinline__ std::uint32_t checked_row(const DecodeParams<Row, Value>& p,
-                                                     std::uint32_t row,
-                                                     std::uint64_t k) {
-  if (row < p.layout.n_rows) return row;
-  note(&p.progress->error, RansError::kRow, k);
-  return 0;
-}
+/// Keeps rows within the tables, and in mind whether they were.
+class RowLimit {
+ public:
+  __device__ explicit RowLimit(std::uint32_t n_rows) : last_(n_rows - 1U) {}
+  __device__ std::uint32_t operator()(std::uint32_t row) {
+    most_ = row > most_ ? row : most_;
+    return row < last_ ? row : last_;
+  }
+  [[nodiscard]] __device__ bool broken() const { return most_ > last_; }
+  /// Notes the first of the lane's rows that the tables have not.
+  template <class Row, class Value>
+  __device__ void note_broken(const DecodeParams<Row, Value>& p,
+                              const SegmentRun<Value>& run,
+                              const Group& group) const {
+    auto i = static_cast<std::uint32_t>(group.lane);
+    while (i < run.n && row_of(p.rows, p.one_row, run.begin + i) <= last_) {
+      i += static_cast<std::uint32_t>(group.lanes);
+    }
+    if (i < run.n) note(&p.progress->error, RansError::kRow, run.begin + i);
+  }
+
+ private:
+  std::uint32_t last_;
+  std::uint32_t most_ = 0;
+};
 
 /// Decodes steps of a segment that has the whole warp as long as no lane idles. i is the lane's
 /// next symbol; rows are those of its next steps.
@@ -189,6 +138,8 @@ __device__ __forceinline__ void decode_whole_steps(const DecodeParams<Row, Value
                                                    SegmentRun<Value>& run,
                                                    std::uint32_t& i,
                                                    std::uint32_t (&rows)[kAhead],
+                                                   RowLimit& limit,
+                                                   typename Lookup::Seen& seen,
                                                    Sum& sum) {
   constexpr std::uint32_t kSymbols = kAhead * kWarpLanes;
   const unsigned lanes_before = (1U << Group::thread_lane()) - 1U;
@@ -201,7 +152,7 @@ __device__ __forceinline__ void decode_whole_steps(const DecodeParams<Row, Value
       if (a % 2 == 0) window.refill_of_warp(run.used);
       std::uint32_t row = rows[a];
       if constexpr (kRows) {
-        row = checked_row(p, row, run.begin + i + static_cast<std::uint32_t>(a * kWarpLanes));
+        row = limit(row);
         rows[a] = static_cast<std::uint32_t>(__ldg(&ahead[a * kWarpLanes]));
       }
       const std::uint32_t slot = rans::slot_of(run.x, p.layout.bits);
@@ -214,9 +165,10 @@ __device__ __forceinline__ void decode_whole_steps(const DecodeParams<Row, Value
       const std::uint32_t word = window.word_of_warp(run.used + before);
       run.x = wants ? x << rans::kWordBits | word : x;
       run.used += static_cast<std::uint32_t>(__popc(ballot));
-      run.escapes = run.escapes || lookup.is_escape(bin);
-      out[a * kWarpLanes] = lookup.value(bin);
-      sum.add(a, lookup.value(bin));
+      const auto value = static_cast<Value>(bin.value);
+      lookup.see(seen, bin.value);
+      out[a * kWarpLanes] = value;
+      sum.add(a, value);
     }
     i += kSymbols;
     out += kSymbols;
@@ -239,10 +191,16 @@ __device__ __forceinline__ void decode_segment(const DecodeParams<Row, Value>& p
   const auto row_at = [&](std::uint32_t k) {
     return k < run.n ? row_of(p.rows, p.one_row, run.begin + k) : 0;
   };
+  RowLimit limit(p.layout.n_rows);
+  typename Lookup::Seen seen{};
   std::uint32_t rows[kAhead];
   for (std::uint32_t a = 0; a < kAhead; ++a) rows[a] = row_at(i + a * lanes);
-  if constexpr (std::is_same_v<Row, OneRow>) rows[0] = checked_row(p, rows[0], run.begin);
-  if (group.lanes == kWarpLanes) decode_whole_steps(p, lookup, window, run, i, rows, sum);
+  if constexpr (std::is_same_v<Row, OneRow>) {
+    for (std::uint32_t& row : rows) row = limit(row);
+  }
+  if (group.lanes == kWarpLanes) {
+    decode_whole_steps(p, lookup, window, run, i, rows, limit, seen, sum);
+  }
   const std::uint32_t left = run.n + static_cast<std::uint32_t>(group.lane) - i;
   const std::uint32_t most_steps = __reduce_max_sync(kFullWarp, (left + lanes - 1U) / lanes);
   for (std::uint32_t step = 0; step < most_steps; step += kAhead) {
@@ -250,7 +208,7 @@ __device__ __forceinline__ void decode_segment(const DecodeParams<Row, Value>& p
     for (int a = 0; a < kAhead; ++a) {
       if (a % 2 == 0) window.refill(run.used);
       const bool active = i < run.n;
-      const std::uint32_t row = checked_row(p, rows[a], run.begin + i);
+      const std::uint32_t row = limit(rows[a]);
       rows[a] = row_at(i + kAhead * lanes);
       const std::uint32_t slot = rans::slot_of(run.x, p.layout.bits);
       const Bin bin = lookup.find(row, slot);
@@ -264,135 +222,17 @@ __device__ __forceinline__ void decode_segment(const DecodeParams<Row, Value>& p
       }
       run.used += static_cast<std::uint32_t>(group.votes(ballot));
       if (active) {
+        const auto value = static_cast<Value>(bin.value);
         run.x = x;
-        run.escapes = run.escapes || lookup.is_escape(bin);
-        p.out[run.begin + i] = lookup.value(bin);
-        sum.add_at(i, lookup.value(bin));
+        lookup.see(seen, bin.value);
+        p.out[run.begin + i] = value;
+        sum.add_at(i, value);
       }
       i += lanes;
     }
   }
-}
-
-/// Bits of a segment from a byte on, most significant first.
-class DeviceBits {
- public:
-  __device__ DeviceBits(const std::uint8_t* bytes, std::uint64_t n_bytes)
-      : bytes_(bytes), n_bytes_(n_bytes), n_left_(8 * n_bytes) {}
-  /// The next Elias-gamma number, or 0 when the bits run out or it has more than max_width < 56.
-  __device__ std::uint64_t gamma(int max_width) {
-    fill();
-    const int zeros = __clzll(static_cast<long long>(next_));
-    if (zeros >= max_width || 2 * static_cast<std::uint64_t>(zeros) >= n_left_) return 0;
-    skip(zeros);
-    fill();
-    return take(zeros + 1);
-  }
-  /// The next eight; n_left() has to be asked first.
-  __device__ std::uint32_t byte() {
-    fill();
-    return static_cast<std::uint32_t>(take(8));
-  }
-  [[nodiscard]] __device__ std::uint64_t n_left() const { return n_left_; }
-  [[nodiscard]] __device__ bool skip_padding() {
-    const auto n = static_cast<int>(n_left_ % 8);
-    fill();
-    return n == 0 || take(n) == 0;
-  }
-  [[nodiscard]] __device__ std::uint64_t bytes_used() const { return n_bytes_ - n_left_ / 8; }
-
- private:
-  /// At least 56 bits, or all that are left, in next_.
-  __device__ void fill() {
-    for (; held_ <= 56 && at_ < n_bytes_; held_ += 8) {
-      next_ |= static_cast<std::uint64_t>(bytes_[at_++]) << (56 - held_);
-    }
-  }
-  __device__ void skip(int n) {
-    next_ <<= n;
-    held_ -= n;
-    n_left_ -= static_cast<std::uint64_t>(n);
-  }
-  __device__ std::uint64_t take(int n) {
-    const std::uint64_t bits = next_ >> (64 - n);
-    skip(n);
-    return bits;
-  }
-  const std::uint8_t* bytes_;
-  std::uint64_t n_bytes_;
-  std::uint64_t n_left_;    // bits
-  std::uint64_t at_ = 0;    // next byte
-  std::uint64_t next_ = 0;  // bits from the highest on, zeros behind them
-  int held_ = 0;            // of them
-};
-
-/// Which of the symbols k, k + 1, ... of a segment, as many as 16 bytes hold, are the marker.
-template <class Value>
-__device__ __forceinline__ unsigned markers(const Value* values,
-                                            std::uint32_t k,
-                                            std::uint32_t n,
-                                            int marker) {
-  constexpr std::uint32_t kPer = 16 / sizeof(Value);
-  alignas(16) Value some[kPer];
-  std::uint32_t n_some = kPer;
-  if (k + kPer <= n && reinterpret_cast<std::uintptr_t>(values + k) % 16 == 0) {
-    *reinterpret_cast<uint4*>(some) = *reinterpret_cast<const uint4*>(values + k);
-  } else {
-    n_some = k < n ? n - k : 0;
-    for (std::uint32_t j = 0; j < kPer; ++j) some[j] = j < n_some ? values[k + j] : Value{};
-  }
-  unsigned found = 0;
-#pragma unroll
-  for (std::uint32_t j = 0; j < kPer; ++j) {
-    found |= (j < n_some && some[j] == marker ? 1U : 0U) << j;
-  }
-  return found;
-}
-
-/// Finds the group's escapes, which stand as `marker` in out, and calls put(i, number) in one lane
-/// for each symbol i that is one. Returns the bytes that the numbers take.
-template <class Row, class Value, class Put>
-__device__ std::uint64_t read_escapes(const DecodeParams<Row, Value>& p,
-                                      const RansRecord& record,
-                                      const Group& group,
-                                      const SegmentRun<Value>& run,
-                                      DeviceBits& bits,
-                                      int marker,
-                                      int max_width,
-                                      Put put) {
-  const std::uint64_t place = segment_begin(p.data, record, group.segment);
-  if (record.escapes == 0) {
-    if (group.lane == 0) note(&p.progress->error, RansError::kEscapeUnannounced, place);
-    return 0;
-  }
-  constexpr std::uint32_t kPer = 16 / sizeof(Value);
-  const auto step = kPer * static_cast<std::uint32_t>(group.lanes);
-  const Value* const values = p.out + run.begin;
-  __syncwarp(group.mask);  // each lane looks at what others wrote
-  std::uint32_t k = kPer * static_cast<std::uint32_t>(group.lane);
-  unsigned ahead = markers(values, k, run.n, marker);
-  for (std::uint32_t base = 0; base < run.n; base += step, k += step) {
-    const unsigned found = ahead;
-    ahead = markers(values, k + step, run.n, marker);
-    for (unsigned left = __ballot_sync(group.mask, found != 0); left != 0; left &= left - 1) {
-      const int source = __ffs(static_cast<int>(left)) - 1;
-      unsigned places = __shfl_sync(group.mask, found, source);
-      for (; places != 0; places &= places - 1) {
-        const std::uint64_t number = bits.gamma(max_width);
-        if (number == 0) {
-          if (group.lane == 0) note(&p.progress->error, RansError::kEscapeNumber, place);
-          return bits.bytes_used();
-        }
-        if (source != Group::thread_lane()) continue;
-        put(run.begin + k + static_cast<std::uint32_t>(__ffs(static_cast<int>(places)) - 1),
-            number);
-      }
-    }
-  }
-  if (!bits.skip_padding() && group.lane == 0) {
-    note(&p.progress->error, RansError::kEscapePadding, place);
-  }
-  return bits.bytes_used();
+  run.escapes = lookup.has_escape(seen);
+  if (limit.broken()) limit.note_broken(p, run, group);
 }
 
 /// Checks what is left of a segment after its symbols. escapes(bytes, n_bytes) is called by every
@@ -430,47 +270,6 @@ __device__ void close_segment(const DecodeParams<Row, Value>& p,
   for (; n_left != 0 && n_left < rans::kRecordAlign; --n_left) {
     if (*bytes++ != 0) note(&p.progress->error, RansError::kPadding, place);
   }
-}
-
-/// Reads the head of the record at the stream's position and moves the position beyond it; after an
-/// error the record has no segments. By one thread.
-__device__ inline void open_record(const std::uint8_t* data,
-                                   std::uint64_t n_symbols,
-                                   RansProgress& progress) {
-  RansRecord& record = progress.record;
-  const std::uint64_t at = progress.position;
-  record.n_segments = 0;
-  if (progress.error != kRansNoError) return;
-  if (record.n_bytes - at < rans::kRecordHeadBytes || at > record.n_bytes) {
-    return note(&progress.error, RansError::kRecordCut, at);
-  }
-  const std::uint32_t descriptor = load_u32(data, at);
-  const std::uint32_t segment_symbols = load_u32(data, at + 4);
-  const std::uint32_t n_segments = load_u32(data, at + 8);
-  const std::uint32_t log2_lanes = descriptor & rans::kDescriptorLanesMask;
-  constexpr std::uint32_t kKnown = rans::kDescriptorLanesMask | rans::kDescriptorEscape;
-  if (log2_lanes > 5 || (descriptor & ~kKnown) != 0) {
-    return note(&progress.error, RansError::kRecordDescriptor, at);
-  }
-  if (segment_symbols < rans::kMinSegment || segment_symbols > rans::kMaxSegment ||
-      segment_symbols % rans::kMinSegment != 0) {
-    return note(&progress.error, RansError::kSegmentSymbols, at + 4);
-  }
-  if (n_segments != (n_symbols + segment_symbols - 1) / segment_symbols) {
-    return note(&progress.error, RansError::kSegments, at + 8);
-  }
-  record.ends = at + rans::kRecordHeadBytes;
-  if ((record.n_bytes - record.ends) / 4 < n_segments) {
-    return note(&progress.error, RansError::kRecordCut, at);
-  }
-  record.body = record.ends + 4 * std::uint64_t{n_segments};
-  const std::uint64_t end = segment_begin(data, record, n_segments);
-  if (end > record.n_bytes) return note(&progress.error, RansError::kEnds, at);
-  record.n_segments = n_segments;
-  record.segment_symbols = segment_symbols;
-  record.log2_lanes = log2_lanes;
-  record.escapes = descriptor & rans::kDescriptorEscape;
-  progress.position = end;
 }
 
 }  // namespace glc::cuda

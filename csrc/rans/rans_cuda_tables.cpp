@@ -2,14 +2,12 @@
 //
 // The host's side of the CUDA coder: tables as the kernels read them, and errors as exceptions.
 //
-//   decode   entries   u32 [bins]            start, freq - 1 in the high half
-//            bases     i32 [rows]            symbol = number of the bin + base of its row
+//   decode   entries   DecodeEntry [bins]
 //            buckets   u16 or u32 [rows << bucket_bits]   bin of the bucket's first slot
 //   encode   entries   EncodeEntry [bins + 1]
 //            rows      RowInfo [rows]
 //
-// Unlike the CPU's, bins of frequency 0 have a decode entry, so that a symbol follows from its
-// bin's number; the entry is one that no slot after it matches.
+// Bins of frequency 0 have a decode entry too; it is one that no slot after it matches.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -34,18 +32,22 @@ std::uint32_t aligned(std::size_t bytes) {
   return static_cast<std::uint32_t>((bytes + kRansAlign - 1) / kRansAlign * kRansAlign);
 }
 
-std::vector<std::uint32_t> decode_entries(const rans::TableData& data) {
-  std::vector<std::uint32_t> entries(data.encode.size());
+std::vector<rans::DecodeEntry> decode_entries(const rans::TableData& data) {
+  std::vector<rans::DecodeEntry> entries(data.encode.size());
   for (std::size_t row = 0; row < data.rows.size(); ++row) {
     std::uint32_t next_start = 0;
-    const std::size_t base = data.rows[row].encode_base;
-    for (std::size_t bin = base; bin < base + static_cast<std::size_t>(data.n_bins[row]); ++bin) {
-      const rans::EncodeEntry& entry = data.encode[bin];
-      if (entry.reciprocal == 0) {
-        entries[bin] = (next_start - 1U) & 0xFFFFU;  // the slot before: some other bin's
+    const rans::RowInfo& info = data.rows[row];
+    for (std::uint32_t i = 0; i < static_cast<std::uint32_t>(data.n_bins[row]); ++i) {
+      const rans::EncodeEntry& entry = data.encode[info.encode_base + i];
+      rans::DecodeEntry& bin = entries[info.encode_base + i];
+      if (entry.reciprocal == 0) {  // the slot before: some other bin's
+        bin = {.start = static_cast<std::uint16_t>(next_start - 1U), .freq_minus_1 = 0, .value = 0};
         continue;
       }
-      entries[bin] = std::uint32_t{entry.freq_minus_1} << 16 | entry.start;
+      bin = {.start = entry.start,
+             .freq_minus_1 = entry.freq_minus_1,
+             .value = i < info.n_direct ? static_cast<std::int32_t>(info.offset + std::int64_t{i})
+                                        : rans::kEscapeValue};
       next_start = std::uint32_t{entry.start} + entry.freq_minus_1 + 1U;
     }
   }
@@ -73,7 +75,7 @@ std::vector<Bucket> decode_buckets(const rans::TableData& data, int bucket_bits)
 }
 
 std::size_t decode_bytes(const rans::TableData& data, int bucket_bits, bool wide) {
-  return 4 * data.encode.size() + 4 * data.rows.size() + 2 * kRansAlign +
+  return sizeof(rans::DecodeEntry) * data.encode.size() + 2 * kRansAlign +
          ((wide ? 4 : 2) * data.rows.size() << bucket_bits);
 }
 
@@ -126,13 +128,12 @@ RansTables::RansTables(const rans::TableSet& tables) {
   const auto n_rows = static_cast<std::uint32_t>(data.rows.size());
   layout_ = {.n_rows = n_rows,
              .n_bins = n_bins,
-             .bases_at = aligned(4 * std::size_t{n_bins}),
+             .buckets_at = aligned(sizeof(rans::DecodeEntry) * std::size_t{n_bins}),
              .rows_at = aligned(sizeof(rans::EncodeEntry) * (std::size_t{n_bins} + 1)),
              .bits = static_cast<std::uint8_t>(data.bits),
              .bucket_bits = static_cast<std::uint8_t>(bucket_bits),
              .escape = data.escape,
              .wide_buckets = wide};
-  layout_.buckets_at = layout_.bases_at + aligned(4 * std::size_t{n_rows});
   const std::size_t n_buckets = std::size_t{n_rows} << bucket_bits;
   layout_.encode_at = layout_.decode_bytes =
       aligned(layout_.buckets_at + (wide ? 4 : 2) * n_buckets);
@@ -142,13 +143,7 @@ RansTables::RansTables(const rans::TableSet& tables) {
   const auto put = [this](std::size_t at, const auto& items) {
     std::memcpy(&blob_[at], items.data(), items.size() * sizeof(items[0]));
   };
-  std::vector<std::int32_t> bases(n_rows);
-  for (std::size_t row = 0; row < n_rows; ++row) {
-    bases[row] = static_cast<std::int32_t>(static_cast<std::uint32_t>(data.rows[row].offset) -
-                                           data.rows[row].encode_base);
-  }
   put(0, decode_entries(data));
-  put(layout_.bases_at, bases);
   if (wide) {
     put(layout_.buckets_at, decode_buckets<std::uint32_t>(data, bucket_bits));
   } else {

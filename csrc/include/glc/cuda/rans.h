@@ -39,8 +39,7 @@ inline constexpr int kRansWarpsPerProcessor = 32;
 struct RansTablesLayout {
   std::uint32_t n_rows = 0;
   std::uint32_t n_bins = 0;
-  std::uint32_t decode_bytes = 0;  ///< the decoder's part, from 0: entries, value bases, buckets
-  std::uint32_t bases_at = 0;
+  std::uint32_t decode_bytes = 0;  ///< the decoder's part, from 0: entries, buckets
   std::uint32_t buckets_at = 0;
   std::uint32_t encode_at = 0;  ///< the encoder's part: entries, rows
   std::uint32_t encode_bytes = 0;
@@ -52,7 +51,7 @@ struct RansTablesLayout {
 };
 
 /// The tables of a TableSet as the kernels read them. 64 Gaussian rows of 14 bits come to about
-/// 90 KiB for decoding and 50 for encoding, so that they fit shared memory.
+/// 102 KiB for decoding and 50 for encoding, so that they fit shared memory.
 class RansTables {
  public:
   explicit RansTables(const rans::TableSet& tables);
