@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glc.models.glc import GLC
-from glc.ops.four_part import PARTS, part_mask
+from glc.ops.parts import PARTS, part_mask
 
 
 class AuthorsDecode:

@@ -23,7 +23,7 @@ from glc.ops import (
     gaussian_symbols,
     round_ste,
 )
-from glc.ops.four_part import PARTS, PHASES
+from glc.ops.parts import PARTS, PHASES
 
 PROBABILITY_FLOOR = 1e-5
 THREADS = [pytest.param(1, id="1-thread"), pytest.param(0, id="all-threads")]

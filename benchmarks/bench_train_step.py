@@ -33,7 +33,7 @@ from glc.models.context import part_index
 from glc.models.glc import GLC
 from glc.models.outputs import FourPart
 from glc.models.predictor import CodePredictor
-from glc.ops.four_part import PARTS
+from glc.ops.parts import PARTS
 from glc.ops.straight_through import round_ste
 from glc.ops.vector_quantizer import Quantized, VectorQuantizer
 

@@ -22,7 +22,8 @@ from torch import Tensor
 from glc.errors import InvalidArgumentError
 from glc.ops import gaussian_rows
 from glc.ops._cuda import to_host
-from glc.ops.four_part import PARTS, four_part_pick, four_part_put
+from glc.ops.four_part import four_part_pick, four_part_put
+from glc.ops.parts import PARTS
 from glc.strips import EntropyNetworks
 
 __all__ = ["Part", "Quantizer", "SymbolSource", "Symbols", "walk_parts"]

@@ -10,6 +10,7 @@
 
 #include "glc/four_part.h"
 #include "glc/views.h"
+#include "python/optional_rows.h"
 
 namespace glc::python {
 
@@ -30,40 +31,23 @@ struct FourPartBindings {
   using Object = pybind11::object;
   using Tensor = typename On::Tensor;
 
-  /// A map that may be None.
-  class Map {
-   public:
-    Map(const Object& tensor, const char* op, const char* name) {
-      if (!tensor.is_none()) borrowed_.emplace(tensor, op, name, Tensor::Layout::kRows);
-    }
-    template <class T>
-    [[nodiscard]] MatrixView<T> view() const {
-      return borrowed_ ? borrowed_->template matrix<T>() : MatrixView<T>();
-    }
-
-   private:
-    std::optional<Tensor> borrowed_;
-  };
-
   /// One map for each part.
   class FourMaps {
    public:
-    FourMaps(const std::array<Object, entropy::kParts>& maps, const char* op, const char* name)
-        : maps_{{{maps[0], op, name},
-                 {maps[1], op, name},
-                 {maps[2], op, name},
-                 {maps[3], op, name}}} {}
+    FourMaps(const std::array<Object, entropy::kParts>& maps, const char* op, const char* name) {
+      for (std::size_t i = 0; i < maps.size(); ++i) {
+        maps_[i] = optional_rows<Tensor>(maps[i], op, name);
+      }
+    }
     template <class T>
     [[nodiscard]] std::array<MatrixView<T>, entropy::kParts> views() const {
       std::array<MatrixView<T>, entropy::kParts> out;
-      for (std::size_t part = 0; part < out.size(); ++part) {
-        out[part] = maps_[part].template view<T>();
-      }
+      for (std::size_t i = 0; i < out.size(); ++i) out[i] = optional_view<T>(maps_[i]);
       return out;
     }
 
    private:
-    std::array<Map, entropy::kParts> maps_;
+    std::array<std::optional<Tensor>, entropy::kParts> maps_;
   };
 
   static void step(const pybind11::tuple& shape,
@@ -77,11 +61,11 @@ struct FourPartBindings {
     constexpr auto kRows = Tensor::Layout::kRows;
     const Tensor y_in(y, kOp, "y", kRows);
     const Tensor mean_in(mean, kOp, "mean", kRows);
-    const Map before_in(before, kOp, "before");
+    const auto before_in = optional_rows<Tensor>(before, kOp, "before");
     const Tensor y_hat_out(y_hat, kOp, "y_hat", kRows);
     const entropy::FourPartStepMaps maps = {.y = y_in.template matrix<const float>(),
                                             .mean = mean_in.template matrix<const float>(),
-                                            .before = before_in.template view<const float>(),
+                                            .before = optional_view<const float>(before_in),
                                             .y_hat = y_hat_out.template matrix<float>()};
     const auto s = shape_of(shape);
     On(y_hat_out, stream...).step(s, part, maps);
@@ -123,10 +107,10 @@ struct FourPartBindings {
                      Stream... stream) {
     constexpr const char* kOp = "four_part_spread";
     const Tensor x_in(x, kOp, "x", Tensor::Layout::kRows);
-    const Map minus_in(minus, kOp, "minus");
+    const auto minus_in = optional_rows<Tensor>(minus, kOp, "minus");
     const FourMaps to(targets, kOp, "targets");
     entropy::FourPartSpreadMaps maps = {.x = x_in.template matrix<const float>(),
-                                        .minus = minus_in.template view<const float>()};
+                                        .minus = optional_view<const float>(minus_in)};
     const auto views = to.template views<float>();
     for (std::size_t k = 0; k < views.size(); ++k) maps.targets[k] = {views[k], parts[k]};
     const auto s = shape_of(shape);

@@ -10,6 +10,7 @@
 
 #include "glc/entropy.h"
 #include "glc/views.h"
+#include "python/optional_rows.h"
 
 namespace glc::python {
 
@@ -40,20 +41,6 @@ class GaussianArguments {
   Tensor mean_;
   Tensor scale_;
 };
-
-/// A tensor that may be None.
-template <class Tensor>
-std::optional<Tensor> optional_rows(const pybind11::object& tensor,
-                                    const char* op,
-                                    const char* argument) {
-  if (tensor.is_none()) return std::nullopt;
-  return std::optional<Tensor>(std::in_place, tensor, op, argument, Tensor::Layout::kRows);
-}
-
-template <class T, class Tensor>
-MatrixView<T> optional_view(const std::optional<Tensor>& tensor) {
-  return tensor ? tensor->template matrix<T>() : MatrixView<T>();
-}
 
 /// Gradients by y, mean and scale, any of which may be None.
 template <class Tensor>

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from glc.models.blocks import DepthConvBlock, exact_conv, scale_init
 from glc.models.config import GLCConfig
 from glc.ops.exact import exact_conv_heads, exact_depth_conv_heads
-from glc.ops.four_part import PARTS, PHASES
+from glc.ops.parts import PARTS, PHASES
 
 STEP_MIN = 0.5  # the quantisation step is clamped from below only
 INITIAL_STEP = 1.0

@@ -25,8 +25,9 @@ from glc.models.outputs import FourPart, Inspection, LatentOutput, Output
 from glc.models.pretrained import MODEL_FILES, find_pretrained
 from glc.models.transforms import RateTransform
 from glc.models.vqvae import build_autoencoder
-from glc.ops.four_part import PARTS, four_part_merge, four_part_step
+from glc.ops.four_part import four_part_merge, four_part_step
 from glc.ops.gaussian import Rounding, gaussian_bits
+from glc.ops.parts import PARTS
 from glc.ops.residual import residual_bits
 from glc.ops.straight_through import lower_bound
 from glc.ops.vector_quantizer import VectorQuantizer

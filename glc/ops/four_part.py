@@ -9,7 +9,7 @@ positions. NCHW and channels_last maps, and slices of channels of either, are re
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,53 +18,21 @@ from torch import Tensor
 from glc import _core
 from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
-from glc.ops._layout import is_channels_last, lend_rows, new_like
-from glc.ops._op import Op, borrow, is_traced, require_alike, require_same_device
+from glc.ops._layout import lend_rows, new_like
+from glc.ops._op import Op, borrow, is_traced, require_same_device
+from glc.ops.parts import (
+    ALL_PARTS,
+    EACH_PART,
+    PARTS,
+    Spread,
+    eager_spread,
+    part_mask,
+    require_dense,
+    require_maps,
+    shape_of,
+    spread_op,
+)
 from glc.ops.straight_through import round_ste
-
-PARTS = 4
-# PHASES[part][group] = the pixel phase 2 * (row % 2) + (column % 2) that this part codes.
-PHASES = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
-
-
-def part_mask(shape: Sequence[int], part: int, device: torch.device | str = "cpu") -> Tensor:
-    """Mark the positions of a part, for references and devices without kernels.
-
-    Args:
-        shape: (b, c, h, w) or (c, h, w), c a multiple of 4.
-        part: 0..3.
-        device: of the result.
-
-    Returns:
-        [c, h, w] bool.
-    """
-    c, h, w = shape[-3:]
-    rows = torch.arange(h, device=device)[:, None]
-    phase = 2 * (rows % 2) + torch.arange(w, device=device) % 2
-    wanted = torch.tensor(PHASES[part], device=device).repeat_interleave(c // PARTS)
-    return phase == wanted[:, None, None]
-
-
-def _require_maps(op: str, part: int, **maps: Tensor) -> None:
-    require_alike(op, **maps)
-    name, first = next(iter(maps.items()))
-    if first.dim() != 4 or first.shape[1] % PARTS or first.shape[1] == 0:
-        raise InvalidArgumentError(
-            f"{op}: {name}: expected [b, c, h, w] with c a multiple of 4, got {tuple(first.shape)}"
-        )
-    if part not in range(PARTS):
-        raise InvalidArgumentError(f"{op}: part: expected 0..3, got {part}")
-
-
-def _require_dense(op: str, y_hat: Tensor) -> None:
-    dense = torch.channels_last if is_channels_last(y_hat) else torch.contiguous_format
-    if not y_hat.is_contiguous(memory_format=dense):
-        raise InvalidArgumentError(f"{op}: y_hat: expected a dense tensor, got strides")
-
-
-def _shape_of(x: Tensor) -> tuple[int, int, int, int, bool]:
-    b, c, h, w = x.shape
-    return b, c, h, w, is_channels_last(x)
 
 
 def _native_step(y: Tensor, mean: Tensor, before: Tensor | None, y_hat: Tensor, part: int) -> None:
@@ -73,60 +41,19 @@ def _native_step(y: Tensor, mean: Tensor, before: Tensor | None, y_hat: Tensor, 
     to, *latents = lend_rows(y_hat, y, mean, *rest)
     if before is None:
         latents.append(None)
-    _core.four_part_step(_shape_of(y_hat), part, *latents, to, *_cuda.stream_for(y_hat))
-
-
-# ---------------------------------------------------------------- four_part_spread: of gradients
-
-Spread = Callable[[Tensor, Tensor | None, list[int]], list[Tensor]]
-EACH_PART = tuple(1 << part for part in range(PARTS))  # sets of parts, bit i for part i
-ALL_PARTS = (1 << PARTS) - 1
-
-
-def _set_mask(shape: Sequence[int], parts: int, device: torch.device) -> Tensor:
-    masks = [part_mask(shape, part, device) for part in range(PARTS) if parts >> part & 1]
-    return functools.reduce(torch.logical_or, masks)
-
-
-def _spread(x: Tensor, minus: Tensor | None, parts: list[int]) -> list[Tensor]:
-    """For each set of parts a map: x - minus at their positions, zero elsewhere."""
-    if not _cuda.has_kernels(x):
-        x = x if minus is None else x - minus
-        return [torch.where(_set_mask(x.shape, s, x.device), x, 0.0) for s in parts]
-    out = [new_like(x) for _ in parts]
-    lent: list[object] = list(lend_rows(x, *(out if minus is None else (*out, minus))))
-    taken = None if minus is None else lent.pop()
-    missing = PARTS - len(parts)
-    targets, sets = lent[1:] + [None] * missing, [*parts, *(0,) * missing]
-    _core.four_part_spread(_shape_of(x), lent[0], taken, targets, sets, *_cuda.stream_for(x))
-    return out
-
-
-@torch.library.custom_op("glc::four_part_spread", mutates_args=())
-def _spread_op(x: Tensor, minus: Tensor | None, parts: list[int]) -> list[Tensor]:
-    return _spread(x, minus, parts)
-
-
-@_spread_op.register_fake
-def _(x: Tensor, minus: Tensor | None, parts: list[int]) -> list[Tensor]:
-    return [new_like(x) for _ in parts]
-
-
-def _eager_spread(x: Tensor, minus: Tensor | None, parts: list[int]) -> list[Tensor]:
-    # the registered op refuses second derivatives
-    return (_spread_op if torch.is_grad_enabled() else _spread)(x, minus, parts)
+    _core.four_part_step(shape_of(y_hat), part, *latents, to, *_cuda.stream_for(y_hat))
 
 
 # ---------------------------------------------------------------- four_part_step_
 
 
 def _step_in_place(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> None:
-    _require_maps("four_part_step_", part, y_hat=y_hat, y=y, mean=mean)
+    require_maps("four_part_step_", part, y_hat=y_hat, y=y, mean=mean)
     if not _cuda.has_kernels(y):
         new = (y - mean).round() + 0.0 + mean
         y_hat.copy_(torch.where(part_mask(y.shape, part, y.device), new, y_hat))
         return
-    _require_dense("four_part_step_", y_hat)
+    require_dense("four_part_step_", y_hat)
     _native_step(y, mean, y_hat, y_hat, part)
 
 
@@ -162,9 +89,9 @@ def four_part_step_(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> None:
 
 def _require_step(y: Tensor, mean: Tensor, y_hat: Tensor | None, part: int) -> None:
     if y_hat is None:
-        _require_maps("four_part_step", part, y=y, mean=mean)
+        require_maps("four_part_step", part, y=y, mean=mean)
     else:
-        _require_maps("four_part_step", part, y_hat=y_hat, y=y, mean=mean)
+        require_maps("four_part_step", part, y_hat=y_hat, y=y, mean=mean)
 
 
 def _step_plain(y: Tensor, mean: Tensor, y_hat: Tensor | None, part: int) -> Tensor:
@@ -199,7 +126,7 @@ def _step_gradients(spread: Spread, ctx: Any, grad: Tensor) -> tuple[Tensor | No
     return by_y, None, by_y_hat[0] if by_y_hat else None, None
 
 
-_step_op.register_autograd(functools.partial(_step_gradients, _spread_op), setup_context=_save_part)
+_step_op.register_autograd(functools.partial(_step_gradients, spread_op), setup_context=_save_part)
 
 
 class _Step(torch.autograd.Function):
@@ -212,7 +139,7 @@ class _Step(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return _step_gradients(_eager_spread, ctx, *grads)
+        return _step_gradients(eager_spread, ctx, *grads)
 
 
 def _step(y: Tensor, mean: Tensor, y_hat: Tensor | None, part: int) -> Tensor:
@@ -260,7 +187,7 @@ def _require_fours(y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor])
         )
     parts = {f"scales[{i}]": m for i, m in enumerate(scales)}
     parts |= {f"means[{i}]": m for i, m in enumerate(means)}
-    _require_maps("four_part_merge", 0, y=y, **parts)
+    require_maps("four_part_merge", 0, y=y, **parts)
 
 
 Merged = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -274,7 +201,7 @@ def _merge_plain(y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]) -
     y_q, y_hat, scale, mean = (new_like(y) for _ in range(4))
     lent = lend_rows(y, *means, *scales, y_q, y_hat, mean, scale)
     stream = _cuda.stream_for(y)
-    _core.four_part_merge(_shape_of(y), lent[0], lent[1:5], lent[5:9], lent[9:], *stream)
+    _core.four_part_merge(shape_of(y), lent[0], lent[1:5], lent[5:9], lent[9:], *stream)
     return y_q, y_hat, scale, mean
 
 
@@ -310,7 +237,7 @@ def _merge_gradients(
     return by_y, by_scales, spread(by_mean, minus, each)
 
 
-_merge_op.register_autograd(lambda ctx, *grads: _merge_gradients(_spread_op, *grads))
+_merge_op.register_autograd(lambda ctx, *grads: _merge_gradients(spread_op, *grads))
 
 
 class _Merge(torch.autograd.Function):
@@ -323,7 +250,7 @@ class _Merge(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        by_y, by_scales, by_means = _merge_gradients(_eager_spread, *grads)
+        by_y, by_scales, by_means = _merge_gradients(eager_spread, *grads)
         return by_y, *by_scales, *by_means
 
 
@@ -379,8 +306,8 @@ def four_part_pick(x: Tensor, part: int) -> Tensor:
     Returns:
         [n] float32, ascending in [b, c, h, w].
     """
-    _require_maps("four_part_pick", part, x=x)
-    shape = _shape_of(x)
+    require_maps("four_part_pick", part, x=x)
+    shape = shape_of(x)
     picked = torch.empty(shape[0] * _core.four_part_size(shape, part), device=x.device)
     lent = (*lend_rows(x), borrow(picked))
     _core.four_part_pick(shape, part, *lent, *_cuda.stream_for(x))
@@ -397,8 +324,8 @@ def four_part_put(symbols: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> No
             kernels; written.
         part: 0..3.
     """
-    _require_maps("four_part_put", part, y_hat=y_hat)
-    _require_dense("four_part_put", y_hat)
+    require_maps("four_part_put", part, y_hat=y_hat)
+    require_dense("four_part_put", y_hat)
     require_same_device("four_part_put", y_hat=y_hat, symbols=symbols, mean=mean)
     lent = (borrow(symbols), borrow(mean), *lend_rows(y_hat))
-    _core.four_part_put(_shape_of(y_hat), part, *lent, *_cuda.stream_for(y_hat))
+    _core.four_part_put(shape_of(y_hat), part, *lent, *_cuda.stream_for(y_hat))

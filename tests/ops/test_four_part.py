@@ -13,15 +13,8 @@ from glc.ops import (
     four_part_step_,
     round_ste,
 )
-from glc.ops.four_part import (
-    PARTS,
-    _in_place_op,
-    _merge_op,
-    _spread,
-    _spread_op,
-    _step_op,
-    part_mask,
-)
+from glc.ops.four_part import _in_place_op, _merge_op, _step_op
+from glc.ops.parts import PARTS, part_mask, spread, spread_op
 
 SHAPES = [(1, 4, 1, 1), (2, 4, 2, 3), (1, 8, 5, 7), (2, 16, 8, 17), (1, 4, 3, 33), (1, 256, 4, 6)]
 SHAPES += [(0, 4, 2, 2), (1, 4, 0, 5)]
@@ -125,12 +118,12 @@ def test_nothing_before_the_first_part_is_zeros(shape, memory_format):
 def test_a_spread_takes_each_set_of_parts_apart(shape, memory_format):
     x, minus = maps(shape, 2, memory_format)
     masks = [part_mask(shape, part) for part in range(PARTS)]
-    for sets in ([1, 2, 4, 8], [4, 11], [15], [0, 6, 9]):
-        apart = _spread(x, minus, sets)
+    for sets in ([1, 2, 4, 8], [4, 11], [15], [6, 9, 1]):
+        apart = spread(x, minus, sets)
         for mine, parts in zip(apart, sets, strict=True):
             mask = sum(masks[p].int() for p in range(PARTS) if parts >> p & 1)
             assert torch.equal(mine, (x - minus) * mask)
-        assert torch.equal(_spread(x, None, sets)[-1], apart[-1]) == torch.equal(x, x - minus)
+        assert torch.equal(spread(x, None, sets)[-1], apart[-1]) == torch.equal(x, x - minus)
 
 
 def test_other_positions_are_not_looked_at():
@@ -210,8 +203,8 @@ def test_opcheck():
     torch.library.opcheck(_step_op, (*leaves, 1))
     torch.library.opcheck(_step_op, (*leaves[:2], None, 1))
     torch.library.opcheck(_merge_op, (leaves[0], [*leaves, scale], [scale, *leaves]))
-    torch.library.opcheck(_spread_op, (y, None, [1, 2, 4, 8]))
-    torch.library.opcheck(_spread_op, (y, mean, [4, 11]))
+    torch.library.opcheck(spread_op, (y, None, [1, 2, 4, 8]))
+    torch.library.opcheck(spread_op, (y, mean, [4, 11]))
     torch.library.opcheck(_in_place_op, (y, mean, y_hat, 3))
 
 
