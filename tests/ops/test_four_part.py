@@ -224,3 +224,19 @@ def test_compiles_and_exports_in_one_graph():
     for run in (compiled, exported):
         for got, want in zip(run(y, params[:4], params[4:]), expected, strict=True):
             assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("used", [(0, 1, 2, 3), (1,), (2, 3)])
+def test_gradients_of_a_compiled_pass_are_the_eager_ones(used):
+    y, *params = maps((1, 8, 4, 6), 9)
+
+    def gradients(run):
+        leaves = [t.clone().requires_grad_() for t in (y, *params)]
+        seen, *merged = run(leaves[0], leaves[1:5], leaves[5:])
+        loss = seen.sum() + sum((i + 1) * merged[i].square().sum() for i in used)
+        found = torch.autograd.grad(loss, leaves, allow_unused=True)
+        return [torch.zeros_like(y) if g is None else g for g in found]
+
+    compiled = torch.compile(WholePass(), fullgraph=True, backend="aot_eager")
+    for got, want in zip(gradients(compiled), gradients(WholePass()), strict=True):
+        assert torch.equal(got, want)
