@@ -4,56 +4,15 @@
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from glc.cli import app
 from glc.image import load_image
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(tiny_folder: Path) -> Run:
-    """Run the command in this process with the tiny model."""
-
-    def call(verb: str, *arguments: object, model: Path | None = tiny_folder) -> Result:
-        extra = ["--model", str(model)] if model else []
-        return CliRunner().invoke(app, [verb, *map(str, arguments), *extra])
-
-    return call
-
-
-@pytest.fixture
-def picture(tmp_path: Path, photo: np.ndarray) -> Path:
-    path = tmp_path / "photo.png"
-    Image.fromarray(photo[:70, :90]).save(path)
-    return path
-
-
-@pytest.fixture
-def coded(run: Run, picture: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "photo.glc"
-    assert run("encode", picture, path).exit_code == 0
-    return path
-
-
-def assert_refused(result: Result, *words: str) -> None:
-    """Exit code 2, and exactly one line, on stderr."""
-    assert result.exit_code == 2, (result.output, result.exception)
-    assert result.stdout == ""
-    assert result.stderr.startswith("glc: ")
-    assert result.stderr.count("\n") == 1
-    for word in words:
-        assert word in result.stderr
+from tests.cli.refusal import Run, assert_refused
 
 
 def test_encode_decode(run: Run, picture: Path, tmp_path: Path) -> None:
@@ -316,69 +275,6 @@ def test_demo(run: Run, picture: Path, tmp_path: Path) -> None:
     assert load_image(tmp_path / "out" / "photo.png").shape == (70, 90, 3)
 
 
-def test_train_without_a_config() -> None:
-    assert_refused(CliRunner().invoke(app, ["train", "stage1", "/nonexistent.yaml"]), "config")
-    assert_refused(CliRunner().invoke(app, ["train", "stage9", "/nonexistent.yaml"]), "stage9")
-
-
-def test_train_passes_everything_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tmp_path / "a.yaml"
-    config.write_text("steps: 1\n")
-    calls = []
-    monkeypatch.setattr("glc.training.cli.run", lambda *arguments: calls.append(arguments))
-    options = ["--set", "a.b=1", "--set", "c=[1, 2]", "--resume"]
-    result = CliRunner().invoke(app, ["train", "stage2", str(config), *options])
-    assert result.exit_code == 0, result.output
-    assert calls == [("stage2", config, ["a.b=1", "c=[1, 2]"], True)]
-
-
-def test_train_with_a_wrong_setting(tmp_path: Path) -> None:
-    config = tmp_path / "a.yaml"
-    config.write_text("no_such_setting: 1\n")
-    assert_refused(CliRunner().invoke(app, ["train", "stage1", str(config)]), "no_such_setting")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        (["nothing"], "name"),
-        (["rans", "--threads", "0"], "threads"),
-        (["rans", "--chart", "chart.txt"], "chart"),
-    ],
-)
-def test_bench_bad_requests(arguments: list[str], word: str) -> None:
-    assert_refused(CliRunner().invoke(app, ["bench", *arguments]), word)
-
-
-def test_bench(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """One short race: the table and the bars on stdout, the same figures in the file."""
-    figures = tmp_path / "figures.jsonl"
-    options = ["--fast", "--threads", "1", "-k", "symbols and low and 8K and decode"]
-    result = CliRunner().invoke(app, ["bench", "rans", *options, "--jsonl", str(figures)])
-    out, error = capfd.readouterr()
-    assert result.exit_code == 0, out + error
-    environment, race = [json.loads(row) for row in figures.read_text().splitlines()]
-    assert environment["environment"]["fast_mode"]
-    assert race["name"] == "rans.symbols[low 8K-decode]"
-    assert race["side_notes"]["ours"]["size over ideal %"] < 2
-    assert out.count(race["name"]) == 2
-    assert "█" in out
-    for peer in race["ratios"]:
-        assert out.count(peer) >= 2
-    assert "1 passed" not in out  # pytest's own report made way
-
-
-def test_bench_without_a_matching_case() -> None:
-    result = CliRunner().invoke(app, ["bench", "vq", "--fast", "-k", "no_such_case"])
-    assert_refused(result, "no_such_case")
-
-
-def test_doctor() -> None:
-    result = CliRunner().invoke(app, ["doctor"])
-    assert result.exit_code == 0, result.output
-    assert "coder round trip   good" in result.stdout
-
-
 def test_usage() -> None:
     assert_refused(CliRunner().invoke(app, ["frobnicate"]), "frobnicate")
     assert_refused(CliRunner().invoke(app, ["encode"]), "IN")
@@ -408,77 +304,3 @@ def test_documented_commands_exist() -> None:
             assert option in usage, f"{verb} {option}"
     for verb in re.findall(r"^\| `glc ([\w-]+)", manual, re.M):
         assert CliRunner().invoke(app, [verb, "--help"]).exit_code == 0
-
-
-# In processes of their own: what CliRunner cannot show.
-
-
-def glc(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "glc", *map(str, arguments)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}  # a busy machine would wait for a second thread
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
-
-
-def test_real_process_round_trip(picture: Path, tmp_path: Path, tiny_folder: Path) -> None:
-    out, png = tmp_path / "a.glc", tmp_path / "a.png"
-    for arguments in (
-        ("encode", picture, out),
-        ("verify", out),
-        ("info", out),
-        ("decode", out, png),
-    ):
-        done = glc(*arguments, "--model", tiny_folder)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == "", "no progress bar, no warning, when nobody watches"
-    assert load_image(png).shape == (70, 90, 3)
-
-
-def test_real_process_one_line_and_no_traceback(tmp_path: Path) -> None:
-    bad = tmp_path / "bad.glc"
-    bad.write_bytes(b"rubbish")
-    done = glc("decode", bad, tmp_path / "a.png")
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
-    assert "Traceback" not in done.stderr
-    assert os.listdir(tmp_path) == ["bad.glc"]
-
-
-def test_help_needs_neither_torch_nor_numpy() -> None:
-    code = "import glc.cli, sys; sys.exit(bool({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_nothing_stays_when_killed_while_writing(
-    picture: Path, tmp_path: Path, tiny_folder: Path, how: signal.Signals
-) -> None:
-    """The disk hangs in the middle of the output, and somebody loses patience."""
-    script = (
-        "import os, signal, sys, time\n"
-        # a shell makes what it starts in the background deaf to this one
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "def hang(_handle):\n"
-        "    print('writing', flush=True)\n"
-        "    time.sleep(60)\n"
-        "os.fsync = hang\n"
-        "from glc.cli import main\n"
-        "main()\n"
-    )
-    folder = tmp_path / "out"
-    folder.mkdir()
-    arguments = ["encode", str(picture), str(folder / "a.glc"), "--model", str(tiny_folder)]
-    with subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "writing\n"
-        process.send_signal(how)
-        _, errors = process.communicate(timeout=30)
-    assert process.returncode in {130, 143}
-    assert "Traceback" not in errors
-    assert os.listdir(folder) == []
