@@ -196,8 +196,9 @@ Merged = tuple[Tensor, Tensor, Tensor, Tensor]
 def _merge_plain(y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]) -> Merged:
     _require_fours(y, scales, means)
     if not _cuda.has_kernels(y):
-        y_q, y_hat, scale, mean = _merge_reference(y, scales, means)
-        return y_q + 0.0, y_hat, scale, mean
+        y_q, _, scale, mean = _merge_reference(y, scales, means)
+        y_q = y_q + 0.0  # a symbol of -0 is 0
+        return y_q, y_q + mean, scale, mean
     y_q, y_hat, scale, mean = (new_like(y) for _ in range(4))
     lent = lend_rows(y, *means, *scales, y_q, y_hat, mean, scale)
     stream = _cuda.stream_for(y)
