@@ -128,7 +128,7 @@ void for_each_run(const FourPartShape& shape, F f) {
   });
 }
 
-/// Null: from zeros.
+/// From null: zeros.
 void copy_lines(const float* from, float* to, const FourPartLines& over) {
   for (std::int64_t line = 0; line < over.lines; ++line) {
     const std::int64_t begin = line * over.distance;
@@ -182,8 +182,7 @@ void four_part_step(const FourPartShape& shape, int part, const FourPartStepMaps
   constexpr std::string_view kOp = "four_part_step";
   check_part(kOp, shape, part);
   check_maps(kOp, shape, maps);
-  const bool in_place = maps.before.data == maps.y_hat.data;
-  if (!in_place) expect_fresh(maps.y_hat);
+  if (!maps.in_place()) expect_fresh(maps.y_hat);
   for_each_run(shape, [&](const Run& run) {
     const Taken taken = run.taken(1U << static_cast<unsigned>(part));
     if (taken != Taken::kNone) {
@@ -193,7 +192,7 @@ void four_part_step(const FourPartShape& shape, int part, const FourPartStepMaps
                       .y_hat = run.at(maps.y_hat),
                       .taken = taken},
                      run.over);
-    } else if (!in_place) {
+    } else if (!maps.in_place()) {
       copy_lines(run.at(maps.before), run.at(maps.y_hat), run.over);
     }
   });

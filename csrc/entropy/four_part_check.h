@@ -48,6 +48,9 @@ inline void check_maps(std::string_view op,
   check_map(op, "mean", shape, maps.mean);
   check_given(op, "before", shape, maps.before);
   check_map(op, "y_hat", shape, maps.y_hat);
+  if (maps.in_place() && maps.before.row_stride != maps.y_hat.row_stride && maps.y_hat.rows > 1) {
+    fail_argument(op, "before", "y_hat's rows, being its memory", maps.before.row_stride);
+  }
 }
 
 inline void check_maps(std::string_view op,

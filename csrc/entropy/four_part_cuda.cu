@@ -265,8 +265,8 @@ void four_part_step(const FourPartShape& shape,
   const Cells cells = checked_cells(kOp, shape, part);
   entropy::check_maps(kOp, shape, maps);
   if (cells.all == 0) return;
-  const bool in_place = maps.before.data == maps.y_hat.data;
-  launch(kOp, step_kernel, {grid_for(cells.all), kThreads}, stream, {cells, maps, part, in_place});
+  const StepParams params{cells, maps, part, maps.in_place()};
+  launch(kOp, step_kernel, {grid_for(cells.all), kThreads}, stream, params);
 }
 
 void four_part_merge(const FourPartShape& shape,

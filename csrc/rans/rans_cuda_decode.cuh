@@ -233,6 +233,8 @@ __device__ __forceinline__ void decode_segment(const DecodeParams<Row, Value>& p
   }
   run.escapes = lookup.has_escape(seen);
   if (limit.broken()) limit.note_broken(p, run, group);
+  // then the symbols say nothing about the stream, which may be a good one
+  if (group.votes(__ballot_sync(kFullWarp, limit.broken())) != 0) run.n = 0;
 }
 
 /// Checks what is left of a segment after its symbols. escapes(bytes, n_bytes) is called by every

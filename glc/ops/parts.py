@@ -39,7 +39,16 @@ def part_mask(shape: Sequence[int], part: int, device: torch.device | str = "cpu
 
 
 def require_maps(op: str, part: int, **maps: Tensor) -> None:
-    """Refuse maps that differ, or are not [b, c, h, w] with c a multiple of 4, and other parts."""
+    """Refuse maps that differ, or are not of four groups of channels, and parts that do not exist.
+
+    Args:
+        op: name for the message.
+        part: 0..3.
+        maps: argument names and values, [b, c, h, w], c a multiple of 4.
+
+    Raises:
+        InvalidArgumentError: naming the first argument that is not so.
+    """
     require_alike(op, **maps)
     name, first = next(iter(maps.items()))
     if first.dim() != 4 or first.shape[1] % PARTS or first.shape[1] == 0:
@@ -51,7 +60,15 @@ def require_maps(op: str, part: int, **maps: Tensor) -> None:
 
 
 def require_dense(op: str, y_hat: Tensor) -> None:
-    """Refuse a map that is neither contiguous nor channels_last."""
+    """Refuse a map [b, c, h, w] that is neither contiguous nor channels_last.
+
+    Args:
+        op: name for the message.
+        y_hat: the map that would be written in place.
+
+    Raises:
+        InvalidArgumentError: it has other strides.
+    """
     dense = torch.channels_last if is_channels_last(y_hat) else torch.contiguous_format
     if not y_hat.is_contiguous(memory_format=dense):
         raise InvalidArgumentError(f"{op}: y_hat: expected a dense tensor, got strides")
@@ -82,7 +99,8 @@ def spread(x: Tensor, minus: Tensor | None, parts: list[int]) -> list[Tensor]:
         parts: sets of parts, bit i for part i, four at most and none of them empty.
 
     Returns:
-        For each set a map like x: x - minus at the positions of its parts, zero elsewhere.
+        For each set a map like x: x - minus at the positions of its parts, zero elsewhere: where
+        the gradients of a step and of a merge go.
     """
     if not _cuda.has_kernels(x):
         x = x if minus is None else x - minus

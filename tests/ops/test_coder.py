@@ -140,6 +140,23 @@ def test_mistakes(device):
             wrong()
 
 
+@pytest.mark.parametrize("lanes", [4, 32])
+def test_a_row_outside_the_tables_is_noticed_when_decoding(device, lanes):
+    symbols, rows = message(3000)
+    rows = rows.astype(np.uint8)
+    stream = coder.encode(
+        on(device, symbols), on(device, rows), TABLES, lanes=lanes, segment_symbols=1024
+    )
+    for first in (0, 700, 2999):  # in whole steps, and where a segment ends
+        wrong = rows.copy()
+        wrong[[first, 2999]] = TABLES.rows, 255
+        named = f"at symbol {first}$" if _coder_cuda.takes(stream.buffer) else "row"
+        with pytest.raises(InvalidArgumentError, match=named):
+            coder.decode(stream, on(device, wrong), TABLES)
+    with pytest.raises(InvalidArgumentError, match="row"):
+        coder.decode(stream, TABLES.rows, TABLES, count=3000)
+
+
 def test_a_stream_in_one_piece_is_for_the_cpu(device):
     stream = torch.frombuffer(
         bytearray(rans.encode(np.zeros(8, np.int32), 0, TABLES)), dtype=torch.uint8

@@ -119,11 +119,28 @@ def test_a_spread_takes_each_set_of_parts_apart(shape, memory_format):
     x, minus = maps(shape, 2, memory_format)
     masks = [part_mask(shape, part) for part in range(PARTS)]
     for sets in ([1, 2, 4, 8], [4, 11], [15], [6, 9, 1]):
-        apart = spread(x, minus, sets)
-        for mine, parts in zip(apart, sets, strict=True):
-            mask = sum(masks[p].int() for p in range(PARTS) if parts >> p & 1)
-            assert torch.equal(mine, (x - minus) * mask)
-        assert torch.equal(spread(x, None, sets)[-1], apart[-1]) == torch.equal(x, x - minus)
+        for taken, left in ((None, x), (minus, x - minus)):
+            for mine, parts in zip(spread(x, taken, sets), sets, strict=True):
+                mask = sum(masks[p].int() for p in range(PARTS) if parts >> p & 1)
+                assert torch.equal(mine, left * mask)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_torch_does_the_same_where_there_are_no_kernels(shape, monkeypatch):
+    y, before, *params = maps(shape, 10)
+    y[..., ::2], params[7][..., ::2] = -0.25, -0.0  # symbols of -0 around means of -0
+
+    def everything():
+        in_place = before.clone()
+        four_part_step_(y, params[0], in_place, 3)
+        steps = [four_part_step.plain(y, params[7], seen, 2) for seen in (None, before)]
+        merged = four_part_merge.plain(y, params[:4], params[4:])
+        return [in_place, *steps, *merged, *spread(y, before, [4, 11]), *spread(y, None, [15])]
+
+    ours = everything()
+    monkeypatch.setattr("glc.ops._cuda.has_kernels", lambda _x: False)
+    for theirs, mine in zip(everything(), ours, strict=True):
+        assert torch.equal(bits(theirs), bits(mine))
 
 
 def test_other_positions_are_not_looked_at():

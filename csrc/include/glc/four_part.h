@@ -37,6 +37,8 @@ struct FourPartStepMaps {
   MatrixView<const float> mean{};
   MatrixView<const float> before{};  // y_hat of the parts before; may be y_hat itself
   MatrixView<float> y_hat{};
+
+  [[nodiscard]] bool in_place() const { return before.data == y_hat.data; }
 };
 
 /// At the positions of a part: y_hat = y - mean, rounded half to even, + mean. Elsewhere

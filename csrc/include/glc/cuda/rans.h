@@ -51,7 +51,7 @@ struct RansTablesLayout {
 };
 
 /// The tables of a TableSet as the kernels read them. 64 Gaussian rows of 14 bits come to about
-/// 102 KiB for decoding and 50 for encoding, so that they fit shared memory.
+/// 101 KiB for decoding and 50 for encoding, so that they fit shared memory.
 class RansTables {
  public:
   explicit RansTables(const rans::TableSet& tables);
