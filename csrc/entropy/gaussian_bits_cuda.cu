@@ -166,8 +166,10 @@ __global__ void __launch_bounds__(kThreads, kResident) backward_kernel(BackwardP
     float by_mean[kWords];
     float by_scale[kWords];
     visit<kNoise>(key, unit, values, [&](int w, const Bin& bin, float scale) {
+      const Kernel::Pull pull =
+          Kernel::pull(bin.edges.near, bin.near.density, bin.edges.far, bin.far.density);
       const Kernel::Slopes slopes =
-          Kernel::slopes_of(bin.edges, bin.near.density, bin.far.density, bin.probability, scale);
+          Kernel::slopes_of(bin.edges.symbol, bin.edges.inverse, pull, bin.probability, scale);
       const float passed = Kernel::passed(bin.probability, grad.values[w]);
       by_y[w] = passed * slopes.y;
       by_mean[w] = -by_y[w];

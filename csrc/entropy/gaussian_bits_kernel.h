@@ -8,7 +8,8 @@
 // with g a polynomial of degree 7 whose error is below 5e-8 of Q + 1e-5, which is what a
 // probability is compared with (the floor). So a bin costs two exponentials, one logarithm and
 // three divisions, its slopes one division more. Whoever calls these keeps several vectors in
-// flight: the fewest operations win, however long the chain, so polynomials are Horner's.
+// flight: the fewest operations win, however long the chain, so polynomials are Horner's, and
+// constants are within the coefficients.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +30,8 @@ struct GaussianBitsKernel {
   // Edges are measured in units of scale * kUnit, which makes exp(-x^2 / 2) a power of two.
   static constexpr float kUnit = 1.1774100225154747F;  // sqrt(2 ln 2)
   static constexpr float kFar = 10.0F;                 // 2^(-kFar^2), and less, are normal numbers
-  static constexpr float kSlope = 0.57554930F;         // 1 / (ln 2 sqrt(2 pi))
+  static constexpr float kPeak = 0.67766075F;          // kUnit / (ln 2 sqrt(2 pi)), see Tail
+  static constexpr float kLogPeak = -0.56136488F;      // its logarithm to base 2
   static constexpr float kTail = 0.25F;                // of the tails' variable 1 / (1 + kTail x)
 
   /// The polynomial with these coefficients, the one of the highest power first.
@@ -40,14 +42,19 @@ struct GaussianBitsKernel {
     return sum;
   }
 
-  /// 2^(-x^2) for |x| <= kFar, to 1e-7 relative.
-  GLC_HOST_DEVICE static F gauss(F x) {
-    if constexpr (V::kHasExp2) return V::exp2(V::negative_product(x, x));
-    const F n = V::round_small(V::negative_product(x, x));
+  /// kPeak 2^(-x^2) for |x| <= kFar, to 1e-7 relative.
+  GLC_HOST_DEVICE static F density(F x) {
+    if constexpr (V::kHasExp2) return V::exp2(V::fnma(x, x, V::splat(kLogPeak)));
+    const F n = V::round_small(V::fnma(x, x, V::splat(0.0F)));
     const F f = V::fma(x, x, n);  // exact: one rounding, of a small number
-    return V::scale(
-        polynomial(f, -0.0013264720F, 0.009671513F, -0.055507336F, 0.24022242F, -0.693147F, 1.0F),
-        n);
+    return V::scale(polynomial(f,
+                               -0.0013264720F * kPeak,
+                               0.009671513F * kPeak,
+                               -0.055507336F * kPeak,
+                               0.24022242F * kPeak,
+                               -0.693147F * kPeak,
+                               kPeak),
+                    n);
   }
 
   /// log2(x) for normal x > 0, to 1e-7 absolute.
@@ -70,31 +77,25 @@ struct GaussianBitsKernel {
                   exponent);
   }
 
-  /// Q(x) / exp(-x^2 / 2), given t = 1 / (1 + 0.25 x).
+  /// Q(x) / (kPeak exp(-x^2 / 2)), given t = 1 / (1 + 0.25 x).
   GLC_HOST_DEVICE static F tail_ratio(F t) {
     return t * polynomial(t,
-                          -0.095967136F,
-                          0.36149964F,
-                          -0.3041942F,
-                          0.3176586F,
-                          0.0050452477F,
-                          0.11778088F,
-                          0.09817698F);
+                          -0.095967136F / kPeak,
+                          0.36149964F / kPeak,
+                          -0.3041942F / kPeak,
+                          0.3176586F / kPeak,
+                          0.0050452477F / kPeak,
+                          0.11778088F / kPeak,
+                          0.09817698F / kPeak);
   }
 
   /// A bin, in units of scale * kUnit on either side of the mean.
   struct Edges {
     F symbol;
-    F scale;    // clamped
     F inverse;  // of scale * kUnit
     F far;      // > 0
     F near;
   };
-
-  // max and min keep a NaN in their second operand, so that training sees it.
-  GLC_HOST_DEVICE static F clamped(F scale) {
-    return V::min(V::splat(kScaleMax), V::max(V::splat(kScaleMin), scale));
-  }
 
   template <bool kNoise>
   GLC_HOST_DEVICE static Edges edges(F y, F mean, F raw_scale, F noise) {
@@ -105,8 +106,9 @@ struct GaussianBitsKernel {
     } else {
       e.symbol = V::round(e.symbol);
     }
-    e.scale = clamped(raw_scale);
-    e.inverse = V::quotient(V::splat(1.0F / kUnit), e.scale);
+    // max and min keep a NaN in their second operand, so that training sees it
+    const F scale = V::min(V::splat(kScaleMax), V::max(V::splat(kScaleMin), raw_scale));
+    e.inverse = V::quotient(V::splat(1.0F / kUnit), scale);
     const F magnitude = V::abs(e.symbol);
     const F half = V::splat(0.5F);
     const F end = V::splat(kFar);
@@ -116,7 +118,8 @@ struct GaussianBitsKernel {
     return e;
   }
 
-  /// The density at an edge relative to its peak, and what lies beyond |edge| on one side.
+  /// The density at an edge, times what makes its difference over a bin a slope of bits (kPeak at
+  /// the mean), and what lies beyond |edge| on one side.
   struct Tail {
     F density;
     F beyond;
@@ -124,9 +127,9 @@ struct GaussianBitsKernel {
 
   GLC_HOST_DEVICE static Tail tail(F edge) {
     const F one = V::splat(1.0F);
-    const F density = gauss(edge);
     const F den = V::fma(V::splat(kTail * kUnit), V::abs(edge), one);
-    return {density, density * tail_ratio(V::quotient(one, den))};
+    const F height = density(edge);
+    return {height, height * tail_ratio(V::quotient(one, den))};
   }
 
   /// With the floor; NaN where an input is.
@@ -142,6 +145,16 @@ struct GaussianBitsKernel {
     return V::max(V::splat(0.0F), raw);
   }
 
+  /// How the densities at its edges pull at a bin's probability.
+  struct Pull {
+    F on_symbol;
+    F on_scale;
+  };
+
+  GLC_HOST_DEVICE static Pull pull(F near, F density_near, F far, F density_far) {
+    return {density_near - density_far, V::fnma(near, density_near, far * density_far)};
+  }
+
   struct Slopes {
     F y;
     F scale;
@@ -149,14 +162,14 @@ struct GaussianBitsKernel {
 
   /// Of the bits before their bound at 0.
   GLC_HOST_DEVICE static Slopes slopes_of(
-      const Edges& e, F density_near, F density_far, F probability, F raw_scale) {
-    const F factor = V::splat(kSlope * kUnit) * V::estimate(e.inverse, probability);
-    const F slope = factor * (density_near - density_far);
-    const F weighted = e.far * density_far - e.near * density_near;
-    const F by_scale = factor * V::splat(kUnit) * weighted;
-    // a product, not a mask: NaN must stay
-    const F kept = by_scale * V::where(V::equal(e.scale, raw_scale), V::splat(1.0F));
-    return {V::flip(slope, e.symbol), kept};
+      F symbol, F inverse, const Pull& pull, F probability, F raw_scale) {
+    const F factor = V::estimate(inverse, probability);
+    const F by_scale = factor * V::splat(kUnit) * pull.on_scale;
+    // comparisons that let a NaN stay
+    const F zero = V::splat(0.0F);
+    const F above = V::select(V::less(raw_scale, V::splat(kScaleMin)), zero, by_scale);
+    const F kept = V::select(V::less(V::splat(kScaleMax), raw_scale), zero, above);
+    return {V::flip(factor * pull.on_symbol, symbol), kept};
   }
 
   /// What passes the bound: bits below 0, those of a probability above 1, take a gradient that

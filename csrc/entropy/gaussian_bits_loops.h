@@ -39,13 +39,21 @@ class GaussianBitsLoops {
 
   static constexpr std::int64_t kBlock = 256;
 
-  /// What is known of a block of bins; of edges and tails the far ones come first.
+  /// Probabilities that share a logarithm, bounded at 1, as their product; kFloor to the 4th is a
+  /// normal number.
+  static constexpr std::int64_t kFactors = 4;
+
+  /// What is known of a block of bins.
   struct Scratch {
     alignas(64) float symbol[kBlock];
     alignas(64) float inverse[kBlock];
-    alignas(64) float edge[2 * kBlock];
-    alignas(64) float density[2 * kBlock];
-    alignas(64) float beyond[2 * kBlock];
+    alignas(64) float far[kBlock];
+    alignas(64) float near[kBlock];
+    alignas(64) float density_far[kBlock];
+    alignas(64) float beyond_far[kBlock];
+    alignas(64) float probability[kBlock];
+    alignas(64) float pull_on_symbol[kBlock];
+    alignas(64) float pull_on_scale[kBlock];
   };
 
   template <bool kNoise>
@@ -58,117 +66,133 @@ class GaussianBitsLoops {
           V::load(run.y + at), V::load(run.mean + at), V::load(run.scale + at), shift);
       V::store(s.symbol + i, e.symbol);
       V::store(s.inverse + i, e.inverse);
-      V::store(s.edge + i, e.far);
-      V::store(s.edge + kBlock + i, e.near);
+      V::store(s.far + i, e.far);
+      V::store(s.near + i, e.near);
     }
   }
 
-  static void find_tails(std::int64_t n, Scratch& s) {
-    for (int side = 0; side < 2; ++side) {
-      for (std::int64_t i = side * kBlock; i < side * kBlock + n; i += V::kLanes) {
-        const auto tail = Kernel::tail(V::load(s.edge + i));
-        V::store(s.density + i, tail.density);
-        V::store(s.beyond + i, tail.beyond);
+  static void find_far_tails(std::int64_t n, Scratch& s) {
+    for (std::int64_t i = 0; i < n; i += V::kLanes) {
+      const auto far = Kernel::tail(V::load(s.far + i));
+      V::store(s.density_far + i, far.density);
+      V::store(s.beyond_far + i, far.beyond);
+    }
+  }
+
+  /// The far tails being known.
+  template <bool kWithPull>
+  static void find_probabilities(std::int64_t n, Scratch& s) {
+    for (std::int64_t i = 0; i < n; i += V::kLanes) {
+      const F edge = V::load(s.near + i);
+      const auto near = Kernel::tail(edge);
+      V::store(s.probability + i,
+               Kernel::probability(edge, near.beyond, V::load(s.beyond_far + i)));
+      if constexpr (kWithPull) {
+        const auto pull =
+            Kernel::pull(edge, near.density, V::load(s.far + i), V::load(s.density_far + i));
+        V::store(s.pull_on_symbol + i, pull.on_symbol);
+        V::store(s.pull_on_scale + i, pull.on_scale);
       }
     }
   }
 
-  /// f(first, n, scratch) for each block of the run, its edges and tails being known.
-  template <class Visit>
-  static void each_block(const BitsRun& run, Visit f) {
-    Scratch s;
-    for (std::int64_t first = 0; first < run.n; first += kBlock) {
-      const std::int64_t n = run.n - first < kBlock ? run.n - first : kBlock;
-      run.noise != nullptr ? find_edges<true>(run, first, n, s)
-                           : find_edges<false>(run, first, n, s);
-      find_tails(n, s);
-      f(first, n, s);
-    }
-  }
-
-  static F probability(const Scratch& s, std::int64_t i) {
-    const float* const near = s.beyond + kBlock;
-    return Kernel::probability(
-        V::load(s.edge + kBlock + i), V::load(near + i), V::load(s.beyond + i));
-  }
-
-  static auto slopes(const Scratch& s, std::int64_t i, F probability, F raw_scale) {
-    const typename Kernel::Edges e{.symbol = V::load(s.symbol + i),
-                                   .scale = Kernel::clamped(raw_scale),
-                                   .inverse = V::load(s.inverse + i),
-                                   .far = V::load(s.edge + i),
-                                   .near = V::load(s.edge + kBlock + i)};
+  static auto slopes(const Scratch& s, std::int64_t i, F inverse, F raw_scale) {
+    const typename Kernel::Pull pull{.on_symbol = V::load(s.pull_on_symbol + i),
+                                     .on_scale = V::load(s.pull_on_scale + i)};
     return Kernel::slopes_of(
-        e, V::load(s.density + kBlock + i), V::load(s.density + i), probability, raw_scale);
+        V::load(s.symbol + i), inverse, pull, V::load(s.probability + i), raw_scale);
+  }
+
+  /// What is known of the block from `first` on, and its length.
+  template <bool kWithPull>
+  static std::int64_t find_block(const BitsRun& run, std::int64_t first, Scratch& s) {
+    const std::int64_t n = run.n - first < kBlock ? run.n - first : kBlock;
+    run.noise != nullptr ? find_edges<true>(run, first, n, s) : find_edges<false>(run, first, n, s);
+    find_far_tails(n, s);
+    find_probabilities<kWithPull>(n, s);
+    return n;
   }
 
   static void put_slopes(const BitsRun& run,
                          const SlopesRun<float>& out,
                          std::int64_t first,
-                         std::int64_t i,
-                         const Scratch& s,
-                         F probability) {
-    const std::int64_t at = first + i;
-    const auto by = slopes(s, i, probability, V::load(run.scale + at));
-    const F one = Kernel::passed(probability, V::splat(1.0F));
-    V::store(out.y + at, one * by.y);
-    V::store(out.scale + at, one * by.scale);
+                         std::int64_t n,
+                         const Scratch& s) {
+    const float* const scale = run.scale + first;
+    float* const to_y = out.y + first;
+    float* const to_scale = out.scale + first;
+    for (std::int64_t i = 0; i < n; i += V::kLanes) {
+      // both slopes are multiples of it, and it is positive, as the gradient of 1
+      const F inverse = Kernel::passed(V::load(s.probability + i), V::load(s.inverse + i));
+      const auto by = slopes(s, i, inverse, V::load(scale + i));
+      V::store(to_y + i, by.y);
+      V::store(to_scale + i, by.scale);
+    }
+  }
+
+  template <bool kWithSlopes>
+  static void find_bits(const BitsRun& run, float* bits, const SlopesRun<float>& out) {
+    Scratch s;
+    for (std::int64_t first = 0; first < run.n; first += kBlock) {
+      const std::int64_t n = find_block<kWithSlopes>(run, first, s);
+      float* const to = bits + first;
+      for (std::int64_t i = 0; i < n; i += V::kLanes) {
+        V::store(to + i, Kernel::bits_of(V::load(s.probability + i)));
+      }
+      if constexpr (kWithSlopes) put_slopes(run, out, first, n, s);
+    }
+  }
+
+  template <bool kWithSlopes>
+  static double find_total(const BitsRun& run, std::int64_t count, const SlopesRun<float>& out) {
+    constexpr std::int64_t kGroup = kFactors * V::kLanes;
+    static_assert(kBlock % kGroup == 0);
+    const F one = V::splat(1.0F);
+    typename V::Sum sum;
+    Scratch s;
+    for (std::int64_t first = 0; first < run.n; first += kBlock) {
+      const std::int64_t n = find_block<kWithSlopes>(run, first, s);
+      if constexpr (kWithSlopes) put_slopes(run, out, first, n, s);
+      const std::int64_t counted = count - first < n ? count - first : n;
+      const std::int64_t end = (counted + kGroup - 1) / kGroup * kGroup;
+      for (std::int64_t i = counted; i < end; ++i) s.probability[i] = 1.0F;
+      for (const float* p = s.probability; p < s.probability + end; p += kGroup) {
+        F product = V::min(one, V::load(p));
+        for (int k = 1; k < kFactors; ++k) {
+          product = product * V::min(one, V::load(p + k * V::kLanes));
+        }
+        sum.add((product - product) - Kernel::log2(product));  // log2 would lose a NaN
+      }
+    }
+    return sum.total();
   }
 
  public:
   static void forward(const BitsRun& run, float* bits, const SlopesRun<float>& out) {
-    const bool with_slopes = out.y != nullptr;
-    each_block(run, [&](std::int64_t first, std::int64_t n, const Scratch& s) {
-      for (std::int64_t i = 0; i < n; i += V::kLanes) {
-        const F p = probability(s, i);
-        V::store(bits + first + i, Kernel::bits_of(p));
-        if (with_slopes) put_slopes(run, out, first, i, s, p);
-      }
-    });
+    out.y != nullptr ? find_bits<true>(run, bits, out) : find_bits<false>(run, bits, out);
   }
 
   static void backward(const BitsRun& run, const float* grad, const GradientsRun& out) {
-    each_block(run, [&](std::int64_t first, std::int64_t n, const Scratch& s) {
+    Scratch s;
+    for (std::int64_t first = 0; first < run.n; first += kBlock) {
+      const std::int64_t n = find_block<true>(run, first, s);
       for (std::int64_t i = 0; i < n; i += V::kLanes) {
         const std::int64_t at = first + i;
-        const F p = probability(s, i);
-        const auto by = slopes(s, i, p, V::load(run.scale + at));
-        const F passed = Kernel::passed(p, V::load(grad + at));
+        const auto by = slopes(s, i, V::load(s.inverse + i), V::load(run.scale + at));
+        const F passed = Kernel::passed(V::load(s.probability + i), V::load(grad + at));
         const F by_y = passed * by.y;
         V::store(out.y + at, by_y);
         V::store(out.mean + at, V::flip(by_y, V::splat(-0.0F)));
         V::store(out.scale + at, passed * by.scale);
       }
-    });
+    }
   }
 
   /// The sum of the bits of the first `count` elements, in double precision and in an order that
-  /// depends on n alone. Bounded at 1, several probabilities share a logarithm: their product.
+  /// depends on n alone.
   static double total(const BitsRun& run, std::int64_t count, const SlopesRun<float>& out) {
-    constexpr std::int64_t kFactors = 6;  // kFloor to the 6th is a normal number
-    const F one = V::splat(1.0F);
-    const F lanes = V::from_signed(V::iota());
-    const bool with_slopes = out.y != nullptr;
-    typename V::Sum sum;
-    each_block(run, [&](std::int64_t first, std::int64_t n, const Scratch& s) {
-      for (std::int64_t begin = 0; begin < n; begin += kFactors * V::kLanes) {
-        const std::int64_t after = begin + kFactors * V::kLanes;
-        const std::int64_t end = after < n ? after : n;
-        F product = one;
-        for (std::int64_t i = begin; i < end; i += V::kLanes) {
-          const std::int64_t left = count - first - i;
-          const F p = probability(s, i);
-          if (with_slopes) put_slopes(run, out, first, i, s, p);
-          F factor = V::min(one, p);
-          if (left < V::kLanes) {
-            factor = V::select(V::less(lanes, V::splat(static_cast<float>(left))), factor, one);
-          }
-          product = product * factor;
-        }
-        sum.add((product - product) - Kernel::log2(product));  // log2 would lose a NaN
-      }
-    });
-    return sum.total();
+    return out.y != nullptr ? find_total<true>(run, count, out)
+                            : find_total<false>(run, count, out);
   }
 
   /// Gradients from slopes, which they may replace. False where the slopes do not tell them: the
@@ -192,6 +216,7 @@ class GaussianBitsLoops {
     }
     return V::every(told);
   }
+
   /// U[-1/2, 1/2) for 64 elements of a row, from element 64 block on. Element 64 block + 16 w + i
   /// takes the upper 24 bits of word w of Philox4x32-10 (Salmon et al. 2011) at the counter
   /// (16 block + i, row), 64 bits each.

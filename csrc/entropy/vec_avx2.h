@@ -24,7 +24,7 @@ struct VecAvx2 {
   static F floats(U v) { return _mm256_castsi256_ps(v); }
 
   static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
-  static F negative_product(F a, F b) { return _mm256_fnmadd_ps(a, b, _mm256_setzero_ps()); }
+  static F fnma(F a, F b, F c) { return _mm256_fnmadd_ps(a, b, c); }
   static F max(F a, F b) { return _mm256_max_ps(a, b); }
   static F min(F a, F b) { return _mm256_min_ps(a, b); }
   static F abs(F v) { return _mm256_andnot_ps(splat(-0.0F), v); }

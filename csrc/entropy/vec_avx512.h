@@ -26,7 +26,8 @@ struct VecAvx512 {
   static F floats(U v) { return _mm512_castsi512_ps(v); }
 
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
-  static F negative_product(F a, F b) { return _mm512_fnmadd_ps(a, b, _mm512_setzero_ps()); }
+  /// c - a * b
+  static F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
   /// b where a or b is NaN.
   static F max(F a, F b) { return _mm512_max_ps(a, b); }
   static F min(F a, F b) { return _mm512_min_ps(a, b); }

@@ -23,7 +23,7 @@ struct VecCuda {
   static __host__ __device__ U bits(F v) { return __builtin_bit_cast(U, v); }
   static __host__ __device__ F floats(U v) { return __builtin_bit_cast(F, v); }
   static __host__ __device__ F fma(F a, F b, F c) { return fmaf(a, b, c); }
-  static __host__ __device__ F negative_product(F a, F b) { return -(a * b); }
+  static __host__ __device__ F fnma(F a, F b, F c) { return fmaf(-a, b, c); }
   /// NaN where an operand is one; the CPU's pass on that of b only, and a is a constant.
   static __host__ __device__ F max(F a, F b) {
 #ifdef __CUDA_ARCH__

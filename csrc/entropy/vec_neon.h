@@ -25,7 +25,7 @@ struct VecNeon {
   static F floats(U v) { return vreinterpretq_f32_u32(v); }
 
   static F fma(F a, F b, F c) { return vfmaq_f32(c, a, b); }
-  static F negative_product(F a, F b) { return vfmsq_f32(splat(0.0F), a, b); }
+  static F fnma(F a, F b, F c) { return vfmsq_f32(c, a, b); }
   // fmax would return the NaN, fmaxnm the number, wherever either stands
   static F max(F a, F b) { return select(vcgtq_f32(a, b), a, b); }
   static F min(F a, F b) { return select(vcltq_f32(a, b), a, b); }

@@ -30,7 +30,7 @@ struct VecPortable {
   static F floats(U v) { return reinterpret_cast<F>(v); }
 
   static F fma(F a, F b, F c) { return a * b + c; }
-  static F negative_product(F a, F b) { return -(a * b); }
+  static F fnma(F a, F b, F c) { return c - a * b; }
   static F max(F a, F b) { return a > b ? a : b; }
   static F min(F a, F b) { return a < b ? a : b; }
   static F abs(F v) { return floats(bits(v) & 0x7FFFFFFFU); }
