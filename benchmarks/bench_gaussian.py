@@ -5,6 +5,7 @@ One thread each, except where a case says so. `at stream speed` is what the byte
 would take at the speed of a plain copy of tensors of this size.
 """
 
+import itertools
 import math
 
 import pytest
@@ -86,18 +87,34 @@ def compressai_bits():
     return lambda y, mean, scale: -torch.log2(model(y, scale, mean)[1])
 
 
-def with_gradients(bits, leaves):
+def with_gradients(bits, leaves, weight=None):
     total = bits(*leaves).sum()
-    return total.detach(), torch.autograd.grad(total, leaves)
+    return total.detach(), torch.autograd.grad(total, leaves, weight)
 
 
-def bits_peers(leaves):
+def bits_peers(leaves, weight=lambda: None):
     compiled = torch.compile(eager_bits, fullgraph=True)
     sides = {"eager torch": eager_bits, "torch.compile": compiled, "the authors": authors_bits}
     theirs = compressai_bits()
     if theirs is not None:
         sides["CompressAI"] = theirs
-    return {name: lambda bits=bits: with_gradients(bits, leaves) for name, bits in sides.items()}
+    return {
+        name: lambda bits=bits: with_gradients(bits, leaves, weight())
+        for name, bits in sides.items()
+    }
+
+
+def check_gradients(tensors, reduction="sample"):
+    """Compare with the reference: the total, and gradients of a weight of 1."""
+
+    def check(ours, peers):
+        reference = gaussian_bits.reference(*tensors, rounding="ste").sum()
+        # the sum of a map is torch's, in float32
+        assert abs(ours[0].double() / reference - 1) < (1e-7 if reduction == "sample" else 1e-6)
+        for mine, theirs in zip(ours[1], peers["eager torch"][1], strict=True):
+            assert (mine - theirs).abs().mean() < 1e-3
+
+    return check
 
 
 @pytest.mark.parametrize("reduction", ["none", "sample"])
@@ -105,29 +122,46 @@ def bits_peers(leaves):
 @pytest.mark.parametrize("threads", THREADS, indirect=True)
 @pytest.mark.parametrize("shape", cases())
 def bench_bits_forward_backward(race, shape, threads, rounding, reduction):
+    """A loss whose weights stay: its gradient is computed ahead from the third pass on."""
     tensors = inputs(shape)
     leaves = [t.clone().requires_grad_() for t in tensors]
 
-    def check(ours, peers):
-        if rounding == "noise":
-            assert abs(ours[0] / peers["eager torch"][0] - 1) < 0.2  # other symbols
-            return
-        reference = gaussian_bits.reference(*tensors, rounding="ste").sum()
-        # the sum of a map is torch's, in float32
-        assert abs(ours[0].double() / reference - 1) < (1e-7 if reduction == "sample" else 1e-6)
-        for mine, theirs in zip(ours[1], peers["eager torch"][1], strict=True):
-            assert (mine - theirs).abs().mean() < 1e-3
+    def check_total(ours, peers):
+        assert abs(ours[0] / peers["eager torch"][0] - 1) < 0.2  # other symbols
 
     race(
         lambda: with_gradients(
             lambda *t: gaussian_bits(*t, rounding=rounding, reduction=reduction), leaves
         ),
         bits_peers(leaves),
-        check=check,
+        check=check_total if rounding == "noise" else check_gradients(tensors, reduction),
         work=tensors[0].numel(),
         unit="sym",
         threads=threads != 1,
-        **streaming(9 if reduction == "sample" else 10, tensors[0]),
+        **streaming(6 if reduction == "sample" else 8, tensors[0]),
+    )
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("shape", cases())
+def bench_bits_forward_backward_new_weight(race, shape):
+    """A loss with another weight in each pass, which nobody foresees."""
+    tensors = inputs(shape)
+    leaves = [t.clone().requires_grad_() for t in tensors]
+    passes = itertools.count()
+
+    def weight():
+        return torch.tensor(1.0 + 1e-4 * (next(passes) % 10))
+
+    race(
+        lambda: with_gradients(
+            lambda *t: gaussian_bits(*t, rounding="ste", reduction="sample"), leaves, weight()
+        ),
+        bits_peers(leaves, weight),
+        check=check_gradients(tensors),
+        work=tensors[0].numel(),
+        unit="sym",
+        **streaming(10, tensors[0]),
     )
 
 

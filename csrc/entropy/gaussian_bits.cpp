@@ -70,29 +70,6 @@ T* place(const MatrixView<T>& view, std::int64_t row, std::int64_t first) {
   return view.data == nullptr ? nullptr : view.row(row) + first;
 }
 
-/// Where the slopes of one run go, if any are wanted.
-class Slopes {
- public:
-  explicit Slopes(const GaussianSlopes& out) : out_(out) {}
-
-  SlopesRun<float> at(std::int64_t row, std::int64_t first, std::int64_t n) {
-    if (out_.y.data == nullptr && out_.scale.data == nullptr) {
-      return {.y = nullptr, .scale = nullptr};
-    }
-    return {.y = y_(place(out_.y, row, first), n),
-            .scale = scale_(place(out_.scale, row, first), n)};
-  }
-  void flush() {
-    y_.flush();
-    scale_.flush();
-  }
-
- private:
-  const GaussianSlopes& out_;
-  OutputRun<float> y_;
-  OutputRun<float> scale_;
-};
-
 /// Where the gradients of one run go.
 template <class T>
 class Gradients {
@@ -166,6 +143,42 @@ class Grads {
   Tasks tasks_{};
 };
 
+/// What is left of one run for the backward pass.
+class Ahead {
+ public:
+  Ahead(std::string_view op, const GaussianAhead& ahead, std::int64_t rows)
+      : ahead_(ahead), wanted_(ahead.wanted()) {
+    if (!wanted_) return;
+    if (ahead.grad.cols != 1)
+      fail_argument(op, "ahead", "one column of gradients", ahead.grad.cols);
+    rows_per_grad_ = rows_per_group(op, "ahead", rows, ahead.grad.rows);
+  }
+
+  /// Where the gradients of one run go.
+  class Run {
+   public:
+    explicit Run(const Ahead& from) : from_(from), out_(from.ahead_.out) {}
+
+    AheadRun at(std::int64_t row, std::int64_t first, std::int64_t n) {
+      if (!from_.wanted_) return {};
+      AheadRun run{.grad = *from_.ahead_.grad.row(row / from_.rows_per_grad_),
+                   .out = out_.at(row, first, n)};
+      if (from_.ahead_.out.mean.data == nullptr) run.out.mean = nullptr;
+      return run;
+    }
+    void flush() { out_.flush(); }
+
+   private:
+    const Ahead& from_;
+    Gradients<float> out_;
+  };
+
+ private:
+  const GaussianAhead& ahead_;
+  bool wanted_;
+  std::int64_t rows_per_grad_ = 1;
+};
+
 /// An output that may be left out.
 template <class In, class Out>
 void check_wanted(std::string_view op,
@@ -176,12 +189,6 @@ void check_wanted(std::string_view op,
     check_shape(op, argument, like, view);
     expect_fresh(view);
   }
-}
-
-template <class T>
-void check_slopes(std::string_view op, MatrixView<T> like, const GaussianSlopes& slopes) {
-  check_wanted(op, "slope_y", like, slopes.y);
-  check_wanted(op, "slope_scale", like, slopes.scale);
 }
 
 template <class In, class Out>
@@ -203,22 +210,22 @@ template <class T>
 void gaussian_bits(const GaussianLatents<T>& in,
                    std::optional<std::uint64_t> noise_seed,
                    MatrixView<float> bits,
-                   const GaussianSlopes& slopes) {
+                   const GaussianAhead& ahead) {
   constexpr std::string_view kOp = "gaussian_bits";
   check_latents(kOp, in);
   check_shape(kOp, "bits", in.y, bits);
   expect_fresh(bits);
-  check_slopes(kOp, in.y, slopes);
+  check_gradients(kOp, in.y, ahead.out);
+  const Ahead left(kOp, ahead, in.y.rows);
   const Tasks tasks{.groups = 1, .rows = in.y.rows, .cols = in.y.cols};
   tasks.for_each([&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {
     const std::int64_t n = last - first;
     Latents<T> run(in, noise_seed);
-    Slopes kept(slopes);
+    Ahead::Run to(left);
     OutputRun<float> out;
-    backend().forward(
-        run.load(row, first, n), out(bits.row(row) + first, n), kept.at(row, first, n));
+    backend().forward(run.load(row, first, n), out(bits.row(row) + first, n), to.at(row, first, n));
     out.flush();
-    kept.flush();
+    to.flush();
   });
 }
 
@@ -226,20 +233,21 @@ template <class T>
 void gaussian_total_bits(const GaussianLatents<T>& in,
                          std::optional<std::uint64_t> noise_seed,
                          std::span<float> totals,
-                         const GaussianSlopes& slopes) {
+                         const GaussianAhead& ahead) {
   constexpr std::string_view kOp = "gaussian_total_bits";
   check_latents(kOp, in);
-  check_slopes(kOp, in.y, slopes);
+  check_gradients(kOp, in.y, ahead.out);
+  const Ahead left(kOp, ahead, in.y.rows);
   const std::int64_t rows = rows_per_group(kOp, "totals", in.y.rows, ssize(totals));
   const Tasks tasks{.groups = ssize(totals), .rows = rows, .cols = in.y.cols};
   std::vector<double> partial(static_cast<std::size_t>(tasks.count()));
   tasks.for_each([&](std::int64_t task, std::int64_t row, std::int64_t first, std::int64_t last) {
     const std::int64_t n = last - first;
     Latents<T> run(in, noise_seed);
-    Slopes kept(slopes);
+    Ahead::Run to(left);
     partial[static_cast<std::size_t>(task)] +=
-        backend().total(run.load(row, first, n), n, kept.at(row, first, n));
-    kept.flush();
+        backend().total(run.load(row, first, n), n, to.at(row, first, n));
+    to.flush();
   });
   for (std::int64_t group = 0; group < ssize(totals); ++group) {
     double total = 0.0;
@@ -310,11 +318,11 @@ bool gaussian_bits_backward(MatrixView<const float> grad,
 template void gaussian_bits(const GaussianLatents<float>&,
                             std::optional<std::uint64_t>,
                             MatrixView<float>,
-                            const GaussianSlopes&);
+                            const GaussianAhead&);
 template void gaussian_total_bits(const GaussianLatents<float>&,
                                   std::optional<std::uint64_t>,
                                   std::span<float>,
-                                  const GaussianSlopes&);
+                                  const GaussianAhead&);
 template void gaussian_bits_backward(MatrixView<const float>,
                                      const GaussianLatents<float>&,
                                      std::optional<std::uint64_t>,
@@ -322,11 +330,11 @@ template void gaussian_bits_backward(MatrixView<const float>,
 template void gaussian_bits(const GaussianLatents<BFloat16>&,
                             std::optional<std::uint64_t>,
                             MatrixView<float>,
-                            const GaussianSlopes&);
+                            const GaussianAhead&);
 template void gaussian_total_bits(const GaussianLatents<BFloat16>&,
                                   std::optional<std::uint64_t>,
                                   std::span<float>,
-                                  const GaussianSlopes&);
+                                  const GaussianAhead&);
 template void gaussian_bits_backward(MatrixView<const float>,
                                      const GaussianLatents<BFloat16>&,
                                      std::optional<std::uint64_t>,

@@ -18,17 +18,23 @@ struct BitsRun {
   std::int64_t n;
 };
 
-/// Slopes for a gradient of 1: all null, or none where they are written.
-template <class T>
-struct SlopesRun {
-  T* y;
-  T* scale;
-};
-
+/// Where gradients go; that by the mean may be null.
 struct GradientsRun {
   float* y;
   float* mean;
   float* scale;
+};
+
+/// Gradients that a forward pass leaves, for a gradient of the bits that is known; null: none.
+struct AheadRun {
+  float grad;
+  GradientsRun out;
+};
+
+/// Gradients for a gradient of 1, those that are known.
+struct SlopesRun {
+  const float* y;
+  const float* scale;
 };
 
 template <class V>
@@ -96,11 +102,11 @@ class GaussianBitsLoops {
     }
   }
 
-  static auto slopes(const Scratch& s, std::int64_t i, F inverse, F raw_scale) {
+  static auto slopes(const Scratch& s, std::int64_t i, F raw_scale) {
     const typename Kernel::Pull pull{.on_symbol = V::load(s.pull_on_symbol + i),
                                      .on_scale = V::load(s.pull_on_scale + i)};
     return Kernel::slopes_of(
-        V::load(s.symbol + i), inverse, pull, V::load(s.probability + i), raw_scale);
+        V::load(s.symbol + i), V::load(s.inverse + i), pull, V::load(s.probability + i), raw_scale);
   }
 
   /// What is known of the block from `first` on, and its length.
@@ -113,46 +119,63 @@ class GaussianBitsLoops {
     return n;
   }
 
-  static void put_slopes(const BitsRun& run,
-                         const SlopesRun<float>& out,
-                         std::int64_t first,
-                         std::int64_t n,
-                         const Scratch& s) {
-    const float* const scale = run.scale + first;
+  /// The gradients of a block, for one of the bits of grad(i).
+  template <class Grad>
+  static void put_gradients(const float* scale,
+                            const GradientsRun& out,
+                            std::int64_t first,
+                            std::int64_t n,
+                            const Scratch& s,
+                            Grad grad) {
+    const float* const raw_scale = scale + first;
     float* const to_y = out.y + first;
+    float* const to_mean = out.mean == nullptr ? nullptr : out.mean + first;
     float* const to_scale = out.scale + first;
     for (std::int64_t i = 0; i < n; i += V::kLanes) {
-      // both slopes are multiples of it, and it is positive, as the gradient of 1
-      const F inverse = Kernel::passed(V::load(s.probability + i), V::load(s.inverse + i));
-      const auto by = slopes(s, i, inverse, V::load(scale + i));
-      V::store(to_y + i, by.y);
-      V::store(to_scale + i, by.scale);
+      const auto by = slopes(s, i, V::load(raw_scale + i));
+      const F passed = Kernel::passed(V::load(s.probability + i), grad(i));
+      const F by_y = passed * by.y;
+      V::store(to_y + i, by_y);
+      if (to_mean != nullptr) V::store(to_mean + i, V::flip(by_y, V::splat(-0.0F)));
+      V::store(to_scale + i, passed * by.scale);
     }
   }
 
-  template <bool kWithSlopes>
-  static void find_bits(const BitsRun& run, float* bits, const SlopesRun<float>& out) {
+  template <bool kAhead>
+  static void put_ahead(const BitsRun& run,
+                        const AheadRun& ahead,
+                        std::int64_t first,
+                        std::int64_t n,
+                        const Scratch& s) {
+    if constexpr (kAhead) {
+      const F grad = V::splat(ahead.grad);
+      put_gradients(run.scale, ahead.out, first, n, s, [&](std::int64_t /*i*/) { return grad; });
+    }
+  }
+
+  template <bool kAhead>
+  static void find_bits(const BitsRun& run, float* bits, const AheadRun& ahead) {
     Scratch s;
     for (std::int64_t first = 0; first < run.n; first += kBlock) {
-      const std::int64_t n = find_block<kWithSlopes>(run, first, s);
+      const std::int64_t n = find_block<kAhead>(run, first, s);
       float* const to = bits + first;
       for (std::int64_t i = 0; i < n; i += V::kLanes) {
         V::store(to + i, Kernel::bits_of(V::load(s.probability + i)));
       }
-      if constexpr (kWithSlopes) put_slopes(run, out, first, n, s);
+      put_ahead<kAhead>(run, ahead, first, n, s);
     }
   }
 
-  template <bool kWithSlopes>
-  static double find_total(const BitsRun& run, std::int64_t count, const SlopesRun<float>& out) {
+  template <bool kAhead>
+  static double find_total(const BitsRun& run, std::int64_t count, const AheadRun& ahead) {
     constexpr std::int64_t kGroup = kFactors * V::kLanes;
     static_assert(kBlock % kGroup == 0);
     const F one = V::splat(1.0F);
     typename V::Sum sum;
     Scratch s;
     for (std::int64_t first = 0; first < run.n; first += kBlock) {
-      const std::int64_t n = find_block<kWithSlopes>(run, first, s);
-      if constexpr (kWithSlopes) put_slopes(run, out, first, n, s);
+      const std::int64_t n = find_block<kAhead>(run, first, s);
+      put_ahead<kAhead>(run, ahead, first, n, s);
       const std::int64_t counted = count - first < n ? count - first : n;
       const std::int64_t end = (counted + kGroup - 1) / kGroup * kGroup;
       for (std::int64_t i = counted; i < end; ++i) s.probability[i] = 1.0F;
@@ -168,36 +191,29 @@ class GaussianBitsLoops {
   }
 
  public:
-  static void forward(const BitsRun& run, float* bits, const SlopesRun<float>& out) {
-    out.y != nullptr ? find_bits<true>(run, bits, out) : find_bits<false>(run, bits, out);
+  static void forward(const BitsRun& run, float* bits, const AheadRun& ahead) {
+    ahead.out.y != nullptr ? find_bits<true>(run, bits, ahead) : find_bits<false>(run, bits, ahead);
   }
 
   static void backward(const BitsRun& run, const float* grad, const GradientsRun& out) {
     Scratch s;
     for (std::int64_t first = 0; first < run.n; first += kBlock) {
       const std::int64_t n = find_block<true>(run, first, s);
-      for (std::int64_t i = 0; i < n; i += V::kLanes) {
-        const std::int64_t at = first + i;
-        const auto by = slopes(s, i, V::load(s.inverse + i), V::load(run.scale + at));
-        const F passed = Kernel::passed(V::load(s.probability + i), V::load(grad + at));
-        const F by_y = passed * by.y;
-        V::store(out.y + at, by_y);
-        V::store(out.mean + at, V::flip(by_y, V::splat(-0.0F)));
-        V::store(out.scale + at, passed * by.scale);
-      }
+      put_gradients(
+          run.scale, out, first, n, s, [&](std::int64_t i) { return V::load(grad + first + i); });
     }
   }
 
   /// The sum of the bits of the first `count` elements, in double precision and in an order that
   /// depends on n alone.
-  static double total(const BitsRun& run, std::int64_t count, const SlopesRun<float>& out) {
-    return out.y != nullptr ? find_total<true>(run, count, out)
-                            : find_total<false>(run, count, out);
+  static double total(const BitsRun& run, std::int64_t count, const AheadRun& ahead) {
+    return ahead.out.y != nullptr ? find_total<true>(run, count, ahead)
+                                  : find_total<false>(run, count, ahead);
   }
 
   /// Gradients from slopes, which they may replace. False where the slopes do not tell them: the
   /// bound lets more of a negative gradient pass, and would hold one that is not finite.
-  static bool scale_slopes(const SlopesRun<const float>& slopes,
+  static bool scale_slopes(const SlopesRun& slopes,
                            const float* grad,
                            const GradientsRun& out,
                            std::int64_t n) {
@@ -234,10 +250,10 @@ class GaussianBitsLoops {
 
 /// One instruction set's loops.
 struct GaussianBitsBackend {
-  void (*forward)(const BitsRun& run, float* bits, const SlopesRun<float>& out);
+  void (*forward)(const BitsRun& run, float* bits, const AheadRun& ahead);
   void (*backward)(const BitsRun& run, const float* grad, const GradientsRun& out);
-  double (*total)(const BitsRun& run, std::int64_t count, const SlopesRun<float>& out);
-  bool (*scale_slopes)(const SlopesRun<const float>& slopes,
+  double (*total)(const BitsRun& run, std::int64_t count, const AheadRun& ahead);
+  bool (*scale_slopes)(const SlopesRun& slopes,
                        const float* grad,
                        const GradientsRun& out,
                        std::int64_t n);

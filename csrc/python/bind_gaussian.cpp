@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -43,50 +44,56 @@ struct GaussianOnCpu : OnCpu {
 
 using Latents = std::array<py::object, 3>;
 
-/// Tensors of slopes by y and by scale, either of which may be None.
-class Slopes {
+/// What a forward pass leaves: None, or gradients of bits [n, 1] and the tensors for gradients by
+/// y, mean and scale, any of which may be None.
+using OptionalAhead = std::optional<std::pair<py::object, std::array<py::object, 3>>>;
+
+class Ahead {
  public:
-  Slopes(const char* op, const std::array<py::object, 2>& slopes)
-      : y_(optional_rows<Dlpack>(slopes[0], op, "slope_y")),
-        scale_(optional_rows<Dlpack>(slopes[1], op, "slope_scale")) {}
-  [[nodiscard]] entropy::GaussianSlopes view() const {
-    return {optional_view<float>(y_), optional_view<float>(scale_)};
+  Ahead(const char* op, const OptionalAhead& ahead) {
+    if (!ahead) return;
+    grad_.emplace(ahead->first, op, "ahead", Dlpack::Layout::kRows);
+    out_.emplace(op, ahead->second);
+  }
+  [[nodiscard]] entropy::GaussianAhead view() const {
+    if (!grad_) return {};
+    return {grad_->matrix<const float>(), out_->view<float>()};
   }
 
  private:
-  std::optional<Dlpack> y_;
-  std::optional<Dlpack> scale_;
+  std::optional<Dlpack> grad_;
+  std::optional<GaussianGradientArguments<Dlpack>> out_;
 };
 
 void bits(const Latents& latents,
           const py::object& seed,
           const py::object& bits,
-          const std::array<py::object, 2>& slopes) {
+          const OptionalAhead& ahead) {
   constexpr const char* kOp = "gaussian_bits";
   const GaussianArguments<Dlpack> in(kOp, latents);
   const GaussianOnCpu::Seed noise(seed, kOp);
   const Dlpack bits_out(bits, kOp, "bits", Dlpack::Layout::kRows);
-  const Slopes slopes_out(kOp, slopes);
+  const Ahead left(kOp, ahead);
   const auto to = bits_out.matrix<float>();
   in.visit([&](const auto& from) {
     const OnCpu on(in.y());
-    entropy::gaussian_bits(from, noise.value(), to, slopes_out.view());
+    entropy::gaussian_bits(from, noise.value(), to, left.view());
   });
 }
 
 void total_bits(const Latents& latents,
                 const py::object& seed,
                 const py::object& totals,
-                const std::array<py::object, 2>& slopes) {
+                const OptionalAhead& ahead) {
   constexpr const char* kOp = "gaussian_total_bits";
   const GaussianArguments<Dlpack> in(kOp, latents);
   const GaussianOnCpu::Seed noise(seed, kOp);
   const Dlpack totals_out(totals, kOp, "totals");
-  const Slopes slopes_out(kOp, slopes);
+  const Ahead left(kOp, ahead);
   const auto to = totals_out.span<float>();
   in.visit([&](const auto& from) {
     const OnCpu on(in.y());
-    entropy::gaussian_total_bits(from, noise.value(), to, slopes_out.view());
+    entropy::gaussian_total_bits(from, noise.value(), to, left.view());
   });
 }
 
@@ -95,11 +102,13 @@ bool backward_from_slopes(const py::object& grad,
                           const Latents& gradients) {
   constexpr const char* kOp = "gaussian_bits_backward";
   const Dlpack grad_in(grad, kOp, "grad", Dlpack::Layout::kRows);
-  const Slopes slopes_in(kOp, slopes);
+  const auto by_y = optional_rows<Dlpack>(slopes[0], kOp, "slope_y");
+  const auto by_scale = optional_rows<Dlpack>(slopes[1], kOp, "slope_scale");
   const GaussianGradientArguments<Dlpack> out(kOp, gradients);
   const auto g = grad_in.matrix<const float>();
   const OnCpu on(grad_in);
-  return entropy::gaussian_bits_backward(g, slopes_in.view(), out.view<float>());
+  return entropy::gaussian_bits_backward(
+      g, {optional_view<float>(by_y), optional_view<float>(by_scale)}, out.view<float>());
 }
 
 }  // namespace

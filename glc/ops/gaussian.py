@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -14,20 +13,29 @@ from torch import Tensor
 from glc import _core
 from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
+from glc.ops._expected import Expected
+from glc.ops._gaussian_ahead import (
+    Ahead,
+    column_of,
+    lend_ahead,
+    lend_grad,
+    lend_outputs,
+    new_ahead,
+    taken,
+)
 from glc.ops._gaussian_formulas import (
     backward_by_torch,
     bits_by_torch,
     noise_like,
     unbounded_bits,
 )
-from glc.ops._layout import is_channels_last, lend_rows, new_like, spread_of
-from glc.ops._op import Op, borrow, borrow_rows, is_traced, require_alike
+from glc.ops._layout import is_channels_last, lend_rows, new_like
+from glc.ops._op import Op, borrow, is_traced, require_alike
 from glc.ops.straight_through import lower_bound, round_ste
 
 Rounding = Literal["noise", "ste", "round"]
 Reduction = Literal["none", "sample", "sum"]
-Slopes = tuple[Tensor | None, Tensor | None]  # of bits by y and by scale, for a gradient of 1
-_NO_SLOPES: Slopes = (None, None)
+_expected = Expected()
 
 
 def _lend_latents(
@@ -36,18 +44,14 @@ def _lend_latents(
     return lend_rows(y, mean, scale), None if seed is None else borrow(seed)
 
 
-def _lend_outputs(*outputs: Tensor | None) -> list[object | None]:
-    return [None if out is None else lend_rows(out)[0] for out in outputs]
-
-
 def _bits_plain(
-    y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, slopes: Slopes = _NO_SLOPES
+    y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, ahead: Ahead | None = None
 ) -> Tensor:
     if not _cuda.has_kernels(y):
         return bits_by_torch(y, mean, scale, seed)
     bits = new_like(y, torch.float32)
     (out,) = lend_rows(bits)
-    more = _cuda.stream_for(y) or (_lend_outputs(*slopes),)
+    more = _cuda.stream_for(y) or (lend_ahead(ahead),)
     _core.gaussian_bits(*_lend_latents(y, mean, scale, seed), out, *more)
     return bits
 
@@ -65,7 +69,7 @@ def _totals_plain(
     scale: Tensor,
     seed: Tensor | None,
     per_sample: bool,
-    slopes: Slopes = _NO_SLOPES,
+    ahead: Ahead | None = None,
 ) -> Tensor:
     if not _cuda.has_kernels(y):
         bits = bits_by_torch(y, mean, scale, seed).double()
@@ -75,7 +79,7 @@ def _totals_plain(
         return totals.zero_()
     latents, noise = _lend_latents(y, mean, scale, seed)
     if not _cuda.takes(y):
-        _core.gaussian_total_bits(latents, noise, borrow(totals), _lend_outputs(*slopes))
+        _core.gaussian_total_bits(latents, noise, borrow(totals), lend_ahead(ahead))
         return totals
     n_bytes = _workspace_bytes(y.shape, is_channels_last(y), totals.numel())
     scratch, stream = borrow(_cuda.new_bytes(n_bytes, y)), _cuda.stream_of(y)
@@ -120,16 +124,10 @@ def _empty_gradients(
     return by_y, by_mean, by_scale
 
 
-def _lend_grad(grad: Tensor, like: Tensor) -> object:
-    """Lend a gradient like `like`, or [b], or of a sum of all."""
-    spread = grad.reshape(-1, 1) if grad.shape != like.shape else spread_of(grad)
-    return lend_rows(like, grad)[1] if spread is None else borrow_rows(spread)
-
-
 def _backward_plain(
     grad: Tensor, y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, wanted: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients, for a grad as of `_lend_grad`. An unwanted one is left empty."""
+    """Gradients, for a grad as of `lend_grad`. An unwanted one is left empty."""
     out = _empty_gradients(y, mean, scale, wanted)
     if not _cuda.has_kernels(y):
         grad = grad if grad.shape == y.shape else grad.view(-1, *(1,) * (y.dim() - 1))
@@ -139,9 +137,9 @@ def _backward_plain(
                 to.copy_(slope)
         return out
     _core.gaussian_bits_backward(
-        _lend_grad(grad, y),
+        lend_grad(grad, y),
         *_lend_latents(y, mean, scale, seed),
-        _lend_outputs(*(o if w else None for o, w in zip(out, wanted, strict=True))),
+        lend_outputs(*(o if w else None for o, w in zip(out, wanted, strict=True))),
         *_cuda.stream_for(y),
     )
     return out
@@ -181,44 +179,15 @@ def _compute(
     scale: Tensor,
     seed: Tensor | None,
     reduction: Reduction,
-    slopes: Slopes = _NO_SLOPES,
+    ahead: Ahead | None = None,
 ) -> Tensor:
     if reduction == "none":
-        return _bits_plain(y, mean, scale, seed, slopes)
-    return _totals_plain(y, mean, scale, seed, reduction == "sample", slopes)
-
-
-def _new_slopes(y: Tensor, wanted: Sequence[bool]) -> Slopes:
-    """Where a forward pass leaves slopes: they cost it little, and spare the backward pass its own.
-
-    Not on a device, which computes them in less time than it reads them.
-    """
-    if _cuda.takes(y) or not y.is_cpu or y.dtype != torch.float32:
-        return _NO_SLOPES
-    by_y, by_mean, by_scale = wanted
-    return new_like(y) if by_y or by_mean else None, new_like(y) if by_scale else None
-
-
-def _from_slopes(
-    grad: Tensor, slopes: Slopes, wanted: Sequence[bool]
-) -> tuple[Tensor | None, ...] | None:
-    """Gradients, in the memory of the slopes; None where those do not tell them."""
-    by_y, by_scale = slopes
-    like = by_scale if by_y is None else by_y
-    if like is None:
-        return None
-    by_mean = None
-    if wanted[1]:  # one of the two takes the slopes' place
-        by_mean = new_like(like) if wanted[0] else by_y
-    out = (by_y if wanted[0] else None, by_mean, by_scale)
-    told = _core.gaussian_bits_backward(
-        _lend_grad(grad, like), _lend_outputs(*slopes), _lend_outputs(*out)
-    )
-    return out if told else None
+        return _bits_plain(y, mean, scale, seed, ahead)
+    return _totals_plain(y, mean, scale, seed, reduction == "sample", ahead)
 
 
 class _Bits(torch.autograd.Function):
-    """The registered ops without torch's registry (see `is_traced`), and slopes where they pay."""
+    """The registered ops without torch's registry (see `is_traced`), and gradients ahead."""
 
     @staticmethod
     def forward(
@@ -231,9 +200,13 @@ class _Bits(torch.autograd.Function):
         differentiated: bool,
     ) -> Tensor:
         _save_inputs(ctx, (y, mean, scale, seed, reduction, differentiated), y)
-        wanted = ctx.needs_input_grad[:3]
-        ctx.slopes = _new_slopes(y, wanted) if differentiated else _NO_SLOPES
-        return _compute(y, mean, scale, seed, reduction, ctx.slopes)
+        ctx.kind = (y.shape, reduction)
+        ctx.ahead = (
+            new_ahead(y, ctx.needs_input_grad[:3], _expected.of(ctx.kind))
+            if differentiated
+            else None
+        )
+        return _compute(y, mean, scale, seed, reduction, ctx.ahead)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -241,10 +214,13 @@ class _Bits(torch.autograd.Function):
         if torch.is_grad_enabled():  # the registered op refuses second derivatives
             return _differentiate(ctx, grad)
         wanted = list(ctx.needs_input_grad[:3])
-        slopes, ctx.slopes = ctx.slopes, _NO_SLOPES  # used up: a second pass computes them anew
-        by_each = _from_slopes(grad, slopes, wanted)
+        y, mean, scale, seed = ctx.saved_tensors
+        by_each: tuple[Tensor | None, ...] | None = None
+        ahead, ctx.ahead = ctx.ahead, None  # used up: a second pass computes them anew
+        if ahead is not None:
+            values = _expected.came(ctx.kind, column_of(grad, y))
+            by_each = taken(ahead, grad, values, wanted)
         if by_each is None:
-            y, mean, scale, seed = ctx.saved_tensors
             computed = _backward_plain(grad, y, mean, scale, seed, wanted)
             by_each = tuple(g if w else None for g, w in zip(computed, wanted, strict=True))
         return (*by_each, *(None,) * ctx.n_rest)
@@ -305,8 +281,10 @@ def _gaussian_bits(
 
     The bound at 0 lets gradients through as `lower_bound` does. Second derivatives are not
     defined. A reduction writes no map of bits, and is the quicker for it. On the CPU, float32
-    inputs that need gradients leave two maps more until the backward pass: slopes by y and by
-    scale.
+    inputs that need gradients leave up to three maps more until the backward pass: where bits of
+    this shape got the same gradient twice in a row, as from a loss whose weights stay, the forward
+    pass computes the three gradients for the next such one ahead. Otherwise it leaves slopes by y
+    and by scale.
 
     Args:
         y: [...] floating point, latent units; computed in float32, also under autocast. float32 and

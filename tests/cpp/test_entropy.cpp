@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <numeric>
-#include <optional>
 #include <random>
-#include <utility>
 #include <vector>
 
 #include "back_ends.h"
@@ -23,7 +19,6 @@ using glc::BFloat16;
 using glc::InvalidArgument;
 using glc::MatrixView;
 using glc::to_float;
-using glc::entropy::GaussianGradients;
 using glc::entropy::GaussianLatents;
 using glc::test::check;
 using glc::test::check_equal;
@@ -132,193 +127,6 @@ void symbols_refuse_odd_values() {
   check_throws<InvalidArgument>([&] { find_symbols(edge, good, good, bounds, symbols, rows); });
 }
 
-double exact_bits(double symbol, double scale) {
-  const double magnitude = std::fabs(symbol);
-  const double root = scale * std::sqrt(2.0);
-  const double p =
-      0.5 * (std::erfc((magnitude - 0.5) / root) - std::erfc((magnitude + 0.5) / root));
-  return -std::log2(p + 1e-5);
-}
-
-constexpr std::uint64_t kSeed = 0x123456789ABCDEFULL;
-
-Floats bits_of(const Floats& y,
-               const Floats& mean,
-               const Floats& scale,
-               std::optional<std::uint64_t> seed = std::nullopt) {
-  Floats bits(y.size());
-  const GaussianLatents<float> in{matrix(y), matrix(mean), matrix(scale)};
-  glc::entropy::gaussian_bits(in, seed, matrix(bits));
-  return bits;
-}
-
-Floats bits_of_rows(const GaussianLatents<float>& in, std::optional<std::uint64_t> seed) {
-  Floats bits(static_cast<std::size_t>(in.y.size()));
-  glc::entropy::gaussian_bits(in, seed, {bits.data(), in.y.rows, in.y.cols});
-  return bits;
-}
-
-/// Gradients by y and by scale for a gradient of one each, or of one value for all.
-std::pair<Floats, Floats> gradients_of(const Floats& grad,
-                                       const Floats& y,
-                                       const Floats& mean,
-                                       const Floats& scale,
-                                       std::optional<std::uint64_t> seed = std::nullopt) {
-  Floats by_y(y.size());
-  Floats by_mean(y.size());
-  Floats by_scale(y.size());
-  const GaussianLatents<float> in{matrix(y), matrix(mean), matrix(scale)};
-  const auto n = static_cast<std::int64_t>(grad.size());
-  const MatrixView<const float> grads =
-      grad.size() == y.size() ? matrix(grad) : MatrixView<const float>(grad.data(), n, 1);
-  const GaussianGradients<float> out{matrix(by_y), matrix(by_mean), matrix(by_scale)};
-  glc::entropy::gaussian_bits_backward(grads, in, seed, out);
-  for (std::size_t i = 0; i < y.size(); ++i) {
-    check(by_mean[i] == -by_y[i] || std::isnan(by_y[i]), "mean");
-  }
-  return {by_y, by_scale};
-}
-
-/// csrc/entropy/gaussian_bits_loops.h, word for word.
-double literal_noise(std::uint64_t seed, std::uint64_t row, std::uint64_t column) {
-  const std::uint64_t first = column / 64 * 16 + column % 16;
-  const auto low = [](std::uint64_t v) { return v & 0xFFFFFFFFU; };
-  std::array<std::uint64_t, 4> word = {low(first), first >> 32, low(row), row >> 32};
-  std::uint64_t key0 = low(seed);
-  std::uint64_t key1 = seed >> 32;
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t a = 0xD2511F53U * word[0];
-    const std::uint64_t b = 0xCD9E8D57U * word[2];
-    word = {(b >> 32) ^ word[1] ^ key0, low(b), (a >> 32) ^ word[3] ^ key1, low(a)};
-    key0 = low(key0 + 0x9E3779B9U);
-    key1 = low(key1 + 0xBB67AE85U);
-  }
-  return static_cast<double>(word[column % 64 / 16] >> 8) * 0x1p-24 - 0.5;
-}
-
-void bits_and_slopes() {
-  constexpr double kTolerance = 5e-5;       // float32 tails against the floor of 1e-5
-  constexpr double kNoiseTolerance = 2e-4;  // where a symbol's last bit moves them most
-  constexpr double kSlopeTolerance = 1e-3;
-  constexpr double kStep = 1e-4;
-  for (const std::size_t n :
-       {std::size_t{1}, std::size_t{7}, std::size_t{512}, std::size_t{1009}}) {
-    std::mt19937 random(static_cast<unsigned>(n) + 5);
-    std::uniform_real_distribution<float> draw(-4.0F, 4.0F);
-    Floats y(n);
-    Floats scale(n);
-    for (std::size_t i = 0; i < n; ++i) {
-      y[i] = draw(random);
-      scale[i] = std::exp2(draw(random));
-    }
-    const Floats mean(n);
-    const Floats bits = bits_of(y, mean, scale, kSeed);
-    const auto [by_y, by_scale] = gradients_of({1.0F}, y, mean, scale, kSeed);
-    for (std::size_t i = 0; i < n; ++i) {
-      const double s = scale[i];
-      const double v = y[i] + literal_noise(kSeed, 0, i);
-      check(std::fabs(std::max(0.0, exact_bits(v, s)) - bits[i]) < kNoiseTolerance, "bits");
-      if (exact_bits(v, s) < 0.05) {
-        continue;
-      }
-      const double dv = (exact_bits(v + kStep, s) - exact_bits(v - kStep, s)) / (2 * kStep);
-      const double ds = (exact_bits(v, s + kStep) - exact_bits(v, s - kStep)) / (2 * kStep);
-      check(std::fabs(by_y[i] - dv) < kSlopeTolerance * (1 + std::fabs(dv)), "by y");
-      check(std::fabs(by_scale[i] - ds) < kSlopeTolerance * (1 + std::fabs(ds)), "by scale");
-    }
-    const Floats whole = bits_of(y, mean, scale);
-    for (std::size_t i = 0; i < n; ++i) {
-      const double exact = std::max(0.0, exact_bits(std::nearbyint(y[i]), scale[i]));
-      check(std::fabs(whole[i] - exact) < kTolerance, "rounded bits");
-    }
-  }
-}
-
-void bits_keep_nan() {
-  const Floats bits = bits_of({kNan, 0.0F, 1.0F}, Floats(3), {1.0F, kNan, 1.0F});
-  check(std::isnan(bits[0]) && std::isnan(bits[1]) && !std::isnan(bits[2]), "nan");
-}
-
-void totals_sum_groups_of_rows() {
-  const std::int64_t rows = 6;
-  const std::int64_t cols = 20011;
-  const auto n = static_cast<std::size_t>(rows * cols);
-  Floats y(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    y[i] = static_cast<float>(i % 11) - 5.0F;
-  }
-  const Floats mean(n);
-  const Floats scale(n, 1.5F);
-  const auto view = [&](const Floats& v) { return MatrixView<const float>(v.data(), rows, cols); };
-  const GaussianLatents<float> in{view(y), view(mean), view(scale)};
-  const Floats bits = bits_of(y, mean, scale);
-  Floats totals(2);
-  glc::entropy::gaussian_total_bits(in, std::nullopt, totals);
-  for (std::size_t g = 0; g < 2; ++g) {
-    const auto begin = bits.begin() + static_cast<std::ptrdiff_t>(g * n / 2);
-    const double expected = std::accumulate(begin, begin + static_cast<std::ptrdiff_t>(n / 2), 0.0);
-    check(std::fabs(totals[g] / expected - 1) < 1e-7, "total");
-  }
-  check_throws<InvalidArgument>([&] {
-    Floats four(4);
-    glc::entropy::gaussian_total_bits(in, std::nullopt, four);
-  });
-}
-
-/// A backward pass from kept slopes, in their place or beside it.
-void slopes_tell_gradients() {
-  const std::int64_t rows = 3;
-  const std::int64_t cols = 1009;
-  const auto n = static_cast<std::size_t>(rows * cols);
-  std::mt19937 random(12);
-  std::normal_distribution<float> draw(0.0F, 2.0F);
-  Floats y(n);
-  Floats scale(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    y[i] = draw(random);
-    scale[i] = std::exp2(draw(random));
-  }
-  const Floats mean(n);
-  const auto in_rows = [&](const Floats& v) {
-    return MatrixView<const float>(v.data(), rows, cols);
-  };
-  const auto out_rows = [&](Floats& v) { return MatrixView<float>(v.data(), rows, cols); };
-  const GaussianLatents<float> in{in_rows(y), in_rows(mean), in_rows(scale)};
-  Floats bits(n);
-  Floats by_y(n);
-  Floats by_scale(n);
-  const glc::entropy::GaussianSlopes slopes{out_rows(by_y), out_rows(by_scale)};
-  glc::entropy::gaussian_bits(in, kSeed, out_rows(bits), slopes);
-  check(bits == bits_of_rows(in, kSeed), "the same bits, with slopes kept or not");
-  const Floats grad = {0.0F, 1.5F, 3.0F};
-  const MatrixView<const float> grads(grad.data(), rows, 1);
-  Floats expected[3] = {Floats(n), Floats(n), Floats(n)};
-  glc::entropy::gaussian_bits_backward(
-      grads, in, kSeed, {out_rows(expected[0]), out_rows(expected[1]), out_rows(expected[2])});
-  Floats by_mean(n);
-  const GaussianGradients<float> out{slopes.y, out_rows(by_mean), slopes.scale};
-  check(glc::entropy::gaussian_bits_backward(grads, slopes, out), "told");
-  check(by_y == expected[0] && by_mean == expected[1] && by_scale == expected[2], "gradients");
-  for (const float odd : {-1.0F, kInf, kNan}) {
-    const Floats bad = {1.0F, odd, 1.0F};
-    check(!glc::entropy::gaussian_bits_backward({bad.data(), rows, 1}, slopes, out), "not told");
-  }
-  check_throws<InvalidArgument>(
-      [&] { (void)glc::entropy::gaussian_bits_backward(grads, {{}, slopes.scale}, out); });
-  check_throws<InvalidArgument>(
-      [&] { (void)glc::entropy::gaussian_bits_backward(grads, {slopes.y, {}}, out); });
-}
-
-void backward_passes_the_bound_upwards_only() {
-  const Floats zero(4);
-  const Floats scale = {0.112F, 0.112F, 1.0F, 1e-9F};  // the first two cost 0, below the bound
-  const auto [down, by_scale] = gradients_of({2.0F, -2.0F, 2.0F, 2.0F}, zero, zero, scale);
-  check(by_scale[0] == 0.0F, "held");
-  check(by_scale[1] < 0.0F, "lifted");
-  check(by_scale[2] > 0.0F, "free");
-  check(by_scale[3] == 0.0F, "clamped");
-}
-
 /// Every half there is, and every float midway between two of them.
 void halves_round_to_even() {
   const auto& backend = glc::entropy::bfloat16_backend();
@@ -351,11 +159,6 @@ void tests() {
   rows_are_counts();
   symbols_round_half_to_even();
   symbols_refuse_odd_values();
-  bits_and_slopes();
-  bits_keep_nan();
-  totals_sum_groups_of_rows();
-  slopes_tell_gradients();
-  backward_passes_the_bound_upwards_only();
   halves_round_to_even();
 }
 

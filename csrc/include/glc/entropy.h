@@ -49,8 +49,20 @@ struct GaussianGradients {
   MatrixView<T> scale;
 };
 
-/// What gradients are computed from in a moment: the slopes of the bits by y and by scale, for a
-/// gradient of 1; [rows, cols] each. What has null data is not kept.
+/// What a forward pass leaves for the backward pass: the gradients for a grad that is known by
+/// then. What has null data is not wanted.
+///   grad [n, 1] f32, one value for each group of rows · out written, [rows, cols] each
+struct GaussianAhead {
+  MatrixView<const float> grad;
+  GaussianGradients<float> out;
+
+  [[nodiscard]] bool wanted() const {
+    return out.y.data != nullptr || out.mean.data != nullptr || out.scale.data != nullptr;
+  }
+};
+
+/// The gradients for a grad of 1, by which those for another are computed in a moment;
+/// [rows, cols] each. What has null data is not kept.
 struct GaussianSlopes {
   MatrixView<float> y;
   MatrixView<float> scale;
@@ -63,23 +75,23 @@ struct GaussianSlopes {
 /// The noise of an element follows from seed, row and column (csrc/entropy/gaussian_bits_loops.h),
 /// so the backward pass can repeat it and nothing has to be kept. NaN in, NaN out. Accurate to
 /// about 1e-6 relative; not bit-exact between machines: an estimate for training, never for coding.
-///   bits [rows, cols] f32, written · slopes written
+///   bits [rows, cols] f32, written · ahead.out written
 /// Throws InvalidArgument when shapes disagree. Never allocates.
 template <class T>
 void gaussian_bits(const GaussianLatents<T>& in,
                    std::optional<std::uint64_t> noise_seed,
                    MatrixView<float> bits,
-                   const GaussianSlopes& slopes = {});
+                   const GaussianAhead& ahead = {});
 
 /// Their sums over groups of rows, which do not depend on the number of threads:
 ///   totals[g] = sum of bits over rows g * rows / n .. (g + 1) * rows / n - 1, in f64
-///   totals [n] f32, written, n a divisor of rows · slopes written
+///   totals [n] f32, written, n a divisor of rows · ahead.out written
 /// Throws InvalidArgument when shapes disagree. Allocates 8 bytes per 16384 elements.
 template <class T>
 void gaussian_total_bits(const GaussianLatents<T>& in,
                          std::optional<std::uint64_t> noise_seed,
                          std::span<float> totals,
-                         const GaussianSlopes& slopes = {});
+                         const GaussianAhead& ahead = {});
 
 /// Gradients of both, rounding passed straight through:
 ///   grad_y = grad * d bits / d symbol · grad_mean = -grad_y · grad_scale = grad * d bits / d scale
@@ -93,7 +105,7 @@ void gaussian_bits_backward(MatrixView<const float> grad,
                             std::optional<std::uint64_t> noise_seed,
                             const GaussianGradients<T>& out);
 
-/// The same gradients, bit for bit, from the slopes that a forward pass kept; the two may share
+/// The same gradients, bit for bit, from the slopes that a forward pass left; the two may share
 /// memory. False when the slopes do not tell them, because some grad is negative or not finite:
 /// then `out` holds nothing of use, and the latents have to be asked.
 /// Throws as above. Never allocates.
