@@ -98,15 +98,23 @@ def compiled(rounding: str) -> Callable[..., Tensor]:
     return torch.compile(functools.partial(sum_by_erf, rounding), fullgraph=True, dynamic=False)  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("rounding", ["ste", "noise"])
-def bench_bits_forward_backward(race: Race, size: str, timed: str, rounding: str) -> None:
+@pytest.mark.parametrize(
+    ("rounding", "weight"), [("ste", "same"), ("noise", "same"), ("ste", "new")]
+)
+def bench_bits_forward_backward(
+    race: Race, size: str, timed: str, rounding: str, weight: str
+) -> None:
+    """A loss whose weight stays the same, which is foreseen, or is new in each pass."""
     tensors = on_device(size)
     leaves = [t.clone().requires_grad_() for t in tensors]
+    weights = torch.ones((), device=DEVICE)
 
     def graded(total: Callable[..., Tensor]) -> Callable[[], Any]:
         def run() -> tuple[Tensor, tuple[Tensor, ...]]:
             bits = total(*leaves)
-            return bits.detach(), torch.autograd.grad(bits, leaves)
+            if weight == "new":
+                weights.add_(2.0**-20)
+            return bits.detach(), torch.autograd.grad(bits, leaves, weights)
 
         return run
 
@@ -135,7 +143,8 @@ def bench_bits_forward_backward(race: Race, size: str, timed: str, rounding: str
         finished(timed, size, graded(functools.partial(our_sum, rounding))),
         {name: finished(timed, size, side) for name, side in sides.items()},
         check=check,
-        **work(timed, size, 9 * 4, **notes),  # three read, twice, and three written
+        # three read, twice if the gradient is new, and three written
+        **work(timed, size, (9 if weight == "new" else 6) * 4, **notes),
     )
 
 

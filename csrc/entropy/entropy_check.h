@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "core/check.h"
+#include "glc/entropy.h"
 #include "glc/views.h"
 
 namespace glc::entropy {
@@ -30,6 +33,27 @@ void check_shape(std::string_view op,
   if (expected.rows != got.rows || expected.cols != got.cols) {
     fail_argument(op, argument, text(expected), text(got));
   }
+}
+
+/// Of `groups` equal ones.
+inline std::int64_t rows_per_group(std::string_view op,
+                                   std::string_view argument,
+                                   std::int64_t rows,
+                                   std::int64_t groups) {
+  if (groups == 0 ? rows != 0 : rows % groups != 0) {
+    fail_argument(op, argument, "a divisor of " + std::to_string(rows) + " rows", groups);
+  }
+  return groups == 0 ? 0 : rows / groups;
+}
+
+/// Those of three outputs that are wanted.
+template <class In, class Out>
+void check_gradients(std::string_view op,
+                     const MatrixView<In>& like,
+                     const GaussianGradients<Out>& out) {
+  if (out.y.data != nullptr) check_shape(op, "grad_y", like, out.y);
+  if (out.mean.data != nullptr) check_shape(op, "grad_mean", like, out.mean);
+  if (out.scale.data != nullptr) check_shape(op, "grad_scale", like, out.scale);
 }
 
 inline void check_cdf(std::string_view op,

@@ -94,16 +94,6 @@ class Gradients {
   OutputRun<T> scale_;
 };
 
-std::int64_t rows_per_group(std::string_view op,
-                            std::string_view argument,
-                            std::int64_t rows,
-                            std::int64_t groups) {
-  if (groups == 0 ? rows != 0 : rows % groups != 0) {
-    fail_argument(op, argument, "a divisor of " + std::to_string(rows) + " rows", groups);
-  }
-  return groups == 0 ? 0 : rows / groups;
-}
-
 /// The gradients of bits like `like`: one for each, or one for each group of rows.
 class Grads {
  public:
@@ -179,23 +169,12 @@ class Ahead {
   std::int64_t rows_per_grad_ = 1;
 };
 
-/// An output that may be left out.
 template <class In, class Out>
-void check_wanted(std::string_view op,
-                  std::string_view argument,
-                  MatrixView<In> like,
-                  MatrixView<Out> view) {
-  if (view.data != nullptr) {
-    check_shape(op, argument, like, view);
-    expect_fresh(view);
-  }
-}
-
-template <class In, class Out>
-void check_gradients(std::string_view op, MatrixView<In> like, const GaussianGradients<Out>& out) {
-  check_wanted(op, "grad_y", like, out.y);
-  check_wanted(op, "grad_mean", like, out.mean);
-  check_wanted(op, "grad_scale", like, out.scale);
+void check_outputs(std::string_view op, MatrixView<In> like, const GaussianGradients<Out>& out) {
+  check_gradients(op, like, out);
+  expect_fresh(out.y);
+  expect_fresh(out.mean);
+  expect_fresh(out.scale);
 }
 
 template <class T>
@@ -215,7 +194,7 @@ void gaussian_bits(const GaussianLatents<T>& in,
   check_latents(kOp, in);
   check_shape(kOp, "bits", in.y, bits);
   expect_fresh(bits);
-  check_gradients(kOp, in.y, ahead.out);
+  check_outputs(kOp, in.y, ahead.out);
   const Ahead left(kOp, ahead, in.y.rows);
   const Tasks tasks{.groups = 1, .rows = in.y.rows, .cols = in.y.cols};
   tasks.for_each([&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {
@@ -236,7 +215,7 @@ void gaussian_total_bits(const GaussianLatents<T>& in,
                          const GaussianAhead& ahead) {
   constexpr std::string_view kOp = "gaussian_total_bits";
   check_latents(kOp, in);
-  check_gradients(kOp, in.y, ahead.out);
+  check_outputs(kOp, in.y, ahead.out);
   const Ahead left(kOp, ahead, in.y.rows);
   const std::int64_t rows = rows_per_group(kOp, "totals", in.y.rows, ssize(totals));
   const Tasks tasks{.groups = ssize(totals), .rows = rows, .cols = in.y.cols};
@@ -266,7 +245,7 @@ void gaussian_bits_backward(MatrixView<const float> grad,
   constexpr std::string_view kOp = "gaussian_bits_backward";
   check_latents(kOp, in);
   const Grads grads(kOp, grad, in.y.rows, in.y.cols);
-  check_gradients(kOp, in.y, out);
+  check_outputs(kOp, in.y, out);
   grads.tasks().for_each(
       [&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {
         const std::int64_t n = last - first;
@@ -284,7 +263,7 @@ bool gaussian_bits_backward(MatrixView<const float> grad,
                             const GaussianGradients<float>& out) {
   constexpr std::string_view kOp = "gaussian_bits_backward";
   const MatrixView<float> like = slopes.y.data != nullptr ? slopes.y : slopes.scale;
-  check_wanted(kOp, "slope_scale", like, slopes.scale);
+  if (slopes.scale.data != nullptr) check_shape(kOp, "slope_scale", like, slopes.scale);
   if (slopes.y.data == nullptr && (out.y.data != nullptr || out.mean.data != nullptr)) {
     fail_argument(kOp, "slope_y", "slopes for grad_y and grad_mean", "none");
   }
@@ -292,7 +271,7 @@ bool gaussian_bits_backward(MatrixView<const float> grad,
     fail_argument(kOp, "slope_scale", "slopes for grad_scale", "none");
   }
   const Grads grads(kOp, grad, like.rows, like.cols);
-  check_gradients(kOp, like, out);
+  check_outputs(kOp, like, out);
   std::atomic<bool> told = true;
   grads.tasks().for_each(
       [&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {

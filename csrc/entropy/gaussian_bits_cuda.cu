@@ -4,6 +4,7 @@
 
 #include "core/cuda_launch.h"
 #include "entropy/entropy_check.h"
+#include "entropy/gaussian_ahead_cuda.cuh"
 #include "entropy/gaussian_units_cuda.cuh"
 #include "entropy/reduce_cuda.cuh"
 #include "entropy/vec_cuda.cuh"
@@ -12,8 +13,10 @@
 namespace glc::cuda {
 namespace {
 
+using entropy::Ahead;
 using entropy::Bin;
 using entropy::first_index;
+using entropy::Foresight;
 using entropy::grid_for;
 using entropy::index_step;
 using entropy::kThreads;
@@ -25,6 +28,7 @@ using entropy::Packed;
 using entropy::Quads;
 using entropy::store;
 using entropy::Unit;
+using entropy::UnitGradients;
 using entropy::units_of_row;
 using entropy::Values;
 using entropy::visit;
@@ -73,6 +77,7 @@ struct TotalsParams {
   double* partial;
   std::uint32_t* ticket;  // for the last block to add up the partial sums; or null
   float* total;
+  Ahead<T> ahead;
 };
 
 /// By a block, in a fixed order.
@@ -83,18 +88,29 @@ __device__ void add_up(const double* partial, std::int64_t n, float* total) {
   if (threadIdx.x == 0) *total = static_cast<float>(mine);
 }
 
-/// The bits of a unit. Its probabilities, bounded at 1, share a logarithm, as on the CPU.
-template <bool kNoise, class T>
-__device__ float bits_of_unit(std::uint64_t key, const Unit& unit, const Values<T>& values) {
+/// The bits of a unit, and its gradients where they are foreseen. Its probabilities, bounded at 1,
+/// share a logarithm, as on the CPU.
+template <bool kNoise, bool kAhead, class T>
+__device__ float bits_of_unit(std::uint64_t key,
+                              const Unit& unit,
+                              const Values<T>& values,
+                              const Ahead<T>& ahead) {
   float product = 1.0F;
-  visit<kNoise>(key, unit, values, [&](int w, const Bin& bin, float) {
+  float foreseen = 0.0F;
+  if constexpr (kAhead) foreseen = ahead.foreseen(unit);
+  const bool wanted = kAhead && foreseen == foreseen;  // not NaN
+  UnitGradients gradients;
+  visit<kNoise>(key, unit, values, [&](int w, const Bin& bin, float scale) {
     product *= entropy::has<kNoise>(unit, w) ? entropy::VecCuda::min(1.0F, bin.probability) : 1.0F;
+    if (wanted) gradients.find(w, bin, scale, foreseen);
   });
+  if (wanted) gradients.template put<kNoise>(ahead.out, unit);
   return (product - product) - Kernel::log2(product);  // log2 would lose a NaN
 }
 
-template <class T, bool kNoise>
+template <class T, bool kNoise, bool kAhead>
 __global__ void __launch_bounds__(kThreads, kResident) totals_kernel(TotalsParams<T> p) {
+  if (kAhead && blockIdx.x == 0) p.ahead.foresight.note_used();
   std::uint32_t block;
   const std::uint32_t group = p.blocks_per_group.divided(blockIdx.x, &block);
   const std::uint32_t begin = block * kUnitsPerBlock;
@@ -105,7 +121,7 @@ __global__ void __launch_bounds__(kThreads, kResident) totals_kernel(TotalsParam
   double mine = 0.0;
   entropy::each_unit<kNoise>(
       p.in, first + threadIdx.x, end, kThreads, [&](const Unit& unit, const Values<T>& values) {
-        mine += static_cast<double>(bits_of_unit<kNoise>(key, unit, values));
+        mine += static_cast<double>(bits_of_unit<kNoise, kAhead>(key, unit, values, p.ahead));
       });
   mine = entropy::of_block(mine, entropy::Sum{});
   if (threadIdx.x == 0) p.partial[blockIdx.x] = mine;
@@ -144,6 +160,7 @@ struct BackwardParams {
   bool each;              // a gradient for each element
   Divisor rows_per_grad;  // otherwise
   entropy::GaussianGradients<T> out;
+  Foresight foresight;
 };
 
 template <bool kNoise, class T>
@@ -159,25 +176,18 @@ __device__ Packed<float> gradient_at(const BackwardParams<T>& p, const Unit& uni
 
 template <class T, bool kNoise>
 __global__ void __launch_bounds__(kThreads, kResident) backward_kernel(BackwardParams<T> p) {
+  if (p.foresight.used != nullptr) {
+    if (blockIdx.x == 0) p.foresight.remember(p.grad);
+    if (p.foresight.fulfilled(p.grad)) return;
+  }
   const std::uint64_t key = entropy::key_of<kNoise>(p.in);
   over_grid<kNoise>(p.in, p.units, [&](const Unit& unit, const Values<T>& values) {
     const Packed<float> grad = gradient_at<kNoise>(p, unit);
-    float by_y[kWords];
-    float by_mean[kWords];
-    float by_scale[kWords];
+    UnitGradients gradients;
     visit<kNoise>(key, unit, values, [&](int w, const Bin& bin, float scale) {
-      const Kernel::Pull pull =
-          Kernel::pull(bin.edges.near, bin.near.density, bin.edges.far, bin.far.density);
-      const Kernel::Slopes slopes =
-          Kernel::slopes_of(bin.edges.symbol, bin.edges.inverse, pull, bin.probability, scale);
-      const float passed = Kernel::passed(bin.probability, grad.values[w]);
-      by_y[w] = passed * slopes.y;
-      by_mean[w] = -by_y[w];
-      by_scale[w] = passed * slopes.scale;
+      gradients.find(w, bin, scale, grad.values[w]);
     });
-    if (p.out.y.data != nullptr) store<kNoise>(p.out.y, unit, by_y);
-    if (p.out.mean.data != nullptr) store<kNoise>(p.out.mean, unit, by_mean);
-    if (p.out.scale.data != nullptr) store<kNoise>(p.out.scale, unit, by_scale);
+    gradients.template put<kNoise>(p.out, unit);
   });
 }
 
@@ -191,6 +201,30 @@ Latents<T> checked(const char* op,
   const bool aligned =
       Quads::aligned_for(in.y) && Quads::aligned_for(in.mean) && Quads::aligned_for(in.scale);
   return {in.y, in.mean, in.scale, seed, Divisor(op, units, in.y.rows * units), aligned};
+}
+
+/// For a column of gradients.
+Foresight checked(const char* op,
+                  const GaussianForesight& foresight,
+                  const MatrixView<const float>& grad) {
+  if (foresight.used.empty()) return {};
+  if (grad.cols != 1) fail_argument(op, "foresight", "none for a map of gradients", grad.cols);
+  const auto n = static_cast<std::size_t>(grad.rows);
+  entropy::check_size(op, "used", n, foresight.used.size());
+  entropy::check_size(op, "state", 2 * n, foresight.state.size());
+  float* const state = foresight.state.data();
+  return {state, state + n, foresight.used.data(), static_cast<std::uint32_t>(n)};
+}
+
+template <class T>
+Ahead<T> checked(const char* op, const GaussianAhead<T>& ahead, const MatrixView<const T>& like) {
+  const std::int64_t n = ssize(ahead.foresight.used);
+  if (n == 0) return {};
+  const std::int64_t rows = entropy::rows_per_group(op, "used", like.rows, n);
+  entropy::check_gradients(op, like, ahead.out);
+  return {checked(op, ahead.foresight, MatrixView<const float>(nullptr, n, 1)),
+          Divisor(op, rows, like.rows),
+          ahead.out};
 }
 
 dim3 grid_of(std::int64_t units) {
@@ -245,13 +279,12 @@ void gaussian_total_bits(const entropy::GaussianLatents<T>& in,
                          std::span<float> totals,
                          std::span<std::byte> workspace,
                          std::uint32_t* ticket,
-                         cudaStream_t stream) {
+                         cudaStream_t stream,
+                         const GaussianAhead<T>& ahead) {
   constexpr const char* kOp = "gaussian_total_bits";
-  const auto latents = checked(kOp, in, noise_seed);
+  auto latents = checked(kOp, in, noise_seed);
   const std::int64_t groups = ssize(totals);
-  if (groups == 0 ? in.y.rows != 0 : in.y.rows % groups != 0) {
-    fail_argument(kOp, "totals", "a divisor of " + std::to_string(in.y.rows) + " rows", groups);
-  }
+  static_cast<void>(entropy::rows_per_group(kOp, "totals", in.y.rows, groups));
   const std::size_t needed = gaussian_total_bits_workspace_bytes(in.y.rows, in.y.cols, groups);
   if (workspace.size() < needed) {
     fail_argument(kOp, "workspace", std::to_string(needed) + " bytes", workspace.size());
@@ -261,9 +294,16 @@ void gaussian_total_bits(const entropy::GaussianLatents<T>& in,
   const std::int64_t blocks = groups * split.blocks_per_group;
   auto* const partial = reinterpret_cast<double*>(workspace.data());
   if (groups > 1 || blocks == 0) ticket = nullptr;
+  const Ahead<T> left = checked(kOp, ahead, in.y);
+  const bool noisy = noise_seed != nullptr;
+  auto* kernel = noisy ? totals_kernel<T, true, false> : totals_kernel<T, false, false>;
+  if (left.foresight.used != nullptr) {
+    kernel = noisy ? totals_kernel<T, true, true> : totals_kernel<T, false, true>;
+    latents.aligned = latents.aligned && entropy::aligned_for(left.out);
+  }
   if (blocks > 0) {
     launch(kOp,
-           noise_seed != nullptr ? totals_kernel<T, true> : totals_kernel<T, false>,
+           kernel,
            {static_cast<unsigned>(blocks), kThreads},
            stream,
            {latents,
@@ -271,7 +311,8 @@ void gaussian_total_bits(const entropy::GaussianLatents<T>& in,
             Divisor(kOp, split.blocks_per_group, blocks),
             partial,
             ticket,
-            totals.data()});
+            totals.data(),
+            left});
   }
   if (ticket != nullptr) return;
   launch(kOp,
@@ -286,24 +327,26 @@ void gaussian_bits_backward(MatrixView<const float> grad,
                             const entropy::GaussianLatents<T>& in,
                             const std::int64_t* noise_seed,
                             const entropy::GaussianGradients<T>& out,
-                            cudaStream_t stream) {
+                            cudaStream_t stream,
+                            const GaussianForesight& foresight) {
   constexpr const char* kOp = "gaussian_bits_backward";
   auto latents = checked(kOp, in, noise_seed);
   const bool each = grad.rows == in.y.rows && grad.cols == in.y.cols;
-  if (!each && (grad.cols != 1 || grad.rows == 0 || in.y.rows % grad.rows != 0)) {
-    fail_argument(kOp, "grad", "the shape of y, or a column that divides its rows", grad.rows);
+  if (!each && grad.cols != 1) {
+    fail_argument(kOp, "grad", "the shape of y, or one column", grad.cols);
   }
+  const std::int64_t rows = each ? 1 : entropy::rows_per_group(kOp, "grad", in.y.rows, grad.rows);
+  entropy::check_gradients(kOp, in.y, out);
+  const Foresight counted = checked(kOp, foresight, grad);
   const std::int64_t units = units_of(latents);
   if (units == 0) return;
-  latents.aligned = latents.aligned && (!each || Quads::aligned_for(grad)) &&
-                    Quads::aligned_for(out.y) && Quads::aligned_for(out.mean) &&
-                    Quads::aligned_for(out.scale);
-  const std::int64_t rows_per_grad = each ? 1 : in.y.rows / grad.rows;
+  latents.aligned =
+      latents.aligned && (!each || Quads::aligned_for(grad)) && entropy::aligned_for(out);
   launch(kOp,
          noise_seed != nullptr ? backward_kernel<T, true> : backward_kernel<T, false>,
          {grid_of(units), kThreads},
          stream,
-         {latents, units, grad, each, Divisor(kOp, rows_per_grad, in.y.rows), out});
+         {latents, units, grad, each, Divisor(kOp, rows, in.y.rows), out, counted});
 }
 
 template void gaussian_bits(const entropy::GaussianLatents<float>&,
@@ -319,22 +362,26 @@ template void gaussian_total_bits(const entropy::GaussianLatents<float>&,
                                   std::span<float>,
                                   std::span<std::byte>,
                                   std::uint32_t*,
-                                  cudaStream_t);
+                                  cudaStream_t,
+                                  const GaussianAhead<float>&);
 template void gaussian_total_bits(const entropy::GaussianLatents<BFloat16>&,
                                   const std::int64_t*,
                                   std::span<float>,
                                   std::span<std::byte>,
                                   std::uint32_t*,
-                                  cudaStream_t);
+                                  cudaStream_t,
+                                  const GaussianAhead<BFloat16>&);
 template void gaussian_bits_backward(MatrixView<const float>,
                                      const entropy::GaussianLatents<float>&,
                                      const std::int64_t*,
                                      const entropy::GaussianGradients<float>&,
-                                     cudaStream_t);
+                                     cudaStream_t,
+                                     const GaussianForesight&);
 template void gaussian_bits_backward(MatrixView<const float>,
                                      const entropy::GaussianLatents<BFloat16>&,
                                      const std::int64_t*,
                                      const entropy::GaussianGradients<BFloat16>&,
-                                     cudaStream_t);
+                                     cudaStream_t,
+                                     const GaussianForesight&);
 
 }  // namespace glc::cuda

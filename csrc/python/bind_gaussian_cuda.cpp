@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <tuple>
+#include <utility>
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -56,11 +58,48 @@ void bits(const Latents& latents,
   });
 }
 
+/// Tensors of a GaussianForesight.
+class Foresight {
+ public:
+  Foresight(const char* op, const py::object& state, const py::object& used)
+      : state_(state, op, "state"), used_(used, op, "used") {}
+  [[nodiscard]] cuda::GaussianForesight view() const {
+    return {state_.span<float>(), used_.span<float>()};
+  }
+
+ private:
+  DeviceTensor state_;
+  DeviceTensor used_;
+};
+
+/// What a forward pass leaves: None, or (state, used, gradients by y, mean and scale).
+using OptionalAhead = std::optional<std::tuple<py::object, py::object, Latents>>;
+
+class Ahead {
+ public:
+  Ahead(const char* op, const OptionalAhead& ahead) {
+    if (!ahead) return;
+    const auto& [state, used, out] = *ahead;
+    foresight_.emplace(op, state, used);
+    out_.emplace(op, out);
+  }
+  template <class T>
+  [[nodiscard]] cuda::GaussianAhead<T> view() const {
+    if (!foresight_) return {};
+    return {foresight_->view(), out_->view<T>()};
+  }
+
+ private:
+  std::optional<Foresight> foresight_;
+  std::optional<GaussianGradientArguments<DeviceTensor>> out_;
+};
+
 void total_bits(const Latents& latents,
                 const py::object& seed,
                 const py::object& totals,
                 const py::object& workspace,
                 const py::object& ticket,
+                const OptionalAhead& ahead,
                 std::uintptr_t stream) {
   constexpr const char* kOp = "gaussian_total_bits";
   const GaussianArguments<DeviceTensor> in(kOp, latents);
@@ -72,10 +111,39 @@ void total_bits(const Latents& latents,
     word = reinterpret_cast<std::uint32_t*>(
         DeviceTensor(ticket, kOp, "ticket").span<std::int32_t>().data());
   }
-  in.visit([&](const auto& from) {
+  const Ahead left(kOp, ahead);
+  in.visit([&]<class T>(const entropy::GaussianLatents<T>& from) {
     const OnCuda on(in.y(), stream);
-    cuda::gaussian_total_bits(
-        from, noise.value(), totals_out.span<float>(), scratch.bytes(), word, on.stream());
+    cuda::gaussian_total_bits(from,
+                              noise.value(),
+                              totals_out.span<float>(),
+                              scratch.bytes(),
+                              word,
+                              on.stream(),
+                              left.view<T>());
+  });
+}
+
+void backward_unless_foreseen(const py::object& grad,
+                              const Latents& latents,
+                              const py::object& seed,
+                              const Latents& gradients,
+                              const std::pair<py::object, py::object>& foresight,
+                              std::uintptr_t stream) {
+  constexpr const char* kOp = "gaussian_bits_backward";
+  const DeviceTensor grad_in(grad, kOp, "grad", DeviceTensor::Layout::kRows);
+  const GaussianArguments<DeviceTensor> in(kOp, latents);
+  const GaussianOnCuda::Seed noise(seed, kOp);
+  const GaussianGradientArguments<DeviceTensor> out(kOp, gradients);
+  const Foresight counted(kOp, foresight.first, foresight.second);
+  in.visit([&]<class T>(const entropy::GaussianLatents<T>& from) {
+    const OnCuda on(in.y(), stream);
+    cuda::gaussian_bits_backward(grad_in.matrix<const float>(),
+                                 from,
+                                 noise.value(),
+                                 out.view<T>(),
+                                 on.stream(),
+                                 counted.view());
   });
 }
 
@@ -85,6 +153,7 @@ void bind_gaussian_cuda(py::module_& m) {
   GaussianBindings<GaussianOnCuda, std::uintptr_t>::bind(m);
   m.def("gaussian_bits", &bits);
   m.def("gaussian_total_bits", &total_bits);
+  m.def("gaussian_bits_backward", &backward_unless_foreseen);
   m.def("gaussian_total_bits_workspace_bytes", &cuda::gaussian_total_bits_workspace_bytes);
 }
 

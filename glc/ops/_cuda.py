@@ -65,6 +65,19 @@ def new_bytes(n: int, like: Tensor) -> Tensor:
     return torch.empty(n, dtype=torch.uint8, device=like.device)
 
 
+def is_captured() -> bool:
+    """Whether what is queued now goes into a CUDA graph."""
+    return KERNELS == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
+def new_shared(n: int, value: float, dtype: torch.dtype, like: Tensor) -> Tensor:
+    """Make a tensor [n] on the device of `like` that other streams will use, too. It waits."""
+    made = torch.full((n,), value, dtype=dtype, device=like.device)
+    if KERNELS == "cuda":
+        torch.cuda.synchronize(like.device)
+    return made
+
+
 _TICKETS = 4096  # made at a time
 _new_tickets: dict[int | None, Iterator[Tensor]] = {}  # of a device
 _tickets: dict[tuple[int | None, int], object] = {}  # of a device and a stream
@@ -80,17 +93,14 @@ def ticket_for(x: Tensor, stream: int) -> object | None:
         A DLPack capsule of an int32, or None while a capture keeps us from making more.
     """
     device = x.device.index
-    captured = KERNELS == "cuda" and torch.cuda.is_current_stream_capturing()
+    captured = is_captured()
     if not captured and (known := _tickets.get((device, stream))) is not None:
         return known
     ticket = next(_new_tickets.get(device, iter(())), None)
     if ticket is None:
         if captured:
             return None
-        made = torch.zeros(_TICKETS, dtype=torch.int32, device=x.device)
-        if KERNELS == "cuda":
-            torch.cuda.synchronize(device)  # other streams will use them
-        _new_tickets[device] = iter(made.unbind())
+        _new_tickets[device] = iter(new_shared(_TICKETS, 0, torch.int32, x).unbind())
         ticket = next(_new_tickets[device])
     lent = borrow(ticket)
     if not captured:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the forward pass of a rate leaves for its backward pass, on the CPU."""
+"""What the forward pass of a rate leaves for its backward pass."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from glc import _core
 from glc.ops import _cuda
 from glc.ops._expected import Foreseen, Values
+from glc.ops._foresight_cuda import Foresight, foresight_for
 from glc.ops._layout import lend_rows, new_like, spread_of
 from glc.ops._op import borrow_rows
 
@@ -19,9 +20,16 @@ Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]  # by y, mean and
 
 
 class Ahead(NamedTuple):
-    """What a forward pass leaves for the backward pass."""
+    """What a forward pass leaves on the CPU."""
 
     foreseen: Foreseen | None  # the gradient of bits it counted on; None: 1, for slopes
+    out: Gradients
+
+
+class AheadOnDevice(NamedTuple):
+    """What a forward pass leaves on a device that foresees the gradient of bits, or room for it."""
+
+    foresight: Foresight
     out: Gradients
 
 
@@ -32,9 +40,11 @@ def lend_outputs(*outputs: Tensor | None) -> list[object | None]:
     return [None if out is None else lend_rows(out)[0] for out in outputs]
 
 
-def lend_ahead(ahead: Ahead | None) -> tuple[object, list[object | None]] | None:
+def lend_ahead(ahead: Ahead | AheadOnDevice | None) -> tuple[object, ...] | None:
     if ahead is None:
         return None
+    if isinstance(ahead, AheadOnDevice):
+        return *ahead.foresight.lend(), lend_outputs(*ahead.out)
     column = _ONE if ahead.foreseen is None else ahead.foreseen.column
     return borrow_rows(column), lend_outputs(*ahead.out)
 
@@ -50,19 +60,34 @@ def lend_grad(grad: Tensor, like: Tensor) -> object:
     return lend_rows(like, grad)[1] if column is None else borrow_rows(column)
 
 
+def _new_outputs(y: Tensor, wanted: Sequence[bool]) -> Gradients:
+    by_y, by_mean, by_scale = (new_like(y) if want else None for want in wanted)
+    return by_y, by_mean, by_scale
+
+
 def new_ahead(y: Tensor, wanted: Sequence[bool], foreseen: Foreseen | None) -> Ahead | None:
     """Make room for what a forward pass leaves: it costs little, and spares the backward pass more.
 
     Gradients where it foresees that of the bits, or else slopes: by those the backward pass has but
-    to multiply. Nothing on a device, which computes slopes in less time than it reads them.
+    to multiply.
     """
-    if _cuda.takes(y) or not y.is_cpu or y.dtype != torch.float32 or not any(wanted):
+    if not y.is_cpu or y.dtype != torch.float32 or not any(wanted):
         return None
     by_y, by_mean, by_scale = wanted
     if foreseen is None:
         by_y, by_mean = by_y or by_mean, False
-    by_each = [new_like(y) if want else None for want in (by_y, by_mean, by_scale)]
-    return Ahead(foreseen, (by_each[0], by_each[1], by_each[2]))
+    return Ahead(foreseen, _new_outputs(y, (by_y, by_mean, by_scale)))
+
+
+def new_ahead_on_device(
+    y: Tensor, wanted: Sequence[bool], kind: Hashable, per_sample: bool
+) -> AheadOnDevice | None:
+    """Make room for gradients on a device, of a total; no slopes, which it reads no faster."""
+    if y.numel() == 0 or not any(wanted):
+        return None
+    n = y.shape[0] if per_sample else 1
+    foresight = foresight_for(y, _cuda.stream_of(y), (kind, y.dtype), n)
+    return None if foresight is None else AheadOnDevice(foresight, _new_outputs(y, wanted))
 
 
 def _scaled(grad: Tensor, slopes: Gradients, wanted: Sequence[bool]) -> Gradients | None:

@@ -16,11 +16,14 @@ from glc.ops import _cuda
 from glc.ops._expected import Expected
 from glc.ops._gaussian_ahead import (
     Ahead,
+    AheadOnDevice,
+    Gradients,
     column_of,
     lend_ahead,
     lend_grad,
     lend_outputs,
     new_ahead,
+    new_ahead_on_device,
     taken,
 )
 from glc.ops._gaussian_formulas import (
@@ -69,7 +72,7 @@ def _totals_plain(
     scale: Tensor,
     seed: Tensor | None,
     per_sample: bool,
-    ahead: Ahead | None = None,
+    ahead: Ahead | AheadOnDevice | None = None,
 ) -> Tensor:
     if not _cuda.has_kernels(y):
         bits = bits_by_torch(y, mean, scale, seed).double()
@@ -84,7 +87,8 @@ def _totals_plain(
     n_bytes = _workspace_bytes(y.shape, is_channels_last(y), totals.numel())
     scratch, stream = borrow(_cuda.new_bytes(n_bytes, y)), _cuda.stream_of(y)
     ticket = _cuda.ticket_for(y, stream) if totals.numel() == 1 else None
-    _core.gaussian_total_bits(latents, noise, borrow(totals), scratch, ticket, stream)
+    left = lend_ahead(ahead)
+    _core.gaussian_total_bits(latents, noise, borrow(totals), scratch, ticket, left, stream)
     return totals
 
 
@@ -145,6 +149,25 @@ def _backward_plain(
     return out
 
 
+def _backward_unless_foreseen(
+    grad: Tensor,
+    y: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    seed: Tensor | None,
+    ahead: AheadOnDevice,
+) -> Gradients:
+    """Gradients of totals where the forward pass made room for them, if it did not leave them."""
+    _core.gaussian_bits_backward(
+        lend_grad(grad, y),
+        *_lend_latents(y, mean, scale, seed),
+        lend_outputs(*ahead.out),
+        ahead.foresight.lend(),
+        _cuda.stream_of(y),
+    )
+    return ahead.out
+
+
 _gaussian_bits_backward_op = torch.library.custom_op(
     "glc::gaussian_bits_backward", _backward_plain, mutates_args=()
 )
@@ -179,9 +202,10 @@ def _compute(
     scale: Tensor,
     seed: Tensor | None,
     reduction: Reduction,
-    ahead: Ahead | None = None,
+    ahead: Ahead | AheadOnDevice | None = None,
 ) -> Tensor:
     if reduction == "none":
+        assert not isinstance(ahead, AheadOnDevice)
         return _bits_plain(y, mean, scale, seed, ahead)
     return _totals_plain(y, mean, scale, seed, reduction == "sample", ahead)
 
@@ -201,11 +225,12 @@ class _Bits(torch.autograd.Function):
     ) -> Tensor:
         _save_inputs(ctx, (y, mean, scale, seed, reduction, differentiated), y)
         ctx.kind = (y.shape, reduction)
-        ctx.ahead = (
-            new_ahead(y, ctx.needs_input_grad[:3], _expected.of(ctx.kind))
-            if differentiated
-            else None
-        )
+        ctx.ahead = None
+        wanted = ctx.needs_input_grad[:3]
+        if differentiated and not _cuda.takes(y):
+            ctx.ahead = new_ahead(y, wanted, _expected.of(ctx.kind))
+        elif differentiated and reduction != "none":
+            ctx.ahead = new_ahead_on_device(y, wanted, ctx.kind, reduction == "sample")
         return _compute(y, mean, scale, seed, reduction, ctx.ahead)
 
     @staticmethod
@@ -217,7 +242,9 @@ class _Bits(torch.autograd.Function):
         y, mean, scale, seed = ctx.saved_tensors
         by_each: tuple[Tensor | None, ...] | None = None
         ahead, ctx.ahead = ctx.ahead, None  # used up: a second pass computes them anew
-        if ahead is not None:
+        if isinstance(ahead, AheadOnDevice):
+            by_each = _backward_unless_foreseen(grad, y, mean, scale, seed, ahead)
+        elif ahead is not None:
             values = _expected.came(ctx.kind, column_of(grad, y))
             by_each = taken(ahead, grad, values, wanted)
         if by_each is None:

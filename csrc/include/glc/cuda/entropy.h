@@ -27,6 +27,24 @@ void gaussian_bits(const entropy::GaussianLatents<T>& in,
                    MatrixView<float> bits,
                    cudaStream_t stream);
 
+/// How a forward pass comes to count on the gradient of its bits without waiting for it: on one
+/// that came in the last two backward passes with this state.
+///   state [2 n] f32, NaN at first, of one stream's calls · used [n] f32, what a forward pass
+///   counted on, written by it and read by its backward pass; n a divisor of rows
+/// Empty: nothing is foreseen.
+struct GaussianForesight {
+  std::span<float> state;
+  std::span<float> used;
+};
+
+/// What a forward pass leaves for its backward pass: gradients for the bits' foreseen one, where
+/// there is one.
+template <class T>
+struct GaussianAhead {
+  GaussianForesight foresight;
+  entropy::GaussianGradients<T> out;
+};
+
 /// Bytes of scratch for gaussian_total_bits.
 [[nodiscard]] std::size_t gaussian_total_bits_workspace_bytes(std::int64_t rows,
                                                               std::int64_t cols,
@@ -41,14 +59,18 @@ void gaussian_total_bits(const entropy::GaussianLatents<T>& in,
                          std::span<float> totals,
                          std::span<std::byte> workspace,
                          std::uint32_t* ticket,
-                         cudaStream_t stream);
+                         cudaStream_t stream,
+                         const GaussianAhead<T>& ahead = {});
 
+/// With the foresight of the forward pass that got `out` to leave gradients in, grad being a
+/// column: computes only what is not there already.
 template <class T>
 void gaussian_bits_backward(MatrixView<const float> grad,
                             const entropy::GaussianLatents<T>& in,
                             const std::int64_t* noise_seed,
                             const entropy::GaussianGradients<T>& out,
-                            cudaStream_t stream);
+                            cudaStream_t stream,
+                            const GaussianForesight& foresight = {});
 
 void gaussian_rows(MatrixView<const float> scale,
                    std::span<const float> bounds,
