@@ -307,11 +307,12 @@ def _gaussian_bits(
     bits = max(0, -log2(P + 1e-5)), scale clamped to [1e-5, 1e10]     (Jia et al. 2024)
 
     The bound at 0 lets gradients through as `lower_bound` does. Second derivatives are not
-    defined. A reduction writes no map of bits, and is the quicker for it. On the CPU, float32
-    inputs that need gradients leave up to three maps more until the backward pass: where bits of
-    this shape got the same gradient twice in a row, as from a loss whose weights stay, the forward
-    pass computes the three gradients for the next such one ahead. Otherwise it leaves slopes by y
-    and by scale.
+    defined. A reduction writes no map of bits, and is the quicker for it.
+
+    Where bits of this shape got the same gradient twice in a row, as from a loss whose weights
+    stay, the forward pass computes the gradients for the next such one ahead: up to three maps more
+    are held until the backward pass. Otherwise float32 inputs on the CPU leave two, slopes by y and
+    by scale. None of this changes a bit of a gradient.
 
     Args:
         y: [...] floating point, latent units; computed in float32, also under autocast. float32 and
