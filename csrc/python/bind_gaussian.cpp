@@ -56,7 +56,7 @@ class Ahead {
     out_.emplace(op, ahead->second);
   }
   [[nodiscard]] entropy::GaussianAhead view() const {
-    if (!grad_) return {};
+    if (!grad_ || !out_) return {};
     return {grad_->matrix<const float>(), out_->view<float>()};
   }
 

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <tuple>
 #include <utility>
 
 #include <pybind11/pybind11.h>
@@ -13,6 +12,7 @@
 #include "glc/cuda/entropy.h"
 #include "python/bindings.h"
 #include "python/cuda_device.h"
+#include "python/gaussian_ahead_cuda.h"
 #include "python/gaussian_bindings.h"
 
 namespace py = pybind11;
@@ -58,48 +58,12 @@ void bits(const Latents& latents,
   });
 }
 
-/// Tensors of a GaussianForesight.
-class Foresight {
- public:
-  Foresight(const char* op, const py::object& state, const py::object& used)
-      : state_(state, op, "state"), used_(used, op, "used") {}
-  [[nodiscard]] cuda::GaussianForesight view() const {
-    return {state_.span<float>(), used_.span<float>()};
-  }
-
- private:
-  DeviceTensor state_;
-  DeviceTensor used_;
-};
-
-/// What a forward pass leaves: None, or (state, used, gradients by y, mean and scale).
-using OptionalAhead = std::optional<std::tuple<py::object, py::object, Latents>>;
-
-class Ahead {
- public:
-  Ahead(const char* op, const OptionalAhead& ahead) {
-    if (!ahead) return;
-    const auto& [state, used, out] = *ahead;
-    foresight_.emplace(op, state, used);
-    out_.emplace(op, out);
-  }
-  template <class T>
-  [[nodiscard]] cuda::GaussianAhead<T> view() const {
-    if (!foresight_) return {};
-    return {foresight_->view(), out_->view<T>()};
-  }
-
- private:
-  std::optional<Foresight> foresight_;
-  std::optional<GaussianGradientArguments<DeviceTensor>> out_;
-};
-
 void total_bits(const Latents& latents,
                 const py::object& seed,
                 const py::object& totals,
                 const py::object& workspace,
                 const py::object& ticket,
-                const OptionalAhead& ahead,
+                const AheadArguments::Objects& ahead,
                 std::uintptr_t stream) {
   constexpr const char* kOp = "gaussian_total_bits";
   const GaussianArguments<DeviceTensor> in(kOp, latents);
@@ -111,7 +75,7 @@ void total_bits(const Latents& latents,
     word = reinterpret_cast<std::uint32_t*>(
         DeviceTensor(ticket, kOp, "ticket").span<std::int32_t>().data());
   }
-  const Ahead left(kOp, ahead);
+  const AheadArguments left(kOp, ahead);
   in.visit([&]<class T>(const entropy::GaussianLatents<T>& from) {
     const OnCuda on(in.y(), stream);
     cuda::gaussian_total_bits(from,
@@ -135,7 +99,7 @@ void backward_unless_foreseen(const py::object& grad,
   const GaussianArguments<DeviceTensor> in(kOp, latents);
   const GaussianOnCuda::Seed noise(seed, kOp);
   const GaussianGradientArguments<DeviceTensor> out(kOp, gradients);
-  const Foresight counted(kOp, foresight.first, foresight.second);
+  const ForesightArguments counted(kOp, foresight.first, foresight.second);
   in.visit([&]<class T>(const entropy::GaussianLatents<T>& from) {
     const OnCuda on(in.y(), stream);
     cuda::gaussian_bits_backward(grad_in.matrix<const float>(),

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 
 #include <pybind11/pybind11.h>
 
@@ -31,24 +30,7 @@ struct FourPartBindings {
   using Object = pybind11::object;
   using Tensor = typename On::Tensor;
 
-  /// One map for each part.
-  class FourMaps {
-   public:
-    FourMaps(const std::array<Object, entropy::kParts>& maps, const char* op, const char* name) {
-      for (std::size_t i = 0; i < maps.size(); ++i) {
-        maps_[i] = optional_rows<Tensor>(maps[i], op, name);
-      }
-    }
-    template <class T>
-    [[nodiscard]] std::array<MatrixView<T>, entropy::kParts> views() const {
-      std::array<MatrixView<T>, entropy::kParts> out;
-      for (std::size_t i = 0; i < out.size(); ++i) out[i] = optional_view<T>(maps_[i]);
-      return out;
-    }
-
-   private:
-    std::array<std::optional<Tensor>, entropy::kParts> maps_;
-  };
+  using FourMaps = OptionalRows<Tensor, entropy::kParts>;
 
   static void step(const pybind11::tuple& shape,
                    int part,
