@@ -72,16 +72,11 @@ struct FourPartKernel {
     static Masks masks(const FourPartStepRun& run, std::int64_t first) {
       return {mask(run.taken, first)};
     }
-    static void vector(const FourPartStepRun& run, const Masks& masks, std::int64_t i) {
-      const F mean = V::load(run.mean + i);
-      const F before = run.before == nullptr ? V::splat(0.0F) : V::load(run.before + i);
-      V::store(run.y_hat + i,
-               V::select(masks.taken, symbol(V::load(run.y + i), mean) + mean, before));
-    }
-    /// f(pointer) for each input of the run, then each output.
-    static void each_map(FourPartStepRun& run, auto in, auto out) {
-      in(run.y), in(run.mean), in(run.before);
-      out(run.y_hat);
+    static void vector(const FourPartStepRun& run, const Masks& masks, std::int64_t i, auto at) {
+      const F mean = at.load(run.mean + i);
+      const F before = run.before == nullptr ? V::splat(0.0F) : at.load(run.before + i);
+      at.store(run.y_hat + i,
+               V::select(masks.taken, symbol(at.load(run.y + i), mean) + mean, before));
     }
   };
 
@@ -92,20 +87,16 @@ struct FourPartKernel {
     static Masks masks(const FourPartMergeRun& /*run*/, std::int64_t first) {
       return {mask(Taken::kEven, first)};
     }
-    static void vector(const FourPartMergeRun& run, const Masks& masks, std::int64_t i) {
+    static void vector(const FourPartMergeRun& run, const Masks& masks, std::int64_t i, auto at) {
       const auto chosen = [&](const std::array<const float*, 2>& from) {
-        return V::select(masks.even, V::load(from[0] + i), V::load(from[1] + i));
+        return V::select(masks.even, at.load(from[0] + i), at.load(from[1] + i));
       };
       const F mean = chosen(run.mean);
-      const F y_q = symbol(V::load(run.y + i), mean);
-      V::store(run.y_q + i, y_q);
-      V::store(run.y_hat + i, y_q + mean);
-      V::store(run.mean_out + i, mean);
-      V::store(run.scale_out + i, chosen(run.scale));
-    }
-    static void each_map(FourPartMergeRun& run, auto in, auto out) {
-      in(run.y), in(run.mean[0]), in(run.mean[1]), in(run.scale[0]), in(run.scale[1]);
-      out(run.y_q), out(run.y_hat), out(run.mean_out), out(run.scale_out);
+      const F y_q = symbol(at.load(run.y + i), mean);
+      at.store(run.y_q + i, y_q);
+      at.store(run.y_hat + i, y_q + mean);
+      at.store(run.mean_out + i, mean);
+      at.store(run.scale_out + i, chosen(run.scale));
     }
   };
 
@@ -119,57 +110,44 @@ struct FourPartKernel {
                mask(run.taken[2], first),
                mask(run.taken[3], first)}};
     }
-    static void vector(const FourPartSpreadRun& run, const Masks& masks, std::int64_t i) {
-      F x = V::load(run.x + i);
-      if (run.minus != nullptr) x = x - V::load(run.minus + i);
+    static void vector(const FourPartSpreadRun& run, const Masks& masks, std::int64_t i, auto at) {
+      F x = at.load(run.x + i);
+      if (run.minus != nullptr) x = x - at.load(run.minus + i);
       for (std::size_t k = 0; k < run.targets; ++k)
-        V::store(run.to[k] + i, V::where(masks.taken[k], x));
+        at.store(run.to[k] + i, V::where(masks.taken[k], x));
     }
-    static void each_map(FourPartSpreadRun& run, auto in, auto out) {
-      in(run.x), in(run.minus);
-      for (std::size_t k = 0; k < run.targets; ++k) out(run.to[k]);
-    }
+  };
+
+  struct WholeVectors {
+    F load(const float* p) const { return V::load(p); }
+    void store(float* p, F v) const { V::store(p, v); }
+  };
+
+  struct PartVectors {
+    typename V::Part part;
+    F load(const float* p) const { return V::load(p, part); }
+    void store(float* p, F v) const { V::store(p, v, part); }
   };
 
   template <class Op, class Run>
   static void lines(const Run& run, const FourPartLines& over) {
     const auto aligned = Op::masks(run, 0);
+    if (over.n < V::kLanes) {
+      const PartVectors part{V::first(over.n)};
+      for (std::int64_t line = 0; line < over.lines; ++line) {
+        Op::vector(run, aligned, line * over.distance, part);
+      }
+      return;
+    }
+    const WholeVectors whole;
     const auto at_end = Op::masks(run, over.n);  // kLanes is even
     for (std::int64_t line = 0; line < over.lines; ++line) {
       const std::int64_t begin = line * over.distance;
-      if (over.n < V::kLanes) {
-        short_line<Op>(run, begin, over.n);
-        continue;
-      }
       const std::int64_t last = begin + over.n - V::kLanes;
-      for (std::int64_t i = begin; i <= last; i += V::kLanes) Op::vector(run, aligned, i);
+      for (std::int64_t i = begin; i <= last; i += V::kLanes) Op::vector(run, aligned, i, whole);
       // some elements once more: they get the same values again
-      if (over.n % V::kLanes != 0) Op::vector(run, at_end, last);
+      if (over.n % V::kLanes != 0) Op::vector(run, at_end, last, whole);
     }
-  }
-
-  /// Through memory as long as a vector.
-  template <class Op, class Run>
-  static void short_line(const Run& run, std::int64_t begin, std::int64_t n) {
-    constexpr int kMaps = 9;  // of a run at most
-    alignas(64) float copies[kMaps][V::kLanes] = {};
-    Run padded = run;
-    int map = 0;
-    const auto lend = [&](auto& pointer) {
-      float* const copy = copies[map++];
-      for (std::int64_t i = 0; pointer != nullptr && i < n; ++i) copy[i] = pointer[begin + i];
-      if (pointer != nullptr) pointer = copy;
-    };
-    Op::each_map(padded, lend, lend);
-    Op::vector(padded, Op::masks(padded, 0), 0);
-    map = 0;
-    Run places = run;
-    const auto skip = [&](const float* /*unused*/) { ++map; };
-    const auto put = [&](float* to) {
-      const float* const copy = copies[map++];
-      for (std::int64_t i = 0; i < n; ++i) to[begin + i] = copy[i];
-    };
-    Op::each_map(places, skip, put);
   }
 };
 

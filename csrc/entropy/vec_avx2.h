@@ -17,6 +17,12 @@ struct VecAvx2 {
 
   static F load(const float* p) { return _mm256_loadu_ps(p); }
   static void store(float* p, F v) { _mm256_storeu_ps(p, v); }
+  using Part = __m256i;
+  static Part first(std::int64_t n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), iota());
+  }
+  static F load(const float* p, Part part) { return _mm256_maskload_ps(p, part); }
+  static void store(float* p, F v, Part part) { _mm256_maskstore_ps(p, part, v); }
   static F splat(float v) { return _mm256_set1_ps(v); }
   static U splat(std::uint32_t v) { return _mm256_set1_epi32(static_cast<int>(v)); }
   static U iota() { return _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0); }

@@ -19,6 +19,11 @@ struct VecAvx512 {
 
   static F load(const float* p) { return _mm512_loadu_ps(p); }
   static void store(float* p, F v) { _mm512_storeu_ps(p, v); }
+  /// The first n lanes, n < kLanes: other lanes are loaded as 0, and not stored.
+  using Part = __mmask16;
+  static Part first(std::int64_t n) { return static_cast<Part>((1U << n) - 1U); }
+  static F load(const float* p, Part part) { return _mm512_maskz_loadu_ps(part, p); }
+  static void store(float* p, F v, Part part) { _mm512_mask_storeu_ps(p, part, v); }
   static F splat(float v) { return _mm512_set1_ps(v); }
   static U splat(std::uint32_t v) { return _mm512_set1_epi32(static_cast<int>(v)); }
   static U iota() { return _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0); }

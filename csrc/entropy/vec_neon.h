@@ -18,6 +18,16 @@ struct VecNeon {
 
   static F load(const float* p) { return vld1q_f32(p); }
   static void store(float* p, F v) { vst1q_f32(p, v); }
+  using Part = std::int64_t;
+  static Part first(std::int64_t n) { return n; }
+  static F load(const float* p, Part part) {
+    F v{};
+    for (Part lane = 0; lane < part; ++lane) v[lane] = p[lane];
+    return v;
+  }
+  static void store(float* p, F v, Part part) {
+    for (Part lane = 0; lane < part; ++lane) p[lane] = v[lane];
+  }
   static F splat(float v) { return vdupq_n_f32(v); }
   static U splat(std::uint32_t v) { return vdupq_n_u32(v); }
   static U iota() { return U{0, 1, 2, 3}; }

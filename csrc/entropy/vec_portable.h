@@ -23,6 +23,16 @@ struct VecPortable {
       p[lane] = v[lane];
     }
   }
+  using Part = std::int64_t;
+  static Part first(std::int64_t n) { return n; }
+  static F load(const float* p, Part part) {
+    F v{};
+    for (Part lane = 0; lane < part; ++lane) v[lane] = p[lane];
+    return v;
+  }
+  static void store(float* p, F v, Part part) {
+    for (Part lane = 0; lane < part; ++lane) p[lane] = v[lane];
+  }
   static F splat(float v) { return F{v, v, v, v}; }
   static U splat(std::uint32_t v) { return U{v, v, v, v}; }
   static U iota() { return U{0, 1, 2, 3}; }
