@@ -8,7 +8,7 @@ import torch
 
 from glc.ops import _foresight_cuda, _gaussian_ahead, gaussian, gaussian_bits
 from glc.ops._expected import Expected
-from tests.cuda_kernels import Kernels, kernels
+from tests.cuda_kernels import ON_DEVICE, Kernels, kernels
 from tests.ops.test_cuda import latents, same_bits
 from tests.ops.test_gaussian import inputs
 
@@ -89,3 +89,25 @@ def test_kinds_and_captures_are_bounded(kernels: Kernels, monkeypatch):
         assert _foresight_cuda.foresight_for(x, 0, "kind", 100) is not None
 
     kernels(states, torch.zeros(1))
+
+
+@pytest.mark.parametrize("where", [pytest.param("cuda", marks=ON_DEVICE)])
+def test_a_cuda_graph_foresees_by_itself(where):
+    """Captured once, replayed with gradients that stay and change, beside calls of its own kind."""
+    leaves = [t.to(where).requires_grad_() for t in inputs((3, 7001))]
+    weight = torch.full((), 0.25, device=where)
+
+    def step(given):
+        bits = gaussian_bits(*leaves, rounding="ste", reduction="sum")
+        return torch.autograd.grad(bits, leaves, given)
+
+    step(weight)  # sets memory aside
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = step(weight)
+    for value in VALUES:
+        expected = step(torch.full((), value, device=where))
+        weight.fill_(value)
+        graph.replay()
+        assert all(map(same_bits, captured, expected))
+        step(torch.full((), 3.0, device=where))
