@@ -4,15 +4,14 @@
 #include <cstdint>
 #include <cstring>
 #include <iterator>
-#include <limits>
 #include <numeric>
 #include <optional>
 #include <random>
 #include <utility>
-#include <vector>
 
 #include "back_ends.h"
 #include "check.h"
+#include "entropy_values.h"
 #include "glc/entropy.h"
 #include "glc/error.h"
 
@@ -24,11 +23,9 @@ using glc::entropy::GaussianGradients;
 using glc::entropy::GaussianLatents;
 using glc::test::check;
 using glc::test::check_throws;
-
-using Floats = std::vector<float>;
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInf = std::numeric_limits<float>::infinity();
+using glc::test::Floats;
+using glc::test::kInf;
+using glc::test::kNan;
 
 MatrixView<const float> matrix(const Floats& values) {
   return {values.data(), 1, std::ssize(values)};
