@@ -49,14 +49,14 @@ def lend_ahead(ahead: Ahead | AheadOnDevice | None) -> tuple[object, ...] | None
     return borrow_rows(column), lend_outputs(*ahead.out)
 
 
-def column_of(grad: Tensor, like: Tensor) -> Tensor | None:
+def column_of(grad: Tensor, shape: torch.Size) -> Tensor | None:
     """Return the values, [n, 1], of a gradient [b] or of a sum of all, or spread from such."""
-    return grad.reshape(-1, 1) if grad.shape != like.shape else spread_of(grad)
+    return grad.reshape(-1, 1) if grad.shape != shape else spread_of(grad)
 
 
 def lend_grad(grad: Tensor, like: Tensor) -> object:
     """Lend a gradient like `like`, or [b], or of a sum of all."""
-    column = column_of(grad, like)
+    column = column_of(grad, like.shape)
     return lend_rows(like, grad)[1] if column is None else borrow_rows(column)
 
 

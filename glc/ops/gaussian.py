@@ -150,14 +150,10 @@ def _backward_plain(
 
 
 def _backward_unless_foreseen(
-    grad: Tensor,
-    y: Tensor,
-    mean: Tensor,
-    scale: Tensor,
-    seed: Tensor | None,
-    ahead: AheadOnDevice,
+    grad: Tensor, saved: tuple[Tensor, Tensor, Tensor, Tensor | None], ahead: AheadOnDevice
 ) -> Gradients:
     """Gradients of totals where the forward pass made room for them, if it did not leave them."""
+    y, mean, scale, seed = saved
     _core.gaussian_bits_backward(
         lend_grad(grad, y),
         *_lend_latents(y, mean, scale, seed),
@@ -239,15 +235,16 @@ class _Bits(torch.autograd.Function):
         if torch.is_grad_enabled():  # the registered op refuses second derivatives
             return _differentiate(ctx, grad)
         wanted = list(ctx.needs_input_grad[:3])
-        y, mean, scale, seed = ctx.saved_tensors
         by_each: tuple[Tensor | None, ...] | None = None
         ahead, ctx.ahead = ctx.ahead, None  # used up: a second pass computes them anew
         if isinstance(ahead, AheadOnDevice):
-            by_each = _backward_unless_foreseen(grad, y, mean, scale, seed, ahead)
+            by_each = _backward_unless_foreseen(grad, ctx.saved_tensors, ahead)
         elif ahead is not None:
-            values = _expected.came(ctx.kind, column_of(grad, y))
+            shape, _ = ctx.kind
+            values = _expected.came(ctx.kind, column_of(grad, shape))
             by_each = taken(ahead, grad, values, wanted)
         if by_each is None:
+            y, mean, scale, seed = ctx.saved_tensors
             computed = _backward_plain(grad, y, mean, scale, seed, wanted)
             by_each = tuple(g if w else None for g, w in zip(computed, wanted, strict=True))
         return (*by_each, *(None,) * ctx.n_rest)
