@@ -55,11 +55,11 @@ struct Foresight {
     for (std::uint32_t i = threadIdx.x; i < n; i += kThreads) used[i] = foreseen[i];
   }
 
-  /// By one block: count on a gradient that came twice in a row.
+  /// By one block: count on a gradient that came twice in a row, but not on 0, which equals -0.
   __device__ void remember(const MatrixView<const float>& grad) const {
     for (std::uint32_t i = threadIdx.x; i < n; i += kThreads) {
       const float came = grad.data[i * grad.row_stride];
-      foreseen[i] = came == last[i] ? came : nanf("");
+      foreseen[i] = came == last[i] && came != 0.0F ? came : nanf("");
       last[i] = came;
     }
   }

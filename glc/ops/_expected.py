@@ -50,7 +50,7 @@ class Expected:
         if grad is None or grad.numel() > self._VALUES:
             return None
         values: Values = tuple(grad.flatten().tolist())
-        if values != before:  # as ever with a NaN
+        if values != before or 0.0 in values:  # never with a NaN; and 0 equals another 0, -0
             foreseen = None
         elif foreseen is None:
             foreseen = Foreseen(values, torch.tensor(values).view(-1, 1))

@@ -86,10 +86,11 @@ def test_another_gradient_than_the_foreseen_one_counts(reduction, backward_calls
     assert len(backward_calls) == before + 2
 
 
-def test_nan_is_never_foreseen(nothing_foreseen):
+@pytest.mark.parametrize("value", [math.nan, 0.0, -0.0])
+def test_what_comparisons_do_not_tell_is_never_foreseen(value, nothing_foreseen):
     leaves = new_leaves()
     for _ in range(STEPS):
-        assert_same(*step(leaves, "sum", math.nan))
+        assert_same(*step(leaves, "sum", value))
         assert nothing_foreseen.of((leaves[0].shape, "sum")) is None
 
 

@@ -14,7 +14,7 @@ from tests.ops.test_gaussian import inputs
 
 __all__ = ["kernels"]  # the fixture
 
-VALUES = (0.5, 0.5, 0.5, 0.5, -2.0, -2.0, -2.0, 0.5, math.nan, math.nan, math.nan)
+VALUES = (0.5, 0.5, 0.5, 0.5, -2.0, -2.0, -2.0, 0.0, 0.0, -0.0, math.nan, math.nan)
 FORESEEN = (2, 3, 6)  # of these, each the same as the two before
 
 
