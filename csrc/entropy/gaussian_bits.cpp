@@ -139,8 +139,9 @@ class Ahead {
   Ahead(std::string_view op, const GaussianAhead& ahead, std::int64_t rows)
       : ahead_(ahead), wanted_(ahead.wanted()) {
     if (!wanted_) return;
-    if (ahead.grad.cols != 1)
+    if (ahead.grad.cols != 1) {
       fail_argument(op, "ahead", "one column of gradients", ahead.grad.cols);
+    }
     rows_per_grad_ = rows_per_group(op, "ahead", rows, ahead.grad.rows);
   }
 

@@ -7,6 +7,8 @@
 #include <arm_neon.h>
 #include <cstdint>
 
+#include "entropy/vec_lanes.h"
+
 namespace glc::entropy {
 namespace {
 
@@ -20,14 +22,8 @@ struct VecNeon {
   static void store(float* p, F v) { vst1q_f32(p, v); }
   using Part = std::int64_t;
   static Part first(std::int64_t n) { return n; }
-  static F load(const float* p, Part part) {
-    F v{};
-    for (Part lane = 0; lane < part; ++lane) v[lane] = p[lane];
-    return v;
-  }
-  static void store(float* p, F v, Part part) {
-    for (Part lane = 0; lane < part; ++lane) p[lane] = v[lane];
-  }
+  static F load(const float* p, Part part) { return load_lanes<F>(p, part); }
+  static void store(float* p, F v, Part part) { store_lanes<F>(p, v, part); }
   static F splat(float v) { return vdupq_n_f32(v); }
   static U splat(std::uint32_t v) { return vdupq_n_u32(v); }
   static U iota() { return U{0, 1, 2, 3}; }

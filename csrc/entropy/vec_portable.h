@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "entropy/vec_lanes.h"
+
 namespace glc::entropy {
 namespace {
 
@@ -25,14 +27,8 @@ struct VecPortable {
   }
   using Part = std::int64_t;
   static Part first(std::int64_t n) { return n; }
-  static F load(const float* p, Part part) {
-    F v{};
-    for (Part lane = 0; lane < part; ++lane) v[lane] = p[lane];
-    return v;
-  }
-  static void store(float* p, F v, Part part) {
-    for (Part lane = 0; lane < part; ++lane) p[lane] = v[lane];
-  }
+  static F load(const float* p, Part part) { return load_lanes<F>(p, part); }
+  static void store(float* p, F v, Part part) { store_lanes<F>(p, v, part); }
   static F splat(float v) { return F{v, v, v, v}; }
   static U splat(std::uint32_t v) { return U{v, v, v, v}; }
   static U iota() { return U{0, 1, 2, 3}; }

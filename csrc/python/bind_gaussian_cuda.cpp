@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include <pybind11/pybind11.h>
@@ -38,8 +39,17 @@ struct GaussianOnCuda : OnCuda {
 
   void rows(const auto&... a) const { cuda::gaussian_rows(a..., stream()); }
   void symbols(const auto&... a) const { cuda::gaussian_symbols(a..., stream()); }
-  void backward(const auto&... a) const { cuda::gaussian_bits_backward(a..., stream()); }
+  template <class T>
+  void backward(const MatrixView<const float>& grad,
+                const entropy::GaussianLatents<T>& in,
+                const std::int64_t* seed,
+                const entropy::GaussianGradients<T>& out,
+                const cuda::GaussianForesight& foresight = {}) const {
+    cuda::gaussian_bits_backward(grad, in, seed, out, stream(), foresight);
+  }
 };
+
+using Bindings = GaussianBindings<GaussianOnCuda, std::uintptr_t>;
 
 using Latents = std::array<py::object, 3>;
 
@@ -94,27 +104,14 @@ void backward_unless_foreseen(const py::object& grad,
                               const Latents& gradients,
                               const std::pair<py::object, py::object>& foresight,
                               std::uintptr_t stream) {
-  constexpr const char* kOp = "gaussian_bits_backward";
-  const DeviceTensor grad_in(grad, kOp, "grad", DeviceTensor::Layout::kRows);
-  const GaussianArguments<DeviceTensor> in(kOp, latents);
-  const GaussianOnCuda::Seed noise(seed, kOp);
-  const GaussianGradientArguments<DeviceTensor> out(kOp, gradients);
-  const ForesightArguments counted(kOp, foresight.first, foresight.second);
-  in.visit([&]<class T>(const entropy::GaussianLatents<T>& from) {
-    const OnCuda on(in.y(), stream);
-    cuda::gaussian_bits_backward(grad_in.matrix<const float>(),
-                                 from,
-                                 noise.value(),
-                                 out.view<T>(),
-                                 on.stream(),
-                                 counted.view());
-  });
+  const ForesightArguments counted("gaussian_bits_backward", foresight.first, foresight.second);
+  Bindings::backward_with(grad, latents, seed, gradients, std::tuple(stream), counted.view());
 }
 
 }  // namespace
 
 void bind_gaussian_cuda(py::module_& m) {
-  GaussianBindings<GaussianOnCuda, std::uintptr_t>::bind(m);
+  Bindings::bind(m);
   m.def("gaussian_bits", &bits);
   m.def("gaussian_total_bits", &total_bits);
   m.def("gaussian_bits_backward", &backward_unless_foreseen);

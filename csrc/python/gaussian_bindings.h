@@ -4,7 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <utility>
+#include <tuple>
 
 #include <pybind11/pybind11.h>
 
@@ -104,11 +104,13 @@ struct GaussianBindings {
     On(in.y(), stream...).symbols(from, b, q, r);
   }
 
-  static void backward(const Object& grad,
-                       const Latents& latents,
-                       const Object& seed,
-                       const Latents& gradients,
-                       Stream... stream) {
+  /// `more` is what the op takes beside.
+  static void backward_with(const Object& grad,
+                            const Latents& latents,
+                            const Object& seed,
+                            const Latents& gradients,
+                            const std::tuple<Stream...>& stream,
+                            const auto&... more) {
     constexpr const char* kOp = "gaussian_bits_backward";
     const Tensor grad_in(grad, kOp, "grad", kRows);
     const Arguments in(kOp, latents);
@@ -116,8 +118,17 @@ struct GaussianBindings {
     const GaussianGradientArguments<Tensor> out(kOp, gradients);
     const auto g = grad_in.template matrix<const float>();
     in.visit([&]<class T>(const entropy::GaussianLatents<T>& from) {
-      On(in.y(), stream...).backward(g, from, noise.value(), out.template view<T>());
+      const auto on = std::apply([&](auto... s) { return On(in.y(), s...); }, stream);
+      on.backward(g, from, noise.value(), out.template view<T>(), more...);
     });
+  }
+
+  static void backward(const Object& grad,
+                       const Latents& latents,
+                       const Object& seed,
+                       const Latents& gradients,
+                       Stream... stream) {
+    backward_with(grad, latents, seed, gradients, std::tuple<Stream...>(stream...));
   }
 
   static void bind(pybind11::module_& m) {

@@ -37,10 +37,12 @@ _ONE = torch.ones(1, 1)
 
 
 def lend_outputs(*outputs: Tensor | None) -> list[object | None]:
+    """Lend maps to write, those that are wanted."""
     return [None if out is None else lend_rows(out)[0] for out in outputs]
 
 
 def lend_ahead(ahead: Ahead | AheadOnDevice | None) -> tuple[object, ...] | None:
+    """Lend what a forward pass is to leave, as its native call takes it."""
     if ahead is None:
         return None
     if isinstance(ahead, AheadOnDevice):

@@ -28,7 +28,7 @@ void gaussian_bits(const entropy::GaussianLatents<T>& in,
                    cudaStream_t stream);
 
 /// How a forward pass comes to count on the gradient of its bits without waiting for it: on one
-/// that came in the last two backward passes with this state.
+/// that came in the last two backward passes with this state, if it is not 0.
 ///   state [2 n] f32, NaN at first, of one stream's calls · used [n] f32, what a forward pass
 ///   counted on, written by it and read by its backward pass; n a divisor of rows
 /// Empty: nothing is foreseen.
