@@ -28,6 +28,10 @@ from glc.ops.parts import PARTS, PHASES
 
 PROBABILITY_FLOOR = 1e-5
 THREADS = [pytest.param(1, id="1-thread"), pytest.param(0, id="all-threads")]
+LAYOUTS = [
+    pytest.param(torch.contiguous_format, id="nchw"),
+    pytest.param(torch.channels_last, id="channels_last"),
+]
 
 
 def cases():
@@ -298,17 +302,22 @@ def check_equal_maps(mine, peers):
             assert torch.equal(a, b)
 
 
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("threads", THREADS, indirect=True)
 @pytest.mark.parametrize("shape", cases())
-def bench_four_part(race, shape):
+def bench_four_part(race, shape, threads, layout):
     """A whole pass of four steps, the maps of the parts being given."""
-    maps = [inputs(shape)[0] * (1 + 0.1 * i) for i in range(9)]
+
+    def laid_out(maps):
+        return [one.contiguous(memory_format=layout) for one in maps]
+
+    maps = laid_out(inputs(shape)[0] * (1 + 0.1 * i) for i in range(9))
     y, scales, means = maps[0], maps[1:5], maps[5:]
-    kept_masks = authors_masks(shape)
+    kept_masks = laid_out(authors_masks(shape))
 
     @torch.no_grad()
     def plain_torch():
-        return authors_pass(y, scales, means, authors_masks(shape))
+        return authors_pass(y, scales, means, laid_out(authors_masks(shape)))
 
     @torch.no_grad()
     def with_kept_masks():
@@ -328,6 +337,7 @@ def bench_four_part(race, shape):
         check=check_equal_maps,
         work=y.numel(),
         unit="sym",
+        threads=threads != 1,
         **streaming(15, y),
     )
 

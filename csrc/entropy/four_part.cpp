@@ -2,8 +2,12 @@
 #include "glc/four_part.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
-#include <string>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
 
 #include "core/cpu_features.h"
 #include "core/float_mode.h"
@@ -42,11 +46,6 @@ int phase_of(const FourPartShape& shape, int part, std::int64_t channel) {
   return kPhases[static_cast<std::size_t>(part)][group];
 }
 
-std::int64_t phase_of_pixel(const FourPartShape& shape, std::int64_t pixel) {
-  const std::int64_t in_sample = pixel % (shape.height * shape.width);
-  return 2 * (in_sample / shape.width % 2) + in_sample % shape.width % 2;
-}
-
 /// Of `length` pixels in a line, those at odd or even places.
 std::int64_t half(std::int64_t length, int odd) { return (length + 1 - odd) / 2; }
 
@@ -58,37 +57,24 @@ int part_of(std::size_t group, std::int64_t phase) {
   return part;
 }
 
-/// f(piece) on all threads, a piece being a channel of a sample or, with channels_last, a pixel.
-template <class F>
-void for_each_piece(const FourPartShape& shape, F f) {
-  constexpr std::int64_t kElements = 65536;  // of a task
-  const std::int64_t pixels = shape.height * shape.width;
-  const std::int64_t pieces = shape.batch * (shape.channels_last ? pixels : shape.channels);
-  const std::int64_t size = shape.channels_last ? shape.channels : pixels;
-  const std::int64_t per_task =
-      std::max<std::int64_t>(1, kElements / std::max<std::int64_t>(1, size));
-  parallel_for(static_cast<std::size_t>((pieces + per_task - 1) / per_task), [&](std::size_t i) {
-    const std::int64_t first = static_cast<std::int64_t>(i) * per_task;
-    for (std::int64_t piece = first; piece < std::min(pieces, first + per_task); ++piece) {
-      f(piece);
-    }
-  });
-}
-
-/// Lines of a map as a matrix, from an element on, whose even and odd ones belong to two parts.
+/// Some lines of a map as a matrix, whose even and odd elements belong to two parts.
 struct Run {
   std::int64_t row;
   std::int64_t col;
+  std::int64_t rows;      // from one line to the next, or
+  std::int64_t elements;  // of the same row
+  std::int64_t lines;
   std::array<int, 2> parts;
-  FourPartLines over;
 
   template <class T>
-  [[nodiscard]] T* at(const MatrixView<T>& map) const {
-    return map.data == nullptr ? nullptr : map.row(row) + col;
+  [[nodiscard]] FourPartRows<T> at(const MatrixView<T>& map) const {
+    if (map.data == nullptr) return {.first = nullptr, .distance = 0};
+    return {.first = map.row(row) + col, .distance = rows * map.row_stride + elements};
   }
   /// Of several maps, those of the two parts.
   template <class T>
-  [[nodiscard]] std::array<T*, 2> at(const std::array<MatrixView<T>, kParts>& maps) const {
+  [[nodiscard]] std::array<FourPartRows<T>, 2> at(
+      const std::array<MatrixView<T>, kParts>& maps) const {
     return {at(maps[static_cast<std::size_t>(parts[0])]),
             at(maps[static_cast<std::size_t>(parts[1])])};
   }
@@ -101,43 +87,126 @@ struct Run {
   }
 };
 
-/// f(run) on all threads; together they are all elements of a map.
-template <class F>
-void for_each_run(const FourPartShape& shape, F f) {
-  const std::int64_t w = shape.width;
-  const std::int64_t quarter = shape.channels / kParts;
-  for_each_piece(shape, [&](std::int64_t piece) {
+/// Runs of one kind or another whose lines take turns; those without a line are left out.
+template <class R>
+struct Piece {
+  explicit Piece(std::int64_t n) : over{.n = n, .count = 0} {}
+
+  std::array<R, std::size_t{2} * kParts> runs;
+  std::size_t size = 0;
+  FourPartLines over;
+
+  void add(const R& run, std::int64_t lines) {
+    if (lines == 0) return;
+    runs[size++] = run;
+    over.count += lines;
+  }
+};
+
+/// How the maps are cut into pieces: some channels of a group or, with channels_last, a line of
+/// pixels.
+struct Pieces {
+  static constexpr std::int64_t kElements = 65536;  // of a task
+
+  explicit Pieces(const FourPartShape& of) : shape(of), quarter(of.channels / kParts) {
+    const std::int64_t plane = std::max<std::int64_t>(1, shape.height * shape.width);
     if (shape.channels_last) {
-      for (std::size_t group = 0; group < kParts; ++group) {
-        const int part = part_of(group, phase_of_pixel(shape, piece));
-        f(Run{.row = piece,
-              .col = static_cast<std::int64_t>(group) * quarter,
-              .parts = {part, part},
-              .over = {.n = quarter, .lines = 1, .distance = 0}});
-      }
-      return;
+      count = shape.batch * shape.height;
+      per_task = kElements / std::max<std::int64_t>(1, shape.width * shape.channels);
+    } else {
+      // after an odd number of lines the next channel begins with the other run
+      channels =
+          shape.height % 2 == 0 ? std::clamp<std::int64_t>(kElements / plane, 1, quarter) : 1;
+      per_group = (quarter + channels - 1) / channels;
+      count = shape.batch * kParts * per_group;
+      per_task = kElements / (channels * plane);
     }
-    const std::int64_t channel = piece % shape.channels;
-    const auto group = static_cast<std::size_t>(channel / quarter);
-    for (int odd = 0; odd < 2; ++odd) {  // lines
-      f(Run{.row = piece / shape.channels,
-            .col = (channel * shape.height + odd) * w,
-            .parts = {part_of(group, 2 * odd), part_of(group, 2 * odd + 1)},
-            .over = {.n = w, .lines = half(shape.height, odd), .distance = 2 * w}});
+    per_task = std::max<std::int64_t>(1, per_task);
+  }
+
+  [[nodiscard]] Piece<Run> operator()(std::int64_t number) const {
+    return shape.channels_last ? pixels(number) : planes(number);
+  }
+
+  FourPartShape shape;
+  std::int64_t quarter;
+  std::int64_t count;
+  std::int64_t per_task;
+  std::int64_t channels = 1;
+  std::int64_t per_group = 1;
+
+ private:
+  [[nodiscard]] Piece<Run> pixels(std::int64_t number) const {
+    Piece<Run> out(quarter);
+    for (int odd = 0; odd < 2; ++odd) {
+      const std::int64_t lines = half(shape.width, odd);
+      for (std::size_t group = 0; group < kParts; ++group) {
+        const int part = part_of(group, 2 * (number % shape.height % 2) + odd);
+        out.add(Run{.row = number * shape.width + odd,
+                    .col = static_cast<std::int64_t>(group) * quarter,
+                    .rows = 2,
+                    .elements = 0,
+                    .lines = lines,
+                    .parts = {part, part}},
+                lines);
+      }
+    }
+    return out;
+  }
+
+  [[nodiscard]] Piece<Run> planes(std::int64_t number) const {
+    Piece<Run> out(shape.width);
+    const std::int64_t group = number / per_group % kParts;
+    const std::int64_t first = number % per_group * channels;
+    const std::int64_t all = std::min(channels, quarter - first) * shape.height;
+    for (int odd = 0; odd < 2; ++odd) {
+      const auto g = static_cast<std::size_t>(group);
+      const std::int64_t lines = half(all, odd);
+      out.add(Run{.row = number / (per_group * kParts),
+                  .col = ((group * quarter + first) * shape.height + odd) * shape.width,
+                  .rows = 0,
+                  .elements = 2 * shape.width,
+                  .lines = lines,
+                  .parts = {part_of(g, 2 * odd), part_of(g, 2 * odd + 1)}},
+              lines);
+    }
+    return out;
+  }
+};
+
+/// A kernel on all threads, over all elements of the maps but for the runs that `make` leaves out.
+template <class R, class Make>
+void walk(const FourPartShape& shape, FourPartBackend::Lines<R> kernel, Make make) {
+  const Pieces pieces(shape);
+  const std::int64_t tasks = (pieces.count + pieces.per_task - 1) / pieces.per_task;
+  parallel_for(static_cast<std::size_t>(tasks), [&](std::size_t task) {
+    const std::int64_t first = static_cast<std::int64_t>(task) * pieces.per_task;
+    for (std::int64_t k = first; k < std::min(pieces.count, first + pieces.per_task); ++k) {
+      const Piece<Run> all = pieces(k);
+      Piece<R> made(all.over.n);
+      for (std::size_t r = 0; r < all.size; ++r) {
+        const std::optional<R> run = make(all.runs[r]);
+        if (run.has_value()) made.add(*run, all.runs[r].lines);
+      }
+      kernel(made.runs.data(), made.size, made.over);
     }
   });
 }
 
-/// From null: zeros.
-void copy_lines(const float* from, float* to, const FourPartLines& over) {
-  for (std::int64_t line = 0; line < over.lines; ++line) {
-    const std::int64_t begin = line * over.distance;
-    if (from == nullptr) {
-      std::fill_n(to + begin, over.n, 0.0F);
-    } else {
-      std::copy_n(from + begin, over.n, to + begin);
-    }
-  }
+/// Whether to store past the caches, which would not hold these outputs and would read each place
+/// first. It pays where lines are whole cache lines.
+bool streams(const FourPartShape& shape, const std::array<MatrixView<float>, 4>& outputs) {
+  constexpr std::int64_t kManyFloats = std::int64_t{4} << 20;
+  constexpr std::int64_t kCacheLine = 16;
+  std::int64_t floats = 0;
+  for (const MatrixView<float>& map : outputs) floats += map.size();
+  const auto aligned = [](const MatrixView<float>& map) {
+    return reinterpret_cast<std::uintptr_t>(map.data) % (kCacheLine * sizeof(float)) == 0 &&
+           map.row_stride % kCacheLine == 0;
+  };
+  const std::int64_t n = shape.channels_last ? shape.channels / kParts : shape.width;
+  return backend().streamed_merge != nullptr && floats >= kManyFloats && n % kCacheLine == 0 &&
+         std::ranges::all_of(outputs, aligned);
 }
 
 /// f(row, column, number) for each line of the part, in the order of its symbols.
@@ -183,18 +252,14 @@ void four_part_step(const FourPartShape& shape, int part, const FourPartStepMaps
   check_part(kOp, shape, part);
   check_maps(kOp, shape, maps);
   if (!maps.in_place()) expect_fresh(maps.y_hat);
-  for_each_run(shape, [&](const Run& run) {
+  walk(shape, backend().step, [&](const Run& run) -> std::optional<FourPartStepRun> {
     const Taken taken = run.taken(1U << static_cast<unsigned>(part));
-    if (taken != Taken::kNone) {
-      backend().step({.y = run.at(maps.y),
-                      .mean = run.at(maps.mean),
-                      .before = run.at(maps.before),
-                      .y_hat = run.at(maps.y_hat),
-                      .taken = taken},
-                     run.over);
-    } else if (!maps.in_place()) {
-      copy_lines(run.at(maps.before), run.at(maps.y_hat), run.over);
-    }
+    if (taken == Taken::kNone && maps.in_place()) return std::nullopt;
+    return FourPartStepRun{.y = run.at(maps.y),
+                           .mean = run.at(maps.mean),
+                           .before = run.at(maps.before),
+                           .y_hat = run.at(maps.y_hat),
+                           .taken = taken};
   });
 }
 
@@ -202,19 +267,17 @@ void four_part_merge(const FourPartShape& shape, const FourPartMergeMaps& maps) 
   constexpr std::string_view kOp = "four_part_merge";
   check_part(kOp, shape, 0);
   check_maps(kOp, shape, maps);
-  expect_fresh(maps.y_q);
-  expect_fresh(maps.y_hat);
-  expect_fresh(maps.mean);
-  expect_fresh(maps.scale);
-  for_each_run(shape, [&](const Run& run) {
-    backend().merge({.y = run.at(maps.y),
-                     .mean = run.at(maps.means),
-                     .scale = run.at(maps.scales),
-                     .y_q = run.at(maps.y_q),
-                     .y_hat = run.at(maps.y_hat),
-                     .mean_out = run.at(maps.mean),
-                     .scale_out = run.at(maps.scale)},
-                    run.over);
+  const std::array outputs = {maps.y_q, maps.y_hat, maps.mean, maps.scale};
+  for (const MatrixView<float>& out : outputs) expect_fresh(out);
+  const auto kernel = streams(shape, outputs) ? backend().streamed_merge : backend().merge;
+  walk(shape, kernel, [&](const Run& run) {
+    return std::optional(FourPartMergeRun{.y = run.at(maps.y),
+                                          .mean = run.at(maps.means),
+                                          .scale = run.at(maps.scales),
+                                          .y_q = run.at(maps.y_q),
+                                          .y_hat = run.at(maps.y_hat),
+                                          .mean_out = run.at(maps.mean),
+                                          .scale_out = run.at(maps.scale)});
   });
 }
 
@@ -222,10 +285,13 @@ void four_part_spread(const FourPartShape& shape, const FourPartSpreadMaps& maps
   constexpr std::string_view kOp = "four_part_spread";
   check_part(kOp, shape, 0);
   check_maps(kOp, shape, maps);
-  for (const FourPartTarget& target : maps.targets) {
-    expect_fresh(target.map);
+  std::array<MatrixView<float>, kParts> outputs;
+  for (std::size_t k = 0; k < kParts; ++k) {
+    outputs[k] = maps.targets[k].map;
+    expect_fresh(outputs[k]);
   }
-  for_each_run(shape, [&](const Run& run) {
+  const auto kernel = streams(shape, outputs) ? backend().streamed_spread : backend().spread;
+  walk(shape, kernel, [&](const Run& run) {
     FourPartSpreadRun spread{
         .x = run.at(maps.x), .minus = run.at(maps.minus), .targets = 0, .to = {}, .taken = {}};
     for (const FourPartTarget& target : maps.targets) {
@@ -234,7 +300,7 @@ void four_part_spread(const FourPartShape& shape, const FourPartSpreadMaps& maps
       spread.to[next] = run.at(target.map);
       spread.taken[next] = run.taken(target.parts);
     }
-    backend().spread(spread, run.over);
+    return std::optional(spread);
   });
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs of the four-part ops: one template over the Vec trait of vec_avx512.h. A run is some lines
-// of adjacent elements, whose even and odd elements may belong to two parts.
+// of a piece of the maps, whose even and odd elements may belong to two parts.
 #pragma once
 
 #include <array>
@@ -12,35 +12,46 @@ namespace glc::entropy {
 /// Which elements of a line are meant: a bit for the even ones, one for the odd.
 enum class Taken : std::uint8_t { kNone = 0, kEven = 1, kOdd = 2, kAll = 3 };
 
+/// The lines of a piece, as they follow in memory: each cycle has one of every run, in their order.
 struct FourPartLines {
-  std::int64_t n;         // elements of a line
-  std::int64_t lines;     // of them,
+  std::int64_t n;      // elements of a line
+  std::int64_t count;  // of all runs together: the last cycle may be cut short
+};
+
+/// The lines of a run in one map; null without the map.
+template <class T>
+struct FourPartRows {
+  T* first;
   std::int64_t distance;  // from one to the next
+
+  [[nodiscard]] T* line(std::int64_t i) const {
+    return first == nullptr ? nullptr : first + i * distance;
+  }
 };
 
 struct FourPartStepRun {
-  const float* y;
-  const float* mean;
-  const float* before;  // null: zeros
-  float* y_hat;
+  FourPartRows<const float> y;
+  FourPartRows<const float> mean;
+  FourPartRows<const float> before;  // null: zeros
+  FourPartRows<float> y_hat;
   Taken taken;  // the others become `before`
 };
 
 struct FourPartMergeRun {
-  const float* y;
-  std::array<const float*, 2> mean;  // of the part of the even elements, of the odd
-  std::array<const float*, 2> scale;
-  float* y_q;
-  float* y_hat;
-  float* mean_out;
-  float* scale_out;
+  FourPartRows<const float> y;
+  std::array<FourPartRows<const float>, 2> mean;  // of the part of the even elements, of the odd
+  std::array<FourPartRows<const float>, 2> scale;
+  FourPartRows<float> y_q;
+  FourPartRows<float> y_hat;
+  FourPartRows<float> mean_out;
+  FourPartRows<float> scale_out;
 };
 
 struct FourPartSpreadRun {
-  const float* x;
-  const float* minus;  // null: zeros
+  FourPartRows<const float> x;
+  FourPartRows<const float> minus;  // null: zeros
   std::size_t targets;
-  std::array<float*, 4> to;
+  std::array<FourPartRows<float>, 4> to;
   std::array<Taken, 4> taken;
 };
 
@@ -65,57 +76,112 @@ struct FourPartKernel {
     }
   }
 
+  // An op on one line: the masks of the elements from `first` on, what becomes of the vector at i,
+  // and asking for what is read there, for the line will be next.
+
   struct Step {
-    struct Masks {
-      Mask taken;
-    };
-    static Masks masks(const FourPartStepRun& run, std::int64_t first) {
-      return {mask(run.taken, first)};
+    Step(const FourPartStepRun& run, std::int64_t line)
+        : y(run.y.line(line)),
+          mean(run.mean.line(line)),
+          before(run.before.line(line)),
+          y_hat(run.y_hat.line(line)),
+          taken(run.taken) {}
+
+    [[nodiscard]] Mask masks(std::int64_t first) const { return mask(taken, first); }
+    void vector(Mask chosen, std::int64_t i, auto at) const {
+      F out = before == nullptr ? V::splat(0.0F) : at.load(before + i);
+      if (taken != Taken::kNone) {
+        const F center = at.load(mean + i);
+        out = V::select(chosen, symbol(at.load(y + i), center) + center, out);
+      }
+      at.store(y_hat + i, out);
     }
-    static void vector(const FourPartStepRun& run, const Masks& masks, std::int64_t i, auto at) {
-      const F mean = at.load(run.mean + i);
-      const F before = run.before == nullptr ? V::splat(0.0F) : at.load(run.before + i);
-      at.store(run.y_hat + i,
-               V::select(masks.taken, symbol(at.load(run.y + i), mean) + mean, before));
+    void fetch(std::int64_t i) const {
+      if (before != nullptr) __builtin_prefetch(before + i);
+      if (taken == Taken::kNone) return;
+      __builtin_prefetch(y + i);
+      __builtin_prefetch(mean + i);
     }
+
+    const float* y;
+    const float* mean;
+    const float* before;
+    float* y_hat;
+    Taken taken;
   };
 
   struct Merge {
-    struct Masks {
-      Mask even;
-    };
-    static Masks masks(const FourPartMergeRun& /*run*/, std::int64_t first) {
-      return {mask(Taken::kEven, first)};
-    }
-    static void vector(const FourPartMergeRun& run, const Masks& masks, std::int64_t i, auto at) {
+    Merge(const FourPartMergeRun& run, std::int64_t line)
+        : y(run.y.line(line)),
+          mean{run.mean[0].line(line), run.mean[1].line(line)},
+          scale{run.scale[0].line(line), run.scale[1].line(line)},
+          y_q(run.y_q.line(line)),
+          y_hat(run.y_hat.line(line)),
+          mean_out(run.mean_out.line(line)),
+          scale_out(run.scale_out.line(line)) {}
+
+    [[nodiscard]] static Mask masks(std::int64_t first) { return mask(Taken::kEven, first); }
+    void vector(Mask even, std::int64_t i, auto at) const {
       const auto chosen = [&](const std::array<const float*, 2>& from) {
-        return V::select(masks.even, at.load(from[0] + i), at.load(from[1] + i));
+        return V::select(even, at.load(from[0] + i), at.load(from[1] + i));
       };
-      const F mean = chosen(run.mean);
-      const F y_q = symbol(at.load(run.y + i), mean);
-      at.store(run.y_q + i, y_q);
-      at.store(run.y_hat + i, y_q + mean);
-      at.store(run.mean_out + i, mean);
-      at.store(run.scale_out + i, chosen(run.scale));
+      const F center = chosen(mean);
+      const F symbols = symbol(at.load(y + i), center);
+      at.store(y_q + i, symbols);
+      at.store(y_hat + i, symbols + center);
+      at.store(mean_out + i, center);
+      at.store(scale_out + i, chosen(scale));
     }
+    void fetch(std::int64_t i) const {
+      __builtin_prefetch(y + i);
+      __builtin_prefetch(mean[0] + i);
+      __builtin_prefetch(scale[0] + i);
+      if (mean[0] == mean[1]) return;
+      __builtin_prefetch(mean[1] + i);
+      __builtin_prefetch(scale[1] + i);
+    }
+
+    const float* y;
+    std::array<const float*, 2> mean;
+    std::array<const float*, 2> scale;
+    float* y_q;
+    float* y_hat;
+    float* mean_out;
+    float* scale_out;
   };
 
   struct Spread {
+    Spread(const FourPartSpreadRun& run, std::int64_t line)
+        : x(run.x.line(line)),
+          minus(run.minus.line(line)),
+          targets(run.targets),
+          to{run.to[0].line(line),
+             run.to[1].line(line),
+             run.to[2].line(line),
+             run.to[3].line(line)},
+          taken(run.taken) {}
+
     struct Masks {
-      Mask taken[4];
+      Mask of[4];
     };
-    static Masks masks(const FourPartSpreadRun& run, std::int64_t first) {
-      return {{mask(run.taken[0], first),
-               mask(run.taken[1], first),
-               mask(run.taken[2], first),
-               mask(run.taken[3], first)}};
+    [[nodiscard]] Masks masks(std::int64_t first) const {
+      return {{mask(taken[0], first),
+               mask(taken[1], first),
+               mask(taken[2], first),
+               mask(taken[3], first)}};
     }
-    static void vector(const FourPartSpreadRun& run, const Masks& masks, std::int64_t i, auto at) {
-      F x = at.load(run.x + i);
-      if (run.minus != nullptr) x = x - at.load(run.minus + i);
-      for (std::size_t k = 0; k < run.targets; ++k)
-        at.store(run.to[k] + i, V::where(masks.taken[k], x));
+    void vector(const Masks& masks, std::int64_t i, auto at) const {
+      F value = at.load(x + i);
+      if (minus != nullptr) value = value - at.load(minus + i);
+      for (std::size_t k = 0; k < targets; ++k) at.store(to[k] + i, V::where(masks.of[k], value));
     }
+    void fetch(std::int64_t /*i*/) const {}  // all of x in turn, which the processor foresees
+
+    const float* x;
+    const float* minus;
+    std::size_t targets;
+    std::array<float*, 4> to;
+    std::array<Taken, 4> taken;
   };
 
   struct WholeVectors {
@@ -129,39 +195,86 @@ struct FourPartKernel {
     void store(float* p, F v) const { V::store(p, v, part); }
   };
 
-  template <class Op, class Run>
-  static void lines(const Run& run, const FourPartLines& over) {
-    const auto aligned = Op::masks(run, 0);
-    if (over.n < V::kLanes) {
-      const PartVectors part{V::first(over.n)};
-      for (std::int64_t line = 0; line < over.lines; ++line) {
-        Op::vector(run, aligned, line * over.distance, part);
+  struct StreamedVectors {
+    F load(const float* p) const { return V::load(p); }
+    void store(float* p, F v) const { V::stream(p, v); }
+  };
+
+  /// f(run, line, whether the run has another one after it)
+  template <class Run>
+  static void each_line(const Run* runs, std::size_t n_runs, std::int64_t count, auto f) {
+    const auto cycle = static_cast<std::int64_t>(n_runs);
+    for (std::int64_t line = 0, left = count; left > 0; ++line) {
+      for (std::size_t r = 0; r < n_runs && left > 0; ++r, --left) {
+        f(runs[r], line, left > cycle);
       }
+    }
+  }
+
+  /// Lines that are a vector long or longer.
+  template <class Op, class Run>
+  static void whole(const Run* runs, std::size_t n_runs, const FourPartLines& over, auto at) {
+    constexpr std::int64_t kCacheLine = 16;
+    each_line(runs, n_runs, over.count, [&](const Run& run, std::int64_t line, bool more) {
+      if (more) {
+        const Op next(run, line + 1);
+        for (std::int64_t i = 0; i < over.n; i += kCacheLine) next.fetch(i);
+      }
+      const Op op(run, line);
+      const auto aligned = op.masks(0);
+      const std::int64_t last = over.n - V::kLanes;
+      for (std::int64_t i = 0; i <= last; i += V::kLanes) op.vector(aligned, i, at);
+      // kLanes is even; some elements once more: they get the same values again
+      if (over.n % V::kLanes != 0) op.vector(op.masks(over.n), last, at);
+    });
+  }
+
+  template <class Op, class Run>
+  static void lines(const Run* runs, std::size_t n_runs, const FourPartLines& over) {
+    if (over.n >= V::kLanes) {
+      whole<Op>(runs, n_runs, over, WholeVectors{});
       return;
     }
-    const WholeVectors whole;
-    const auto at_end = Op::masks(run, over.n);  // kLanes is even
-    for (std::int64_t line = 0; line < over.lines; ++line) {
-      const std::int64_t begin = line * over.distance;
-      const std::int64_t last = begin + over.n - V::kLanes;
-      for (std::int64_t i = begin; i <= last; i += V::kLanes) Op::vector(run, aligned, i, whole);
-      // some elements once more: they get the same values again
-      if (over.n % V::kLanes != 0) Op::vector(run, at_end, last, whole);
-    }
+    const PartVectors part{V::first(over.n)};
+    each_line(runs, n_runs, over.count, [&](const Run& run, std::int64_t line, bool /*more*/) {
+      const Op op(run, line);
+      op.vector(op.masks(0), 0, part);
+    });
+  }
+
+  template <class Op, class Run>
+  static void streamed(const Run* runs, std::size_t n_runs, const FourPartLines& over) {
+    whole<Op>(runs, n_runs, over, StreamedVectors{});
+    V::drain();
   }
 };
 
 struct FourPartBackend {
-  void (*step)(const FourPartStepRun& run, const FourPartLines& over);
-  void (*merge)(const FourPartMergeRun& run, const FourPartLines& over);
-  void (*spread)(const FourPartSpreadRun& run, const FourPartLines& over);
+  template <class Run>
+  using Lines = void (*)(const Run* runs, std::size_t n_runs, const FourPartLines& over);
+
+  Lines<FourPartStepRun> step;
+  Lines<FourPartMergeRun> merge;
+  Lines<FourPartSpreadRun> spread;
+
+  // The same with stores past the caches, of whole cache lines; null where there are none.
+  Lines<FourPartMergeRun> streamed_merge = nullptr;
+  Lines<FourPartSpreadRun> streamed_spread = nullptr;
 
   template <class V>
   static FourPartBackend of() {
     using Kernel = FourPartKernel<V>;
-    return {.step = &Kernel::template lines<typename Kernel::Step, FourPartStepRun>,
-            .merge = &Kernel::template lines<typename Kernel::Merge, FourPartMergeRun>,
-            .spread = &Kernel::template lines<typename Kernel::Spread, FourPartSpreadRun>};
+    using Step = typename Kernel::Step;
+    using Merge = typename Kernel::Merge;
+    using Spread = typename Kernel::Spread;
+    FourPartBackend out{.step = &Kernel::template lines<Step, FourPartStepRun>,
+                        .merge = &Kernel::template lines<Merge, FourPartMergeRun>,
+                        .spread = &Kernel::template lines<Spread, FourPartSpreadRun>};
+    if constexpr (requires { V::drain(); }) {
+      out.streamed_merge = &Kernel::template streamed<Merge, FourPartMergeRun>;
+      out.streamed_spread = &Kernel::template streamed<Spread, FourPartSpreadRun>;
+    }
+    return out;
   }
 };
 

@@ -19,6 +19,10 @@ struct VecAvx512 {
 
   static F load(const float* p) { return _mm512_loadu_ps(p); }
   static void store(float* p, F v) { _mm512_storeu_ps(p, v); }
+  /// Past the caches, to a multiple of a vector; other threads see it after `drain`. Not
+  /// everywhere.
+  static void stream(float* p, F v) { _mm512_stream_ps(p, v); }
+  static void drain() { _mm_sfence(); }
   /// The first n lanes, n < kLanes: other lanes are loaded as 0, and not stored.
   using Part = __mmask16;
   static Part first(std::int64_t n) { return static_cast<Part>((1U << n) - 1U); }
