@@ -17,10 +17,6 @@
 namespace glc::rans {
 namespace {
 
-// Decoding with a single vector in flight waits for itself: scalar code is then faster.
-constexpr int kMinEncodeLanes = 8;
-constexpr int kMinDecodeLanes = 16;
-
 // With fewer symbols to a byte, the guess at the likeliest symbol of a row is wrong too often: for
 // a state at a time, and for a vector of them.
 constexpr std::size_t kSkewedScalar = 16;
@@ -43,8 +39,14 @@ const RansBackend* backend(int lanes) {
   return nullptr;
 }
 
-const RansBackend* decode_backend(int lanes) {
-  return lanes < kMinDecodeLanes ? nullptr : backend(lanes);
+/// The fewest runs that are decoded by vectors, if a run alone is from so many lanes on.
+std::size_t fewest_runs(int lanes, int alone) {
+  return lanes >= alone ? 1 : static_cast<std::size_t>(few_runs_at_once(lanes));
+}
+
+/// The kernels that decode so many runs, or none.
+const RansBackend* decode_backend(int lanes, std::size_t n_runs, int alone = kMinDecodeLanes) {
+  return n_runs >= fewest_runs(lanes, alone) ? backend(lanes) : nullptr;
 }
 
 template <class Index>
@@ -54,7 +56,7 @@ void encode(const EncodeEntry* entries,
             std::span<EncodeRun<Index>> runs,
             RansBackend::Encode<Index> RansBackend::* kernel) {
   for (EncodeRun<Index>& run : runs) encode_last(entries, bits, lanes, run);
-  if (const RansBackend* simd = lanes < kMinEncodeLanes ? nullptr : backend(lanes)) {
+  if (const RansBackend* simd = backend(lanes)) {
     (simd->*kernel)(entries, bits, lanes, runs.data(), static_cast<int>(runs.size()));
     for (EncodeRun<Index>& run : runs) (simd->*kernel)(entries, bits, lanes, &run, 1);
   }
@@ -63,15 +65,38 @@ void encode(const EncodeEntry* entries,
   }
 }
 
+/// Decodes by vectors as long as enough runs have the symbols and the words of a step.
+template <class Tables, class Run>
+void decode_steps(Tables tables,
+                  int lanes,
+                  std::span<Run> runs,
+                  std::size_t fewest,
+                  RansBackend::Decode<Tables, Run> kernel) {
+  for (;;) {
+    std::array<Run, kMaxRuns> going;
+    std::array<Run*, kMaxRuns> from;
+    std::size_t n = 0;
+    for (Run& run : runs) {
+      if (run.n < static_cast<std::size_t>(lanes) || run.end - run.next < 2 * lanes) continue;
+      going[n] = run;
+      from[n++] = &run;
+    }
+    if (n < fewest || n == 0) return;
+    kernel(tables, lanes, going.data(), static_cast<int>(n));
+    for (std::size_t r = 0; r < n; ++r) *from[r] = going[r];
+  }
+}
+
 template <class Tables, class Run, class MakeLookup>
 void decode(Tables tables,
             int lanes,
             std::span<Run> runs,
+            const RansBackend* simd,
             RansBackend::Decode<Tables, Run> RansBackend::* kernel,
+            int alone,
             MakeLookup make_lookup) {
-  if (const RansBackend* simd = decode_backend(lanes)) {
-    (simd->*kernel)(tables, lanes, runs.data(), static_cast<int>(runs.size()));
-    for (Run& run : runs) (simd->*kernel)(tables, lanes, &run, 1);
+  if (simd != nullptr) {
+    decode_steps(tables, lanes, runs, fewest_runs(lanes, alone), simd->*kernel);
   }
   for (Run& run : runs) {
     if (run.n == 0) continue;
@@ -112,18 +137,6 @@ template <>
 constexpr auto kFindKernel<std::uint16_t> = &RansBackend::find_u16;
 template <>
 constexpr auto kFindKernel<std::int32_t> = &RansBackend::find_i32;
-
-template <class Row>
-void decode_skewed(const DecodeTables& tables, int lanes, DecodeRun<Row, std::int32_t>& run) {
-  if (const RansBackend* simd = decode_backend(lanes)) {
-    (simd->*kSkewedKernel<Row>)(tables, lanes, &run, 1);
-  }
-  if (run.n == 0) return;
-  bool escapes = run.escapes;
-  const SkewedLookup<Row> lookup{{tables, run.rows}, &escapes};
-  with_lanes(lanes, [&]<int kLanes>() { decode_rest<kLanes>(lookup, run); });
-  run.escapes = escapes;
-}
 
 }  // namespace
 
@@ -227,21 +240,30 @@ void decode_runs(const DecodeTables& tables,
                  int lanes,
                  std::span<DecodeRun<Row, std::int32_t>> runs,
                  std::span<EscapePlaces> escapes) {
-  const std::size_t enough = decode_backend(lanes) == nullptr ? kSkewedScalar : kSkewedVector;
-  const bool skewed = tables.likeliest != nullptr && std::ranges::all_of(runs, [&](auto& run) {
-                        return run.symbols_per_byte >= enough;
-                      });
+  const auto skewed = [&](std::size_t enough) {
+    return tables.likeliest != nullptr && std::ranges::all_of(runs, [&](const auto& run) {
+             return run.symbols_per_byte >= enough;
+           });
+  };
+  const RansBackend* simd = decode_backend(lanes, runs.size());
+  const RansBackend* const skewed_simd = decode_backend(lanes, runs.size(), kMinSkewedLanes);
+  const bool by_vectors = skewed_simd != nullptr && skewed(kSkewedVector);
+  if (by_vectors) simd = skewed_simd;
+  const bool guess = by_vectors || (simd == nullptr && skewed(kSkewedScalar));
   decode_pieces(
       runs,
       escapes,
       [&] {
-        if (skewed) {
-          for (auto& run : runs) decode_skewed(tables, lanes, run);
-          return;
+        if (guess) {
+          return decode(
+              tables, lanes, runs, simd, kSkewedKernel<Row>, kMinSkewedLanes, [&](auto& run) {
+                return SkewedLookup<Row>{{tables, run.rows}, &run.escapes};
+              });
         }
-        decode(tables, lanes, runs, kDecodeKernel<Row>, [&](const auto& run) {
-          return TableLookup<Row>{tables, run.rows};
-        });
+        decode(
+            tables, lanes, runs, simd, kDecodeKernel<Row>, kMinDecodeLanes, [&](const auto& run) {
+              return TableLookup<Row>{tables, run.rows};
+            });
       },
       [&](auto& run, std::size_t begin, std::size_t n, EscapePlaces& places) {
         const std::int32_t* const symbols = run.out - n;
@@ -274,8 +296,11 @@ void decode_runs(const std::uint32_t* slots,
                  int lanes,
                  std::span<DecodeRun<OneRow, std::uint8_t>> runs,
                  std::span<EscapePlaces> escapes) {
+  const RansBackend* const simd = decode_backend(lanes, runs.size());
   const auto decode_by = [&](auto lookup) {
-    decode(slots, lanes, runs, &RansBackend::decode_bytes, [&](const auto&) { return lookup; });
+    decode(slots, lanes, runs, simd, &RansBackend::decode_bytes, kMinDecodeLanes, [&](const auto&) {
+      return lookup;
+    });
   };
   const bool rarely =
       std::ranges::all_of(runs, [](const auto& run) { return run.symbols_per_byte >= kRareWords; });

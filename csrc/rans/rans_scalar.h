@@ -120,6 +120,7 @@ void encode_steps(const EncodeEntry* entries, int bits, EncodeRun<Index>& run) {
 template <class Row>
 struct TableLookup {
   static constexpr Renorm kRenorm = Renorm::kBranch;
+  static constexpr bool kTellsEscapes = false;
 
   [[gnu::always_inline]] std::uint32_t operator()(std::uint32_t x,
                                                   std::size_t i,
@@ -147,6 +148,7 @@ struct TableLookup {
 template <class Row>
 struct SkewedLookup {
   static constexpr Renorm kRenorm = Renorm::kBranch;
+  static constexpr bool kTellsEscapes = true;
 
   [[gnu::always_inline]] std::uint32_t operator()(std::uint32_t x,
                                                   std::size_t i,
@@ -169,6 +171,7 @@ struct SkewedLookup {
 template <Renorm kChoice>
 struct ByteLookup {
   static constexpr Renorm kRenorm = kChoice;
+  static constexpr bool kTellsEscapes = false;
 
   [[gnu::always_inline]] std::uint32_t operator()(std::uint32_t x,
                                                   std::size_t,
@@ -225,7 +228,7 @@ void decode_rest(Lookup lookup, DecodeRun<Row, Value>& run) {
       words += 2;
     }
   }
-  run.escapes = true;  // perhaps
+  if constexpr (!Lookup::kTellsEscapes) run.escapes = true;  // perhaps
   run.next = words;
   run.out += i;
   if constexpr (!kIsOneRow<Row>) run.rows += i;

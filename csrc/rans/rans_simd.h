@@ -208,21 +208,26 @@ struct RansSimd {
 
   // --------------------------------------------------------------------------------- back end
 
-  /// Calls f with the vectors of a step and the runs in flight as compile-time constants, for as
-  /// many runs at once as the registers are worth: two only where each fills them.
-  template <class Run, class F>
+  /// Calls f with the vectors of a step and the runs in flight as compile-time constants: as many
+  /// runs at once as there should be, then fewer, then, with kMinAlone lanes or more, one by one.
+  template <int kMinAlone, class Run, class F>
   static void with_shape(int lanes, Run* runs, int n_runs, F f) {
-    constexpr int kMost = 32 / Vec::kLanes;
-    if (lanes == 32 && n_runs == 2) return f.template operator()<kMost, 2>(runs);
-    for (Run* run = runs; run != runs + n_runs; ++run) {
-      if (lanes == 32) f.template operator()<kMost, 1>(run);
-      if constexpr (kMost >= 2) {
-        if (lanes == 16) f.template operator()<kMost / 2, 1>(run);
+    const auto of = [&]<int kLanes>() {
+      if constexpr (kLanes >= Vec::kLanes) {
+        constexpr int kVecs = kLanes / Vec::kLanes;
+        constexpr int kRuns = runs_at_once(kLanes);
+        constexpr int kFew = few_runs_at_once(kLanes);
+        int r = 0;
+        for (; n_runs - r >= kRuns; r += kRuns) f.template operator()<kVecs, kRuns>(runs + r);
+        for (; n_runs - r >= kFew; r += kFew) f.template operator()<kVecs, kFew>(runs + r);
+        if constexpr (kLanes >= kMinAlone) {
+          for (; r < n_runs; ++r) f.template operator()<kVecs, 1>(runs + r);
+        }
       }
-      if constexpr (kMost >= 4) {
-        if (lanes == 8) f.template operator()<kMost / 4, 1>(run);
-      }
-    }
+    };
+    if (lanes == 32) of.template operator()<32>();
+    if (lanes == 16) of.template operator()<16>();
+    if (lanes == 8) of.template operator()<8>();
   }
 
   template <class Lookup, class Row>
@@ -230,7 +235,8 @@ struct RansSimd {
                      int lanes,
                      DecodeRun<Row, typename Lookup::Value>* runs,
                      int n_runs) {
-    with_shape(lanes, runs, n_runs, [&]<int kVecs, int kRuns>(auto* some) {
+    constexpr int kMinAlone = Lookup::kSkewed ? kMinSkewedLanes : kMinDecodeLanes;
+    with_shape<kMinAlone>(lanes, runs, n_runs, [&]<int kVecs, int kRuns>(auto* some) {
       decode_steps<kVecs, kRuns, Lookup>(tables, some);
     });
   }
@@ -238,7 +244,7 @@ struct RansSimd {
   template <class Index>
   static void encode(
       const EncodeEntry* entries, int bits, int lanes, EncodeRun<Index>* runs, int n_runs) {
-    with_shape(lanes, runs, n_runs, [&]<int kVecs, int kRuns>(auto* some) {
+    with_shape<kMinEncodeLanes>(lanes, runs, n_runs, [&]<int kVecs, int kRuns>(auto* some) {
       encode_steps<kVecs, kRuns>(entries, bits, some);
     });
   }

@@ -17,11 +17,12 @@ std::uint64_t whole_bytes(std::uint64_t cost) { return cost >> (16 + 3); }
 
 }  // namespace
 
-Turns::Turns(std::size_t n_segments, std::size_t n_threads) {
-  static_assert(kMaxRuns == 2);
-  const std::size_t n_last = n_segments % (2 * n_threads);
-  n_singles_ = n_last <= n_threads ? n_last : 2 * n_threads - n_last;
-  n_pairs_ = (n_segments - n_singles_) / 2;
+Turns::Turns(std::size_t n_segments, std::size_t n_threads, std::size_t at_once)
+    : at_once_(at_once), n_whole_(n_segments / (at_once * n_threads) * n_threads) {
+  const std::size_t left = n_segments - at_once * n_whole_;
+  n_last_ = std::min(left, n_threads);
+  of_last_ = n_last_ == 0 ? 0 : left / n_last_;
+  n_longer_ = n_last_ == 0 ? 0 : left % n_last_;
 }
 
 bool worth_segments(std::uint64_t cost) { return whole_bytes(cost) >= kGoodSegmentBytes * 3 / 2; }

@@ -4,6 +4,7 @@
 // warps can work on them side by side. docs/format.md, "Segments", is the specification.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -33,20 +34,26 @@ inline constexpr std::size_t kEndBytes = 4;  ///< of an entry in the table of en
   return ceil_div(n, unit) * unit;
 }
 
-/// How the segments of a record are dealt to threads. A turn codes two side by side, which is
+/// How the segments of a record are dealt to threads. A turn codes some side by side, which is
 /// faster than one by one; but what is left for the last round is spread over all threads.
 class Turns {
  public:
-  Turns(std::size_t n_segments, std::size_t n_threads);
-  [[nodiscard]] std::size_t size() const { return n_pairs_ + n_singles_; }
+  /// at_once: of a turn.
+  Turns(std::size_t n_segments, std::size_t n_threads, std::size_t at_once);
+  [[nodiscard]] std::size_t size() const { return n_whole_ + n_last_; }
   /// First segment of a turn; that of the turn after the last is the number of segments.
   [[nodiscard]] std::size_t first(std::size_t turn) const {
-    return turn <= n_pairs_ ? kMaxRuns * turn : n_pairs_ + turn;
+    if (turn <= n_whole_) return at_once_ * turn;
+    const std::size_t last = turn - n_whole_;
+    return at_once_ * n_whole_ + last * of_last_ + std::min(last, n_longer_);
   }
 
  private:
-  std::size_t n_pairs_;
-  std::size_t n_singles_;
+  std::size_t at_once_;
+  std::size_t n_whole_;   // turns, before
+  std::size_t n_last_;    // of
+  std::size_t of_last_;   // segments each, and one more
+  std::size_t n_longer_;  // in the first of them
 };
 
 /// How a push is cut.

@@ -186,7 +186,9 @@ void read_segments(const RecordHead& head,
                    Decode decode,
                    Escapes escapes) {
   FirstError error;
-  const Turns turns(head.n_segments, static_cast<std::size_t>(threads()));
+  const Turns turns(head.n_segments,
+                    static_cast<std::size_t>(threads()),
+                    static_cast<std::size_t>(runs_at_once(head.lanes)));
   parallel_for(turns.size(), [&](std::size_t turn) {
     Reading<Row, Value> readings[kMaxRuns];
     DecodeRun<Row, Value> runs[kMaxRuns];

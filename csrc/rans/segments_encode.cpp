@@ -156,9 +156,10 @@ std::size_t write_record(const EncodeEntry* entries,
                          std::span<std::uint8_t> out) {
   std::uint8_t* const ends = out.data() + kRecordHeadBytes;
   std::uint8_t* const body = ends + kEndBytes * cut.n_segments;
-  Scratch scratch(kMaxRuns * segment_room(cut, indices.size()));
+  const auto at_once = static_cast<std::size_t>(runs_at_once(cut.lanes));
+  Scratch scratch(at_once * segment_room(cut, indices.size()));
   SumInTurn sizes;
-  const Turns turns(cut.n_segments, static_cast<std::size_t>(threads()));
+  const Turns turns(cut.n_segments, static_cast<std::size_t>(threads()), at_once);
   parallel_for(turns.size(), [&](std::size_t number) {
     Turn turn(sizes, number);
     const std::size_t first = turns.first(number);

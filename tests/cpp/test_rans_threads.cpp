@@ -111,19 +111,19 @@ void check_foreign_team(const Message& m,
   code_repeatedly(m, tables, expected);
 }
 
-// Every segment is coded once, in order, at most two in a turn; and all threads have work
+// Every segment is coded once, in order, at most so many in a turn; and all threads have work
 // to the end.
-void check_turns(std::size_t n_segments, std::size_t n_threads) {
-  const glc::rans::Turns turns(n_segments, n_threads);
+void check_turns(std::size_t n_segments, std::size_t n_threads, std::size_t at_once) {
+  const glc::rans::Turns turns(n_segments, n_threads, at_once);
   std::size_t next = 0;
   for (std::size_t turn = 0; turn < turns.size(); ++turn) {
     const std::size_t n = turns.first(turn + 1) - turns.first(turn);
     check_equal(turns.first(turn), next);
-    check(n == 1 || n == 2, "a turn of one or two segments");
+    check(n >= 1 && n <= at_once, "the segments of a turn");
     next += n;
   }
   check_equal(next, n_segments);
-  const std::size_t rounds = glc::rans::ceil_div(n_segments, 2 * n_threads);
+  const std::size_t rounds = glc::rans::ceil_div(n_segments, at_once * n_threads);
   check(turns.size() <= rounds * n_threads, "more turns than the threads can take at once");
   check(turns.size() >= std::min(n_segments, n_threads), "an idle thread");
 }
@@ -132,7 +132,10 @@ void check_turns(std::size_t n_segments, std::size_t n_threads) {
 
 int main() {
   for (std::size_t n_threads = 1; n_threads <= 9; ++n_threads) {
-    for (std::size_t n = 0; n <= 100; ++n) check_turns(n, n_threads);
+    for (std::size_t n = 0; n <= 100; ++n) {
+      check_turns(n, n_threads, 2);
+      check_turns(n, n_threads, 4);
+    }
   }
   const std::vector<double> scales = {0.1, 0.7, 2.0, 9.0};
   const TableSet tables = glc::cdf::gaussian_tables(scales, 14);
