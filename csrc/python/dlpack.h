@@ -51,7 +51,9 @@ struct ManagedTensor {
 
 /// Borrows a tensor on the CPU for the duration of a call, from a DLPack capsule or any object with
 /// __dlpack__ (detach a tensor that requires grad first). The tensor must be C-contiguous,
-/// or have contiguous rows where kRows is asked for. Construct and destroy with the GIL held.
+/// or be rows where kRows is asked for: of two dimensions, the last of them contiguous, or of
+/// [b, c, h, w] in channels_last, perhaps with other channels between, a row per pixel. Construct
+/// and destroy with the GIL held.
 /// Throws InvalidArgument. (Of a tensor on a CUDA device: DeviceTensor, cuda_device.h.)
 class Dlpack {
  public:
@@ -89,12 +91,14 @@ class Dlpack {
     return tensor_->dtype.code == dlpack_abi::kFloat && tensor_->dtype.bits == 16;
   }
 
-  /// As a matrix [rows, cols]: two dimensions, or more, which are dense then, of which the first
-  /// counts rows.
+  /// As a matrix [rows, cols]: two dimensions, or more, of which the first counts rows; or pixels.
   template <class T>
   [[nodiscard]] MatrixView<T> matrix() const {
     if (ndim() < 2) {
       throw InvalidArgument(where_ + ": expected 2 dimensions, got " + std::to_string(ndim()));
+    }
+    if (pixel_stride_ != 0) {
+      return {span<T>().data(), shape(0) * shape(2) * shape(3), shape(1), pixel_stride_};
     }
     std::int64_t cols = shape(1);
     for (std::int32_t d = 2; d < tensor_->ndim; ++d) {
@@ -128,7 +132,12 @@ class Dlpack {
       throw InvalidArgument(where_ + (device == Device::kCuda ? ": expected a CUDA tensor"
                                                               : ": expected a CPU tensor"));
     }
-    check_contiguous(layout == Layout::kRows && tensor_->ndim == 2 ? 1 : 0);
+    const bool rows = layout == Layout::kRows;
+    if (contiguous_from(rows && ndim() == 2 ? 1 : 0)) return;
+    if (rows && ndim() == 4) pixel_stride_ = pixel_stride();
+    if (pixel_stride_ == 0) {
+      throw InvalidArgument(where_ + ": expected a contiguous tensor, got strides");
+    }
   }
 
  private:
@@ -160,18 +169,31 @@ class Dlpack {
     return reinterpret_cast<T*>(static_cast<std::byte*>(tensor_->data) + tensor_->byte_offset);
   }
 
-  /// From dimension `first` on.
-  void check_contiguous(std::int32_t first) const {
-    if (tensor_->strides == nullptr || size_ == 0) {
-      return;
-    }
+  /// From a dimension on.
+  [[nodiscard]] bool contiguous_from(std::int32_t first) const {
+    if (tensor_->strides == nullptr || size_ == 0) return true;
     std::int64_t expected = 1;
     for (std::int32_t d = tensor_->ndim; d-- > first;) {
-      if (tensor_->shape[d] != 1 && tensor_->strides[d] != expected) {
-        throw InvalidArgument(where_ + ": expected a contiguous tensor, got strides");
-      }
+      if (tensor_->shape[d] != 1 && tensor_->strides[d] != expected) return false;
       expected *= tensor_->shape[d];
     }
+    return true;
+  }
+
+  /// From one pixel of [b, c, h, w] to the next, channels lying side by side; 0 where they do not.
+  [[nodiscard]] std::int64_t pixel_stride() const {
+    const std::int64_t channels = shape(1);
+    if (channels < 2 || tensor_->strides[1] != 1) return 0;
+    std::int64_t stride = 0;
+    std::int64_t pixels = 1;
+    for (const std::int32_t d : {3, 2, 0}) {
+      if (shape(d) > 1) {  // the stride of a single one says nothing
+        if (stride == 0) stride = tensor_->strides[d];
+        if (tensor_->strides[d] != pixels * stride) return 0;
+      }
+      pixels *= shape(d);
+    }
+    return stride >= channels ? stride : 0;
   }
 
   static std::string type_name(unsigned code, std::size_t bits) {
@@ -190,6 +212,7 @@ class Dlpack {
   pybind11::object capsule_;
   const dlpack_abi::Tensor* tensor_ = nullptr;
   std::int64_t size_ = 1;
+  std::int64_t pixel_stride_ = 0;
 };
 
 }  // namespace glc::python

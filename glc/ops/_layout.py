@@ -25,7 +25,7 @@ def memory_format(x: Tensor) -> torch.memory_format:
 
 def new_like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Make an uninitialised dense tensor of the shape and memory format of x."""
-    if x.is_contiguous():
+    if x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
         return torch.empty_like(x, dtype=dtype or x.dtype)
     return torch.empty_like(x, dtype=dtype or x.dtype, memory_format=memory_format(x))
 
@@ -55,11 +55,22 @@ def as_rows(like: Tensor, *tensors: Tensor) -> list[Tensor]:
 def lend_rows(like: Tensor, *tensors: Tensor) -> list[object]:
     """Lend `like` and tensors of its shape to a native call, as the matrices of `as_rows`."""
     everything = [like, *tensors]
-    # then native code takes all but the first dimension for columns
-    dense = like.dim() > 1 and not is_channels_last(like)
-    for t in everything:
-        dense = dense and t.is_contiguous()
-    return [borrow_rows(t) for t in (everything if dense else as_rows(like, *tensors))]
+    # then native code makes the matrices, if strides tell the layout
+    if like.dim() < 2 or like.numel() == 0:
+        ready = False
+    elif is_channels_last(like):
+        ready = all(_is_pixel_rows(t) for t in everything)
+    else:
+        ready = all(t.is_contiguous() for t in everything)
+    return [borrow_rows(t) for t in (everything if ready else as_rows(like, *tensors))]
+
+
+def _is_pixel_rows(x: Tensor) -> bool:
+    """Whether the pixels of x [b, c, h, w] are rows of channels at one distance."""
+    b, c, h, w = x.shape
+    sample, channel, line, pixel = x.stride()
+    in_line = channel == 1 and pixel >= c > 1 and line == w * pixel
+    return in_line and (sample == h * line or b == 1)
 
 
 def spread_of(grad: Tensor) -> Tensor | None:

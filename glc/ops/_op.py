@@ -144,7 +144,8 @@ def borrow_rows(matrix: Tensor) -> object:
     """Lend a matrix as it lies; rows may be at any distance, columns must be contiguous.
 
     Args:
-        matrix: [rows, cols], or [rows, ...] contiguous, on the device where the call computes.
+        matrix: [rows, cols], or [rows, ...] contiguous, or [b, c, h, w] whose pixels are rows (as
+            channels_last makes them), on the device where the call computes.
 
     Returns:
         A DLPack capsule that keeps the memory alive.

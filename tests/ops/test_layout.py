@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What native calls make of the strides of [b, c, h, w]."""
+
+import pytest
+import torch
+
+from glc import _core, cdf
+from glc.errors import InvalidArgumentError
+from glc.ops import gaussian_rows
+
+SHAPES = [(b, c, h, w) for b in (0, 1, 2) for c in (1, 4) for h in (1, 3) for w in (1, 5)]
+
+
+def last(x: torch.Tensor) -> torch.Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+FORMS = {
+    "dense": lambda x: x,
+    "channels_last": last,
+    "some channels": lambda x: torch.cat([x, x], 1)[:, x.shape[1] :],
+    "some channels of channels_last": lambda x: last(torch.cat([x, x], 1))[:, : x.shape[1]],
+    "every other pixel": lambda x: last(x.repeat_interleave(2, 3))[..., ::2],
+    "every other line": lambda x: last(x.repeat_interleave(2, 2))[:, :, ::2],
+    "every other sample": lambda x: last(x.repeat_interleave(2, 0))[::2],
+    "turned": lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_strides_never_change_what_comes_out(shape, form):
+    bounds = torch.from_numpy(cdf.canonical()[1].copy())
+    scale = torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 8
+    given = FORMS[form](scale)
+    assert torch.equal(given, scale)
+    assert torch.equal(gaussian_rows.plain(given, bounds), gaussian_rows.plain(scale, bounds))
+
+
+@pytest.mark.parametrize("form", ["every other line", "turned"])
+def test_other_strides_are_refused_by_the_native_call(form):
+    scale = FORMS[form](torch.rand(2, 4, 3, 5))
+    rows = torch.empty(2 * 3 * 5, 4, dtype=torch.uint8)
+    with pytest.raises(InvalidArgumentError, match="scale: expected a contiguous tensor, got str"):
+        _core.gaussian_rows(scale, torch.ones(1), rows)
