@@ -33,7 +33,7 @@ void check_equal(const A& got,
                  const char* what = "check_equal",
                  std::source_location at = std::source_location::current()) {
   if (!(got == expected)) {
-    std::string message = what;
+    std::string message = what;  // NOLINT(misc-const-correctness): not of every type
     if constexpr (requires {
                     std::to_string(got);
                     std::to_string(expected);

@@ -135,7 +135,7 @@ inline Floats block(const MapView<const float>& x,
   const std::size_t half = both.size() / 2;
   Floats gated(half);
   for (std::size_t i = 0; i < half; ++i) gated[i] = both[i] * leaky(both[half + i], p.gate_slope);
-  const Floats whole =
+  Floats whole =
       conv(map(gated, 2 * b), p.contract, p.contract_bias, b, 1, {.residual = map(middle, b)});
   if (samplings.size() == 1) return whole;
   Floats out;

@@ -49,7 +49,8 @@ void rows_and_symbols_are_equal() {
                            nullptr);
   check(rows_on.host() == rows, "rows");
 
-  Floats y = {0.5F, 1.5F, -0.5F, 2.5F, 8388607.5F, -3.7F, kNan, kInf, -kInf, 3e9F, 16777216.0F};
+  const Floats y = {
+      0.5F, 1.5F, -0.5F, 2.5F, 8388607.5F, -3.7F, kNan, kInf, -kInf, 3e9F, 16777216.0F};
   const std::vector<std::int32_t> expected = {0,
                                               2,
                                               0,
@@ -92,6 +93,7 @@ void four_parts_are_equal(const glc::entropy::FourPartShape& shape) {
   const auto view = [&](auto* data) { return MatrixView<const float>(data, rows, cols); };
   const auto target = [&](float* data) { return MatrixView<float>(data, rows, cols); };
   std::vector<Floats> params;
+  params.reserve(8);
   for (unsigned i = 0; i < 8; ++i) {
     params.push_back(normal(n, 10 + i, 1.0F));
   }

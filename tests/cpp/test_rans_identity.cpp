@@ -193,6 +193,7 @@ class Comparison {
 void draw_all(std::uint64_t n_symbols, const char* path) {
   Draw draw(2026);
   std::vector<TableSpec> specs;
+  specs.reserve(kTables);
   for (std::uint32_t t = 0; t < kTables; ++t) specs.push_back(draw.table(8 + t % 9));
   Comparison comparison(specs);
   std::vector<Case> cases;

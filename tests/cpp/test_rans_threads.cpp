@@ -61,7 +61,8 @@ void code_repeatedly(const Message& m,
                      const TableSet& tables,
                      const std::vector<std::uint8_t>& expected) {
   for (int round = 0; round < kRounds; ++round) {
-    const TableSet copy = tables;  // shares the memory: its counter is the one thing written
+    // shares the memory: its counter is the one thing written
+    const TableSet copy = tables;  // NOLINT(performance-unnecessary-copy-initialization): the test
     check(encode(m, copy) == expected, "another stream");
     std::vector<std::int32_t> out(m.symbols.size());
     Decoder decoder(expected);
@@ -147,6 +148,7 @@ int main() {
   }
   {
     std::vector<std::jthread> threads;
+    threads.reserve(kThreads);
     for (std::size_t t = 0; t < kThreads; ++t) {
       threads.emplace_back([&, t] { code_repeatedly(messages[t], tables, streams[t]); });
     }
@@ -154,6 +156,7 @@ int main() {
   check_foreign_team(messages[0], tables, streams[0]);
   {
     std::vector<std::jthread> threads;
+    threads.reserve(kThreads);
     for (std::size_t t = 0; t < kThreads; ++t) {
       threads.emplace_back([t] { fail_repeatedly(t % 2 == 0 ? 0x07 : 0xE0); });
     }

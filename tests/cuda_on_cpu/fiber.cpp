@@ -53,7 +53,7 @@ void Fiber::restart(void (*entry)()) {
   *--top = nullptr;  // entry finds the stack as after a call
   *--top = reinterpret_cast<void*>(entry);
   for (int i = 0; i < 6; ++i) *--top = nullptr;  // the registers that the switch restores
-  stack_pointer_ = top;
+  stack_pointer_ = static_cast<void*>(top);
 #else
   getcontext(&context_);
   context_.uc_stack.ss_sp = stack_ + kGuardBytes;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <optional>
-#include <utility>
+#include <span>
 #include <vector>
 
 #include "back_ends.h"
@@ -17,17 +16,13 @@ inline void expect(bool condition) {
 template <class F>
 auto on_every_back_end(F f) {
   static const std::vector<const char*> all = test::back_ends();
-  std::optional<decltype(f())> first;
-  for (const char* name : all) {
+  test::use_back_end(all.front());
+  auto first = f();
+  for (const char* name : std::span(all).subspan(1)) {
     test::use_back_end(name);
-    auto result = f();
-    if (!first) {
-      first = std::move(result);
-    } else {
-      expect(result == *first);
-    }
+    expect(f() == first);
   }
-  return std::move(*first);
+  return first;
 }
 
 }  // namespace glc::fuzz
