@@ -157,7 +157,7 @@ std::size_t write_record(const EncodeEntry* entries,
   std::uint8_t* const ends = out.data() + kRecordHeadBytes;
   std::uint8_t* const body = ends + kEndBytes * cut.n_segments;
   const auto at_once = static_cast<std::size_t>(runs_at_once(cut.lanes));
-  Scratch scratch(at_once * segment_room(cut, indices.size()));
+  Scratch scratch(std::min(at_once, cut.n_segments) * segment_room(cut, indices.size()));
   SumInTurn sizes;
   const Turns turns(cut.n_segments, static_cast<std::size_t>(threads()), at_once);
   parallel_for(turns.size(), [&](std::size_t number) {
