@@ -57,6 +57,11 @@ int part_of(std::size_t group, std::int64_t phase) {
   return part;
 }
 
+/// Elements that lie side by side and belong to the same one or two parts.
+std::int64_t line_length(const FourPartShape& shape) {
+  return shape.channels_last ? shape.channels / kParts : shape.width;
+}
+
 /// Some lines of a map as a matrix, whose even and odd elements belong to two parts.
 struct Run {
   std::int64_t row;
@@ -87,22 +92,6 @@ struct Run {
   }
 };
 
-/// Runs of one kind or another whose lines take turns; those without a line are left out.
-template <class R>
-struct Piece {
-  explicit Piece(std::int64_t n) : over{.n = n, .count = 0} {}
-
-  std::array<R, std::size_t{2} * kParts> runs;
-  std::size_t size = 0;
-  FourPartLines over;
-
-  void add(const R& run, std::int64_t lines) {
-    if (lines == 0) return;
-    runs[size++] = run;
-    over.count += lines;
-  }
-};
-
 /// How the maps are cut into pieces: some channels of a group or, with channels_last, a line of
 /// pixels.
 struct Pieces {
@@ -124,8 +113,10 @@ struct Pieces {
     per_task = std::max<std::int64_t>(1, per_task);
   }
 
-  [[nodiscard]] Piece<Run> operator()(std::int64_t number) const {
-    return shape.channels_last ? pixels(number) : planes(number);
+  /// f(run) for the runs of a piece, whose lines take turns.
+  template <class F>
+  void each_run(std::int64_t piece, F f) const {
+    shape.channels_last ? pixels(piece, f) : planes(piece, f);
   }
 
   FourPartShape shape;
@@ -136,41 +127,35 @@ struct Pieces {
   std::int64_t per_group = 1;
 
  private:
-  [[nodiscard]] Piece<Run> pixels(std::int64_t number) const {
-    Piece<Run> out(quarter);
+  template <class F>
+  void pixels(std::int64_t piece, F f) const {
     for (int odd = 0; odd < 2; ++odd) {
-      const std::int64_t lines = half(shape.width, odd);
       for (std::size_t group = 0; group < kParts; ++group) {
-        const int part = part_of(group, 2 * (number % shape.height % 2) + odd);
-        out.add(Run{.row = number * shape.width + odd,
-                    .col = static_cast<std::int64_t>(group) * quarter,
-                    .rows = 2,
-                    .elements = 0,
-                    .lines = lines,
-                    .parts = {part, part}},
-                lines);
+        const int part = part_of(group, 2 * (piece % shape.height % 2) + odd);
+        f(Run{.row = piece * shape.width + odd,
+              .col = static_cast<std::int64_t>(group) * quarter,
+              .rows = 2,
+              .elements = 0,
+              .lines = half(shape.width, odd),
+              .parts = {part, part}});
       }
     }
-    return out;
   }
 
-  [[nodiscard]] Piece<Run> planes(std::int64_t number) const {
-    Piece<Run> out(shape.width);
-    const std::int64_t group = number / per_group % kParts;
-    const std::int64_t first = number % per_group * channels;
-    const std::int64_t all = std::min(channels, quarter - first) * shape.height;
+  template <class F>
+  void planes(std::int64_t piece, F f) const {
+    const std::int64_t group = piece / per_group % kParts;
+    const std::int64_t first = piece % per_group * channels;
+    const std::int64_t lines = std::min(channels, quarter - first) * shape.height;
     for (int odd = 0; odd < 2; ++odd) {
       const auto g = static_cast<std::size_t>(group);
-      const std::int64_t lines = half(all, odd);
-      out.add(Run{.row = number / (per_group * kParts),
-                  .col = ((group * quarter + first) * shape.height + odd) * shape.width,
-                  .rows = 0,
-                  .elements = 2 * shape.width,
-                  .lines = lines,
-                  .parts = {part_of(g, 2 * odd), part_of(g, 2 * odd + 1)}},
-              lines);
+      f(Run{.row = piece / (per_group * kParts),
+            .col = ((group * quarter + first) * shape.height + odd) * shape.width,
+            .rows = 0,
+            .elements = 2 * shape.width,
+            .lines = half(lines, odd),
+            .parts = {part_of(g, 2 * odd), part_of(g, 2 * odd + 1)}});
     }
-    return out;
   }
 };
 
@@ -182,13 +167,16 @@ void walk(const FourPartShape& shape, FourPartBackend::Lines<R> kernel, Make mak
   parallel_for(static_cast<std::size_t>(tasks), [&](std::size_t task) {
     const std::int64_t first = static_cast<std::int64_t>(task) * pieces.per_task;
     for (std::int64_t k = first; k < std::min(pieces.count, first + pieces.per_task); ++k) {
-      const Piece<Run> all = pieces(k);
-      Piece<R> made(all.over.n);
-      for (std::size_t r = 0; r < all.size; ++r) {
-        const std::optional<R> run = make(all.runs[r]);
-        if (run.has_value()) made.add(*run, all.runs[r].lines);
-      }
-      kernel(made.runs.data(), made.size, made.over);
+      std::array<R, std::size_t{2} * kParts> runs;
+      std::size_t n_runs = 0;
+      FourPartLines over{.n = line_length(shape), .count = 0};
+      pieces.each_run(k, [&](const Run& run) {
+        const std::optional<R> made = run.lines == 0 ? std::nullopt : make(run);
+        if (!made.has_value()) return;
+        runs[n_runs++] = *made;
+        over.count += run.lines;
+      });
+      kernel(runs.data(), n_runs, over);
     }
   });
 }
@@ -197,16 +185,14 @@ void walk(const FourPartShape& shape, FourPartBackend::Lines<R> kernel, Make mak
 /// first. It pays where lines are whole cache lines.
 bool streams(const FourPartShape& shape, const std::array<MatrixView<float>, 4>& outputs) {
   constexpr std::int64_t kManyFloats = std::int64_t{4} << 20;
-  constexpr std::int64_t kCacheLine = 16;
   std::int64_t floats = 0;
   for (const MatrixView<float>& map : outputs) floats += map.size();
   const auto aligned = [](const MatrixView<float>& map) {
     return reinterpret_cast<std::uintptr_t>(map.data) % (kCacheLine * sizeof(float)) == 0 &&
            map.row_stride % kCacheLine == 0;
   };
-  const std::int64_t n = shape.channels_last ? shape.channels / kParts : shape.width;
-  return backend().streamed_merge != nullptr && floats >= kManyFloats && n % kCacheLine == 0 &&
-         std::ranges::all_of(outputs, aligned);
+  return backend().streamed_merge != nullptr && floats >= kManyFloats &&
+         line_length(shape) % kCacheLine == 0 && std::ranges::all_of(outputs, aligned);
 }
 
 /// f(row, column, number) for each line of the part, in the order of its symbols.

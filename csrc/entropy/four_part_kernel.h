@@ -12,6 +12,8 @@ namespace glc::entropy {
 /// Which elements of a line are meant: a bit for the even ones, one for the odd.
 enum class Taken : std::uint8_t { kNone = 0, kEven = 1, kOdd = 2, kAll = 3 };
 
+inline constexpr std::int64_t kCacheLine = 16;  // floats
+
 /// The lines of a piece, as they follow in memory: each cycle has one of every run, in their order.
 struct FourPartLines {
   std::int64_t n;      // elements of a line
@@ -214,7 +216,6 @@ struct FourPartKernel {
   /// Lines that are a vector long or longer.
   template <class Op, class Run>
   static void whole(const Run* runs, std::size_t n_runs, const FourPartLines& over, auto at) {
-    constexpr std::int64_t kCacheLine = 16;
     each_line(runs, n_runs, over.count, [&](const Run& run, std::int64_t line, bool more) {
       if (more) {
         const Op next(run, line + 1);

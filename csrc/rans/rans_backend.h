@@ -10,17 +10,17 @@ namespace glc::rans {
 template <class Row>
 inline constexpr bool kIsOneRow = std::is_same_v<Row, OneRow>;
 
+/// Lanes of a run from which on kernels take it.
+inline constexpr int kMinLanes = 8;
+/// Where a table is looked up a run alone is decoded by vectors from here on: a single vector in
+/// flight waits for itself, and scalar code is then faster.
+inline constexpr int kMinLanesAlone = 16;
 /// Runs that a kernel keeps in flight at once: with fewer lanes more of them, to fill the time that
 /// a state waits for its symbol.
-constexpr int runs_at_once(int lanes) { return lanes < 8 ? 2 : 64 / lanes; }
+constexpr int runs_at_once(int lanes) { return lanes < kMinLanes ? 2 : 64 / lanes; }
 /// The same of the last runs, where fewer are left.
-constexpr int few_runs_at_once(int lanes) { return lanes <= 8 ? 4 : 2; }
+constexpr int few_runs_at_once(int lanes) { return lanes <= kMinLanes ? 4 : 2; }
 inline constexpr int kMaxRuns = 8;
-/// A run alone is coded by vectors from so many lanes on, decoded, and decoded where most symbols
-/// are guessed: a single vector in flight waits for itself, and scalar code is then faster.
-inline constexpr int kMinEncodeLanes = 8;
-inline constexpr int kMinDecodeLanes = 16;
-inline constexpr int kMinSkewedLanes = 8;
 /// Bytes that are looked at together for members of a set.
 inline constexpr std::size_t kMemberBlock = 64;
 

@@ -31,22 +31,24 @@ const RansBackend* backend(int lanes) {
   static const RansBackend avx512 = rans_backend_avx512();
   const Simd simd = simd_in_force();
   if (simd == Simd::kAvx512 && lanes >= 16) return &avx512;
-  if (simd >= Simd::kAvx2 && lanes >= 8) return &avx2;
+  if (simd >= Simd::kAvx2 && lanes >= kMinLanes) return &avx2;
 #elif defined(__aarch64__)
   static const RansBackend neon = rans_backend_neon();
-  if (simd_in_force() == Simd::kNeon && lanes >= 8) return &neon;
+  if (simd_in_force() == Simd::kNeon && lanes >= kMinLanes) return &neon;
 #endif
   return nullptr;
 }
 
-/// The fewest runs that are decoded by vectors, if a run alone is from so many lanes on.
-std::size_t fewest_runs(int lanes, int alone) {
-  return lanes >= alone ? 1 : static_cast<std::size_t>(few_runs_at_once(lanes));
-}
+/// How runs are decoded by vectors, if they are.
+struct ByVectors {
+  const RansBackend* simd = nullptr;
+  std::size_t fewest = 0;  // runs that are worth it
+};
 
-/// The kernels that decode so many runs, or none.
-const RansBackend* decode_backend(int lanes, std::size_t n_runs, int alone = kMinDecodeLanes) {
-  return n_runs >= fewest_runs(lanes, alone) ? backend(lanes) : nullptr;
+/// For so many runs, if one alone is decoded by vectors from `alone` lanes on.
+ByVectors by_vectors(int lanes, std::size_t n_runs, int alone = kMinLanesAlone) {
+  const std::size_t fewest = lanes >= alone ? 1 : static_cast<std::size_t>(few_runs_at_once(lanes));
+  return n_runs < fewest ? ByVectors{} : ByVectors{.simd = backend(lanes), .fewest = fewest};
 }
 
 template <class Index>
@@ -81,7 +83,7 @@ void decode_steps(Tables tables,
       going[n] = run;
       from[n++] = &run;
     }
-    if (n < fewest || n == 0) return;
+    if (n < fewest) return;
     kernel(tables, lanes, going.data(), static_cast<int>(n));
     for (std::size_t r = 0; r < n; ++r) *from[r] = going[r];
   }
@@ -91,13 +93,10 @@ template <class Tables, class Run, class MakeLookup>
 void decode(Tables tables,
             int lanes,
             std::span<Run> runs,
-            const RansBackend* simd,
+            const ByVectors& by,
             RansBackend::Decode<Tables, Run> RansBackend::* kernel,
-            int alone,
             MakeLookup make_lookup) {
-  if (simd != nullptr) {
-    decode_steps(tables, lanes, runs, fewest_runs(lanes, alone), simd->*kernel);
-  }
+  if (by.simd != nullptr) decode_steps(tables, lanes, runs, by.fewest, by.simd->*kernel);
   for (Run& run : runs) {
     if (run.n == 0) continue;
     with_lanes(lanes, [&]<int kLanes>() { decode_rest<kLanes>(make_lookup(run), run); });
@@ -245,25 +244,23 @@ void decode_runs(const DecodeTables& tables,
              return run.symbols_per_byte >= enough;
            });
   };
-  const RansBackend* simd = decode_backend(lanes, runs.size());
-  const RansBackend* const skewed_simd = decode_backend(lanes, runs.size(), kMinSkewedLanes);
-  const bool by_vectors = skewed_simd != nullptr && skewed(kSkewedVector);
-  if (by_vectors) simd = skewed_simd;
-  const bool guess = by_vectors || (simd == nullptr && skewed(kSkewedScalar));
+  const ByVectors by_table = by_vectors(lanes, runs.size());
+  ByVectors by_guess = by_vectors(lanes, runs.size(), kMinLanes);
+  if (!skewed(kSkewedVector)) by_guess = {};
+  const bool guess =
+      by_guess.simd != nullptr || (by_table.simd == nullptr && skewed(kSkewedScalar));
   decode_pieces(
       runs,
       escapes,
       [&] {
         if (guess) {
-          return decode(
-              tables, lanes, runs, simd, kSkewedKernel<Row>, kMinSkewedLanes, [&](auto& run) {
-                return SkewedLookup<Row>{{tables, run.rows}, &run.escapes};
-              });
+          return decode(tables, lanes, runs, by_guess, kSkewedKernel<Row>, [&](auto& run) {
+            return SkewedLookup<Row>{{tables, run.rows}, &run.escapes};
+          });
         }
-        decode(
-            tables, lanes, runs, simd, kDecodeKernel<Row>, kMinDecodeLanes, [&](const auto& run) {
-              return TableLookup<Row>{tables, run.rows};
-            });
+        decode(tables, lanes, runs, by_table, kDecodeKernel<Row>, [&](const auto& run) {
+          return TableLookup<Row>{tables, run.rows};
+        });
       },
       [&](auto& run, std::size_t begin, std::size_t n, EscapePlaces& places) {
         const std::int32_t* const symbols = run.out - n;
@@ -296,11 +293,9 @@ void decode_runs(const std::uint32_t* slots,
                  int lanes,
                  std::span<DecodeRun<OneRow, std::uint8_t>> runs,
                  std::span<EscapePlaces> escapes) {
-  const RansBackend* const simd = decode_backend(lanes, runs.size());
+  const ByVectors by = by_vectors(lanes, runs.size());
   const auto decode_by = [&](auto lookup) {
-    decode(slots, lanes, runs, simd, &RansBackend::decode_bytes, kMinDecodeLanes, [&](const auto&) {
-      return lookup;
-    });
+    decode(slots, lanes, runs, by, &RansBackend::decode_bytes, [&](const auto&) { return lookup; });
   };
   const bool rarely =
       std::ranges::all_of(runs, [](const auto& run) { return run.symbols_per_byte >= kRareWords; });

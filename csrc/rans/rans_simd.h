@@ -235,7 +235,7 @@ struct RansSimd {
                      int lanes,
                      DecodeRun<Row, typename Lookup::Value>* runs,
                      int n_runs) {
-    constexpr int kMinAlone = Lookup::kSkewed ? kMinSkewedLanes : kMinDecodeLanes;
+    constexpr int kMinAlone = Lookup::kSkewed ? kMinLanes : kMinLanesAlone;
     with_shape<kMinAlone>(lanes, runs, n_runs, [&]<int kVecs, int kRuns>(auto* some) {
       decode_steps<kVecs, kRuns, Lookup>(tables, some);
     });
@@ -244,7 +244,7 @@ struct RansSimd {
   template <class Index>
   static void encode(
       const EncodeEntry* entries, int bits, int lanes, EncodeRun<Index>* runs, int n_runs) {
-    with_shape<kMinEncodeLanes>(lanes, runs, n_runs, [&]<int kVecs, int kRuns>(auto* some) {
+    with_shape<kMinLanes>(lanes, runs, n_runs, [&]<int kVecs, int kRuns>(auto* some) {
       encode_steps<kVecs, kRuns>(entries, bits, some);
     });
   }

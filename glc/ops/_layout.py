@@ -15,7 +15,10 @@ from glc.ops._op import borrow_rows
 
 def is_channels_last(x: Tensor) -> bool:
     """Whether the channels of x [b, c, h, w] lie next to each other, and nothing else does."""
-    return x.dim() == 4 and x.shape[1] > 1 and x.stride(1) == 1 and x.stride(3) >= x.shape[1]
+    if x.dim() != 4:
+        return False
+    channels, stride = x.shape[1], x.stride()
+    return channels > 1 and stride[1] == 1 and stride[3] >= channels
 
 
 def memory_format(x: Tensor) -> torch.memory_format:
@@ -67,10 +70,11 @@ def lend_rows(like: Tensor, *tensors: Tensor) -> list[object]:
 
 def _is_pixel_rows(x: Tensor) -> bool:
     """Whether the pixels of x [b, c, h, w] are rows of channels at one distance."""
-    b, c, h, w = x.shape
-    sample, channel, line, pixel = x.stride()
-    in_line = channel == 1 and pixel >= c > 1 and line == w * pixel
-    return in_line and (sample == h * line or b == 1)
+    if not is_channels_last(x):
+        return False
+    b, _, h, w = x.shape
+    sample, _, line, pixel = x.stride()
+    return line == w * pixel and (sample == h * line or b == 1)
 
 
 def spread_of(grad: Tensor) -> Tensor | None:
