@@ -134,7 +134,7 @@ void check_turns(std::size_t n_segments, std::size_t n_threads, std::size_t at_o
 int main() {
   for (std::size_t n_threads = 1; n_threads <= 9; ++n_threads) {
     for (std::size_t n = 0; n <= 100; ++n) {
-      for (const std::size_t at_once : {2, 4, 8}) check_turns(n, n_threads, at_once);
+      for (const std::size_t at_once : {2U, 4U, 8U}) check_turns(n, n_threads, at_once);
     }
   }
   const std::vector<double> scales = {0.1, 0.7, 2.0, 9.0};
