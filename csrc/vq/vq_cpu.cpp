@@ -14,6 +14,7 @@
 #include "glc/vq.h"
 #include "vq/vq_backend.h"
 #include "vq/vq_check.h"
+#include "vq/vq_packed.h"
 #include "vq/vq_search.h"
 
 namespace glc {

@@ -30,51 +30,21 @@
 // or out of all proportion; and a codebook that does this to many of them is `lost`.
 #include <algorithm>
 #include <array>
-#include <bit>
-#include <cmath>
-#include <limits>
 #include <memory>
 
-#include "core/thread_pool.h"
 #include "vq/vq_backend.h"
-#include "vq/vq_search.h"
+#include "vq/vq_packed.h"
 
 namespace glc {
 namespace {
 
 constexpr float kNoScore = 3e38F;                 // finite, beyond every ordinary score
-constexpr float kLeastReach = 0x1p-30F;           // of an ordinary codebook,
-constexpr float kMostReach = 0x1p30F;             // and of latents
 constexpr std::int64_t kBlockBytes = 128 * 1024;  // of the packed codes
 constexpr float kUlp = 0x1p-24F;                  // relative error of one rounding
-constexpr float kUp = 1.001F;                     // more than the norms' own rounding
-
-float slack_of(std::int64_t d) { return 8.0F * static_cast<float>(d + 64) * kUlp; }
 
 std::size_t size_of(std::int64_t n) { return static_cast<std::size_t>(n); }
 
-float length(float square) { return std::sqrt(square) * kUp; }
-
-/// A fixed sequence of signs: what an outsider would need to defeat the map is not hidden, but the
-/// result would still be right.
-float sign_of(std::int64_t t) {
-  const auto mixed = static_cast<std::uint64_t>(t + 1) * 0x9E3779B97F4A7C15U;
-  return (std::popcount(mixed >> 20) & 1) != 0 ? -1.0F : 1.0F;
-}
-
-/// l.m in double, eight sums at once.
-double dot(const float* a, const float* b, std::int64_t n) {
-  std::array<double, 8> sums = {};
-  std::int64_t t = 0;
-  for (; t + 8 <= n; t += 8) {
-    for (std::size_t i = 0; i < 8; ++i) {
-      const std::int64_t at = t + static_cast<std::int64_t>(i);
-      sums[i] += double{a[at]} * double{b[at]};
-    }
-  }
-  for (; t < n; ++t) sums[0] += double{a[t]} * double{b[t]};
-  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
-}
+float slack_of(std::int64_t d) { return 8.0F * static_cast<float>(d + 64) * kUlp; }
 
 /// Scores pairs in batches that overlap the chains' latencies; `take(row, code, score)` gets each.
 template <class Take>
@@ -139,100 +109,6 @@ void vq_keep(VqCandidates& list, float upper, std::int32_t code, float& threshol
   list.upper[list.n++] = upper;
 }
 
-// ---------------------------------------------------------------- packing
-
-VqPacked::VqPacked(MatrixView<const float> codebook, std::span<const float> half_norms)
-    : d_(codebook.cols),
-      d4_((codebook.cols + 3) / 4),
-      n_groups_((codebook.rows + vq_backend().screen.codes - 1) / vq_backend().screen.codes) {
-  constexpr std::int64_t kCentreRows = 1024;  // any centre will do; the mean of these is a good one
-  std::vector<double> mean(size_of(d_));
-  const std::int64_t step = std::max<std::int64_t>(codebook.rows / kCentreRows, 1);
-  std::int64_t n = 0;
-  for (std::int64_t j = 0; j < codebook.rows; j += step, ++n) {
-    for (std::int64_t t = 0; t < d_; ++t) mean[size_of(t)] += double{codebook.row(j)[t]};
-  }
-  for (std::int64_t t = 0; t < d_; ++t) {
-    centre_.push_back(static_cast<float>(mean[size_of(t)] / static_cast<double>(n)));
-    signs_.push_back(sign_of(t));
-  }
-  centre_half_ = 0.5 * dot(centre_.data(), centre_.data(), d_);
-  centre_norm_ = length(static_cast<float>(2.0 * centre_half_));
-  const float least_half = *std::ranges::min_element(half_norms);
-  const bool finite = std::ranges::all_of(half_norms, [](float x) { return std::isfinite(x); });
-  reach_ = length(-2.0F * least_half) + centre_norm_;
-  usable_ = finite && reach_ >= kLeastReach && reach_ <= kMostReach;
-  if (!usable_) return;
-
-  const std::int64_t group = vq_backend().screen.codes;
-  const std::int64_t padded = n_groups_ * group;
-  codes_.resize(size_of(padded * d4_));
-  half_norm_.resize(size_of(padded), -std::numeric_limits<float>::infinity());
-  bias_.resize(size_of(padded));
-  for (auto* values : {&scale_, &norm_, &error_}) values->resize(size_of(padded));
-  constexpr std::int64_t kRows = 512;
-  parallel_for(size_of((codebook.rows + kRows - 1) / kRows), [&](std::size_t task) {
-    const std::int64_t first = static_cast<std::int64_t>(task) * kRows;
-    pack(codebook, first, std::min(kRows, codebook.rows - first));
-  });
-  for (std::int64_t g = 0; g < n_groups_; ++g) {
-    const auto most = [&](const std::vector<float>& values) {
-      return *std::max_element(values.begin() + g * group, values.begin() + (g + 1) * group);
-    };
-    group_norm_.push_back(most(norm_));
-    group_error_.push_back(most(error_));
-  }
-}
-
-void VqPacked::pack(MatrixView<const float> codebook, std::int64_t first, std::int64_t n) {
-  const VqScreenBackend& use = vq_backend().screen;
-  std::vector<float> work(size_of(d_ * use.width));
-  std::vector<std::uint32_t> words(size_of(d4_ * use.width));
-  std::vector<const float*> rows(size_of(use.width));
-  std::array<float, 16> scale;
-  std::array<float, 16> norm;
-  std::array<float, 16> error;
-  std::array<float, 16> integers;
-  std::array<std::int32_t, 16> sum;
-  for (std::int64_t j = first; j < first + n; j += use.width) {
-    const std::int64_t n_rows = std::min(use.width, first + n - j);
-    for (std::int64_t i = 0; i < use.width; ++i) {
-      rows[size_of(i)] = codebook.row(j + std::min(i, n_rows - 1));
-    }
-    use.quantise({.rows = rows.data(),
-                  .rotation = {.centre = centre_.data(),
-                               .signs = signs_.data(),
-                               .d = d_,
-                               .block = std::int64_t(std::bit_floor(size_of(d_)))},
-                  .work = work.data(),
-                  .levels = 127.0F,
-                  .offset = 0,
-                  .out = words.data(),
-                  .out_stride = use.width,
-                  .scale = scale.data(),
-                  .norm = norm.data(),
-                  .error = error.data(),
-                  .length = integers.data(),
-                  .sum = sum.data()});
-    for (std::int64_t i = 0; i < n_rows; ++i) {
-      std::uint32_t* code = codes_.data() + (j + i) * d4_;
-      for (std::int64_t t = 0; t < d4_; ++t) code[t] = words[size_of(t * use.width + i)];
-      const auto at = size_of(j + i);
-      scale_[at] = scale[size_of(i)];
-      half_norm_[at] = -0.5F * norm[size_of(i)];
-      norm_[at] = length(norm[size_of(i)]);
-      error_[at] = length(error[size_of(i)]);
-      bias_[at] = -use.offset * sum[size_of(i)];
-    }
-  }
-}
-
-std::size_t VqPacked::nbytes() const {
-  return codes_.size() * 4 + scale_.size() * 20 + (centre_.size() + group_norm_.size()) * 8;
-}
-
-// ---------------------------------------------------------------- searching
-
 struct VqPacked::Latents {
   std::int64_t n;
   std::int64_t panel_rows;
@@ -272,10 +148,7 @@ void VqPacked::quantise(const VqPart& part, Latents& latents) const {
     const std::int64_t panel = i / latents.panel_rows;
     use.quantise(
         {.rows = rows.data(),
-         .rotation = {.centre = centre_.data(),
-                      .signs = signs_.data(),
-                      .d = d_,
-                      .block = std::int64_t(std::bit_floor(size_of(d_)))},
+         .rotation = rotation(),
          .work = work.data(),
          .levels = static_cast<float>(use.levels),
          .offset = use.offset,
@@ -288,12 +161,12 @@ void VqPacked::quantise(const VqPart& part, Latents& latents) const {
          .sum = latents.sum.data() + i});
   }
   for (std::size_t i = 0; i < size_of(latents.n); ++i) {
-    const float reach = length(latents.norm[i]) + centre_norm_;
-    const bool ordinary = reach <= kMostReach;  // false for NaN
+    const float reach = vq_length(latents.norm[i]) + centre_norm_;
+    const bool ordinary = reach <= kVqMostReach;  // false for NaN
     latents.candidates[i].n = ordinary ? 0 : VqCandidates::kLost;
     latents.threshold[i] = ordinary ? -kNoScore : kNoScore;
-    latents.length[i] = ordinary ? latents.scale[i] * length(latents.length[i]) : 0.0F;
-    latents.error[i] = ordinary ? length(latents.error[i]) : 0.0F;
+    latents.length[i] = ordinary ? latents.scale[i] * vq_length(latents.length[i]) : 0.0F;
+    latents.error[i] = ordinary ? vq_length(latents.error[i]) : 0.0F;
     latents.slack[i] = ordinary ? slack_of(d_) * reach_ * (reach_ + reach) : 0.0F;
   }
 }
@@ -343,7 +216,7 @@ void VqPacked::part(const VqPart& part, const VqBest& best) {
     best.score[i] = score;
     best.index[i] = code;
     threshold[size_of(i)] =
-        double{score} + centre_half_ - dot(part.latents[size_of(i)], centre_.data(), d_);
+        double{score} + centre_half_ - vq_dot(part.latents[size_of(i)], centre_.data(), d_);
   };
   Pairs first(part, first_score);
   for (std::int64_t i = 0; i < latents.n; ++i) {
