@@ -14,10 +14,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <numeric>
 #include <vector>
 
+#include "cuda_on_cpu/block_memory.h"
 #include "cuda_on_cpu/fiber.h"
 #include "cuda_on_cpu/random.h"
 
@@ -25,12 +25,6 @@ namespace cuda_on_cpu {
 namespace {
 
 constexpr unsigned kLanes = 32;
-constexpr std::size_t kSharedAlign = 1024;
-#if defined(CUDA_ON_CPU_TSAN)
-constexpr bool kKeepSharedMemory = true;  // freeing orders nothing, so blocks must not reuse it
-#else
-constexpr bool kKeepSharedMemory = false;
-#endif
 
 enum class State : unsigned char { kReady, kAtWarp, kAtBlock, kDone };
 
@@ -60,18 +54,12 @@ struct Warp {
   Barrier barriers[kLanes];  // of the group whose lowest lane it is
 };
 
-struct SharedMemory {
-  const void* key;
-  std::size_t bytes;
-  void* data;
-};
-
 class Scheduler {
  public:
   void launch(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body);
   std::uint64_t meet_warp(unsigned, std::uint64_t, int, Combine, bool, Site);
   unsigned meet_block(bool value, Site site);
-  void* shared_memory(const void* key, std::size_t bytes);
+  void* shared_memory(const void* key, std::size_t bytes) { return memory_.find(key, bytes); }
   [[noreturn]] void report(const char* what, Site site) const;
   void yield() { host_.switch_from(current_->fiber); }
 
@@ -87,8 +75,6 @@ class Scheduler {
   void complete_block();
   void fail_if_apart(const Thread& one, const Thread& other) const;
   [[noreturn]] void report_deadlock() const;
-  void allocate(SharedMemory& memory);
-  void retire_shared_memory(bool last);
 
   Fiber host_;
   std::unique_ptr<Thread[]> threads_ = std::make_unique<Thread[]>(kMostThreads);
@@ -101,12 +87,9 @@ class Scheduler {
   Thread* current_ = nullptr;
   const std::function<void()>* body_ = nullptr;
   std::uint64_t random_ = 0;
-  std::vector<SharedMemory> shared_;
-  std::mutex retired_mutex_;
-  std::vector<void*> retired_;
+  BlockMemory memory_;
   char launch_began_ = 0;  // addresses for the thread sanitizer
   char launch_ended_ = 0;
-  char shared_made_ = 0;
 };
 
 thread_local Scheduler scheduler;
@@ -280,7 +263,7 @@ void Scheduler::start_block(uint3 block, dim3 block_dim, dim3 grid_dim) {
   n_threads_ = n_live_ = block_dim.x * block_dim.y * block_dim.z;
   n_at_block_ = n_true_ = 0;
   for (Warp& warp : warps_) warp.live = warp.waiting = 0;
-  for (SharedMemory& memory : shared_) allocate(memory);
+  memory_.begin_block();
   sanitizers::release(&launch_began_);
   for (unsigned i = 0; i < n_threads_; ++i) {
     Thread& thread = threads_[i];
@@ -325,7 +308,7 @@ void Scheduler::launch(dim3 grid,
                        const std::function<void()>& body) {
   body_ = &body;
   host_.adopt_current();
-  shared_.assign(1, {nullptr, shared_bytes, nullptr});
+  memory_.begin_launch(shared_bytes);
   std::vector<std::size_t> order(std::size_t{grid.x} * grid.y * grid.z);
   std::iota(order.begin(), order.end(), std::size_t{0});
   if (random_ != 0) shuffle(order.data(), order.size(), random_);
@@ -337,40 +320,11 @@ void Scheduler::launch(dim3 grid,
                 block,
                 grid);
     run_block();
-    retire_shared_memory(false);
+    memory_.end_block();
   }
   sanitizers::acquire(&launch_ended_);
-  retire_shared_memory(true);
-  shared_.clear();
+  memory_.end_launch();
   current_ = nullptr;
-}
-
-void Scheduler::allocate(SharedMemory& memory) {
-  if (posix_memalign(&memory.data, kSharedAlign, std::max<std::size_t>(1, memory.bytes)) != 0) {
-    std::abort();
-  }
-  std::memset(memory.data, kPoison, memory.bytes);
-  const std::lock_guard lock(retired_mutex_);  // to the thread sanitizer, fibers are threads
-  retired_.push_back(memory.data);
-}
-
-void Scheduler::retire_shared_memory(bool last) {
-  if (kKeepSharedMemory && !last) return;
-  const std::lock_guard lock(retired_mutex_);
-  for (void* data : retired_) std::free(data);
-  retired_.clear();
-}
-
-void* Scheduler::shared_memory(const void* key, std::size_t bytes) {
-  for (const SharedMemory& memory : shared_) {
-    if (memory.key != key) continue;
-    sanitizers::acquire(&shared_made_);
-    return memory.data;
-  }
-  shared_.push_back({key, bytes, nullptr});  // the launch's first request; see start_block()
-  allocate(shared_.back());
-  sanitizers::release(&shared_made_);
-  return shared_.back().data;
 }
 
 }  // namespace
