@@ -8,7 +8,7 @@ from torch, so calls may be captured in a CUDA graph.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
 
 import torch
 from torch import Tensor
@@ -70,16 +70,38 @@ def is_captured() -> bool:
     return KERNELS == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
-def new_shared(n: int, value: float, dtype: torch.dtype, like: Tensor) -> Tensor:
-    """Make a tensor [n] on the device of `like` that other streams will use, too. It waits."""
-    made = torch.full((n,), value, dtype=dtype, device=like.device)
-    if KERNELS == "cuda":
-        torch.cuda.synchronize(like.device)
-    return made
+class Reserve:
+    """Memory set aside on each device, for calls that may make none: those that are captured.
+
+    A graph's replays may run beside anything, so what such a call takes is nobody else's.
+    """
+
+    def __init__(self, size: int, value: float, dtype: torch.dtype) -> None:
+        self._size, self._value, self._dtype = size, value, dtype
+        self._left: dict[int | None, Tensor] = {}  # of a device
+        self._lock = threading.Lock()
+
+    def fill(self, x: Tensor, least: int) -> None:
+        """See to it that at least this many numbers are left on the device of x. It may wait."""
+        left = self._left.get(x.device.index)
+        if left is not None and left.numel() >= least:
+            return
+        left = torch.full((self._size,), self._value, dtype=self._dtype, device=x.device)
+        if KERNELS == "cuda":
+            torch.cuda.synchronize(x.device)  # other streams will use it
+        self._left[x.device.index] = left
+
+    def take(self, x: Tensor, n: int) -> Tensor | None:
+        """Take n numbers on the device of x for good; None where so many are not left."""
+        with self._lock:
+            left = self._left.get(x.device.index)
+            if left is None or left.numel() < n:
+                return None
+            self._left[x.device.index] = left[n:]
+            return left[:n]
 
 
-_TICKETS = 4096  # made at a time
-_new_tickets: dict[int | None, Iterator[Tensor]] = {}  # of a device
+_new_tickets = Reserve(4096, 0, torch.int32)
 _tickets: dict[tuple[int | None, int], object] = {}  # of a device and a stream
 
 
@@ -87,22 +109,21 @@ def ticket_for(x: Tensor, stream: int) -> object | None:
     """Lend a word of x's device by which the blocks of a kernel find out which is the last.
 
     It is 0 when no kernel uses it. Those of a stream take turns; a call that is captured in a
-    CUDA graph, whose replays may run beside anything, gets a word that nobody else has.
+    CUDA graph gets a word that nobody else has.
 
     Returns:
         A DLPack capsule of an int32, or None while a capture keeps us from making more.
     """
-    device = x.device.index
+    key = (x.device.index, stream)
     captured = is_captured()
-    if not captured and (known := _tickets.get((device, stream))) is not None:
-        return known
-    ticket = next(_new_tickets.get(device, iter(())), None)
+    if not captured:
+        if (known := _tickets.get(key)) is not None:
+            return known
+        _new_tickets.fill(x, 1)
+    ticket = _new_tickets.take(x, 1)
     if ticket is None:
-        if captured:
-            return None
-        _new_tickets[device] = iter(new_shared(_TICKETS, 0, torch.int32, x).unbind())
-        ticket = next(_new_tickets[device])
+        return None
     lent = borrow(ticket)
     if not captured:
-        _tickets[device, stream] = lent
+        _tickets[key] = lent
     return lent

@@ -30,18 +30,9 @@ class Foresight(NamedTuple):
 
 
 _MOST = 64  # kinds of calls remembered
-_RESERVE = 4096  # numbers set aside for calls that are captured in CUDA graphs
+_RESERVE = 4096  # numbers
 _states: dict[Hashable, Tensor] = {}
-_reserves: dict[int | None, Tensor] = {}  # of a device, what is left
-
-
-def _captured_state(device: int | None, n: int) -> Tensor | None:
-    """Take state that no other call has, for a graph's replays may run beside anything."""
-    reserve = _reserves.get(device)
-    if reserve is None or reserve.numel() < 2 * n:
-        return None
-    _reserves[device] = reserve[2 * n :]
-    return reserve[: 2 * n]
+_new_states = _cuda.Reserve(_RESERVE, math.nan, torch.float32)
 
 
 def foresight_for(x: Tensor, stream: int, kind: Hashable, n: int) -> Foresight | None:
@@ -56,14 +47,12 @@ def foresight_for(x: Tensor, stream: int, kind: Hashable, n: int) -> Foresight |
     Returns:
         The state, and memory for this call; None while a capture keeps us from making more.
     """
-    device = x.device.index
     state: Tensor | None
     if _cuda.is_captured():
-        state = _captured_state(device, n)
+        state = _new_states.take(x, 2 * n)
     else:
-        if device not in _reserves or _reserves[device].numel() < _RESERVE // 2:
-            _reserves[device] = _cuda.new_shared(_RESERVE, math.nan, torch.float32, x)
-        key = (device, stream, kind)
+        _new_states.fill(x, _RESERVE // 2)
+        key = (x.device.index, stream, kind)
         state = _states.pop(key, None)
         if state is None:
             state = torch.full((2 * n,), math.nan, device=x.device)
