@@ -20,6 +20,7 @@
 #include <pthread.h>
 #endif
 
+#include "core/float_mode.h"
 #include "glc/error.h"
 #include "glc/threads.h"
 
@@ -63,6 +64,7 @@ class Job {
   Job(std::size_t n, void (*call)(void*, std::size_t), void* f) : n_(n), call_(call), f_(f) {}
 
   void work() noexcept {
+    const IeeeFloats mode;
     for (std::size_t i = next_++; i < n_; i = next_++) {
       try {
         call_(f_, i);

@@ -9,7 +9,8 @@ namespace glc {
 /// Calls f(0) .. f(n - 1), each once, on up to threads() threads including this one, and returns
 /// when all have returned. The threads persist. When an f throws, those not yet called are left
 /// out and the first exception is thrown on. A call from inside f, or while another thread's call
-/// runs, does its work on the calling thread alone.
+/// runs, does its work on the calling thread alone. Every f computes as IeeeFloats says, whatever
+/// the caller or whoever made the threads has asked for.
 template <class F>
 void parallel_for(std::size_t n, F&& f);
 

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <string>
 
-#include "core/float_mode.h"
 #include "exact/exact_backend.h"
 #include "exact/exact_check.h"
 #include "exact/exact_pack.h"

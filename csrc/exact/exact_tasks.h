@@ -12,7 +12,6 @@
 #include <string>
 
 #include "core/check.h"
-#include "core/float_mode.h"
 #include "core/thread_pool.h"
 #include "exact/exact_backend.h"
 #include "glc/exact.h"
@@ -49,12 +48,11 @@ class Workspace {
 
   [[nodiscard]] float* shared() const { return shared_; }
 
-  /// f(task, scratch) for 0 .. n - 1 on several threads, in IEEE arithmetic.
+  /// f(task, scratch) for 0 .. n - 1 on several threads.
   template <class F>
   void for_tasks(std::int64_t n, F f) const {
     std::atomic<std::int64_t> next = 0;
     parallel_for(static_cast<std::size_t>(std::min(n, n_threads_)), [&](std::size_t worker) {
-      const IeeeFloats mode;
       float* scratch = own_ + static_cast<std::int64_t>(worker) * per_thread_;
       for (std::int64_t task = next++; task < n; task = next++) f(task, scratch);
     });

@@ -91,6 +91,7 @@ class Pairs {
 }  // namespace
 
 void vq_keep(VqCandidates& list, float upper, std::int32_t code, float& threshold) {
+  if (list.n == VqCandidates::kLost) return;
   if (list.n == list.room) {
     std::int32_t n = 0;
     for (std::int32_t i = 0; i < list.n; ++i) {
@@ -165,6 +166,7 @@ void VqPacked::quantise(const VqPart& part, Latents& latents) const {
     const bool ordinary = reach <= kVqMostReach;  // false for NaN
     latents.candidates[i].n = ordinary ? 0 : VqCandidates::kLost;
     latents.threshold[i] = ordinary ? -kNoScore : kNoScore;
+    latents.scale[i] = ordinary ? latents.scale[i] : 0.0F;  // no code reaches the threshold
     latents.length[i] = ordinary ? latents.scale[i] * vq_length(latents.length[i]) : 0.0F;
     latents.error[i] = ordinary ? vq_length(latents.error[i]) : 0.0F;
     latents.slack[i] = ordinary ? slack_of(d_) * reach_ * (reach_ + reach) : 0.0F;

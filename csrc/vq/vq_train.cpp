@@ -84,24 +84,26 @@ void vq_segment_sums(MatrixView<const float> latents,
   const std::int64_t n = latents.rows;
   if (ssize(indices) != n) fail_argument(kOp, "indices", n, ssize(indices));
   check_indices(kOp, indices, ssize(counts));
+  const auto fail_counts = [] {
+    fail_argument(kOp, "counts", "how often each index occurs", "others");
+  };
   // places[j]: where the rows of code j begin in `order`; begins: those of the codes that occur
   std::vector<std::int64_t> places(counts.size() + 1);
   std::vector<std::int64_t> begins;
   for (std::size_t j = 0; j < counts.size(); ++j) {
+    if (counts[j] < 0 || counts[j] > n - places[j]) fail_counts();
     if (counts[j] != 0) begins.push_back(places[j]);
     places[j + 1] = places[j] + counts[j];
   }
+  if (places.back() != n) fail_counts();
   begins.push_back(n);
   std::vector<std::int64_t> order(static_cast<std::size_t>(n));
   std::vector<std::int64_t> next(places.begin(), places.end());
   for (std::int64_t i = 0; i < n; ++i) {
     const auto j = static_cast<std::size_t>(indices[static_cast<std::size_t>(i)]);
-    if (next[j] < places[j] || next[j] >= places[j + 1] || next[j] >= n) {
-      fail_argument(kOp, "counts", "how often each index occurs", "others");
-    }
+    if (next[j] == places[j + 1]) fail_counts();
     order[static_cast<std::size_t>(next[j]++)] = i;
   }
-  if (places.back() != n) fail_argument(kOp, "counts", "how often each index occurs", "others");
   const std::int64_t n_sums = std::ssize(begins) - 1;
   if (sums.rows != n_sums || sums.cols != latents.cols) {
     fail_argument(kOp, "sums", std::to_string(n_sums) + " rows of the latents' width", sums.rows);

@@ -20,13 +20,10 @@
 #include "exact/exact_backend.h"
 #include "exact_literal.h"
 #include "exact_values.h"
+#include "flushing.h"
 #include "glc/error.h"
 #include "glc/exact.h"
 #include "glc/threads.h"
-
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
 
 namespace {
 
@@ -55,36 +52,6 @@ std::vector<const Backend*> backends() {
   return found;
 }
 
-/// While it lives, this thread flushes denormals, as torch.set_flush_denormal(True) makes it.
-class Flushing {
- public:
-#if defined(__x86_64__)
-  Flushing() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
-  ~Flushing() { _mm_setcsr(before_); }
-
- private:
-  unsigned before_;
-#elif defined(__aarch64__)
-  Flushing() {
-    asm volatile("mrs %0, fpcr" : "=r"(before_));
-    asm volatile("msr fpcr, %0" ::"r"(before_ | (std::uint64_t{1} << 24)));
-  }
-  ~Flushing() { asm volatile("msr fpcr, %0" ::"r"(before_)); }
-
- private:
-  std::uint64_t before_ = 0;
-#else
-  Flushing() {}
-  ~Flushing() {}
-#endif
-};
-
-template <class F>
-auto while_flushing(F f) {
-  const Flushing mode;
-  return f();
-}
-
 /// The middle one of three runs flushes denormals in the calling thread; main() lets the pool's
 /// threads inherit that as well.
 template <class Run>
@@ -95,7 +62,8 @@ std::int64_t check_everywhere(const Floats& expected, const std::string& what, R
       glc::set_threads(threads);
       const std::string name = what + ", " + std::string(simd_name(use->simd)) + ", " +
                                std::to_string(threads) + " threads";
-      const Floats got = threads == 2 ? while_flushing([&] { return run(use); }) : run(use);
+      const Floats got =
+          threads == 2 ? glc::test::while_flushing([&] { return run(use); }) : run(use);
       check_same(got, expected, name);
       n += std::ssize(expected);
     }
@@ -239,7 +207,8 @@ void arguments_are_checked() {
 int main(int n_arguments, char** arguments) {
   std::mt19937 random(5);
   glc::set_threads(3);
-  while_flushing([] { glc::parallel_for(3, [](std::size_t) {}); });  // starts the threads
+  glc::test::while_flushing(
+      [] { glc::parallel_for(3, [](std::size_t) {}); });  // starts the threads
   const bool long_run = n_arguments > 1;
   const std::int64_t n_wanted = long_run ? std::atoll(arguments[1]) : 400'000;
   check_kinds(100'000, 12, true, random);

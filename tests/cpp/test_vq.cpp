@@ -8,6 +8,7 @@
 
 #include "back_ends.h"
 #include "check.h"
+#include "flushing.h"
 #include "glc/error.h"
 #include "glc/threads.h"
 #include "glc/vq.h"
@@ -140,6 +141,34 @@ void odd_values() {
   check_equal(got[3], 3, "lowest of equals");
 }
 
+/// Latents that the screen cannot bound, finite ones too, beside others.
+void huge_latents() {
+  std::mt19937 random(7);
+  for (const std::int64_t d : {1, 16, 64}) {
+    constexpr std::int64_t kLatents = 37;
+    constexpr std::int64_t kCodes = 3000;
+    Floats latents = normal(kLatents * d, random);
+    const Floats codes = normal(kCodes * d, random);
+    for (const std::int64_t row : {3, 20, 36}) {
+      latents[static_cast<std::size_t>((row + 1) * d - 1)] = row == 20 ? -3e38F : 1e37F;
+    }
+    const MatrixView<const float> l(latents.data(), kLatents, d);
+    const MatrixView<const float> c(codes.data(), kCodes, d);
+    check(search(l, c) == literal(l, c), "huge latents");
+  }
+}
+
+/// A caller that flushes denormals gets the same indices; here only denormals tell codes apart.
+void flags_change_nothing() {
+  Floats codes(300 * 16);
+  codes[17 * 16] = 1e-39F;
+  Floats latents(5 * 16);
+  for (std::size_t i = 0; i < latents.size(); i += 16) latents[i] = 1.0F;
+  const MatrixView<const float> l(latents.data(), 5, 16);
+  const MatrixView<const float> c(codes.data(), 300, 16);
+  check_equal(glc::test::while_flushing([&] { return search(l, c); })[4], 17, "a denormal");
+}
+
 /// What 8 bits see badly: clusters, few dimensions, doubles, wild norms, a far centre.
 void hard_codebooks() {
   std::mt19937 random(4);
@@ -218,8 +247,11 @@ void sums_and_lookups() {
   const MatrixView<float> out(rows.data(), 4, 2);
   check_throws<InvalidArgument>([&] { glc::vq_lookup(l, c, Indices{0, 1, 2, 3}, out); }, "index");
   check_throws<InvalidArgument>([&] { glc::vq_usage(Indices{-1}, counts); }, "negative index");
-  for (const std::vector<std::int64_t>& wrong :
-       {std::vector<std::int64_t>{2, 0, 2}, {1, 0, 4}, {1, -1, 4}, {0, 1, 3}}) {
+  for (const std::vector<std::int64_t>& wrong : {std::vector<std::int64_t>{2, 0, 2},
+                                                 {1, 0, 4},
+                                                 {1, -1, 4},
+                                                 {0, 1, 3},
+                                                 {-100000, 1, 100003}}) {
     check_throws<InvalidArgument>(
         [&] { glc::vq_segment_sums(l, indices, wrong, {sums.data(), 2, 2}); }, "counts");
   }
@@ -244,6 +276,8 @@ void tests() {
   rounding_decides_the_same_way();
   strided_views_are_followed();
   odd_values();
+  huge_latents();
+  flags_change_nothing();
   hard_codebooks();
   a_useless_screen_is_given_up();
   another_codebook_is_told_apart();
