@@ -87,6 +87,11 @@ __device__ __forceinline__ void multiply_64_by_256(float (&sum)[32][4],
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
   meanwhile();
   asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+#pragma unroll
+  for (auto& four : sum) {
+#pragma unroll
+    for (float& value : four) asm volatile("" : "+f"(value)::"memory");  // not read before the wait
+  }
 #endif
 #else
   const auto value = [](const SwizzledRow* rows, int r, int t) {

@@ -330,6 +330,14 @@ void check_sizes(const NormShape& s, const NormTensors<T>& t) {
   check("bias", t.bias.size(), s.channels, false);
   check("sum", t.sum.size(), n, t.residual.empty() && s.phases_width == 0);
   check("out", t.out.size(), n, false);
+  for (const void* map : {static_cast<const void*>(t.x.data()),
+                          static_cast<const void*>(t.residual.data()),
+                          static_cast<const void*>(t.sum.data()),
+                          static_cast<const void*>(t.out.data())}) {
+    if (reinterpret_cast<std::uintptr_t>(map) % sizeof(uint4) != 0) {
+      fail_argument(kOp, "maps", "memory aligned to 16 bytes", "another");
+    }
+  }
   if (t.workspace.size() < group_norm_workspace_bytes(s.samples, s.groups)) {
     fail_argument(kOp, "workspace", "more bytes", t.workspace.size());
   }

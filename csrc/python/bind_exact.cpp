@@ -8,6 +8,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "core/content_sum.h"
 #include "exact/exact_backend.h"
 #include "glc/exact.h"
 #include "python/bindings.h"
@@ -120,6 +121,17 @@ void run_block(const DepthConvBlock& block,
                  [&](auto workspace) { block.run(from, at, to, workspace); });
 }
 
+/// content_sum() of all weights that are there.
+std::uint64_t weights_sum(const std::vector<py::object>& weights) {
+  std::uint64_t sum = 0;
+  for (const auto& weight : weights) {
+    if (weight.is_none()) continue;
+    const Dlpack in(weight, "exact", "weights");
+    sum = 31 * sum + content_sum(in.span<const float>());
+  }
+  return sum;
+}
+
 /// Runs n steps of fused multiply-adds in registers; returns their operations.
 std::int64_t spin(std::int64_t n) {
   static_cast<void>(exact::backend().spin(n));
@@ -135,6 +147,7 @@ void bind_exact(py::module_& m) {
       .def("run", &run_block);
   m.def("exact_depthwise", &depthwise);
   m.def("exact_spin", &spin);
+  m.def("exact_weights_sum", &weights_sum);
 }
 
 }  // namespace glc::python

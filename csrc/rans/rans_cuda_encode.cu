@@ -24,7 +24,7 @@ struct WorkSizes {
         escape_bits(aligned(8 * std::size_t{shape.n_segments})),
         ends(n_words),
         states(std::size_t{4} * kWarpLanes * shape.n_segments),
-        words(aligned(2 * std::size_t{shape.n_segments} * shape.segment_symbols)) {}
+        words(aligned(2 * shape.n)) {}
   [[nodiscard]] std::size_t total() const {
     return plan + n_words + escape_bits + ends + states + words;
   }

@@ -36,7 +36,7 @@ struct EncodeWork {
   std::uint64_t* escape_bits;
   std::uint32_t* ends;    ///< in units of 4 bytes
   std::uint32_t* states;  ///< [segments, 32]
-  std::uint16_t* words;   ///< [segments, segment_symbols], each room filled from its end
+  std::uint16_t* words;   ///< [n]: a segment's symbols' room, filled from its end
 };
 
 /// Host: how a push is cut.
@@ -137,7 +137,7 @@ __device__ __forceinline__ void code_segment(const EncodeShape& shape,
       static_cast<int>(__reduce_max_sync(kFullWarp,
                                          (n + static_cast<std::uint32_t>(group.lanes) - 1U) /
                                              static_cast<std::uint32_t>(group.lanes)));
-  std::uint16_t* words_begin = work.words + begin + shape.segment_symbols;
+  std::uint16_t* words_begin = work.words + begin + n;
   const std::uint16_t* const words_end = words_begin;
   std::uint32_t x = rans::start_state(group.lane, check);
   const auto fetch = [&](int step) {
@@ -237,7 +237,8 @@ __device__ inline void pack_segment(const EncodeShape& shape,
                                     std::uint64_t s) {
   const std::uint32_t lanes = 1U << work.plan->log2_lanes;
   const std::uint32_t n_words = work.n_words[s];
-  const std::uint16_t* const words = work.words + (s + 1) * shape.segment_symbols - n_words;
+  const std::uint64_t end = s * shape.segment_symbols + symbols_in(shape, s);
+  const std::uint16_t* const words = work.words + end - n_words;
   for (auto u = static_cast<std::uint32_t>(Group::thread_lane()); u < n_units; u += kWarpLanes) {
     if (u < lanes) {
       const std::uint32_t x = work.states[kWarpLanes * s + u];

@@ -10,9 +10,10 @@
 namespace glc::rans {
 
 /// Adds up the 16-bit words of whole periods (stream_check.h), each place of a period for itself,
-/// in vectors of so many bytes; sums wrap. Words are as this machine reads them.
+/// in vectors of so many bytes; sums wrap. Words are as this machine reads them. Static, since each
+/// file that includes this is compiled for another instruction set.
 template <std::size_t kVectorBytes>
-void sum_columns(const std::uint8_t* bytes, std::size_t n_periods, std::uint16_t* columns) {
+static void sum_columns(const std::uint8_t* bytes, std::size_t n_periods, std::uint16_t* columns) {
   using Vector [[gnu::vector_size(kVectorBytes)]] = std::uint16_t;
   constexpr std::size_t kVectors = kSumPeriod / kVectorBytes;
   Vector sums[kVectors] = {};
@@ -33,11 +34,11 @@ inline constexpr std::size_t kSumRow = 64;
 /// The sum of `before` and whole rows of symbols behind it, in vectors of so many bytes: a symbol
 /// counts `factor` times what it would a row later, and weights[c] in column c of the last row.
 template <std::size_t kVectorBytes>
-std::uint32_t sum_symbols(std::uint32_t before,
-                          const std::int32_t* symbols,
-                          std::size_t n_rows,
-                          std::uint32_t factor,
-                          const std::uint32_t* weights) {
+static std::uint32_t sum_symbols(std::uint32_t before,
+                                 const std::int32_t* symbols,
+                                 std::size_t n_rows,
+                                 std::uint32_t factor,
+                                 const std::uint32_t* weights) {
   using Vector [[gnu::vector_size(kVectorBytes)]] = std::uint32_t;
   constexpr std::size_t kLanes = kVectorBytes / 4;
   constexpr std::size_t kVectors = kSumRow / kLanes;

@@ -161,7 +161,9 @@ def _tables(tables: TableSet, device: torch.device) -> tuple[Any, Tensor]:
     """Copy the tables to the device, once."""
     if device not in tables.prepared:
         made = native().RansCudaTables(tables._native)
-        blob = torch.frombuffer(bytearray(made.blob()), dtype=torch.uint8)
-        tables.prepared[device] = (made, blob.to(device))
-    prepared: tuple[Any, Tensor] = tables.prepared[device]
-    return prepared
+        blob = torch.frombuffer(bytearray(made.blob()), dtype=torch.uint8).to(device)
+        tables.prepared[device] = (made, blob, stream_of(blob))
+    made, blob, stream = tables.prepared[device]
+    if stream != stream_of(blob):  # its work may outlive the tables
+        blob.record_stream(torch.cuda.current_stream(device))
+    return made, blob

@@ -70,6 +70,12 @@ def is_captured() -> bool:
     return KERNELS == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
+def wait_for(x: Tensor) -> None:
+    """Wait for all work on x's device, so that any stream may use what it made."""
+    if KERNELS == "cuda":
+        torch.cuda.synchronize(x.device)
+
+
 class Reserve:
     """Memory set aside on each device, for calls that may make none: those that are captured.
 
@@ -87,8 +93,7 @@ class Reserve:
         if left is not None and left.numel() >= least:
             return
         left = torch.full((self._size,), self._value, dtype=self._dtype, device=x.device)
-        if KERNELS == "cuda":
-            torch.cuda.synchronize(x.device)  # other streams will use it
+        wait_for(left)
         self._left[x.device.index] = left
 
     def take(self, x: Tensor, n: int) -> Tensor | None:

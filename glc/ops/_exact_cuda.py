@@ -88,6 +88,7 @@ class DepthConvBlock:
 
     def run(self, x: Tensor, samplings: Sequence[Sampling], outs: Sequence[Tensor]) -> None:
         """Compute every head at its sampling."""
+        x = x.contiguous()
         expanded = self._expand.run(x, torch.empty_like(x), slope=self._slopes[0])
         lent = [borrow(t) for t in (expanded, *self._depthwise)]
         depthwise = torch.empty_like(expanded)

@@ -6,9 +6,9 @@ ones. A sum has one order (`csrc/include/glc/exact.h`), so that the decoder's ma
 and memory format cannot change what it predicts. They are for the entropy path of a codec, which
 needs no gradients; training uses the ordinary layers with the same weights.
 
-Weights are packed for the kernels at the first call and again after they changed in place or were
-replaced. A change through `Tensor.data` is invisible to that, as it is to autograd. On a CUDA
-device, call once before a graph is captured.
+Weights are packed for the kernels at the first call and again after they changed or were replaced.
+On a CUDA device, changes through `Tensor.data` are as invisible to that as to autograd; and call
+once there before a graph is captured.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _Params = ParamSpec("_Params")
 _Result = TypeVar("_Result")
 _AnyConv: TypeAlias = _core.ExactConv | _exact_cuda.Conv
 
-# weight -> {use: (what it was packed from, the packed object)}
+# weight -> {use: (what it was packed from, the sum of their values, the packed object)}
 _packed: Any = WeakTensorKeyDictionary()
 
 
@@ -82,6 +82,10 @@ def _lend(tensor: Tensor) -> object:
     return borrow(tensor.detach())
 
 
+def _lend_or_none(tensor: Tensor | None) -> object:
+    return None if tensor is None else _lend(tensor)
+
+
 def _bias_of(weight: Tensor, bias: Tensor | None) -> Tensor:
     return weight.new_zeros(weight.shape[0]) if bias is None else bias
 
@@ -107,8 +111,7 @@ def _run_conv(
     if isinstance(conv, _exact_cuda.Conv):
         conv.run(x, out, sampling, slope, shuffle, residual)
     else:
-        added = None if residual is None else _lend(residual)
-        conv.run(_lend(x), borrow(out), sampling, slope, shuffle, added)
+        conv.run(_lend(x), borrow(out), sampling, slope, shuffle, _lend_or_none(residual))
 
 
 def _sampled(x: Tensor, sampling: Sampling) -> tuple[int, int]:
@@ -126,11 +129,20 @@ def _once(
     if any(t is not None and t.is_inference() for t in tensors):
         return pack()  # changes of such tensors leave no trace
     made_from = [(t.data_ptr(), t._version, t.shape) for t in tensors if t is not None]
+    on_device = _cuda.takes(x)
+
+    def values_sum() -> int:  # changes through .data show in the values alone
+        return 0 if on_device else _core.exact_weights_sum([_lend_or_none(t) for t in tensors])
+
     uses = _packed.setdefault(first, {})
-    key = (use, _cuda.takes(x))
-    if key not in uses or uses[key][0] != made_from:
-        uses[key] = (made_from, pack())
-    packed: _Packed = uses[key][1]
+    key = (use, on_device)
+    found = uses.get(key)
+    if found is None or found[:2] != (made_from, values_sum()):
+        made = pack()
+        if on_device:
+            _cuda.wait_for(x)
+        found = uses[key] = (made_from, values_sum(), made)
+    packed: _Packed = found[2]
     return packed
 
 

@@ -52,13 +52,16 @@ def _add(x: Tensor, offset: Tensor | None, residual: Tensor | None) -> Tensor:
     return x if offset is None else x + offset.to(x.dtype).view(-1, 1, 1)
 
 
-def _check(x: Tensor, weight: Tensor, offset: Tensor | None, residual: Tensor | None) -> None:
+def _check(
+    x: Tensor, weight: Tensor, bias: Tensor, offset: Tensor | None, residual: Tensor | None
+) -> None:
     maps = {"x": x} if residual is None else {"x": x, "residual": residual}
     require_alike("group_norm", **maps)
     if x.dim() != 4:
         raise InvalidArgumentError(f"group_norm: x: expected [n, c, h, w], got {tuple(x.shape)}")
-    require_same_device("group_norm", x=x, weight=weight)
-    given = [t for t in (x, weight, offset, residual) if t is not None]
+    vectors = {"weight": weight, "bias": bias} | ({} if offset is None else {"offset": offset})
+    require_same_device("group_norm", x=x, **vectors)
+    given = [*maps.values(), *vectors.values()]
     if torch.is_grad_enabled() and any(t.requires_grad for t in given):
         raise InvalidArgumentError(
             "group_norm: gradients: expected none, got tensors that require them; draw under "
@@ -106,7 +109,7 @@ def _group_norm(
     Raises:
         InvalidArgumentError: shapes, dtypes or devices do not fit, or a gradient is asked for.
     """
-    _check(x, weight, offset, residual)
+    _check(x, weight, bias, offset, residual)
     if phases and residual is not None:
         raise InvalidArgumentError("group_norm: residual: expected none beside phases")
     n, c, h, w = x.shape
@@ -117,10 +120,12 @@ def _group_norm(
         out = F.group_norm(total, groups, weight.to(x.dtype), bias.to(x.dtype), eps)
         return F.silu(out) if silu else out, total if keep else None
 
-    def dense(t: Tensor | None) -> Tensor | None:
-        return None if t is None else t.contiguous(memory_format=torch.channels_last)
+    def dense(t: Tensor) -> Tensor:
+        """Make it channels_last, beginning where a thread's first vector may."""
+        t = t.contiguous(memory_format=torch.channels_last)
+        return t if t.data_ptr() % _VECTOR_BYTES == 0 else t.clone()
 
-    x, residual = x.contiguous(memory_format=torch.channels_last), dense(residual)
+    x, residual = dense(x), None if residual is None else dense(residual)
     out = x.new_empty(n, h, w, c).permute(0, 3, 1, 2)
     adds = phases or residual is not None or (keep and offset is not None)
     written = torch.empty_like(out) if adds else None

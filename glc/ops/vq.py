@@ -86,10 +86,13 @@ def _nearest_by_matmul(latents: Tensor, codebook: Tensor) -> Tensor:
     latents, codebook = _as_rows(latents), _as_rows(codebook)
     half_norms = -0.5 * codebook.square().sum(1)
     step = max(1, _CHUNK_SCORES // codebook.shape[0])
-    chunks = [
-        torch.addmm(half_norms, part, codebook.t()).argmax(1) for part in torch.split(latents, step)
-    ]
-    return torch.cat(chunks).to(torch.int32)
+    lowest = -torch.inf
+
+    def search(part: Tensor) -> Tensor:
+        scores = torch.addmm(half_norms, part, codebook.t())
+        return scores.nan_to_num(lowest, torch.inf, lowest).argmax(1)  # a NaN never wins
+
+    return torch.cat([search(part) for part in torch.split(latents, step)]).to(torch.int32)
 
 
 def require_matrices(op: str, latents: Tensor, codebook: Tensor) -> None:

@@ -263,8 +263,9 @@ def test_exact_convolutions_with_residual_and_by_channel(kernels: Kernels):
 @pytest.mark.parametrize(("a", "b"), [(8, 8), (8, 24), (24, 8)])
 def test_exact_blocks_and_heads(kernels: Kernels, a, b):
     x, weights = random(2, a, 5, 7), block(a, b).exact_weights()
-    got = kernels(exact_depth_conv_block, x, weights)
-    assert same_bits(got, exact_depth_conv_block(x, weights))
+    for given in (x, x.to(memory_format=torch.channels_last), x.mT.contiguous().mT):
+        got = kernels(exact_depth_conv_block, given, weights)
+        assert same_bits(got, exact_depth_conv_block(x, weights))
     conv = (random(b, a, 1, 1), random(b))
     pairs = [
         (

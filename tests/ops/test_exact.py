@@ -267,6 +267,22 @@ def test_changed_weights_are_seen():
     assert not torch.equal(before, x[:, :4])
 
 
+def test_weights_changed_behind_autograds_back_are_seen():
+    x, weight, bias = conv_arguments(1, 4, 4)
+    for changed in (weight, bias):
+        for at in (0, changed.numel() - 1):
+            before = exact_conv2d(x, weight, bias)
+            changed.numpy().flat[at] += 1
+            assert torch.equal(exact_conv2d(x, weight, bias), exact_conv2d(x, weight + 0, bias))
+            assert not torch.equal(exact_conv2d(x, weight, bias), before)
+    layers, other = block(4, 4), block(4, 4)
+    layers.exact(x[:, :4])
+    for parameter, source in zip(layers.parameters(), other.parameters(), strict=True):
+        parameter.data.copy_(source + 0.5)
+        source.data.add_(0.5)
+    assert torch.equal(layers.exact(x[:, :4]), other.exact(x[:, :4]))
+
+
 def test_packed_weights_go_with_their_tensors():
     x, weight, bias = conv_arguments(1, 4, 4)
     exact_conv2d(x, weight, bias)

@@ -108,6 +108,21 @@ def test_the_same_bits_from_call_to_call(kernels: Kernels) -> None:
     assert torch.equal(first.view(torch.int16), second.view(torch.int16))
 
 
+def test_maps_may_begin_anywhere(kernels: Kernels) -> None:
+    args, options = arguments(SHAPES[0], torch.float32, added="residual")
+    expected, _ = kernels(group_norm, *args, **options)
+
+    def moved(x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        place = x.new_empty(1 + x.numel())[1:].view(n, h, w, c).permute(0, 3, 1, 2)
+        return place.copy_(x)
+
+    def call(x: Tensor, *vectors: Tensor, residual: Tensor) -> Tensor:
+        return group_norm(moved(x), *vectors, residual=moved(residual))[0]
+
+    assert torch.equal(kernels(call, *args, **options), expected)
+
+
 def test_values_that_are_not_finite_stay_so(kernels: Kernels) -> None:
     args, _ = arguments(SHAPES[0], torch.float32)
     args[0][0, 0, 2, 3] = float("nan")

@@ -206,6 +206,15 @@ def test_strided_inputs_and_matmul_fallback():
     assert torch.equal(_nearest_by_matmul(latents, codebook), expected)
 
 
+def test_a_nan_never_wins():
+    latents, codebook = pair(40, 16, 5)
+    codebook[3, 2] = latents[7, 1] = torch.nan
+    expected = vq_nearest(latents, codebook)
+    assert expected[7] == 0
+    assert (expected != 3).all()
+    assert torch.equal(_nearest_by_matmul(latents, codebook), expected)
+
+
 def test_bad_arguments_are_refused():
     latents, codebook = pair(4, 5, 6)
     for bad in [(latents, codebook[:, :5]), (latents[0], codebook), (latents, codebook[0])]:

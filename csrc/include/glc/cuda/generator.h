@@ -25,8 +25,8 @@ struct NormShape {
   std::int64_t phases_width = 0;
 };
 
-/// The tensors of one normalisation, all on the device and dense; T is float, BFloat16 or
-/// Float16.
+/// The tensors of one normalisation, all on the device and dense, the maps 16-byte aligned; T is
+/// float, BFloat16 or Float16.
 template <class T>
 struct NormTensors {
   std::span<const T> x;            ///< of the shape, or in phases
