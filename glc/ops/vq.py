@@ -160,8 +160,9 @@ def _vq_nearest(latents: Tensor, codebook: Tensor) -> Tensor:
     The score is one chain of fused multiply-adds per pair, dimensions ascending, so the index is
     the same on every CPU, for any number of threads (`glc.set_num_threads`) and on CUDA; see
     `csrc/include/glc/vq.h`. (On other devices, or CUDA without our kernels, torch's own product
-    decides near-ties.) No [n, k] matrix is kept. What the search prepares from a codebook is
-    kept for the next call, until the codebook is written to or freed.
+    decides near-ties.) No [n, k] matrix is kept. What the search prepares from a codebook on the
+    CPU is kept for the next call, until the codebook is written to or freed. Of writes that
+    autograd cannot see (`.data`, numpy) it notices those that change whole rows, as training does.
 
     Args:
         latents: [n, d] float32, bfloat16 or float16; half precision is widened first.
