@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from glc import errors
 from glc._core import __version__
+from glc.errors import GlcError
 
 if TYPE_CHECKING:
+    from glc import bitstream, cdf, evaluation, losses, models, ops, rans
     from glc.codec import Codec
     from glc.models import GLC, load_official
     from glc.shortcuts import decode, encode, verify
@@ -22,13 +24,21 @@ if TYPE_CHECKING:
 __all__ = [
     "GLC",
     "Codec",
+    "GlcError",
     "__version__",
+    "bitstream",
     "build_info",
+    "cdf",
     "decode",
     "encode",
     "errors",
+    "evaluation",
     "get_num_threads",
     "load_official",
+    "losses",
+    "models",
+    "ops",
+    "rans",
     "set_num_threads",
     "verify",
 ]
@@ -44,12 +54,17 @@ _LAZY = MappingProxyType(
         "verify": "glc.shortcuts",
     }
 )
+# modules that are attributes without an import of their own
+_MODULES = frozenset(("bitstream", "cdf", "evaluation", "losses", "models", "ops", "rans"))
 
+if not TYPE_CHECKING:  # to a checker every name would exist
 
-def __getattr__(name: str) -> object:
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'glc' has no attribute '{name}'")
+    def __getattr__(name: str) -> object:
+        if name in _LAZY:
+            return getattr(importlib.import_module(_LAZY[name]), name)
+        if name in _MODULES:
+            return importlib.import_module(f"glc.{name}")
+        raise AttributeError(f"module 'glc' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:

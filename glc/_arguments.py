@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,11 +17,15 @@ Int32Array: TypeAlias = npt.NDArray[np.int32]
 _ROW_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.int32))
 
 
-def in_range(name: str, value: int, low: int, high: int) -> int:
-    """Return value, which must lie in low..high: the native module takes no larger numbers."""
-    if not low <= value <= high:
-        raise InvalidArgumentError(f"{name}: expected {low}..{high}, got {value}")
-    return value
+def in_range(name: str, value: Any, low: int, high: int) -> int:
+    """Return value, an integer in low..high: the native module takes no larger numbers."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = low - 1
+    if not low <= number <= high:
+        raise InvalidArgumentError(f"{name}: expected {low}..{high}, got {value!r:.40}")
+    return number
 
 
 def as_array(values: Any, name: str, kinds: str = "iu") -> npt.NDArray[Any]:

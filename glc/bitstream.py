@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from glc import _core
+from glc._arguments import as_bytes, in_range
 from glc.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -200,11 +201,10 @@ def pack(
             raise InvalidArgumentError(
                 f"pack: {name}: expected 0 .. {limit - 1}, got {getattr(header, name)}"
             )
+    for tag, content in (chunks or {}).items():
+        in_range("pack: chunks: tag", tag, 1, 127)
+        as_bytes(content, "pack: chunks")
     listed = sorted((chunks or {}).items())
-    if listed and not 1 <= listed[0][0] <= listed[-1][0] < 128:
-        raise InvalidArgumentError(
-            f"pack: chunks: expected tags in 1 .. 127, got {list(chunks or ())}"
-        )
     return _core.pack_container(
         (
             header.width,
@@ -243,12 +243,9 @@ def parse(
             that must be understood and is not.
         InvalidArgumentError: max_pixels below 1.
     """
-    if max_pixels < 1:
-        raise InvalidArgumentError(f"parse: max_pixels: expected at least 1, got {max_pixels}")
+    most = min(in_range("parse: max_pixels", max_pixels, 1, 1 << 128), (1 << 64) - 1)
     view = memoryview(data).cast("B")
-    fields, model_id, start, n_bytes = _core.parse_container(
-        view, min(max_pixels, (1 << 64) - 1), cut
-    )
+    fields, model_id, start, n_bytes = _core.parse_container(view, most, cut)
     width, height, level, coder, version, profile, tile = fields
     header = Header(
         width=width,

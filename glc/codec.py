@@ -3,9 +3,9 @@
 
 import copy
 import os
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,26 +13,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from glc._arguments import in_range
 from glc.bitstream import N_PARTS, TILE_UNIT, Header, accounting, check, pack, parse
 from glc.defaults import DEFAULT_MODEL, DEFAULT_QUALITY
 from glc.entropy_path import Part, Quantizer, walk_parts
 from glc.errors import BitstreamError, InvalidArgumentError, UnsupportedError
 from glc.image import MAX_PIXELS, Metadata, load_image
+from glc.loading import Data, checked_bytes, checked_device, load_model, weights_of
 from glc.models.glc import ARITHMETIC_PROFILE, GLC
-from glc.models.pretrained import bundled_models
 from glc.ops import gaussian_bits
 from glc.ops._cuda import has_kernels
 from glc.payload import PayloadTables, join_tiles
-from glc.pieces import Piece, boxes, read_pieces
+from glc.pieces import Piece, Progress, boxes, piece_report, read_pieces
 from glc.rate import MAX_LEVEL, largest_within, level_of
 from glc.report import Analysis, PartAnalysis, Report
 from glc.strips import Networks
 
-__all__ = ["MAX_LEVEL", "Codec", "Restored", "checked_bytes", "level_of", "load_model"]
+__all__ = ["MAX_LEVEL", "Codec", "Restored", "level_of"]
 
 _ANY_SIZE = (1 << 64) - 1  # pixels; bounded where the picture is read
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Codec:
     def __init__(
         self,
         model: "str | os.PathLike[str] | GLC" = DEFAULT_MODEL,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         *,
         picture_dtype: torch.dtype | None = None,
     ) -> None:
@@ -81,7 +80,8 @@ class Codec:
 
         Args:
             model: a bundled model's name, a folder made by `save_pretrained`, or a model, which is
-                put in evaluation mode and moved to `device`.
+                put in evaluation mode and moved to `device`. A model that is trained on needs a new
+                codec: this one's tables and fingerprint are of the weights it was given.
             device: where the networks run; the entropy path too, with the same symbols, where glc
                 was built with kernels for it, and on the CPU otherwise.
             picture_dtype: in which the decoder draws the picture from its symbols, which do not
@@ -98,8 +98,8 @@ class Codec:
             raise InvalidArgumentError(
                 f"codec: picture_dtype: expected float32, bfloat16 or float16, got {picture_dtype}"
             )
-        loaded = model if isinstance(model, GLC) else load_model(os.fspath(model))
-        self.device = _checked_device(device)
+        loaded = model if isinstance(model, GLC) else load_model(model)
+        self.device = checked_device(device)
         self.model: GLC = loaded.eval().to(self.device)
         self.fingerprint: bytes = self.model.fingerprint()
         codes_there = has_kernels(next(self.model.parameters()))
@@ -107,6 +107,15 @@ class Codec:
         self._networks = Networks(self.model, picture_dtype=picture_dtype)
         self._coder_networks = Networks(self._coder_model)
         self._tables = PayloadTables(self._coder_model)
+        self._weights = weights_of(self.model)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._require_same_weights()
+        return self.__dict__
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._weights = weights_of(self.model)
 
     def encode(
         self,
@@ -142,14 +151,22 @@ class Codec:
         if None not in (quality, target_bytes):
             raise InvalidArgumentError("encode: expected a quality or target_bytes, got both")
         level = level_of(DEFAULT_QUALITY if quality is None else quality)
+        if target_bytes is not None:
+            limit = sys.maxsize
+            target_bytes = in_range("encode: target_bytes", target_bytes, -limit, limit)
         tile_units = self._tile_units(tile)
+        self._require_same_weights()
         pixels = load_image(image)
         height, width = pixels.shape[:2]
         report = progress or (lambda _step, _fraction: None)
         with torch.inference_mode():
-            report("latents", 0.0)
             places = boxes(height, width, tile_units)
-            features = [self._networks.features(pixels[box]) for box in places]
+            features = [
+                self._networks.features(
+                    pixels[box], piece_report(report, "latents", 0.5, n, places)
+                )
+                for n, box in enumerate(places)
+            ]
             del pixels
 
             header = Header(
@@ -165,7 +182,7 @@ class Codec:
             return largest_within(target_bytes, encode_level, report)
 
     def decode(
-        self, data: bytes, *, max_pixels: int = MAX_PIXELS, progress: Progress | None = None
+        self, data: Data, *, max_pixels: int = MAX_PIXELS, progress: Progress | None = None
     ) -> NDArray[np.uint8]:
         """Restore the picture of a file.
 
@@ -185,7 +202,7 @@ class Codec:
 
     def restore(
         self,
-        data: bytes,
+        data: Data,
         *,
         until: int = N_PARTS,
         partial: bool = False,
@@ -211,8 +228,7 @@ class Codec:
             UnsupportedError: written by another version.
             InvalidArgumentError: until out of range.
         """
-        if not 0 <= until <= N_PARTS:
-            raise InvalidArgumentError(f"decode: until: expected 0..{N_PARTS} parts, got {until}")
+        until = in_range("decode: until", until, 0, N_PARTS)
         report = progress or (lambda _step, _fraction: None)
         data = checked_bytes(data)
         with torch.inference_mode():
@@ -221,11 +237,12 @@ class Codec:
             header, pieces = self._read(data, max_pixels, until=until, cut=not verified)
             pixels = np.empty((header.height, header.width, 3), np.uint8)
             n_parts = N_PARTS
-            for piece in pieces:
-                report("pixels", 0.5 * (1 + piece.box[0].start / header.height))
+            places = boxes(header.height, header.width, header.tile)
+            for n, piece in enumerate(pieces):
+                tell = piece_report(report, "pixels", 1.0, n, places, begin=0.2)
                 y_hat = piece.symbols.y_hat * piece.symbols.step
-                shape = [side.stop - side.start for side in piece.box]
-                drawn = self._networks.pixels(y_hat, header.quality, *shape)
+                height, width = (side.stop - side.start for side in piece.box)
+                drawn = self._networks.pixels(y_hat, header.quality, (height, width), tell)
                 n_parts = min(n_parts, piece.n_parts)
                 if header.tile:
                     pixels[piece.box] = drawn
@@ -233,7 +250,7 @@ class Codec:
                     pixels = drawn
         return Restored(pixels, n_parts, verified)
 
-    def analyze(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> Analysis:
+    def analyze(self, data: Data, *, max_pixels: int = MAX_PIXELS) -> Analysis:
         """Account for every bit of a file.
 
         Args:
@@ -269,7 +286,7 @@ class Codec:
             file_bytes=len(data),
         )
 
-    def verify(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> Report:
+    def verify(self, data: Data, *, max_pixels: int = MAX_PIXELS) -> Report:
         """Check a file as far as it can be without drawing the picture.
 
         Container, checksum, model, every coded symbol, and the coder's closing state are checked.
@@ -313,6 +330,7 @@ class Codec:
 
     def _check(self, data: bytes, *, partial: bool = False) -> bool:
         """Whether the checksum is right; another model, or a wrong one unasked for, raises."""
+        self._require_same_weights()
         profile = parse(data, max_pixels=_ANY_SIZE, cut=True)[0].profile
         if profile != ARITHMETIC_PROFILE:
             raise UnsupportedError(
@@ -350,39 +368,20 @@ class Codec:
             estimated_bits=float(estimate.double().sum()),
         )
 
+    def _require_same_weights(self) -> None:
+        if weights_of(self.model) != self._weights:
+            raise InvalidArgumentError(
+                "codec: model: expected the weights it was made with, got others; make a new Codec "
+                "of a model that was changed"
+            )
+
     def _tile_units(self, tile: int | None) -> int:
         if tile is None:
             return 0
         multiple = self.model.pad_multiple
+        tile = in_range("encode: tile", tile, -(1 << 31), 1 << 31)
         if tile < multiple or tile % multiple:
             raise InvalidArgumentError(
                 f"encode: tile: expected a multiple of {multiple} pixels, got {tile}"
             )
         return tile // TILE_UNIT
-
-
-def load_model(name: str) -> GLC:
-    """Load from disk only: coding must not wait for a network because of a misspelt folder."""
-    if name not in bundled_models() and not Path(name).is_dir():
-        raise InvalidArgumentError(
-            f"codec: model: expected a folder or one of {bundled_models()}, got {name!r}"
-        )
-    return GLC.from_pretrained(name)
-
-
-def _checked_device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch built without that backend asserts
-        raise InvalidArgumentError(
-            f"codec: device: expected a device torch can use here, got {name!r}"
-        ) from error
-    return device
-
-
-def checked_bytes(data: bytes) -> bytes:
-    """Take bytes or a buffer of them; anything else raises InvalidArgumentError."""
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise InvalidArgumentError(f"decode: data: expected bytes, got {type(data).__name__}")
-    return bytes(data)

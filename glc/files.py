@@ -2,12 +2,16 @@
 """Write files so that a reader never sees half of one."""
 
 import os
-import tempfile
+import secrets
+from collections.abc import Callable
 from pathlib import Path
 
-from glc.errors import InvalidArgumentError
+from glc.errors import GlcError, InvalidArgumentError
 
 __all__ = ["check_output", "read_file", "write_file"]
+
+_HEAD_BYTES = 1 << 10
+_MOST_BYTES = 1 << 32
 
 
 def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -30,6 +34,8 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
         parent_exists = target.parent.is_dir()
     except (OSError, ValueError) as error:  # a name too long, a NUL byte, a folder closed to us
         raise InvalidArgumentError(f"write: output: {path}: {_reason(error)}") from error
+    if target.is_symlink():  # what a link resolves to is none, unless links lead in a circle
+        raise InvalidArgumentError(f"write: output: {path} is a link that leads back to itself")
     if is_folder:
         raise InvalidArgumentError(f"write: output: expected a file name, got the folder {path}")
     if exists and not is_file:
@@ -58,13 +64,15 @@ def write_file(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = F
         InvalidArgumentError: as `check_output`, or the disk refused (full, read-only, a quota).
     """
     target = check_output(path, overwrite=overwrite)
-    temporary: str | None = None
+    temporary: Path | None = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".glc-", suffix=".part")
-        with os.fdopen(handle, "wb") as stream:
+        name = target.parent / f".glc-{secrets.token_hex(8)}.part"
+        with open(name, "xb") as stream:  # its permissions are 0666 less the umask
+            temporary = name
             stream.write(data)
             stream.flush()
-            os.fchmod(stream.fileno(), _mode_of(target))
+            if target.exists():
+                os.fchmod(stream.fileno(), target.stat().st_mode & 0o777)
             os.fsync(stream.fileno())
         check_output(path, overwrite=overwrite)  # somebody may have made it meanwhile
         os.replace(temporary, target)
@@ -76,25 +84,38 @@ def write_file(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = F
             os.unlink(temporary)
 
 
-def read_file(path: str | os.PathLike[str]) -> bytes:
+def read_file(
+    path: str | os.PathLike[str], *, check_head: Callable[[bytes], object] | None = None
+) -> bytes:
     """Read a whole file.
 
+    Args:
+        path: the file to read.
+        check_head: called with the first bytes, 1 KiB at most, before the others are read; what it
+            raises is passed on.
+
     Raises:
-        InvalidArgumentError: it does not exist, is a folder or may not be read.
+        InvalidArgumentError: it does not exist, is a folder, may not be read, or is larger than
+            4 GiB or than there is memory for.
     """
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as stream:
+            data = stream.read(_HEAD_BYTES)
+            if check_head is not None:
+                check_head(data)
+            while piece := stream.read(min(max(len(data), _HEAD_BYTES), _MOST_BYTES)):
+                data += piece
+                if len(data) > _MOST_BYTES:
+                    raise MemoryError
+        return data
+    except MemoryError as error:
+        raise InvalidArgumentError(
+            f"read: input: {path}: expected at most {_MOST_BYTES} bytes, and memory for them"
+        ) from error
     except (OSError, ValueError) as error:
+        if isinstance(error, GlcError):
+            raise
         raise InvalidArgumentError(f"read: input: {path}: {_reason(error)}") from error
-
-
-def _mode_of(target: Path) -> int:
-    """Permission bits for the new file: those of the one it replaces, else 0666 less the umask."""
-    if target.exists():
-        return target.stat().st_mode & 0o777
-    umask = os.umask(0)
-    os.umask(umask)
-    return 0o666 & ~umask
 
 
 def _reason(error: Exception) -> str:

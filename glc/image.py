@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from glc.bitstream import CHUNK_EXIF, CHUNK_ICC
 from glc.errors import InvalidArgumentError
@@ -29,6 +29,10 @@ Metadata = dict[int, bytes]
 """Content of the metadata chunks by tag; see `glc.bitstream.chunks`."""
 
 _WHITE = (255, 255, 255, 255)
+_TIFF_HEADS = (b"II*\0", b"MM\0*")  # with which EXIF begins
+_APP1_HEAD = b"Exif\0\0"  # before it in a JPEG
+# what Pillow reads back from a PNG at most; no profile of a camera or printer is as large
+_MAX_PROFILE_BYTES = PngImagePlugin.MAX_TEXT_CHUNK
 _GREY_16 = {"I;16", "I;16L", "I;16B", "I;16N"}
 
 
@@ -36,8 +40,8 @@ def load_image(image: Any, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
     """Read a picture as 8-bit sRGB, upright.
 
     The EXIF orientation is baked in; an embedded ICC profile is converted to sRGB; 16-bit grey is
-    rounded to 8 bits; grey, palette, CMYK and CIELAB become RGB; alpha is composited on white; of
-    an animation the first frame is taken.
+    rounded to 8 bits, of 16-bit colours Pillow gives the upper 8; grey, palette, CMYK and CIELAB
+    become RGB; alpha is composited on white; of an animated file the first frame is taken.
 
     Args:
         image: a path, a PIL image, a uint8 array [h, w, 3], or a float torch tensor [3, h, w] in
@@ -98,10 +102,21 @@ def png_bytes(pixels: NDArray[np.uint8], metadata: Metadata | None = None) -> by
     """
     stream = io.BytesIO()
     known = metadata or {}
+    profile, exif = known.get(CHUNK_ICC), known.get(CHUNK_EXIF, b"").removeprefix(_APP1_HEAD)
+    if profile is not None and len(profile) > _MAX_PROFILE_BYTES:
+        _warn_left_out("the colour profile", f"{len(profile)} bytes are too many for a PNG")
+        profile = None
+    if exif and not exif.startswith(_TIFF_HEADS):
+        _warn_left_out("EXIF", "it is not a TIFF file")
+        exif = b""
     Image.fromarray(_from_array(pixels, sys.maxsize)).save(
-        stream, format="PNG", icc_profile=known.get(CHUNK_ICC), exif=known.get(CHUNK_EXIF)
+        stream, format="PNG", icc_profile=profile, exif=exif or None
     )
     return stream.getvalue()
+
+
+def _warn_left_out(what: str, why: str) -> None:
+    warnings.warn(f"write: {what} is left out: {why}", stacklevel=3)
 
 
 def save_png(
@@ -146,8 +161,9 @@ def _load_path(path: Path, max_pixels: int, keep: bool) -> tuple[NDArray[np.uint
             warnings.simplefilter("ignore")  # of its pixel bound: max_pixels decides
             picture = Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
+        most = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))  # Pillow's own bound
         raise InvalidArgumentError(
-            f"load_image: {path}: expected at most {max_pixels} pixels, got far more"
+            f"load_image: {path}: expected at most {most} pixels, got more"
         ) from error
     except UnidentifiedImageError as error:
         raise InvalidArgumentError(
@@ -170,18 +186,40 @@ def _from_pil(
             warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF it then ignores
             picture.load()
             profile = picture.info.get("icc_profile")
-            upright = ImageOps.exif_transpose(picture)  # and its EXIF says so
-            exif = upright.getexif()
-            metadata = {CHUNK_EXIF: exif.tobytes()} if keep and exif else {}
     except Exception as error:  # Pillow's plugins raise anything on damaged data
         raise InvalidArgumentError(
             f"load_image: {name}: the file is truncated or damaged ({_one_line(error)})"
         ) from error
+    upright, exif = _upright(picture, name)
+    metadata = {CHUNK_EXIF: exif} if keep and exif else {}
     plain = _to_8_bits(upright, name)
     if keep and profile and plain.mode in {"RGB", "RGBA"} and profile[16:20] == b"RGB ":
-        metadata[CHUNK_ICC], profile = profile, None
+        if len(profile) <= _MAX_PROFILE_BYTES:
+            metadata[CHUNK_ICC], profile = profile, None
+        else:
+            warnings.warn(
+                f"load_image: {name}: the colour profile is too large to keep "
+                f"({len(profile)} bytes); the picture becomes sRGB",
+                stacklevel=2,
+            )
     pixels = np.array(_to_srgb(plain, profile, name), dtype=np.uint8)
     return np.ascontiguousarray(pixels), metadata
+
+
+def _upright(picture: Image.Image, name: str) -> tuple[Image.Image, bytes]:
+    """Turn a picture as its EXIF says; the EXIF as TIFF bytes that says so, if there is any."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF it then ignores
+            upright = ImageOps.exif_transpose(picture)
+            exif = upright.getexif()
+            return upright, exif.tobytes().removeprefix(_APP1_HEAD) if exif else b""
+    except Exception as error:  # Pillow raises anything on damaged EXIF; the pixels are sound
+        warnings.warn(
+            f"load_image: {name}: EXIF cannot be used and is ignored ({_one_line(error)})",
+            stacklevel=2,
+        )
+        return picture, b""
 
 
 def _to_8_bits(picture: Image.Image, name: str) -> Image.Image:
@@ -194,7 +232,13 @@ def _to_8_bits(picture: Image.Image, name: str) -> Image.Image:
                 f"load_image: {name}: expected 8 or 16 bits per sample, got values in "
                 f"{samples.min()}..{samples.max()}"
             )
-        return Image.fromarray(((samples + 128) // 257).astype(np.uint8))
+        grey = Image.fromarray(((samples + 128) // 257).astype(np.uint8))
+        transparent = picture.info.get("transparency")
+        if transparent is not None:
+            grey.putalpha(
+                Image.fromarray(np.where(samples == transparent, 0, 255).astype(np.uint8))
+            )
+        return grey
     if mode == "F":
         raise InvalidArgumentError(
             f"load_image: {name}: expected 8 or 16 bits per sample, got floating point"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pieces of a file: the whole picture as one, or tiles that know nothing of each other."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,10 +10,11 @@ from glc.bitstream import N_PARTS, TILE_UNIT, Header, accounting, parse
 from glc.entropy_path import Symbols, walk_parts
 from glc.errors import BitstreamError
 from glc.payload import PayloadReader, PayloadTables, split_tiles
-from glc.strips import Networks
+from glc.strips import Networks, Report
 
-__all__ = ["Box", "Piece", "boxes", "read_pieces"]
+__all__ = ["Box", "Piece", "Progress", "boxes", "piece_report", "read_pieces"]
 
+Progress = Callable[[str, float], None]  # of a step's name and the fraction done
 Box = tuple[slice, slice]  # rows and columns of the picture
 
 
@@ -49,6 +50,36 @@ def boxes(height: int, width: int, tile: int) -> list[Box]:
         for top in range(0, height, side)
         for left in range(0, width, side)
     ]
+
+
+def piece_report(
+    progress: Progress,
+    step: str,
+    share: float,
+    n: int,
+    pieces: Sequence[object],
+    *,
+    begin: float = 0.0,
+) -> Report:
+    """Report what is done of piece n as a fraction of all the work.
+
+    Args:
+        progress: told the step's name and that fraction.
+        step: name.
+        share: of all the work that the step takes for all pieces.
+        n: number of the piece.
+        pieces: all of them.
+        begin: fraction of the piece that is done before the first report.
+
+    Returns:
+        What to call with the fraction done of the rest; it has reported 0 already.
+    """
+
+    def report(fraction: float) -> None:
+        progress(step, share * (n + begin + (1.0 - begin) * fraction) / len(pieces))
+
+    report(0.0)
+    return report
 
 
 def read_pieces(

@@ -2,6 +2,7 @@
 """Rate control: from a quality or a size to one of the 64 levels a file can name."""
 
 from collections.abc import Callable
+from numbers import Real
 
 from glc.errors import InvalidArgumentError
 
@@ -23,8 +24,9 @@ def level_of(quality: float) -> int:
     Raises:
         InvalidArgumentError: out of range, or not a number.
     """
-    if not 0.0 <= quality <= MAX_LEVEL / LEVELS_PER_QUALITY:
-        raise InvalidArgumentError(f"encode: quality: expected 0 .. 3, got {quality:g}")
+    number = isinstance(quality, Real) and not isinstance(quality, bool)
+    if not number or not 0.0 <= quality <= MAX_LEVEL / LEVELS_PER_QUALITY:
+        raise InvalidArgumentError(f"encode: quality: expected 0 .. 3, got {quality!r:.40}")
     return int(quality * LEVELS_PER_QUALITY + 0.5)
 
 

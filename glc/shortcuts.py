@@ -6,12 +6,14 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from glc.bitstream import parse
-from glc.codec import Codec, checked_bytes
+from glc.codec import Codec
 from glc.defaults import DEFAULT_MODEL
 from glc.image import MAX_PIXELS
+from glc.loading import Data, checked_bytes
 from glc.models.glc import GLC
 from glc.models.pretrained import bundled_models
 from glc.report import Report
@@ -43,7 +45,7 @@ def encode(
 
 
 def decode(
-    data: bytes,
+    data: Data,
     model: "str | os.PathLike[str] | GLC | None" = None,
     max_pixels: int = MAX_PIXELS,
 ) -> NDArray[np.uint8]:
@@ -59,13 +61,13 @@ def decode(
 
     Raises:
         BitstreamError: damaged, truncated, made by another model, or too many pixels.
-        UnsupportedError: written by a another version.
+        UnsupportedError: written by another version.
     """
     return codec_for(data, model, max_pixels=max_pixels).decode(data, max_pixels=max_pixels)
 
 
 def verify(
-    data: bytes,
+    data: Data,
     model: "str | os.PathLike[str] | GLC | None" = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Report:
@@ -81,16 +83,16 @@ def verify(
 
     Raises:
         BitstreamError: damaged, truncated, made by another model, or too many pixels.
-        UnsupportedError: written by a another version.
+        UnsupportedError: written by another version.
     """
     return codec_for(data, model, max_pixels=max_pixels).verify(data, max_pixels=max_pixels)
 
 
 def codec_for(
-    data: bytes,
+    data: Data,
     model: "str | os.PathLike[str] | GLC | None" = None,
     *,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     max_pixels: int = MAX_PIXELS,
 ) -> Codec:
     """Find the codec that reads a file; a file that is none is refused before a model is loaded.
@@ -106,7 +108,7 @@ def codec_for(
 
     Raises:
         BitstreamError: not a `.glc` file.
-        UnsupportedError: written by a another version.
+        UnsupportedError: written by another version.
         InvalidArgumentError: no such model.
     """
     header, _ = parse(checked_bytes(data), max_pixels=max_pixels, cut=True)
@@ -117,12 +119,12 @@ def codec_for(
     return next((c for c in codecs if c.fingerprint[:2] == header.model_id), codecs[0])
 
 
-def _codec(model: "str | os.PathLike[str] | GLC", device: str = "cpu") -> Codec:
+def _codec(model: "str | os.PathLike[str] | GLC", device: str | torch.device = "cpu") -> Codec:
     if isinstance(model, str) and model in bundled_models():
         return _bundled(model, device)
     return Codec(model, device)
 
 
 @lru_cache(maxsize=2)
-def _bundled(name: str, device: str) -> Codec:
+def _bundled(name: str, device: str | torch.device) -> Codec:
     return Codec(name, device)

@@ -28,6 +28,7 @@ _PROBE_WIDTH = 4  # cells
 
 Reach = tuple[int, int]  # cells above and below that an output cell depends on
 Network = Callable[[Tensor], Tensor]
+Report = Callable[[float], None]  # of the fraction done
 
 
 class EntropyNetworks(Protocol):
@@ -65,8 +66,16 @@ def reach(network: Network, channels: int, in_cell: int, like: Tensor) -> Reach 
     return cells[-1] - middle, middle - cells[0]
 
 
+def _unheard(_fraction: float) -> None:
+    """Where nobody asks how far the work has come."""
+
+
 def map_strips(
-    network: Callable[[int, int], Tensor], n_cells: int, per_strip: int, sees: Reach | None
+    network: Callable[[int, int], Tensor],
+    n_cells: int,
+    per_strip: int,
+    sees: Reach | None,
+    report: Report = _unheard,
 ) -> Tensor:
     """Compute a network's output strip by strip.
 
@@ -75,12 +84,15 @@ def map_strips(
         n_cells: cells of the whole.
         per_strip: cells of a strip, without its overlap.
         sees: the network's reach; None computes the whole at once.
+        report: called with the fraction done after each strip.
 
     Returns:
         The whole output.
     """
     if sees is None or per_strip >= n_cells:
-        return network(0, n_cells)
+        whole_at_once = network(0, n_cells)
+        report(1.0)
+        return whole_at_once
     above, below = sees
     whole: Tensor | None = None
     for begin in range(0, n_cells, per_strip):
@@ -93,6 +105,7 @@ def map_strips(
             whole = torch.empty(shape, dtype=rows.dtype, device=rows.device)
         kept = rows[..., (begin - first) * out_cell : (end - first) * out_cell, :]
         whole[..., begin * out_cell : end * out_cell, :] = kept
+        report(end / n_cells)
     assert whole is not None
     return whole
 
@@ -129,7 +142,7 @@ class Networks:
         self._picture_dtype = picture_dtype
         self._generators: dict[torch.dtype, Callable[[Tensor, float], Tensor]] = {}
 
-    def features(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def features(self, pixels: NDArray[np.uint8], report: Report = _unheard) -> Tensor:
         """What a picture gives before the rate level matters: [h, w, 3] uint8 -> [1, N, h', w']."""
         model, stride, multiple = self.model, self._stride, self.model.pad_multiple
         z_height, z_width = (-(-side // multiple) for side in pixels.shape[:2])
@@ -145,7 +158,7 @@ class Networks:
             return network(x.contiguous()).cpu()
 
         cells, per_strip = 4 * z_height, 4 * self._z_rows(z_width)
-        return self._map("features", network, strip, (3, stride), cells, per_strip)
+        return self._map("features", network, strip, (3, stride), cells, per_strip, report)
 
     def analysis(self, features: Tensor, quality: float) -> Tensor:
         """Second half of g_a: `features` -> y [1, N, h', w']."""
@@ -185,17 +198,25 @@ class Networks:
         scale, mean = both.flatten().chunk(2)
         return scale, mean
 
-    def pixels(self, y_hat: Tensor, quality: float, height: int, width: int) -> NDArray[np.uint8]:
+    def pixels(
+        self, y_hat: Tensor, quality: float, size: tuple[int, int], report: Report = _unheard
+    ) -> NDArray[np.uint8]:
         """Draw the picture: y_hat (multiplied by the step) -> [height, width, 3] uint8."""
-        drawn, finite = self._draw(y_hat, quality, height, width, self._picture_dtype)
+        drawn, finite = self._draw(y_hat, quality, size, self._picture_dtype, report)
         if not finite and self._picture_dtype == torch.float16:  # whose largest number is 65504
-            drawn, _ = self._draw(y_hat, quality, height, width, torch.bfloat16)
+            drawn, _ = self._draw(y_hat, quality, size, torch.bfloat16, _unheard)
         return drawn
 
     def _draw(
-        self, y_hat: Tensor, quality: float, height: int, width: int, dtype: torch.dtype
+        self,
+        y_hat: Tensor,
+        quality: float,
+        size: tuple[int, int],
+        dtype: torch.dtype,
+        report: Report,
     ) -> tuple[NDArray[np.uint8], bool]:
         """The picture, and whether all of it is finite."""
+        height, width = size
         generator = self._generator(dtype)
         sums: list[Tensor] = []  # not finite as soon as one value is not
 
@@ -209,7 +230,9 @@ class Networks:
         _, channels, cells, columns = y_hat.shape
         per_strip = 4 * self._z_rows(columns // 4)
         probe = (channels, 1)
-        drawn = self._map("pixels", lambda x: generator(x, quality), strip, probe, cells, per_strip)
+        drawn = self._map(
+            "pixels", lambda x: generator(x, quality), strip, probe, cells, per_strip, report
+        )
         finite = bool(torch.isfinite(torch.stack(sums)).all())
         # a copy: of memory that a device writes there is little, and torch's threads share the work
         drawn = drawn[:height].clone() if self.device.type == "cuda" else drawn[:height]
@@ -218,14 +241,14 @@ class Networks:
     def _generator(self, dtype: torch.dtype) -> Callable[[Tensor, float], Tensor]:
         """g_s and D in a dtype, made at their first use."""
         if dtype not in self._generators:
-            model = self.model
-
-            def plain(y_hat: Tensor, quality: float) -> Tensor:
-                return model.reconstruct(model.synthesis(y_hat, quality))
-
             as_it_is = dtype == self._like.dtype and self.device.type == "cpu"
-            self._generators[dtype] = plain if as_it_is else Generator(model, dtype)
+            self._generators[dtype] = (
+                self._draw_plainly if as_it_is else Generator(self.model, dtype)
+            )
         return self._generators[dtype]
+
+    def _draw_plainly(self, y_hat: Tensor, quality: float) -> Tensor:
+        return self.model.reconstruct(self.model.synthesis(y_hat, quality))
 
     @property
     def _stride(self) -> int:
@@ -262,10 +285,9 @@ class Networks:
         probe: tuple[int, int],
         cells: int,
         per_strip: int,
+        report: Report = _unheard,
     ) -> Tensor:
         """`map_strips`, with the reach found, by a `probe` of channels and rows, once per name."""
-        if per_strip >= cells:
-            return strip(0, cells)
-        if name not in self._sees:
+        if per_strip < cells and name not in self._sees:
             self._sees[name] = reach(network, *probe, self._like)
-        return map_strips(strip, cells, per_strip, self._sees[name])
+        return map_strips(strip, cells, per_strip, self._sees.get(name), report)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Assemble the verbs, and turn the caller's mistakes into one line and exit code 2."""
 
+import io
 import os
 import signal
 import sys
@@ -40,8 +41,8 @@ _EXIT_TERMINATED = 143
 class OneLineErrors(TyperGroup):
     """A command group that reports a mistake as one line on stderr.
 
-    Only a bug shows a traceback: `GlcError` and usage errors exit with code 2, Ctrl-C with
-    130.
+    Only a bug shows a traceback: `GlcError`, usage errors and what the system refuses exit with
+    code 2, Ctrl-C with 130.
     """
 
     def main(
@@ -66,6 +67,10 @@ class OneLineErrors(TyperGroup):
             code = _complain(error.format_message())
         except typer.Abort:
             code = _EXIT_INTERRUPTED
+        except MemoryError:
+            code = _complain("expected more memory than this machine has left")
+        except OSError as error:  # such as a full disk behind standard output
+            code = _complain(str(error))
         code = code if isinstance(code, int) else 0
         if standalone_mode:
             sys.exit(code)
@@ -75,6 +80,9 @@ class OneLineErrors(TyperGroup):
 def main() -> None:
     """Entry point of the `glc` script and of `python -m glc`."""
     signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):  # names of files may be no text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     # torch's threads spin while they wait for each other. Beside other work that turns tenths of a
     # second into seconds; sleeping costs microseconds. Long runs may prefer to spin.
     if sys.argv[1:2] not in (["train"], ["finetune"], ["bench"]):
@@ -117,6 +125,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

@@ -53,7 +53,7 @@ def run(
     from glc.image import check_png_path, save_png
 
     check_png_path(output, overwrite=overwrite)
-    data = read_file(source)
+    data = read_file(source, check_head=lambda head: parse(head, cut=True))
     parse(data, cut=partial)  # what is no .glc file is refused before torch is loaded
     with progress_bar("decode") as progress:
         progress("loading the model", 0.0)

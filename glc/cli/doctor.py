@@ -57,13 +57,17 @@ def _check_models() -> None:
     from glc.errors import GlcError
     from glc.models.pretrained import bundled_models
 
+    broken = False
     for name in bundled_models() or [DEFAULT_MODEL]:
         try:
             codec = Codec(name)
         except GlcError as error:
-            _line(name, f"missing: {error}")
+            _line(name, f"BROKEN: {error}")
+            broken = True
         else:
             _line(name, f"id {codec.fingerprint[:2].hex()}, pads to {codec.model.pad_multiple}")
+    if broken:
+        raise typer.Exit(1)
 
 
 def _version_of(package: str) -> str:

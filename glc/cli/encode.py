@@ -9,6 +9,7 @@ import typer
 
 from glc.cli.options import DEFAULT_MODEL, Device, Model, Overwrite
 from glc.cli.progress import progress_bar
+from glc.defaults import DEFAULT_QUALITY
 
 __all__ = ["run"]
 
@@ -40,12 +41,14 @@ def run(
     from glc.errors import InvalidArgumentError
     from glc.files import check_output, write_file
     from glc.image import load_with_metadata
+    from glc.rate import level_of
 
     if sum(option is not None for option in (quality, target_bytes, target_bpp)) > 1:
         raise InvalidArgumentError(
             "encode: expected one of --quality, --target-bytes and --target-bpp, got several"
         )
-    check_output(output, overwrite=overwrite)
+    level_of(DEFAULT_QUALITY if quality is None else quality)
+    _check_name(source, check_output(output, overwrite=overwrite))
     pixels, metadata = load_with_metadata(source, keep=keep_metadata)
     height, width = pixels.shape[:2]
     if target_bpp is not None:
@@ -75,9 +78,25 @@ def run(
     )
 
 
+def _check_name(source: Path, output: Path) -> None:
+    """Refuse to replace the picture, and names that other programs would take for a picture's."""
+    from PIL import Image
+
+    from glc.errors import InvalidArgumentError
+
+    if output.exists() and output.samefile(source):
+        raise InvalidArgumentError(f"encode: output: expected another file than {source}")
+    if output.suffix.lower() in Image.registered_extensions():
+        raise InvalidArgumentError(
+            f"encode: output: expected a name ending in .glc, got {output.name}"
+        )
+
+
 def _bytes_of(target_bpp: float, pixels: int) -> int:
     from glc.errors import InvalidArgumentError
 
     if not 0.0 < target_bpp < 64.0:
-        raise InvalidArgumentError(f"encode: target_bpp: expected > 0, got {target_bpp:g}")
+        raise InvalidArgumentError(
+            f"encode: target_bpp: expected above 0 and below 64, got {target_bpp:g}"
+        )
     return int(target_bpp * pixels / 8)

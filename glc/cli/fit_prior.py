@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`glc fit-prior DIR OUT`: give a model a prior of its hyper indices."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -32,16 +33,28 @@ def run(
 
     if output.exists() and not overwrite:
         raise InvalidArgumentError(f"fit-prior: output: {output} exists; use --overwrite")
+    there = next(path for path in (output, *output.resolve().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise InvalidArgumentError(
+            f"fit-prior: output: expected a folder that can be made and written to, got {output}"
+        )
     with progress_bar("fit-prior") as progress:
         progress("loading the model", 0.0)
-        from glc.codec import load_model
         from glc.evaluation import find_images
+        from glc.loading import load_model
         from glc.prior import captured_share, count_indices, set_prior
 
         paths = find_images(folder)
         if listed is not None:
-            wanted = set(read_file(listed).decode(errors="replace").split())
-            paths = [path for path in paths if str(path.relative_to(folder)) in wanted]
+            lines = read_file(listed).decode(errors="surrogateescape").splitlines()
+            wanted = {line.strip() for line in lines if line.strip()}
+            found = {str(path.relative_to(folder)): path for path in paths}
+            if missing := sorted(wanted - found.keys()):
+                raise InvalidArgumentError(
+                    f"fit-prior: list: expected photographs in {folder}, got {missing[0]!r} and "
+                    f"{len(missing) - 1} others that are not there"
+                )
+            paths = [found[name] for name in sorted(wanted)]
         if len(paths) < 2:
             raise InvalidArgumentError(
                 f"fit-prior: folder: expected at least 2 photographs, got {len(paths)}"

@@ -26,7 +26,7 @@ def run(
     from glc.bitstream import parse
     from glc.files import read_file
 
-    data = read_file(source)
+    data = read_file(source, check_head=lambda head: parse(head, cut=True))
     parse(data)  # what is no .glc file is refused before torch is loaded
     with progress_bar("info") as progress:
         progress("loading the model", 0.0)

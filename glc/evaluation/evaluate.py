@@ -159,8 +159,9 @@ def evaluate(
         model: a bundled model's name or a folder holding a model.
         qualities: rate levels, each 0 .. 3.
         device: where the networks run.
-        keep: a folder in which to leave `NAME-qQUALITY.glc` and the decoded `.png`; it must be
-            empty or absent. By default the files are temporary.
+        keep: a folder in which to leave `NAME-qQUALITY.glc` and the decoded `.png`, in sub-folders
+            like those of the pictures; it must be empty or absent. By default the files are
+            temporary.
         tinydarknet: weights of Tiny Darknet, to measure the distance of its features too.
         progress: called with (picture name, fraction done).
 
@@ -213,18 +214,20 @@ def _measure(
 ) -> ImageResult:
     pixels = load_image(path)
     height, width = pixels.shape[:2]
-    stem = f"{name.replace(os.sep, '_')}-q{quality:g}"
+    stem = output / f"{name}-q{quality:g}"
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    coded, drawn = (stem.with_name(stem.name + suffix) for suffix in (".glc", ".png"))
     start = time.perf_counter()
     encoded = codec.encode(pixels, quality=quality)
     encode_ms = 1000.0 * (time.perf_counter() - start)
-    write_file(output / f"{stem}.glc", encoded, overwrite=True)
-    file_bytes = os.path.getsize(output / f"{stem}.glc")
-    data = read_file(output / f"{stem}.glc")
+    write_file(coded, encoded, overwrite=True)
+    file_bytes = os.path.getsize(coded)
+    data = read_file(coded)
     start = time.perf_counter()
     decoded = codec.decode(data)
     decode_ms = 1000.0 * (time.perf_counter() - start)
     if keep_png:
-        save_png(output / f"{stem}.png", decoded)
+        save_png(drawn, decoded)
     analysis = codec.analyze(data)
     quality_db = psnr(pixels, decoded)
     return ImageResult(

@@ -347,7 +347,7 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         config_file, weights_file = (folder / name for name in MODEL_FILES)
         try:
             config = GLCConfig.from_dict(json.loads(config_file.read_text(encoding="utf-8")))
-            model = cls(config)
+            model = cls(config).float()  # whatever torch's default dtype is
             state = {k: v.float() for k, v in load_file(weights_file).items()}
             model.load_state_dict(state, strict=True)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:

@@ -37,9 +37,9 @@ def find_pretrained(
     Raises:
         InvalidArgumentError: no such model.
     """
-    for folder in (bundled_folder() / name, Path(name)):
-        if folder.is_dir():
-            return folder
+    folder = bundled_folder() / name if name in bundled_models() else Path(name)
+    if name and folder.is_dir():
+        return folder
     try:
         if name.count("/") != 1:
             raise FileNotFoundError("no such folder, and not a hub repository's name")

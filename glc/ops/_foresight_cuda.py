@@ -55,10 +55,10 @@ def foresight_for(x: Tensor, stream: int, kind: Hashable, n: int) -> Foresight |
         key = (x.device.index, stream, kind)
         state = _states.pop(key, None)
         if state is None:
-            state = torch.full((2 * n,), math.nan, device=x.device)
+            state = torch.full((2 * n,), math.nan, dtype=torch.float32, device=x.device)
         _states[key] = state  # the newest are last
         if len(_states) > _MOST:
             _states.pop(next(iter(_states)), None)
     if state is None:
         return None
-    return Foresight(state, torch.empty(n, device=x.device))
+    return Foresight(state, torch.empty(n, dtype=torch.float32, device=x.device))

@@ -33,7 +33,7 @@ class AheadOnDevice(NamedTuple):
     out: Gradients
 
 
-_ONE = torch.ones(1, 1)
+_ONE = torch.ones(1, 1, dtype=torch.float32)
 
 
 def lend_outputs(*outputs: Tensor | None) -> list[object | None]:

@@ -30,8 +30,8 @@ def _matrix(logits: Tensor) -> Tensor:
 def _bits_plain(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     if not _cuda.has_kernels(logits):
         return _bits_by_torch(logits, index)
-    bits = torch.empty(index.shape[0], device=logits.device)
-    norms = torch.empty(logits.shape[0], 2, device=logits.device)
+    bits = torch.empty(index.shape[0], dtype=torch.float32, device=logits.device)
+    norms = torch.empty(logits.shape[0], 2, dtype=torch.float32, device=logits.device)
     lent = borrow_rows(_matrix(logits)), borrow(index), borrow(bits), borrow(norms)
     _core.categorical_bits(*lent, *_cuda.stream_for(logits))
     return bits, norms

@@ -309,7 +309,7 @@ def four_part_pick(x: Tensor, part: int) -> Tensor:
     """
     require_maps("four_part_pick", part, x=x)
     shape = shape_of(x)
-    picked = torch.empty(shape[0] * _core.four_part_size(shape, part), device=x.device)
+    picked = x.new_empty(shape[0] * _core.four_part_size(shape, part), dtype=torch.float32)
     lent = (*lend_rows(x), borrow(picked))
     _core.four_part_pick(shape, part, *lent, *_cuda.stream_for(x))
     return picked

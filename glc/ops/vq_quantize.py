@@ -57,7 +57,7 @@ def _quantize(latents: Tensor, codebook: Tensor) -> QuantizedRows:
     k = codebook.shape[0]
     if _on_host(latents):
         rows, z = codebook.detach().float(), latents.detach().float()
-        z_hat = torch.empty(n, d)
+        z_hat = torch.empty(n, d, dtype=torch.float32)
         usage = torch.empty(k, dtype=torch.int64)
         error = _core.vq_lookup(borrow(z), borrow(rows), borrow(index), borrow(z_hat))
         _core.vq_usage(borrow(index), borrow(usage))

@@ -240,6 +240,9 @@ def test_fit_prior(run: Run, tiny_folder: Path, picture: Path, tmp_path: Path) -
     for name in ("a.png", "b.png"):
         (photos / name).write_bytes(picture.read_bytes())
     assert_refused(run("fit-prior", tmp_path / "none", fitted), "folder")
+    for output in (photos / "a.png", photos / "a.png" / "b"):
+        result = run("fit-prior", photos, output, "--overwrite")
+        assert_refused(result, "expected a folder that can be made")
     result = run("fit-prior", photos, fitted)
     assert result.exit_code == 0, result.output
     assert "level 3" in result.stdout
@@ -256,6 +259,47 @@ def test_fit_prior(run: Run, tiny_folder: Path, picture: Path, tmp_path: Path) -
         assert result.exit_code == 0
     assert sizes[1] < sizes[0], sizes
     assert_refused(run("verify", tmp_path / "a.glc"), "expected", "this model")
+
+
+def test_fit_prior_takes_listed_names_as_they_are(run: Run, picture: Path, tmp_path: Path) -> None:
+    photos, names = tmp_path / "photos", tmp_path / "names.txt"
+    photos.mkdir()
+    for name in ("a.png", "b 2.png", "c.png"):
+        (photos / name).write_bytes(picture.read_bytes())
+    names.write_text("a.png\nd 3.png\n")
+    assert_refused(run("fit-prior", photos, tmp_path / "fitted", "--list", names), "'d 3.png'")
+    names.write_text("a.png\n\nb 2.png\n")
+    result = run("fit-prior", photos, tmp_path / "fitted", "--list", names)
+    assert "prior from 2 photographs" in result.stdout
+
+
+def test_encode_spares_pictures(run: Run, picture: Path, tmp_path: Path) -> None:
+    before = picture.read_bytes()
+    assert_refused(run("encode", picture, picture, "--overwrite"), "expected another file")
+    assert picture.read_bytes() == before
+    assert_refused(run("encode", picture, tmp_path / "b.JPG"), "ending in .glc")
+    assert_refused(
+        run("encode", tmp_path / "none.png", tmp_path / "b.glc", "--quality", 9), "0 .. 3"
+    )
+
+
+def test_a_large_file_that_is_none_is_refused_by_its_head(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "large.glc"
+    with path.open("wb") as stream:
+        stream.truncate(1 << 40)  # sparse
+    for verb in ("info", "verify"):
+        assert_refused(run(verb, path), "not a .glc file")
+    assert_refused(run("encode", path, tmp_path / "b.glc"), "4294967296 bytes")
+
+
+def test_what_the_system_refuses_is_one_line(
+    run: Run, coded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_args: object, **_options: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("glc.cli.info.json.dumps", no_room)
+    assert_refused(run("info", coded, "--json"), "No space left on device")
 
 
 def test_verify(run: Run, coded: Path) -> None:

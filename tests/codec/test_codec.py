@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of the codec: they come back, they add up, and damage is told from soundness."""
 
+import pickle
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +18,7 @@ from glc.bitstream import Header, accounting, pack, parse
 from glc.codec import MAX_LEVEL, Codec, level_of
 from glc.entropy_path import Symbols
 from glc.errors import BitstreamError, GlcError, InvalidArgumentError, UnsupportedError
+from glc.models import GLC
 from glc.models.padding import pad_to_multiple
 
 # One torch thread against several sums in another order, which moves a few symbols across a half.
@@ -221,7 +224,7 @@ def test_too_many_pixels(codec: Codec, data: bytes, photo: np.ndarray) -> None:
 
 @pytest.mark.parametrize("data", ["text", None, 5, [1, 2]])
 def test_what_is_no_bytes(codec: Codec, data: object) -> None:
-    with pytest.raises(InvalidArgumentError, match="expected bytes"):
+    with pytest.raises(InvalidArgumentError, match="expected the bytes of a file"):
         codec.decode(data)
 
 
@@ -253,12 +256,80 @@ def test_broken_weights_are_refused_on_both_sides(
     tiny_folder: Path, photo: np.ndarray, data: bytes
 ) -> None:
     codec = Codec(tiny_folder)  # its fingerprint is taken before the damage
-    with torch.no_grad():
-        next(codec._coder_model.h_s.parameters())[0] = float("nan")
+    next(codec._coder_model.h_s.parameters()).data[0] = float("nan")  # not seen by the codec
     with pytest.raises(InvalidArgumentError, match="finite"):
         codec.encode(photo)
     with pytest.raises(BitstreamError, match="finite"):
         codec.decode(data)
+
+
+def test_a_changed_model_needs_a_new_codec(
+    tiny_folder: Path, photo: np.ndarray, data: bytes
+) -> None:
+    codec = Codec(GLC.from_pretrained(tiny_folder))
+    assert codec.encode(photo) == data
+    with torch.no_grad():
+        next(codec.model.parameters()).mul_(1.01)
+    for call in (lambda: codec.encode(photo), lambda: codec.decode(data)):
+        with pytest.raises(InvalidArgumentError, match="make a new Codec"):
+            call()
+    assert Codec(codec.model).encode(photo) != data
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_torchs_default_dtype_changes_nothing(
+    tiny_folder: Path, photo: np.ndarray, data: bytes, codec: Codec, dtype: torch.dtype
+) -> None:
+    expected = codec.decode(data)
+    try:
+        torch.set_default_dtype(dtype)
+        for other in (codec, Codec(tiny_folder)):
+            assert other.encode(photo) == data
+            np.testing.assert_array_equal(other.decode(data), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_codec_can_be_pickled_after_use(codec: Codec, data: bytes) -> None:
+    expected = codec.decode(data)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(codec)).decode(data), expected)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda codec, photo, data: codec.encode(photo, quality="2"),
+        lambda codec, photo, data: codec.encode(photo, quality=True),
+        lambda codec, photo, data: codec.encode(photo, quality=10**400),
+        lambda codec, photo, data: codec.encode(photo, target_bytes="100"),
+        lambda codec, photo, data: codec.encode(photo, tile=64.0),
+        lambda codec, photo, data: codec.encode(photo, metadata={1.5: b"x"}),
+        lambda codec, photo, data: codec.encode(photo, metadata={1: "x"}),
+        lambda codec, photo, data: codec.restore(data, until=1.5),
+        lambda codec, photo, data: codec.restore(data, until=None),
+        lambda codec, photo, data: codec.decode(data, max_pixels=None),
+        lambda codec, photo, data: glc.encode(photo, 2),
+        lambda codec, photo, data: glc.encode(photo, codec),
+        lambda codec, photo, data: Codec(""),
+        lambda codec, photo, data: Codec(device="meta"),
+    ],
+)
+def test_wrong_arguments_have_a_typed_error(call, codec: Codec, photo: np.ndarray, data: bytes):
+    with pytest.raises(InvalidArgumentError, match="expected"):
+        call(codec, photo, data)
+
+
+def test_a_relative_folder_is_not_looked_for_in_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path
+) -> None:
+    bundled = GLC.from_pretrained("glc-image-small").fingerprint()
+    run, mine = tmp_path / "run", tmp_path / "pretrained" / "glc-image-small"
+    run.mkdir()
+    shutil.copytree(tiny_folder, mine)
+    monkeypatch.chdir(run)
+    assert Codec("../pretrained/glc-image-small").fingerprint != bundled
+    monkeypatch.chdir(mine)
+    assert Codec(".").fingerprint != bundled
 
 
 def test_progress_moves_forward(codec: Codec, photo: np.ndarray, data: bytes) -> None:
@@ -267,6 +338,11 @@ def test_progress_moves_forward(codec: Codec, photo: np.ndarray, data: bytes) ->
     codec.decode(data, progress=lambda *step: steps.append(step))
     assert all(name and 0.0 <= fraction <= 1.0 for name, fraction in steps)
     assert len(steps) > 4
+    steps.clear()
+    codec.decode(codec.encode(photo, tile=64), progress=lambda *step: steps.append(step))
+    fractions = [fraction for _, fraction in steps]
+    assert fractions == sorted(fractions)
+    assert len(fractions) > 2 * 4 * 3  # a picture of 150 x 200 pixels has so many tiles
 
 
 def test_module_functions(tiny_folder: Path, photo: np.ndarray, data: bytes, codec: Codec) -> None:

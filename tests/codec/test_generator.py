@@ -42,7 +42,7 @@ def y_hat_of(model: GLC) -> Tensor:
 
 def draw(model: GLC, dtype: torch.dtype, y_hat: Tensor) -> np.ndarray:
     with torch.inference_mode():
-        return Networks(model, picture_dtype=dtype).pixels(y_hat, QUALITY, HEIGHT, WIDTH)
+        return Networks(model, picture_dtype=dtype).pixels(y_hat, QUALITY, (HEIGHT, WIDTH))
 
 
 @pytest.mark.parametrize("dtype", WORST_DB, ids=str)

@@ -133,7 +133,7 @@ def test_picture_has_no_seam(codec: Codec, tall: np.ndarray) -> None:
     drawn = []
     with torch.inference_mode():
         for networks in (codec._networks, Networks(codec.model, ROW_OF_Z)):
-            picture = networks.pixels(coded.y_hat * coded.step, 2.0, *tall.shape[:2])
+            picture = networks.pixels(coded.y_hat * coded.step, 2.0, tall.shape[:2])
             drawn.append(picture.astype(int))
     assert drawn[0].shape == tall.shape
     assert np.abs(drawn[0] - drawn[1]).max() <= 1  # a value on the edge of two, rounded
