@@ -161,12 +161,10 @@ class Codec:
         report = progress or (lambda _step, _fraction: None)
         with torch.inference_mode():
             places = boxes(height, width, tile_units)
-            features = [
-                self._networks.features(
-                    pixels[box], piece_report(report, "latents", 0.5, n, places)
-                )
-                for n, box in enumerate(places)
-            ]
+            features = []
+            for n, box in enumerate(places):
+                tell = piece_report(report, "latents", 0.5, n, places)
+                features.append(self._networks.features(pixels[box], tell))
             del pixels
 
             header = Header(
