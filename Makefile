@@ -41,7 +41,7 @@ $(VENV)/bin/python:
 	@$(BOOTSTRAP) -m venv $(VENV) || { rm -rf $(VENV); echo "the venv module is missing (Debian: apt install python3-venv)" >&2; exit 1; }
 
 $(VENV)/.installed-torch: requirements/cpu.txt | $(VENV)/bin/python
-	@echo "== installing the pinned CPU build of torch (the largest download, about 200 MB)"
+	@echo "== installing the pinned torch (the largest download: about 200 MB where pip finds a CPU build)"
 	$(PIP) -r requirements/cpu.txt
 	@touch $@
 

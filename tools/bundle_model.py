@@ -37,6 +37,13 @@ def main() -> None:
     parser.add_argument("--level-scales", type=float, nargs="+", default=[])
     args = parser.parse_args()
 
+    wanted = {name for name in args.list.read_text(encoding="utf-8").splitlines() if name}
+    with args.manifest.open(newline="", encoding="utf-8") as manifest:
+        rows = [row for row in csv.DictReader(manifest) if row["filename"] in wanted]
+    missing = wanted - {row["filename"] for row in rows}
+    if missing:
+        parser.error(f"expected every photo in the manifest, got none for {sorted(missing)[:3]}")
+
     state = read_checkpoint(args.checkpoint)
     if state["stage"] != "stage3":
         parser.error(f"expected a checkpoint of stage3, got {state['stage']}")
@@ -55,12 +62,6 @@ def main() -> None:
 
     rounded = GLC.from_pretrained(args.out)
     assert all(t.isfinite().all() for t in rounded.state_dict().values())
-    wanted = set(args.list.read_text(encoding="utf-8").split())
-    with args.manifest.open(newline="", encoding="utf-8") as manifest:
-        rows = [row for row in csv.DictReader(manifest) if row["filename"] in wanted]
-    missing = wanted - {row["filename"] for row in rows}
-    if missing:
-        parser.error(f"expected every photo in the manifest, got none for {sorted(missing)[:3]}")
     with (args.out / "ATTRIBUTION.csv").open("w", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()

@@ -214,6 +214,8 @@ def main() -> int:
     parser.add_argument("--results", type=Path, help="instead of benchmarks/results/...")
     parser.add_argument("--log", type=Path, help="where the whole output goes too")
     options = parser.parse_args()
+    if unknown := sorted(set(options.stages) - set(names)):
+        parser.error(f"stages: expected some of {', '.join(names)}, got {', '.join(unknown)}")
     if not torch.cuda.is_available():
         print("gpu-check: expected a CUDA device that torch can use, found none", file=sys.stderr)
         return 1

@@ -121,11 +121,14 @@ void read_flags(ByteReader& reader, Parsed& parsed, bool& tiled) {
 void read_size(ByteReader& reader, Header& header, std::uint64_t max_pixels) {
   constexpr std::uint64_t kMaxSide = std::numeric_limits<std::uint32_t>::max();
   const std::size_t start = reader.position();
-  header.width = static_cast<std::uint32_t>(reader.varint("width", kMaxSide));
-  header.height = static_cast<std::uint32_t>(reader.varint("height", kMaxSide));
-  if (header.width == 0 || header.height == 0) {
-    reader.fail("size", "expected at least 1x1, got " + size_text(header), start);
-  }
+  const auto side = [&](const char* name) {
+    const std::size_t at = reader.position();
+    const auto pixels = static_cast<std::uint32_t>(reader.varint(name, kMaxSide));
+    if (pixels == 0) reader.fail(name, "expected at least 1, got 0", at);
+    return pixels;
+  };
+  header.width = side("width");
+  header.height = side("height");
   if (std::uint64_t{header.width} * header.height > max_pixels) {
     reader.fail("size",
                 "expected at most " + std::to_string(max_pixels) + " pixels, got " +

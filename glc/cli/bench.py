@@ -50,6 +50,11 @@ def run(
         raise InvalidArgumentError(
             f"bench: name: expected one of {', '.join([*names, 'all'])}, got {name!r}"
         )
+    if name.endswith("_cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UnsupportedError(f"bench: {name}: expected a CUDA device, found none")
     if threads is not None and threads < 1:
         raise InvalidArgumentError(f"bench: threads: expected at least 1, got {threads}")
     if chart is not None and chart.suffix not in {".png", ".svg"}:

@@ -34,28 +34,40 @@ class _Patch:
         try:
             ans = importlib.import_module("compressai.ans")
             models = importlib.import_module("compressai.entropy_models.entropy_models")
-        except (ImportError, RuntimeError) as error:
+        except ImportError as error:
             raise UnsupportedError(
-                f"compressai: install: CompressAI cannot be imported ({error}); "
-                "pip install 'glc[compressai]'"
+                f"compressai: install: expected CompressAI to be installed, got: {error}"
+            ) from error
+        except RuntimeError as error:  # such as torchvision's, built for another torch
+            raise UnsupportedError(
+                f"compressai: install: expected a torchvision built for this torch, got: {error}"
             ) from error
         self.format = format
         self.encoder = ours.RansEncoder(format)
         self.decoder = ours.RansDecoder(format)
-        self.originals = {name: getattr(ans, name) for name in _NAMES}
+        replaced: list[tuple[str, str, Callable[[_Patch, Any], Any]]] = [
+            ("_EntropyCoder", "__init__", _init),
+            ("_EntropyCoder", "encode_with_indexes", _encode_with_indexes),
+            ("_EntropyCoder", "decode_with_indexes", _decode_with_indexes),
+            ("EntropyModel", "compress", _compress),
+            ("EntropyModel", "decompress", _decompress),
+        ]
+        try:  # all names are looked up before anything is replaced
+            self.originals = {name: getattr(ans, name) for name in _NAMES}
+            owners = [getattr(models, owner) for owner, _, _ in replaced]
+            self.methods: list[tuple[type, str, Any]] = [
+                (owner, name, owner.__dict__[name])
+                for owner, (_, name, _) in zip(owners, replaced, strict=True)
+            ]
+        except (AttributeError, KeyError) as error:
+            raise UnsupportedError(
+                "compressai: install: expected a CompressAI whose coder is built as in 1.2, got "
+                f"one without {error}"
+            ) from error
         self.coders = {name: _with_format(getattr(ours, name), format) for name in _NAMES}
+        for (owner, name, original), (_, _, make) in zip(self.methods, replaced, strict=True):
+            setattr(owner, name, functools.wraps(original)(make(self, original)))
         _rebind({id(self.originals[name]): self.coders[name] for name in _NAMES})
-        self.methods: list[tuple[type, str, Any]] = []
-        self._replace(models._EntropyCoder, "__init__", _init)
-        self._replace(models._EntropyCoder, "encode_with_indexes", _encode_with_indexes)
-        self._replace(models._EntropyCoder, "decode_with_indexes", _decode_with_indexes)
-        self._replace(models.EntropyModel, "compress", _compress)
-        self._replace(models.EntropyModel, "decompress", _decompress)
-
-    def _replace(self, owner: type, name: str, make: Callable[[_Patch, Any], Any]) -> None:
-        original = owner.__dict__[name]
-        self.methods.append((owner, name, original))
-        setattr(owner, name, functools.wraps(original)(make(self, original)))
 
     def undo(self) -> None:
         _rebind({id(self.coders[name]): self.originals[name] for name in _NAMES})

@@ -155,6 +155,7 @@ class RansDecoder:
         Raises:
             BitstreamError: a malformed head.
         """
+        self._pieces = None  # whatever becomes of the new one, the stream before has ended
         glc = self._format == "glc"
         self._pieces = _core.PieceDecoder(encoded) if glc else _core.AnsDecoder(encoded)
 
@@ -202,7 +203,10 @@ def uninstall() -> None:
 
 @contextmanager
 def installed(format: Format = "glc") -> Iterator[None]:
-    """Install for the time of a with block, then return to what was before; errors as install."""
+    """Install for the time of a with block, then return to what was before; errors as install.
+
+    As `install` it is for the whole process, so blocks of several threads must not overlap.
+    """
     from glc.compat import _compressai_patch
 
     before = _compressai_patch.format_in_force()

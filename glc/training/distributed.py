@@ -36,7 +36,7 @@ class Processes:
             from accelerate import Accelerator
         except ImportError as error:
             raise InvalidArgumentError(
-                "train: accelerate: expected it to be installed; pip install 'glc[train]'"
+                "train: accelerate: expected it to be installed; pip install '.[train]'"
             ) from error
         self._accelerator = Accelerator(cpu=config.device == "cpu")
         self.device: torch.device = self._accelerator.device

@@ -48,7 +48,7 @@ class Monitor:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
                 raise InvalidArgumentError(
-                    "config: tensorboard: expected it to be installed; pip install 'glc[train]', "
+                    "config: tensorboard: expected it to be installed; pip install '.[train]', "
                     "or --set tensorboard=false"
                 ) from error
             self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=start)

@@ -139,8 +139,8 @@ def head(version=0x10, level=21, flags=2, size=b"\x80\x06\x80\x04", magic=b"GLC"
         (head(flags=0x20, size=b"\x04\x04\x03"), BitstreamError, r"payload bytes: .*least 4.*10\)"),
         (head(flags=0x20, size=b"\x04\x04\x63"), BitstreamError, r"payload bytes: .*truncated.*10"),
         (head(flags=0x20, size=b"\x04\x04\x1a"), BitstreamError, r"chunk tag: .*truncated"),
-        (head(size=b"\x00\x04"), BitstreamError, r"size: .*at least 1x1, got 0x4 \(at byte 8\)"),
-        (head(size=b"\x04\x00"), BitstreamError, r"size: .*at least 1x1, got 4x0 \(at byte 8\)"),
+        (head(size=b"\x00\x04"), BitstreamError, r"width: .*at least 1, got 0 \(at byte 8\)"),
+        (head(size=b"\x04\x00"), BitstreamError, r"height: .*at least 1, got 0 \(at byte 9\)"),
         (head(size=b"\x84\x00\x04"), BitstreamError, r"width: varint .*redundant.*\(at byte 8\)"),
         (head(size=b"\x04\x84\x80\x00"), BitstreamError, r"height: varint .*\(at byte 9\)"),
         (

@@ -250,6 +250,12 @@ def test_bad_arguments(format):
             encode(*arguments)
     with pytest.raises(InvalidArgumentError, match="set_stream"):
         RansDecoder(format).decode_stream([0], *TABLES)
+    decoder = RansDecoder(format)
+    decoder.set_stream(RansEncoder(format).encode_with_indexes([0, 0], [0, 0], *TABLES))
+    with pytest.raises(BitstreamError):
+        decoder.set_stream(b"")
+    with pytest.raises(InvalidArgumentError, match="set_stream"):  # the stream before has ended
+        decoder.decode_stream([0], *TABLES)
     with pytest.raises(InvalidArgumentError, match="format"):
         RansEncoder("zip")  # type: ignore[arg-type]
 

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An install that cannot be made changes nothing."""
+
+import pytest
+
+from glc.compat import compressai as ours
+from glc.errors import UnsupportedError
+from tests.compat.test_compressai import coder_bindings, entropy_models
+
+
+@pytest.mark.parametrize("name", ["_EntropyCoder", "EntropyModel"])
+def test_another_compressai_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    before = coder_bindings()
+    owner = getattr(entropy_models, name)
+    with monkeypatch.context() as patch:
+        patch.delattr(entropy_models, name)
+        with pytest.raises(UnsupportedError, match=name):
+            ours.install("glc")
+    assert coder_bindings() == before
+    method = "encode_with_indexes" if name == "_EntropyCoder" else "compress"
+    with monkeypatch.context() as patch:
+        patch.delattr(owner, method)
+        with pytest.raises(UnsupportedError, match=method):
+            ours.install("glc")
+    assert coder_bindings() == before
