@@ -36,7 +36,8 @@ class _Patch:
             models = importlib.import_module("compressai.entropy_models.entropy_models")
         except ImportError as error:
             raise UnsupportedError(
-                f"compressai: install: expected CompressAI to be installed, got: {error}"
+                f"compressai: install: expected CompressAI to be installed, got: {error}; "
+                "pip install compressai"
             ) from error
         except RuntimeError as error:  # such as torchvision's, built for another torch
             raise UnsupportedError(
