@@ -53,7 +53,7 @@ STAGES = {
         "steps": 700,
         "learning_rate": 3e-3,
         "code_weight": 0.01,
-        "codebook": {"start": 0, "reseed_until": 0.0},
+        "codebook": {"reseed_until": 0.0},
         "rate": {"lambdas": [1.0, 2.0, 4.0, 8.0]},
     },
 }

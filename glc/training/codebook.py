@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps a codebook alive: born from real vectors, dead codes moved to where vectors are."""
+"""Keeps a codebook alive: born from real vectors, dead codes moved to where vectors are.
+
+Stage I brings the image codebook to life, Stage II the hyper codebook. Stage III and fine-tuning
+take over a codebook that the model depends on, which drawing it again would destroy.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from glc.errors import InvalidArgumentError
 from glc.ops.vector_quantizer import VectorQuantizer
 from glc.training.config import CodebookConfig
 
@@ -19,17 +24,37 @@ class CodebookKeeper:
         quantizer: the quantiser to care for.
         config: when to start, how often to re-seed.
         steps: length of the run.
+        trained: whether a stage before has trained the codebook. It is then in force from the first
+            step and never drawn anew, only its dead rows are moved; `config.start` is not read.
+
+    Raises:
+        InvalidArgumentError: the run would end before the codebook is drawn.
     """
 
-    def __init__(self, quantizer: VectorQuantizer, config: CodebookConfig, steps: int) -> None:
+    def __init__(
+        self,
+        quantizer: VectorQuantizer,
+        config: CodebookConfig,
+        steps: int,
+        *,
+        trained: bool = False,
+    ) -> None:
+        if not trained and config.start >= steps:
+            raise InvalidArgumentError(
+                f"config: codebook.start: expected less than steps = {steps}, or the codebook is "
+                f"never drawn, got {config.start}"
+            )
         self.quantizer = quantizer
         self.config = config
-        self.last = int(config.reseed_until * steps)
+        self.trained = trained
+        self.start = 0 if trained else config.start
+        # drawn it is in any case, however early the re-seeding ends
+        self.last = max(int(config.reseed_until * steps), self.start)
         self.reservoir = torch.empty(0, quantizer.codebook.shape[1])
 
     def active(self, step: int) -> bool:
         """Whether vectors are quantised yet."""
-        return step >= self.config.start
+        return step >= self.start
 
     @torch.no_grad()
     def observe(self, z: Tensor, step: int) -> None:
@@ -39,10 +64,10 @@ class CodebookKeeper:
         vectors = z.detach().float().permute(0, 2, 3, 1).flatten(0, 2)
         kept = self.reservoir.to(vectors.device)  # where they are: copies would wait for the device
         self.reservoir = torch.cat((kept, vectors))[-self.config.reservoir :]
-        if step == self.config.start:
+        if step == self.start and not self.trained:
             pick = torch.randint(len(self.reservoir), (self.quantizer.codebook.shape[0],))
             self.quantizer.codebook.copy_(self.reservoir[pick])
-        elif step > self.config.start and step % self.config.reseed_every == 0:
+        elif step > self.start and step % self.config.reseed_every == 0:
             self.quantizer.reseed(self.config.dead_fraction, self.reservoir)
 
     def state_dict(self) -> dict[str, Any]:

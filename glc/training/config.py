@@ -87,7 +87,7 @@ class CodebookConfig:
 
     Attributes:
         start: steps during which vectors pass unquantised; the codebook is then drawn
-            from recent vectors.
+            from recent vectors. Stage III, whose codebook Stage II has trained, does neither.
         reseed_every: steps between re-seedings of dead codes.
         reseed_until: share of the run after which codes are left alone.
         dead_fraction: share of the mean usage below which a code is dead.

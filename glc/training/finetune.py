@@ -124,7 +124,7 @@ def _config(photos: Path, out: Path, model: str, steps: int, features: Path | No
         validate_every=max(1, steps // 2),
         features=FeatureLossConfig(weights=None if features is None else str(features)),
         adversarial=AdversarialConfig(weight=0.0),
-        codebook=CodebookConfig(start=0, reseed_until=0.0),
+        codebook=CodebookConfig(reseed_until=0.0),
         rate=RateConfig(
             lambdas=_spread(LAMBDAS, layout.levels), gain=min(0.02, 5 / steps), balance=0.5
         ),

@@ -63,7 +63,7 @@ def train(config: StageConfig, *, resume: bool) -> None:
     if config.adversarial.weight:
         width, layers = config.adversarial.width, config.adversarial.layers
         helpers["discriminator"] = PatchDiscriminator(width, layers)
-    keeper = CodebookKeeper(model.hyper_vq, config.codebook, config.steps)
+    keeper = CodebookKeeper(model.hyper_vq, config.codebook, config.steps, trained=True)
     rate = config.rate
     controller = LambdaController(rate.lambdas, rate.targets, rate.gain)
     extras: dict[str, Stateful] = {"keeper": keeper, "controller": controller}

@@ -72,7 +72,7 @@ def test_accelerate_launches_a_stage(trained, tmp_path):
 
 def test_a_batch_in_parts_equals_a_whole_one(trained, tmp_path):
     """Stage I without its codebook, which follows parts one after the other."""
-    codebook = ["codebook.start=99", "latent_noise=0.0"]
+    codebook = ["codebook.start=3", "quantized_share=0.0", "latent_noise=0.0"]
     models = []
     for accumulate in (1, 2):
         out = tmp_path / str(accumulate)
