@@ -17,7 +17,8 @@ class LambdaController:
     """Per-level lambdas that move slowly until every level has the rate asked for.
 
     log lambda += gain (log target - log measured), the measured rate being a moving average
-    of the rounded bits of training crops. A larger lambda buys quality with bits.
+    of the rounded bits of training crops. A larger lambda buys quality with bits. The lambda of a
+    level that was never measured stays where it is.
 
     Args:
         lambdas: initial weight per level.
@@ -65,9 +66,11 @@ class LambdaController:
         self.measured = self.measured * keep + (1 - keep) * total / count.clamp_min(1)
         self.weight = self.weight * keep + (1 - keep)
         if steer and len(self.log_targets):
-            rate = (self.measured / self.weight.clamp_min(1e-9)).clamp_min(1e-6)
-            moved = self.log_lambda + self.gain * (self.log_targets - rate.log())
-            self.log_lambda = moved.clamp(self.initial - RANGE, self.initial + RANGE)
+            moved = self.log_lambda + self.gain * (
+                self.log_targets - self._rates().clamp_min(1e-6).log()
+            )
+            moved = moved.clamp(self.initial - RANGE, self.initial + RANGE)
+            self.log_lambda = torch.where(self.weight > 0, moved, self.log_lambda)
 
     def metrics(self) -> dict[str, Tensor]:
         """Rates and lambdas for the log, "bpp0", "lambda0" and on: scalars, where they are."""

@@ -99,6 +99,17 @@ def test_controller_stands_still_without_targets():
     assert controller.rates()[1] == pytest.approx(0.5)
 
 
+def test_lambdas_of_levels_never_measured_stay():
+    controller = LambdaController((0.1, 0.2, 0.3), (0.5, 0.5, 0.5), gain=0.1)
+    for _ in range(20):
+        controller.observe(torch.tensor([1]), torch.tensor([1.0]), steer=True)
+    first, second, third = controller.weights(torch.arange(3)).tolist()
+    assert (first, third) == pytest.approx((0.1, 0.3))
+    assert second < 0.1
+    controller.observe(torch.tensor([0]), torch.tensor([0.1]), steer=True)
+    assert controller.weights(torch.tensor([0])).item() > 0.1
+
+
 @pytest.mark.parametrize(
     ("build", "file"),
     [
