@@ -105,7 +105,23 @@ class LambdaController:
             setattr(self, name, getattr(self, name).to(level.device))
 
 
-def spread_levels(batch: int, levels: int) -> Tensor:
-    """Rate levels of a batch [batch] int64: as even as possible, in random order."""
-    even = torch.arange(levels).repeat(math.ceil(batch / levels))
-    return even[torch.randperm(len(even))[:batch]] if batch % levels else even[:batch]
+def spread_levels(crops: int, levels: int, repeat: int = 1) -> Tensor:
+    """Rate levels for every copy of every crop, as even as possible, in random order.
+
+    The copies of a crop have levels of their own as long as there are as many. Any run of
+    consecutive crops is as even as the whole, if there are several copies.
+
+    Args:
+        crops: of the batch.
+        levels: of the model.
+        repeat: copies of each crop.
+
+    Returns:
+        [repeat, crops] int64, in [0, levels).
+    """
+    if repeat == 1:
+        even = torch.arange(levels).repeat(math.ceil(crops / levels))
+        chosen = even[torch.randperm(len(even))[:crops]] if crops % levels else even[:crops]
+        return chosen[None]
+    in_turn = torch.arange(crops * repeat) % levels  # crop by crop
+    return torch.randperm(levels)[in_turn].view(crops, repeat).T.contiguous()

@@ -48,6 +48,10 @@ class VectorQuantizer(nn.Module):
     Where several processes train together (torch.distributed), selection counts and moving averages
     are those of all of them, and reseeding gives all of them the same rows.
 
+    Selections are counted, and the moving average followed, in the forward pass. With `deferred`
+    set they wait for `settle`, so that a batch computed in several calls counts as one, and one
+    that turns out to be useless can be left out (`forget`).
+
     The state dict holds `codebook` only. What training adds (selection statistics) is kept in
     buffers outside it and travels through `training_state` / `load_training_state`.
 
@@ -63,6 +67,7 @@ class VectorQuantizer(nn.Module):
     codebook: Tensor
     row_weight: Tensor
     row_usage: Tensor
+    deferred: bool = False
 
     def __init__(
         self,
@@ -98,6 +103,7 @@ class VectorQuantizer(nn.Module):
             self.register_buffer("codebook", rows)
         self.register_buffer("row_weight", torch.ones(codebook_size), persistent=False)
         self.register_buffer("row_usage", torch.zeros(codebook_size), persistent=False)
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []  # latents, index, usage of a call
 
     def extra_repr(self) -> str:
         """Describe the sizes and the way the codebook is trained."""
@@ -159,7 +165,11 @@ class VectorQuantizer(nn.Module):
             if self.ema_decay is not None:
                 codebook_loss = torch.zeros_like(codebook_loss)
             if self.training:
-                self._observe(latents.detach(), rows.index, rows.usage)
+                selected = latents.detach(), rows.index, rows.usage
+                if self.deferred:
+                    self._waiting.append(selected)
+                else:
+                    self._observe(*selected)
             losses = (codebook_loss, rows.commitment_loss)
             weighed, whole = losses if self.beta_weighs == "codebook" else losses[::-1]
             return Quantized(
@@ -170,6 +180,17 @@ class VectorQuantizer(nn.Module):
                 loss=whole + self.beta * weighed,
                 usage=rows.usage,
             )
+
+    def settle(self) -> None:
+        """Count what the calls that wait have selected, and follow the moving average, as one."""
+        if self._waiting:
+            latents, index, usage = zip(*self._waiting, strict=True)
+            self._observe(torch.cat(latents), torch.cat(index), torch.stack(usage).sum(0))
+        self.forget()
+
+    def forget(self) -> None:
+        """Leave out what the calls that wait have selected."""
+        self._waiting.clear()
 
     @torch.no_grad()
     def _observe(self, latents: Tensor, index: Tensor, usage: Tensor) -> None:

@@ -2,9 +2,10 @@
 """One process or many: accelerate over torchrun, behind the few words that a stage needs.
 
 A stage calls parts of the model in its own order, not one `forward`, so the model is not wrapped.
-Every process draws the random numbers of the whole batch and keeps its share, gradients are
-averaged in one flat all-reduce, and what follows batches (codebooks, rates) sees all of them:
-processes and one big process walk the same path but for the order of sums.
+Every process draws the random numbers of the whole batch and keeps its share (`portion`), gradients
+are averaged in one flat all-reduce, and what follows batches (codebooks, rates) sees all of them:
+processes and one big process walk the same path but for the order of sums, and for what
+docs/training.md names.
 """
 
 from __future__ import annotations
@@ -19,6 +20,21 @@ from glc.errors import InvalidArgumentError
 from glc.training.config import StageConfig
 
 _Item = TypeVar("_Item")
+
+
+def prepare(config: StageConfig) -> None:
+    """Seed torch and set its threads; denormals are flushed, they only cost time here.
+
+    On a GPU cuDNN tries its algorithms, crops being all of one size, and torch's own products are
+    rounded to TF32 as the convolutions are by default; ours (`vq_nearest`) stay exact.
+    """
+    torch.manual_seed(config.seed)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.set_flush_denormal(True)
+    if config.device != "cpu" and torch.cuda.is_available():
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
 
 
 class Processes:
@@ -48,10 +64,6 @@ class Processes:
                 f"config: batch: expected a multiple of processes x accumulate = "
                 f"{self.world} x {config.accumulate}, got {config.batch}"
             )
-
-    def share(self, whole: Tensor, dim: int = 0) -> Tensor:
-        """This process's even share of a tensor that all processes hold alike."""
-        return whole.chunk(self.world, dim)[self.rank].to(self.device, non_blocking=True)
 
     def gather(self, part: Tensor) -> Tensor:
         """Concatenate a tensor's parts of all processes along the first dimension."""

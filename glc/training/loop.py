@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the three stages share: one step, averaging, checkpoints, validation, going on.
 
-A step either happens whole or not at all. Whatever it moves besides the weights (codebooks, rate
-controller, statistics) is put back when a gradient is not finite, and the step is made once more
-to find the term that spoilt it.
+A step either happens whole or not at all. What follows the batch (codebooks, rate controller)
+waits until the gradients are known to be finite, and then sees all parts and processes at once.
+When they are not, statistics of layers are put back, and the step is made once more to find the
+term that spoilt it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from glc.errors import InvalidArgumentError, TrainingError
-from glc.losses.rate import spread_levels
 from glc.models.glc import GLC
 from glc.training.checkpoint import load_module, read_checkpoint, write_checkpoint
 from glc.training.config import StageConfig
@@ -28,10 +28,13 @@ from glc.training.data import Photos
 from glc.training.distributed import Processes, snapshot
 from glc.training.monitor import SHOWN_IMAGES, Monitor
 from glc.training.optimizer import Average, adamw, restore
+from glc.training.portion import Portion
 
 LOG_EVERY = 50
 
-Update = Callable[[int, Tensor], Mapping[str, "float | Tensor"]]
+Metrics = Mapping[str, Tensor]
+Update = Callable[[int, Tensor], Metrics]
+Observe = Callable[[int, Mapping[str, Tensor]], Metrics]
 Validate = Callable[[GLC, Tensor], tuple[dict[str, float], Tensor]]
 
 
@@ -75,6 +78,7 @@ class Run:
         self.model = model.to(self.device)
         self.helpers = {name: module.to(self.device) for name, module in helpers.items()}
         self.extras = extras
+        self.portion = Portion(self.processes, config.accumulate, config.batch)
         self.step = 0
         self.skipped = 0
         self.skipped_in_a_row = 0
@@ -82,6 +86,7 @@ class Run:
         self.finite = True  # whether its losses and gradients were, in all processes
         self.offender = ""  # what was not, in the latest step that was put back
         self._loss = self.zero()  # of the latest step, in this process
+        self._watched: dict[str, list[Tensor]] = {}  # its parts' tensors by name
         self._probe: list[str] | None = None  # what a diagnosing pass has found
         model.requires_grad_(False)
         for module in trained:
@@ -108,9 +113,11 @@ class Run:
             if config.compile:
                 network.compile()
         self.average = Average(model)
-        # what a step moves besides what the optimiser does; codebooks may be parameters
-        self._moved = [b for m in (model, *self.helpers.values()) for b in m.buffers()]
-        self._moved += [model.image_vq.codebook, model.hyper_vq.codebook]
+        self._codebooks = (model.image_vq, model.hyper_vq)
+        for codebook in self._codebooks:
+            codebook.deferred = True
+        # what computing a step moves: statistics of the discriminator's layers
+        self._moved = [b for m in self.helpers.values() for b in m.buffers()]
 
     # ------------------------------------------------------------ what an update asks for
 
@@ -126,21 +133,10 @@ class Run:
         """A scalar zero, for a term that is not in force."""
         return torch.zeros((), device=self.device)
 
-    def noise(self, like: Tensor) -> Tensor:
-        """Standard normal noise for this process's samples, drawn for those of all processes."""
-        whole = torch.randn(len(like) * self.processes.world, *like.shape[1:], device=self.device)
-        return self.processes.share(whole)
-
-    def levels(self, crops: int, repeat: int) -> Tensor:
-        """Rate levels [repeat * crops] int64 for `repeat` copies of this process's crops."""
-        whole = crops * self.processes.world
-        spread = spread_levels(whole * repeat, self.model.config.levels)
-        return self.processes.share(spread.view(repeat, whole), dim=1).flatten()
-
-    def pick(self, samples: int, share: float) -> Tensor:
-        """A random share of the sample numbers, at least one, for terms that are dear."""
-        place = self.processes.share(torch.randperm(samples * self.processes.world))
-        return place.argsort()[: max(1, round(share * samples))]
+    def watch(self, **samples: Tensor) -> None:
+        """Keep tensors [n, ...] of this part's samples for the stage's `observe`."""
+        for name, values in samples.items():
+            self._watched.setdefault(name, []).append(values.detach())
 
     def backward(self, **terms: Tensor) -> None:
         """Backpropagate the sum of named scalar terms into the trained parts."""
@@ -166,27 +162,28 @@ class Run:
 
     # ------------------------------------------------------------ one step
 
-    def take_step(self, update: Update, x: Tensor) -> Mapping[str, float | Tensor]:
+    def take_step(self, update: Update, x: Tensor, observe: Observe) -> Metrics:
         """Make one step on this process's crops, or put everything back.
 
         A gradient can be finite where its loss is not, so both are looked at.
 
         Args:
-            update: computes the losses of one step and calls `backward`.
+            update: computes the losses of a part of the crops and calls `backward`.
             x: [n, 3, h, w] float32 in [-1, 1], on the device.
+            observe: follows the step; it gets what `update` gave to `watch`, of all parts and
+                processes together, by name.
 
         Returns:
-            What `update` returned, for the log.
+            What `update` and `observe` returned, for the log.
 
         Raises:
             TrainingError: `nonfinite_limit` steps in a row had a gradient that is not finite.
         """
         before = snapshot(self._moved)
-        extras = {name: extra.state_dict() for name, extra in self.extras.items()}
         random = self.processes.random_state()
-
         metrics = self._gradients(update, x)
         if self.finite:
+            metrics = {**metrics, **self._follow(observe)}
             self._apply()
             self.skipped_in_a_row = 0
             return metrics
@@ -195,8 +192,9 @@ class Run:
         def put_back() -> None:
             for tensor, value in zip(self._moved, before, strict=True):
                 tensor.copy_(value)
-            for name, state in extras.items():
-                self.extras[name].load_state_dict(state)
+            self._watched.clear()
+            for codebook in self._codebooks:
+                codebook.forget()
 
         put_back()
         after = self.processes.random_state()
@@ -213,16 +211,27 @@ class Run:
                 f"the last checkpoint in {self.out}, with a lower learning_rate or another seed"
             )
         self.offender = offender
-        return {"nonfinite": 1.0}
+        return {"nonfinite": torch.ones(())}
 
-    def _gradients(self, update: Update, x: Tensor) -> Mapping[str, float | Tensor]:
+    def _parts(self, x: Tensor) -> Iterator[Tensor]:
+        """The crops in parts, which draw the same random numbers as the processes do."""
+        random = self.processes.random_state()
+        for number, part in enumerate(x.chunk(self.config.accumulate)):
+            if number:
+                self.processes.set_random_state(random)
+            self.portion.part = number
+            yield part
+
+    def _gradients(self, update: Update, x: Tensor) -> Metrics:
         self.optimizer.zero_grad(set_to_none=True)
         if self.discriminator_optimizer is not None:
             self.discriminator_optimizer.zero_grad(set_to_none=True)
-        metrics: Mapping[str, float | Tensor] = {}
+        metrics: dict[str, Tensor] = {}
         self._loss = self.zero()
-        for part in x.chunk(self.config.accumulate):
-            metrics = update(self.step, part)
+        for part in self._parts(x):
+            for name, value in update(self.step, part).items():
+                share = value.detach() / self.config.accumulate
+                metrics[name] = metrics[name] + share if name in metrics else share
         watched = [self.processes.gather(self._loss.reshape(1)).sum()]
         for parameters in (self.parameters, self.discriminator_parameters):
             self.processes.average_gradients(parameters)
@@ -231,7 +240,16 @@ class Run:
         values = torch.stack(watched).tolist()  # the only time a step waits for the device
         self.norm = values[1]
         self.finite = math.isfinite(sum(values))
-        return {"norm": self.norm, **metrics}
+        return {"norm": torch.tensor(self.norm), **metrics}
+
+    def _follow(self, observe: Observe) -> Metrics:
+        """Let codebooks and the stage follow the step, as all processes see it."""
+        for codebook in self._codebooks:
+            codebook.settle()
+        gather, whole = self.processes.gather, self.portion.whole
+        seen = {name: whole(gather(torch.cat(parts))) for name, parts in self._watched.items()}
+        self._watched.clear()
+        return observe(self.step, seen)
 
     def _apply(self) -> None:
         rate = self.config.learning_rate * self._schedule(self.step)
@@ -246,7 +264,7 @@ class Run:
         """Make the step again, one gradient per term, and name what is not finite."""
         self._probe = []
         try:
-            for part in x.chunk(self.config.accumulate):
+            for part in self._parts(x):
                 update(self.step, part)
             found = self.processes.gather_items(self._probe)
         finally:
@@ -256,7 +274,7 @@ class Run:
 
     # ------------------------------------------------------------ the whole run
 
-    def loop(self, photos: Photos, update: Update, validate: Validate) -> None:
+    def loop(self, photos: Photos, update: Update, observe: Observe, validate: Validate) -> None:
         """Run to the last step, with checkpoints, validations, a log and a progress bar.
 
         Raises:
@@ -286,7 +304,7 @@ class Run:
         with monitor:
             while self.step < config.steps:
                 crops = next(batches).to(self.device, non_blocking=True)
-                metrics = self.take_step(update, crops)
+                metrics = self.take_step(update, crops, observe)
                 self.step += 1
                 last = self.step == config.steps
                 monitor.advance(self.step)
@@ -297,7 +315,7 @@ class Run:
                         "unreadable": len(rejected.unreadable),
                         "too_small": len(rejected.too_small),
                     }
-                    floats = {k: float(torch.as_tensor(v).detach()) for k, v in metrics.items()}
+                    floats = {k: float(v) for k, v in metrics.items()}
                     monitor.metrics(self.step, {**counts, **floats})
                 if "nonfinite" in metrics:
                     monitor.say(f"step {self.step}: put back, {self.offender}")
@@ -380,18 +398,3 @@ class Run:
         warm = min(1.0, (step + 1) / max(self.config.warmup, 1))
         low = self.config.final_rate
         return warm * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * self.progress(step))))
-
-
-def prepare(config: StageConfig) -> None:
-    """Seed torch and set its threads; denormals are flushed, they only cost time here.
-
-    On a GPU cuDNN tries its algorithms, crops being all of one size, and torch's own products are
-    rounded to TF32 as the convolutions are by default; ours (`vq_nearest`) stay exact.
-    """
-    torch.manual_seed(config.seed)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    torch.set_flush_denormal(True)
-    if config.device != "cpu" and torch.cuda.is_available():
-        torch.backends.cudnn.benchmark = True
-        torch.set_float32_matmul_precision("high")

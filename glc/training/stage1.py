@@ -21,8 +21,9 @@ from glc.training.checkpoint import initial_model
 from glc.training.codebook import CodebookKeeper
 from glc.training.config_file import load_config
 from glc.training.data import Photos
+from glc.training.distributed import prepare
 from glc.training.features import perceptual_distance
-from glc.training.loop import Run, Stateful, prepare
+from glc.training.loop import Metrics, Run, Stateful
 from glc.training.validation import validate_autoencoder
 
 BOUND_WEIGHT = 0.01  # of the penalty that keeps the mean square of l near or below 1
@@ -55,16 +56,16 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     features = perceptual_distance(config.features, run.device)
     adversary = Adversary(run)
 
-    def update(step: int, x: Tensor) -> Mapping[str, float | Tensor]:
+    def update(step: int, x: Tensor) -> Metrics:
         with run.autocast():
             l = model.latents(x).float()
         quantized = model.image_vq(l)
-        keeper.observe(run.processes.gather(l.detach()), step)
+        run.watch(l=l)
         spread = l.detach().std()
-        decoded_from = l + config.latent_noise * spread * run.noise(l)
+        decoded_from = l + config.latent_noise * spread * run.portion.noise(l)
         if keeper.active(step):
-            n = round(config.quantized_share * len(x))
-            decoded_from = torch.cat((quantized.z_hat[:n], decoded_from[n:]))
+            first = run.portion.first(config.quantized_share)
+            decoded_from = torch.where(first[:, None, None, None], quantized.z_hat, decoded_from)
         with run.autocast():
             x_hat = model.reconstruct(decoded_from)
         x_hat = x_hat.float()
@@ -72,9 +73,11 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
         l1 = (x - x_hat).abs().mean()
         perceptual = run.zero()
         if features is not None:
-            pick = run.pick(len(x), config.features.share)
-            with run.autocast():
-                perceptual = features(x[pick], x_hat[pick]).float().mean()
+            pick = run.portion.pick(1, config.features.share)
+            if len(pick.index):
+                with run.autocast():
+                    distance = features(x[pick.index], x_hat[pick.index]).float()
+                perceptual = pick.mean(distance)
         reconstruction = l1 + config.features.weight * perceptual
         adversarial = adversary.term(step, x_hat, reconstruction)
         codebook = quantized.loss if keeper.active(step) else run.zero()
@@ -95,12 +98,16 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
             **adversary.metrics(),
         }
 
+    def observe(step: int, seen: Mapping[str, Tensor]) -> Metrics:
+        keeper.observe(seen["l"], step)
+        return {}
+
     def validate(averaged: GLC, x: Tensor) -> tuple[dict[str, float], Tensor]:
         return validate_autoencoder(averaged, x, features)
 
     if resume:
         run.resume()
-    run.loop(photos, update, validate)
+    run.loop(photos, update, observe, validate)
 
 
 if __name__ == "__main__":

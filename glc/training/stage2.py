@@ -22,7 +22,8 @@ from glc.training.checkpoint import initial_model
 from glc.training.codebook import CodebookKeeper
 from glc.training.config_file import load_config
 from glc.training.data import Photos
-from glc.training.loop import Run, Stateful, prepare
+from glc.training.distributed import prepare
+from glc.training.loop import Metrics, Run, Stateful
 from glc.training.validation import validate_codec
 
 
@@ -53,28 +54,25 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     with torch.no_grad():
         spread = model.latents(photos.first_crops(32).to(run.device)).std()
 
-    def update(step: int, x: Tensor) -> Mapping[str, float | Tensor]:
-        done = run.progress(step)
+    def noisy(step: int) -> bool:
+        return run.progress(step) < rate.noise_until
+
+    def update(step: int, x: Tensor) -> Metrics:
         repeat = config.levels_per_image
-        level = run.levels(len(x), repeat)
+        level = run.portion.levels(repeat, layout.levels)
         with torch.no_grad(), run.autocast():
             l = model.latents(x).float()
         index = model.image_vq.nearest(l)
         l, index = l.repeat(repeat, 1, 1, 1), index.repeat(repeat, 1, 1)
 
-        rounding = "noise" if done < rate.noise_until else rate.rounding
+        rounding = "noise" if noisy(step) else rate.rounding
         out = model.code_latent(l, level.float(), rounding=rounding, quantize_z=keeper.active(step))
-        keeper.observe(run.processes.gather(out.z.detach()), step)
         bpp = (out.bits_y + out.bits_z) / (x.shape[-1] * x.shape[-2])
-        controller.observe(
-            run.processes.gather(level),
-            run.processes.gather(bpp.detach()),
-            steer=rounding != "noise" and keeper.active(step),
-        )
+        run.watch(z=out.z, level=level, bpp=bpp)
 
         logits = predictor(out.l_hat / spread)
         distortion = code_distortion(l / spread, out.l_hat / spread, index, logits)
-        boost = 1 + (rate.boost - 1) * max(0.0, 1 - done / rate.boost_until)
+        boost = 1 + (rate.boost - 1) * max(0.0, 1 - run.progress(step) / rate.boost_until)
         codebook = out.hyper.loss if keeper.active(step) else run.zero()
         run.backward(
             rate=bpp.mean(),
@@ -87,15 +85,20 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
             "accuracy": (logits.argmax(-1) == index.flatten(1)).float().mean(),
             "codebook": codebook,
             "spread_y": out.y.std(),
-            **controller.metrics(),
         }
+
+    def observe(step: int, seen: Mapping[str, Tensor]) -> Metrics:
+        keeper.observe(seen["z"], step)
+        steer = keeper.active(step) and not noisy(step)
+        controller.observe(seen["level"], seen["bpp"], steer=steer)
+        return controller.metrics()
 
     def validate(averaged: GLC, x: Tensor) -> tuple[dict[str, float], Tensor]:
         return validate_codec(averaged, x, None)
 
     if resume:
         run.resume()
-    run.loop(photos, update, validate)
+    run.loop(photos, update, observe, validate)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,9 @@ from glc.training.codebook import CodebookKeeper
 from glc.training.config import StageConfig
 from glc.training.config_file import load_config
 from glc.training.data import Photos
+from glc.training.distributed import prepare
 from glc.training.features import perceptual_distance
-from glc.training.loop import Run, Stateful, prepare
+from glc.training.loop import Metrics, Run, Stateful
 from glc.training.validation import validate_codec
 
 LOWPASS = 8  # pixels averaged per side in the optional low-pass term
@@ -83,40 +84,38 @@ def train(config: StageConfig, *, resume: bool) -> None:
         logits = predictor(l_hat / spread)
         return code_distortion(l / spread, l_hat / spread, model.image_vq.nearest(l), logits)
 
-    def update(step: int, x: Tensor) -> Mapping[str, float | Tensor]:
+    def update(step: int, x: Tensor) -> Metrics:
         repeat = config.levels_per_image
-        level = run.levels(len(x), repeat)
+        level = run.portion.levels(repeat, layout.levels)
         with run.autocast():
             l = model.latents(x).float()
         l = l.repeat(repeat, 1, 1, 1)
         out = model.code_latent(l, level.float(), rounding=rate.rounding)
-        keeper.observe(run.processes.gather(out.z.detach()), step)
         with run.autocast():
             x_hat = model.reconstruct(out.l_hat)
         x, x_hat = x.repeat(repeat, 1, 1, 1), x_hat.float()
 
         bpp = (out.bits_y + out.bits_z) / (x.shape[-1] * x.shape[-2])
-        controller.observe(
-            run.processes.gather(level), run.processes.gather(bpp.detach()), steer=True
-        )
+        run.watch(z=out.z, level=level, bpp=bpp)
         boost = 1 + (rate.boost - 1) * max(0.0, 1 - run.progress(step) / rate.boost_until)
         balance = controller.balance(level, rate.balance)
         weight = boost * controller.weights(level) * balance
 
         l1 = (x - x_hat).abs().mean((1, 2, 3))
         lowpass = F.avg_pool2d(x - x_hat, LOWPASS).abs().mean((1, 2, 3))
-        pick = run.pick(len(x), config.features.share)
-        perceptual = code = run.zero().expand(len(pick))
-        if features is not None:
+        pick = run.portion.pick(repeat, config.features.share)
+        picked = pick.index
+        perceptual = code = run.zero().expand(len(picked))
+        if features is not None and len(picked):
             with run.autocast():
-                perceptual = features(x[pick], x_hat[pick]).float()
-        if predictor is not None:
-            code = pixel_code_distortion(x[pick], x_hat[pick])
+                perceptual = features(x[picked], x_hat[picked]).float()
+        if predictor is not None and len(picked):
+            code = pixel_code_distortion(x[picked], x_hat[picked])
         terms = {
             "l1": (weight * l1).mean(),
             "lowpass": config.lowpass_weight * (weight * lowpass).mean(),
-            "perceptual": config.features.weight * (weight[pick] * perceptual).mean(),
-            "d_code": config.code_weight * (weight[pick] * code).mean(),
+            "perceptual": config.features.weight * pick.mean(weight[picked] * perceptual),
+            "d_code": config.code_weight * pick.mean(weight[picked] * code),
         }
         reconstruction = torch.stack(list(terms.values())).sum()
         run.backward(
@@ -128,18 +127,22 @@ def train(config: StageConfig, *, resume: bool) -> None:
         adversary.learn(step, x, x_hat)
         return {
             "l1": l1.mean(),
-            "features": perceptual.mean(),
-            "d_code": code.mean(),
-            **controller.metrics(),
+            "features": pick.mean(perceptual),
+            "d_code": pick.mean(code),
             **adversary.metrics(),
         }
+
+    def observe(step: int, seen: Mapping[str, Tensor]) -> Metrics:
+        keeper.observe(seen["z"], step)
+        controller.observe(seen["level"], seen["bpp"], steer=True)
+        return controller.metrics()
 
     def validate(averaged: GLC, x: Tensor) -> tuple[dict[str, float], Tensor]:
         return validate_codec(averaged, x, features)
 
     if resume:
         run.resume()
-    run.loop(photos, update, validate)
+    run.loop(photos, update, observe, validate)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import copy
+
 import pytest
 import torch
 
@@ -193,6 +195,25 @@ def test_compiles_in_one_piece(ema_decay):
             torch.testing.assert_close(eager.codebook.grad, twin.codebook.grad)
         torch.testing.assert_close(eager.codebook, twin.codebook)
         assert torch.equal(eager.row_usage, twin.row_usage)
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
+def test_deferred_calls_count_as_one(ema_decay):
+    torch.manual_seed(0)
+    whole = VectorQuantizer(8, 2, ema_decay=ema_decay)
+    parts = copy.deepcopy(whole)
+    parts.deferred = True
+    for z in torch.randn(3, 4, 2, 5, 3):
+        selected = torch.cat([parts(part).index for part in z.chunk(2)])
+        assert torch.equal(selected, whole(z).index)
+        parts.settle()
+        torch.testing.assert_close(parts.codebook, whole.codebook, rtol=0, atol=0)
+        torch.testing.assert_close(parts.training_state(), whole.training_state(), rtol=0, atol=0)
+    before = copy.deepcopy([parts.codebook.detach(), parts.training_state()])
+    parts(z)
+    parts.forget()
+    parts.settle()
+    torch.testing.assert_close([parts.codebook.detach(), parts.training_state()], before)
 
 
 def _train_with_others(rank: int, folder: str) -> None:

@@ -18,9 +18,9 @@ CHANGES = {
     "steps": 4,
     "warmup": 100,
     "learning_rate": 1e-3,
-    "features": "{share: 1.0}",
+    "features": "{share: 0.5}",
+    "levels_per_image": 2,
     "codebook": "{start: 1, reseed_every: 2}",
-    "quantized_share": 1.0,
 }
 
 
@@ -70,14 +70,25 @@ def test_accelerate_launches_a_stage(trained, tmp_path):
     assert all(torch.equal(one["model"][k], launched["model"][k]) for k in one["model"])
 
 
-def test_a_batch_in_parts_equals_a_whole_one(trained, tmp_path):
-    """Stage I without its codebook, which follows parts one after the other."""
-    codebook = ["codebook.start=3", "quantized_share=0.0", "latent_noise=0.0"]
-    models = []
-    for accumulate in (1, 2):
+@pytest.mark.parametrize("stage", ["stage1", "stage2", "stage3"])
+def test_a_batch_in_parts_equals_a_whole_one(trained, tmp_path, stage):
+    """Codebook, levels and lambdas follow a step, not its parts.
+
+    Stage I's noise is scaled by the spread of the part's own latents, so it is left out.
+    """
+    overrides = ["latent_noise=0.0", "quantized_share=0.5", "features.share=0.5"]
+    overrides += ["rate.balance=0.5"] if stage != "stage1" else []
+    states = []
+    for accumulate in (1, 4):
         out = tmp_path / str(accumulate)
-        overrides = [*codebook, f"accumulate={accumulate}", f"out={out}"]
-        run("stage1", trained / "stage1.yaml", overrides, False)
-        models.append(read_checkpoint(out / "checkpoint.pt")["model"])
-    weights = [{k: v for k, v in m.items() if "vq" not in k} for m in models]
-    assert difference(*weights) < MEAN_TOLERANCE
+        changes = [*overrides, f"accumulate={accumulate}", f"out={out}"]
+        run(stage, trained / f"{stage}.yaml", changes, False)
+        states.append(read_checkpoint(out / "checkpoint.pt"))
+    whole, parts = states
+    assert difference(whole["model"], parts["model"]) < MEAN_TOLERANCE
+    usage = [state["extras"]["keeper"]["usage"] for state in states]
+    torch.testing.assert_close(*usage, rtol=0, atol=0)
+    assert torch.equal(whole["random"]["cpu"], parts["random"]["cpu"])
+    if stage != "stage1":
+        controllers = [state["extras"]["controller"] for state in states]
+        torch.testing.assert_close(*controllers, rtol=1e-3, atol=1e-5)
