@@ -73,10 +73,12 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
         logits = predictor(out.l_hat / spread)
         distortion = code_distortion(l / spread, out.l_hat / spread, index, logits)
         boost = 1 + (rate.boost - 1) * max(0.0, 1 - run.progress(step) / rate.boost_until)
+        balance = controller.balance(level, rate.balance)
+        weight = boost * controller.weights(level) * balance
         codebook = out.hyper.loss if keeper.active(step) else run.zero()
         run.backward(
-            rate=bpp.mean(),
-            d_code=(boost * controller.weights(level) * distortion).mean(),
+            rate=(balance * bpp).mean(),
+            d_code=(weight * distortion).mean(),
             codebook=config.codebook.weight * codebook,
         )
         return {

@@ -15,6 +15,7 @@ from glc.models.config import PRESETS, VQGANConfig
 from glc.training.cli import run
 from glc.training.config_file import load_config
 from glc.training.data import Photos
+from glc.training.loop import Run
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +93,6 @@ def test_resuming_equals_never_having_stopped(trained, tmp_path, stage):
         save(self)
         raise StoppedError
 
-    from glc.training.loop import Run
-
     save = Run.save
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Run, "save", stop_after_checkpoint)
@@ -105,6 +104,24 @@ def test_resuming_equals_never_having_stopped(trained, tmp_path, stage):
     resumed = GLC.from_pretrained(out / "model").state_dict()
     for name, tensor in whole.items():
         torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=0, msg=name)
+
+
+def test_balance_weighs_the_levels_in_stage2(trained, tmp_path, monkeypatch):
+    """At 1 all distortions weigh alike, by the factor that makes the balance 1 on average."""
+    first_terms = []
+
+    def keep_first(self, **terms):
+        if self.step == 0:
+            first_terms.append({name: term.item() for name, term in terms.items()})
+        backward(self, **terms)
+
+    backward = Run.backward
+    monkeypatch.setattr(Run, "backward", keep_first)
+    for lambdas, power in (([1.0] * 4, 0.0), ([0.1, 0.2, 0.4, 0.8], 1.0)):
+        changes = [f"out={tmp_path / str(power)}", "steps=3", f"rate.lambdas={lambdas}"]
+        run("stage2", trained / "stage2.yaml", [*changes, f"rate.balance={power}"], False)
+    plain, balanced = first_terms
+    assert balanced["d_code"] == pytest.approx(plain["d_code"] / ((10 + 5 + 2.5 + 1.25) / 4))
 
 
 def test_stage1_learns_to_reconstruct(write_config, tmp_path):
