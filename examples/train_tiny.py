@@ -80,6 +80,7 @@ def main() -> None:
         config = {**COMMON, **settings, "out": str(out), "data": data, "init": before}
         path = args.out / f"{stage}.yaml"
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
+        (out / "checkpoint.pt").unlink(missing_ok=True)  # of an earlier run, which would be kept
         run(stage, path, [], False)
         before = str(out / "checkpoint.pt")
         rows.append((stage, str(settings["steps"]), losses(out), *measure(photos, out / "model")))

@@ -80,17 +80,58 @@ def load_module(module: nn.Module, state: dict[str, Any], name: str) -> None:
         ) from error
 
 
-def initial_model(config: StageConfig, *, after: str | None) -> GLC:
+def checkpoint_to_resume(stage: str, config: StageConfig, *, resume: bool) -> dict[str, Any] | None:
+    """The checkpoint that a run goes on from, None if it begins.
+
+    A run that begins never writes over another one's checkpoint.
+
+    Args:
+        stage: of the run.
+        config: its `out` is where the checkpoint is.
+        resume: whether to go on.
+
+    Raises:
+        InvalidArgumentError: there is none to go on from, or it is of another stage or preset; or
+            there is one, and the run is to begin.
+    """
+    path = Path(config.out) / "checkpoint.pt"
+    if not resume:
+        if path.exists():
+            raise InvalidArgumentError(
+                f"{stage}: out: expected a folder without a checkpoint, got {config.out} with one; "
+                f"--resume goes on from it, another out keeps it, removing it begins anew"
+            )
+        return None
+    state = read_checkpoint(path)
+    if state["stage"] != stage:
+        raise InvalidArgumentError(
+            f"{stage}: checkpoint: expected one of {stage}, got {state['stage']}"
+        )
+    before = state["config"]["model"]
+    if stage == "stage1" and config.init is None and config.model != before:
+        raise InvalidArgumentError(
+            f"config: model: expected {before}, which the checkpoint holds, got {config.model}"
+        )
+    return state
+
+
+def initial_model(
+    config: StageConfig, *, after: str | None, resumed: dict[str, Any] | None = None
+) -> GLC:
     """The model a stage starts from.
 
     Args:
         config: `init` names the checkpoint of the stage before, whose averaged weights are used,
             or a model to go on from. Without `init`, a fresh model of the preset `model`.
         after: the stage that a checkpoint must come from; None accepts no checkpoint.
+        resumed: the checkpoint of this stage that the run goes on from, if it does: it says what
+            model to build, and `init` is not looked at.
 
     Raises:
         InvalidArgumentError: the checkpoint is of another stage, or `init` is missing or no model.
     """
+    if resumed is not None:
+        return GLC(GLCConfig.from_dict(resumed["model_config"]))
     if config.init is None:
         if after is not None:
             raise InvalidArgumentError(f"config: init: expected a checkpoint of {after}, got none")

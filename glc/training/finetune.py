@@ -16,7 +16,7 @@ from glc.errors import InvalidArgumentError
 from glc.evaluation import Evaluation, evaluate
 from glc.files import write_file
 from glc.models.glc import GLC
-from glc.training.checkpoint import read_checkpoint
+from glc.training.checkpoint import checkpoint_to_resume
 from glc.training.config import (
     AdversarialConfig,
     CodebookConfig,
@@ -82,13 +82,14 @@ def finetune(
         TrainingError: as for the stages.
     """
     config = _config(photos, out, model, steps, features)
+    resumed = checkpoint_to_resume("stage3", config, resume=resume)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "finetune.yaml"
     write_file(path, dump_config(config).encode(), overwrite=True)
     config = load_config(path, list(overrides))
     loader = Photos(config.data, config.seed)
-    if resume:
-        targets = tuple(read_checkpoint(out / "checkpoint.pt")["config"]["rate"]["targets"])
+    if resumed is not None:
+        targets = tuple(resumed["config"]["rate"]["targets"])
     else:
         targets = config.rate.targets or _rates(model, loader)
     rate = dataclasses.replace(config.rate, targets=targets)

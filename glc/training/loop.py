@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from glc.errors import InvalidArgumentError, TrainingError
 from glc.models.glc import GLC
-from glc.training.checkpoint import load_module, read_checkpoint, write_checkpoint
+from glc.training.checkpoint import load_module, write_checkpoint
 from glc.training.config import StageConfig
 from glc.training.config_file import dump_config
 from glc.training.data import Photos
@@ -52,7 +52,7 @@ class Run:
     """One run of one stage.
 
     Args:
-        stage: "stage1", "stage2" or "stage3"; a checkpoint of another stage is refused.
+        stage: "stage1", "stage2" or "stage3".
         config: the resolved configuration.
         model: the model; its averaged weights are validated and exported.
         trained: parts of the model that this run trains; the rest is frozen.
@@ -319,10 +319,10 @@ class Run:
                     monitor.metrics(self.step, {**counts, **floats})
                 if "nonfinite" in metrics:
                     monitor.say(f"step {self.step}: put back, {self.offender}")
+                if self.step % config.checkpoint_every == 0 or last:
+                    self.save()  # before the validation, which might find no room
                 if self.step % config.validate_every == 0 or last:
                     self._validate(validate, held_out, monitor)
-                if self.step % config.checkpoint_every == 0 or last:
-                    self.save()
             if processes.first:
                 self.averaged_model().cpu().save_pretrained(self.out / "model")
             monitor.say(f"done, model in {self.out / 'model'}; photos: {photos.rejected}")
@@ -366,17 +366,12 @@ class Run:
             write_checkpoint(state, self.out / "checkpoint.pt")
         self.processes.wait()
 
-    def resume(self) -> None:
-        """Continue from this run's own checkpoint.
+    def resume(self, state: dict[str, Any]) -> None:
+        """Continue from this run's own checkpoint; see `checkpoint_to_resume`.
 
         Raises:
-            InvalidArgumentError: there is none, or it belongs to another stage or model.
+            InvalidArgumentError: it was written with other helpers.
         """
-        state = read_checkpoint(self.out / "checkpoint.pt")
-        if state["stage"] != self.stage:
-            raise InvalidArgumentError(
-                f"{self.stage}: checkpoint: expected one of {self.stage}, got {state['stage']}"
-            )
         load_module(self.model, state["model"], "model")
         if state["helpers"].keys() != self.helpers.keys():
             raise InvalidArgumentError(
@@ -386,8 +381,8 @@ class Run:
         for name, module in self.helpers.items():
             load_module(module, state["helpers"][name], name)
         self.average.load(state["average"])
-        for name, extra in self.extras.items():
-            extra.load_state_dict(state["extras"][name])
+        for name, extra_state in state["extras"].items():
+            self.extras[name].load_state_dict(extra_state)
         restore(self.optimizer, state["optimizer"])
         if self.discriminator_optimizer is not None:
             restore(self.discriminator_optimizer, state["discriminator_optimizer"])

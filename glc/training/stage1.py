@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from glc.losses.adversarial import PatchDiscriminator
 from glc.models.glc import GLC
 from glc.training.adversary import Adversary
-from glc.training.checkpoint import initial_model
+from glc.training.checkpoint import checkpoint_to_resume, initial_model
 from glc.training.codebook import CodebookKeeper
 from glc.training.config_file import load_config
 from glc.training.data import Photos
@@ -43,8 +43,9 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     """
     config = load_config(config_path, overrides)
     prepare(config)
+    resumed = checkpoint_to_resume("stage1", config, resume=resume)
+    model = initial_model(config, after=None, resumed=resumed).train()
     photos = Photos(config.data, config.seed)
-    model = initial_model(config, after=None).train()
     helpers: dict[str, nn.Module] = {}
     if config.adversarial.weight:
         width, layers = config.adversarial.width, config.adversarial.layers
@@ -105,8 +106,8 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     def validate(averaged: GLC, x: Tensor) -> tuple[dict[str, float], Tensor]:
         return validate_autoencoder(averaged, x, features)
 
-    if resume:
-        run.resume()
+    if resumed is not None:
+        run.resume(resumed)
     run.loop(photos, update, observe, validate)
 
 

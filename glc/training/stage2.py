@@ -18,12 +18,13 @@ from glc.losses.code_prediction import code_distortion
 from glc.losses.rate import LambdaController
 from glc.models.glc import GLC
 from glc.models.predictor import CodePredictor
-from glc.training.checkpoint import initial_model
+from glc.training.checkpoint import checkpoint_to_resume, initial_model
 from glc.training.codebook import CodebookKeeper
 from glc.training.config_file import load_config
 from glc.training.data import Photos
 from glc.training.distributed import prepare
 from glc.training.loop import Metrics, Run, Stateful
+from glc.training.spread import Spread
 from glc.training.validation import validate_codec
 
 
@@ -34,8 +35,9 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     """
     config = load_config(config_path, overrides)
     prepare(config)
+    resumed = checkpoint_to_resume("stage2", config, resume=resume)
+    model = initial_model(config, after="stage1", resumed=resumed).train()
     photos = Photos(config.data, config.seed)
-    model = initial_model(config, after="stage1").train()
     layout = model.config
     if config.rate.level_scales:
         model.g_a.spread_levels(config.rate.level_scales)
@@ -44,15 +46,14 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     keeper = CodebookKeeper(model.hyper_vq, config.codebook, config.steps)
     rate = config.rate
     controller = LambdaController(rate.lambdas, rate.targets, rate.gain)
-    extras: dict[str, Stateful] = {"keeper": keeper, "controller": controller}
+    spread = Spread()
+    extras: dict[str, Stateful] = {"keeper": keeper, "controller": controller, "spread": spread}
     trained = [
         *(model.g_a, model.h_a, model.hyper_vq, model.z_prior, model.h_s),
         *(model.context, model.g_s, predictor),
     ]
     run = Run("stage2", config, model, trained, {"code_predictor": predictor}, extras)
     model.image_vq.eval()  # the teacher's codebook follows nothing any more
-    with torch.no_grad():
-        spread = model.latents(photos.first_crops(32).to(run.device)).std()
 
     def noisy(step: int) -> bool:
         return run.progress(step) < rate.noise_until
@@ -70,8 +71,8 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
         bpp = (out.bits_y + out.bits_z) / (x.shape[-1] * x.shape[-2])
         run.watch(z=out.z, level=level, bpp=bpp)
 
-        logits = predictor(out.l_hat / spread)
-        distortion = code_distortion(l / spread, out.l_hat / spread, index, logits)
+        logits = predictor(out.l_hat / spread.value)
+        distortion = code_distortion(l / spread.value, out.l_hat / spread.value, index, logits)
         boost = 1 + (rate.boost - 1) * max(0.0, 1 - run.progress(step) / rate.boost_until)
         balance = controller.balance(level, rate.balance)
         weight = boost * controller.weights(level) * balance
@@ -98,8 +99,9 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     def validate(averaged: GLC, x: Tensor) -> tuple[dict[str, float], Tensor]:
         return validate_codec(averaged, x, None)
 
-    if resume:
-        run.resume()
+    if resumed is not None:
+        run.resume(resumed)
+    spread.measure(model.latents, lambda n: photos.first_crops(n).to(run.device))
     run.loop(photos, update, observe, validate)
 
 

@@ -23,7 +23,7 @@ from glc.losses.rate import LambdaController
 from glc.models.glc import GLC
 from glc.models.predictor import CodePredictor
 from glc.training.adversary import Adversary
-from glc.training.checkpoint import initial_model
+from glc.training.checkpoint import checkpoint_to_resume, initial_model
 from glc.training.codebook import CodebookKeeper
 from glc.training.config import StageConfig
 from glc.training.config_file import load_config
@@ -31,6 +31,7 @@ from glc.training.data import Photos
 from glc.training.distributed import prepare
 from glc.training.features import perceptual_distance
 from glc.training.loop import Metrics, Run, Stateful
+from glc.training.spread import Spread
 from glc.training.validation import validate_codec
 
 LOWPASS = 8  # pixels averaged per side in the optional low-pass term
@@ -47,8 +48,9 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
 def train(config: StageConfig, *, resume: bool) -> None:
     """Train Stage III as configured; see `main`."""
     prepare(config)
+    resumed = checkpoint_to_resume("stage3", config, resume=resume)
+    model = initial_model(config, after="stage2", resumed=resumed).train()
     photos = Photos(config.data, config.seed)
-    model = initial_model(config, after="stage2").train()
     layout = model.config
     teacher = copy.deepcopy(model.latent_encoder).requires_grad_(False)
     helpers: dict[str, nn.Module] = {"teacher": teacher}
@@ -67,13 +69,12 @@ def train(config: StageConfig, *, resume: bool) -> None:
     keeper = CodebookKeeper(model.hyper_vq, config.codebook, config.steps, trained=True)
     rate = config.rate
     controller = LambdaController(rate.lambdas, rate.targets, rate.gain)
-    extras: dict[str, Stateful] = {"keeper": keeper, "controller": controller}
+    spread = Spread()
+    extras: dict[str, Stateful] = {"keeper": keeper, "controller": controller, "spread": spread}
     run = Run("stage3", config, model, trained, helpers, extras)
     model.image_vq.eval()
     features = perceptual_distance(config.features, run.device)
     adversary = Adversary(run)
-    with torch.no_grad():
-        spread = teacher(photos.first_crops(32).to(run.device)).std()
 
     def pixel_code_distortion(x: Tensor, x_hat: Tensor) -> Tensor:
         assert predictor is not None
@@ -81,8 +82,10 @@ def train(config: StageConfig, *, resume: bool) -> None:
             with torch.no_grad():
                 l = teacher(x).float()
             l_hat = teacher(x_hat).float()
-        logits = predictor(l_hat / spread)
-        return code_distortion(l / spread, l_hat / spread, model.image_vq.nearest(l), logits)
+        logits = predictor(l_hat / spread.value)
+        return code_distortion(
+            l / spread.value, l_hat / spread.value, model.image_vq.nearest(l), logits
+        )
 
     def update(step: int, x: Tensor) -> Metrics:
         repeat = config.levels_per_image
@@ -140,8 +143,9 @@ def train(config: StageConfig, *, resume: bool) -> None:
     def validate(averaged: GLC, x: Tensor) -> tuple[dict[str, float], Tensor]:
         return validate_codec(averaged, x, features)
 
-    if resume:
-        run.resume()
+    if resumed is not None:
+        run.resume(resumed)
+    spread.measure(teacher, lambda n: photos.first_crops(n).to(run.device))
     run.loop(photos, update, observe, validate)
 
 

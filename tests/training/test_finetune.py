@@ -48,6 +48,8 @@ def test_rates_are_kept_and_runs_resumed(domain, tiny_folder, tmp_path):
     estimates = [level.estimated_bpp for level in result.before.levels]
     assert len(targets) == len(estimates)
     assert list(targets) == sorted(targets)
+    with pytest.raises(InvalidArgumentError, match="--resume"):
+        finetune(domain, tmp_path / "tuned", steps=6, **settings)
     again = finetune(domain, tmp_path / "tuned", steps=6, resume=True, **settings)
     state = read_checkpoint(tmp_path / "tuned" / "checkpoint.pt")
     assert state["step"] == 6

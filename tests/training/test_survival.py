@@ -189,7 +189,7 @@ def test_other_checkpoints_are_refused(write_config, tmp_path):
     shutil.copy(checkpoint, tmp_path / "stage2")
     with pytest.raises(InvalidArgumentError, match="expected one of stage2, got stage1"):
         run("stage2", second, [], True)
-    with pytest.raises(InvalidArgumentError, match="model: expected the shapes"):
+    with pytest.raises(InvalidArgumentError, match="model: expected glc-tiny"):
         run("stage1", first, ["model=glc-image-small"], True)
     with pytest.raises(InvalidArgumentError, match="helpers"):
         run("stage1", first, [f"adversarial={ADVERSARIAL}"], True)
@@ -214,3 +214,44 @@ def test_the_log_forgets_what_will_be_made_again(write_config, tmp_path):
     log.write_text(whole + json.dumps({"step": 9}) + "\n" + '{"step": 1')
     run("stage1", config, [], True)
     assert log.read_text() == whole
+
+
+def test_an_earlier_run_is_not_written_over(write_config, tmp_path):
+    config = write_config(tmp_path, "stage1", steps=3)
+    run("stage1", config, [], False)
+    out = tmp_path / "stage1"
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(InvalidArgumentError, match=r"stage1: out: expected.*--resume"):
+        run("stage1", config, [], False)
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    (out / "checkpoint.pt").unlink()
+    run("stage1", config, [], False)
+
+
+@pytest.mark.parametrize("stage", ["stage2", "stage3"])
+def test_a_run_goes_on_without_the_stage_before(write_config, photos, tmp_path, stage):
+    """Its own checkpoint has all it needs, the unit of its latents included."""
+    before = None
+    for name in ("stage1", "stage2", "stage3")[: int(stage[-1])]:
+        config = write_config(tmp_path, name, init=before or "null", steps=3)
+        run(name, config, [], False)
+        if name != stage:
+            before = tmp_path / name / "checkpoint.pt"
+    checkpoint = tmp_path / stage / "checkpoint.pt"
+    spread = read_checkpoint(checkpoint)["extras"]["spread"]
+    assert spread["value"] > 0
+    before.unlink()
+    run(stage, config, ["steps=5", "data.resized_share=0.0"], True)  # other first crops
+    state = read_checkpoint(checkpoint)
+    assert state["step"] == 5
+    assert same(state["extras"]["spread"], spread)
+
+
+def test_the_checkpoint_is_written_before_the_validation(write_config, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(stage1, "validate_autoencoder", fail)
+    with pytest.raises(RuntimeError, match="no room"):
+        run("stage1", write_config(tmp_path, "stage1"), [], False)
+    assert read_checkpoint(tmp_path / "stage1" / "checkpoint.pt")["step"] == 6
