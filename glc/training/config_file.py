@@ -13,6 +13,7 @@ import yaml
 
 from glc.errors import InvalidArgumentError
 from glc.training.config import StageConfig
+from glc.training.config_rules import check_ranges
 
 
 def load_config(path: Path, overrides: list[str]) -> StageConfig:
@@ -23,7 +24,8 @@ def load_config(path: Path, overrides: list[str]) -> StageConfig:
         overrides: "a.b=value" strings, the value in YAML.
 
     Raises:
-        InvalidArgumentError: no such file, not YAML, an unknown or missing key, a wrong type.
+        InvalidArgumentError: no such file, not YAML, an unknown or missing key, a wrong type, a
+            value out of range.
     """
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -41,8 +43,15 @@ def load_config(path: Path, overrides: list[str]) -> StageConfig:
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
                 raise InvalidArgumentError(f"config: {parent}: expected a mapping, got {node!r}")
-        node[leaf] = yaml.safe_load(text)
-    return _build(StageConfig, plain, "")
+        try:
+            node[leaf] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InvalidArgumentError(
+                f"config: {key}: expected a value in YAML, got {text!r}"
+            ) from error
+    config = _build(StageConfig, plain, "")
+    check_ranges(config)
+    return config
 
 
 def dump_config(config: StageConfig) -> str:
@@ -83,7 +92,11 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, (list, tuple)):
             raise InvalidArgumentError(f"config: {where}: expected a list, got {value!r}")
-        item = typing.get_args(hint)[0]
+        item, *others = typing.get_args(hint)
+        if others != [...] and len(value) != 1 + len(others):
+            raise InvalidArgumentError(
+                f"config: {where}: expected {1 + len(others)} values, got {value!r}"
+            )
         return tuple(_convert(item, v, f"{where}[{i}]") for i, v in enumerate(value))
     if typing.get_origin(hint) is typing.Literal:
         if value not in typing.get_args(hint):

@@ -20,6 +20,7 @@ from glc.training.adversary import Adversary
 from glc.training.checkpoint import checkpoint_to_resume, initial_model
 from glc.training.codebook import CodebookKeeper
 from glc.training.config_file import load_config
+from glc.training.config_rules import check_model
 from glc.training.data import Photos
 from glc.training.distributed import prepare
 from glc.training.features import perceptual_distance
@@ -45,6 +46,7 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     prepare(config)
     resumed = checkpoint_to_resume("stage1", config, resume=resume)
     model = initial_model(config, after=None, resumed=resumed).train()
+    check_model(config, model.config, levels=False)
     photos = Photos(config.data, config.seed)
     helpers: dict[str, nn.Module] = {}
     if config.adversarial.weight:

@@ -21,6 +21,7 @@ from glc.models.predictor import CodePredictor
 from glc.training.checkpoint import checkpoint_to_resume, initial_model
 from glc.training.codebook import CodebookKeeper
 from glc.training.config_file import load_config
+from glc.training.config_rules import check_model
 from glc.training.data import Photos
 from glc.training.distributed import prepare
 from glc.training.loop import Metrics, Run, Stateful
@@ -37,6 +38,7 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     prepare(config)
     resumed = checkpoint_to_resume("stage2", config, resume=resume)
     model = initial_model(config, after="stage1", resumed=resumed).train()
+    check_model(config, model.config, levels=True)
     photos = Photos(config.data, config.seed)
     layout = model.config
     if config.rate.level_scales:

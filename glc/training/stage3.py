@@ -27,6 +27,7 @@ from glc.training.checkpoint import checkpoint_to_resume, initial_model
 from glc.training.codebook import CodebookKeeper
 from glc.training.config import StageConfig
 from glc.training.config_file import load_config
+from glc.training.config_rules import check_model
 from glc.training.data import Photos
 from glc.training.distributed import prepare
 from glc.training.features import perceptual_distance
@@ -50,6 +51,7 @@ def train(config: StageConfig, *, resume: bool) -> None:
     prepare(config)
     resumed = checkpoint_to_resume("stage3", config, resume=resume)
     model = initial_model(config, after="stage2", resumed=resumed).train()
+    check_model(config, model.config, levels=True)
     photos = Photos(config.data, config.seed)
     layout = model.config
     teacher = copy.deepcopy(model.latent_encoder).requires_grad_(False)

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A configuration is refused before anything is computed, and the message names the key."""
+
+import pytest
+
+from glc.errors import InvalidArgumentError
+from glc.models.config import preset
+from glc.training.cli import run
+from glc.training.config_file import load_config
+from glc.training.config_rules import RULES, check_model
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("steps=many", "steps"),
+        ("speed=3", "speed"),
+        ("data.crop=1.5", "data.crop"),
+        ("rate.lambdas=[1, two]", "rate.lambdas"),
+        ("steps", "key=value"),
+        ("rate.lambdas=[", r"rate\.lambdas: expected a value in YAML"),
+        ("betas=[0.9]", "betas: expected 2 values"),
+        ("betas=[0.9, 0.98, 0.99]", "betas: expected 2 values"),
+    ],
+)
+def test_config_errors_name_the_field(write_config, tmp_path, override, named):
+    path = write_config(tmp_path, "stage1")
+    with pytest.raises(InvalidArgumentError, match=named):
+        load_config(path, [override])
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("steps=0", "steps=-1", "batch=0", "accumulate=0", "nonfinite_limit=0", "seed=-1"),
+        *("learning_rate=-1e-3", "learning_rate=.inf", "clip=-1.0", "clip=.nan", "warmup=-1"),
+        *("ema_decay=2.0", "betas=[0.9, 1.0]", "final_rate=-0.1", "quantized_share=3.0"),
+        *("checkpoint_every=0", "validate_every=0", "levels_per_image=0", "latent_noise=-1.0"),
+        *("data.crop=-64", "data.holdout=-1", "data.workers=-2", "data.cache_gb=-1.0"),
+        *("data.resized_share=1.5", "data.resized_range=[0.0, 1.0]", "data.validation_crop=0"),
+        *("data.resized_range=[2.0, 1.0]", "features.share=-0.5", "adversarial.width=0"),
+        *("codebook.reseed_every=0", "codebook.reseed_until=1.5", "codebook.start=-1"),
+        *("codebook.reservoir=0", "rate.boost_until=0.0", "rate.lambdas=[1, 1, 0, 1]"),
+        *("rate.targets=[1, 1, -1, 1]", "rate.level_scales=[0, 1, 1, 1]", "rate.noise_until=2.0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(write_config, tmp_path, override):
+    key = override.partition("=")[0]
+    with pytest.raises(InvalidArgumentError, match=rf"^config: {key}: expected .*, got "):
+        load_config(write_config(tmp_path, "stage1"), [override])
+
+
+def test_rules_name_keys_that_there_are(write_config, tmp_path):
+    """Every key that has a rule is looked up when a configuration is read; none twice."""
+    load_config(write_config(tmp_path, "stage1"), [])
+    keys = [key for _, _, some in RULES for key in some.split()]
+    assert len(keys) == len(set(keys))
+
+
+def test_config_reads_numbers_as_people_write_them(write_config, tmp_path):
+    path = write_config(tmp_path, "stage1")
+    overrides = ["learning_rate=6e-4", "clip=2", "rate.lambdas=[1, 5e-1, 0.25, 1e-1]"]
+    config = load_config(path, overrides)
+    assert config.learning_rate == 6e-4
+    assert config.clip == 2.0
+    assert config.rate.lambdas == (1.0, 0.5, 0.25, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("override", "levels"),
+    [
+        *(("data.crop=72", False), ("data.validation_crop=100", False)),
+        *(("rate.lambdas=[1, 2]", True), ("rate.lambdas=[]", True), ("rate.targets=[0.1]", True)),
+        ("rate.level_scales=[1, 1, 1, 1, 1]", True),
+    ],
+)
+def test_what_does_not_suit_the_model_is_refused(write_config, tmp_path, override, levels):
+    config = load_config(write_config(tmp_path, "stage1"), [override])
+    key = override.partition("=")[0]
+    with pytest.raises(InvalidArgumentError, match=rf"config: {key}: expected .*model"):
+        check_model(config, preset("glc-tiny"), levels=levels)
+    if levels:  # Stage I does not look at them
+        check_model(config, preset("glc-tiny"), levels=False)
+
+
+def test_a_crop_that_the_model_cannot_take_is_refused_before_training(write_config, tmp_path):
+    path = write_config(tmp_path, "stage1")
+    with pytest.raises(InvalidArgumentError, match=r"data\.validation_crop: expected a multiple"):
+        run("stage1", path, ["data.validation_crop=72"], False)
+    assert not (tmp_path / "stage1").exists()
