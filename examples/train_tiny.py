@@ -103,7 +103,7 @@ def write_photos(source: Path | None, out: Path) -> None:
     else:
         images = []
         for found in find_sources(source)[:COUNT]:
-            image = Image.open(found.path).convert("RGB")
+            image = Image.fromarray(found.decode())
             scale = SIDE / min(image.size)
             size = (round(image.width * scale), round(image.height * scale))
             images.append(image.resize(size, Image.Resampling.LANCZOS))

@@ -8,7 +8,6 @@ of an epoch without replaying it. That is why shards are read by offset, not str
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from glc.errors import InvalidArgumentError
 from glc.training.config import DataConfig
-from glc.training.shards import SUFFIXES, Source, find_sources
+from glc.training.shards import SUFFIXES, UNREADABLE, Source, find_sources
 
 MOST_WORKERS = 8  # that are taken unasked
 MAX_TRIES = 64  # photos in a row that may be unusable before the data is called broken
@@ -224,9 +223,8 @@ def _collate(samples: list[Sample]) -> Sample:
 
 def _decode(source: Source) -> np.ndarray | None:
     try:
-        with Image.open(io.BytesIO(source.read())) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return source.decode()
+    except UNREADABLE:
         return None
 
 

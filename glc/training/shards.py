@@ -17,11 +17,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from glc.errors import GlcError, InvalidArgumentError
+from glc.image import load_image
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""What reading a photo raises that is none, is cut short, or is not one that the codec takes."""
 
 
 @dataclass(frozen=True, order=True)
@@ -38,6 +42,11 @@ class Source:
         with self.path.open("rb") as file:
             file.seek(self.offset)
             return file.read(self.size)
+
+    def decode(self) -> np.ndarray:
+        """The photo as the codec reads it, [h, w, 3] uint8. Raises one of `UNREADABLE`."""
+        with Image.open(io.BytesIO(self.read())) as image:
+            return load_image(image)
 
 
 def find_sources(root: str | os.PathLike[str], listed: str | None = None) -> list[Source]:
@@ -110,7 +119,7 @@ def pack(
     for source in sources:
         try:
             suffix, data = _prepared(source, short_side)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        except UNREADABLE:
             unreadable += 1
             continue
         if written % per_shard == 0:
@@ -128,16 +137,14 @@ def pack(
 
 
 def _prepared(source: Source, short_side: int | None) -> tuple[str, bytes]:
-    data = source.read()
-    with Image.open(io.BytesIO(data)) as image:
-        image.load()
-        scale = short_side / min(image.size) if short_side else 1.0
-        if scale >= 1:
-            return Path(source.name or source.path).suffix.lower(), data
-        size = (round(image.width * scale), round(image.height * scale))
-        buffer = io.BytesIO()
-        image.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(buffer, "png")
-        return ".png", buffer.getvalue()
+    data, photo = source.read(), Image.fromarray(source.decode())
+    scale = short_side / min(photo.size) if short_side else 1.0
+    if scale >= 1:
+        return Path(source.name or source.path).suffix.lower(), data
+    size = (round(photo.width * scale), round(photo.height * scale))
+    buffer = io.BytesIO()
+    photo.resize(size, Image.Resampling.LANCZOS).save(buffer, "png")
+    return ".png", buffer.getvalue()
 
 
 def main() -> None:

@@ -6,12 +6,14 @@ import sys
 import tarfile
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import glc.training.data
 from glc.errors import InvalidArgumentError
+from glc.image import load_image
 from glc.training.config import DataConfig
 from glc.training.data import Photos
 from glc.training.shards import find_sources, pack
@@ -101,6 +103,42 @@ def test_unusable_photos_are_passed_over_and_counted(copied, workers):
     assert {names[n] for n in loader.rejected.unreadable} == {"a.png", "b.png"}
     assert {names[n] for n in loader.rejected.too_small} == {"c.png"}
     assert str(loader.rejected) == "2 unreadable, 1 smaller than the crop"
+
+
+def save_unusual(folder) -> None:
+    """Pictures that a bare conversion to RGB gets wrong, 70 x 100 once upright."""
+    folder.mkdir()
+    ramp = np.linspace(0, 65535, 70 * 100).reshape(100, 70).round().astype(np.uint16)
+    Image.fromarray(ramp).save(folder / "grey16.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be turned by a quarter
+    colours = np.random.default_rng(0).integers(0, 256, (70, 100, 3), np.uint8)
+    Image.fromarray(colours).save(folder / "turned.jpg", exif=turned)
+    clear = np.zeros((100, 70, 4), np.uint8)
+    clear[50:] = 255
+    Image.fromarray(clear).save(folder / "clear.png")
+    Image.fromarray(colours.transpose(1, 0, 2)).quantize(16).save(folder / "palette.png")
+
+
+def test_photos_are_read_as_the_codec_reads_them(tmp_path):
+    save_unusual(tmp_path / "photos")
+    loader = Photos(data(tmp_path / "photos", holdout=0), seed=0)
+    for number, source in enumerate(loader.sources):
+        photo = loader.photo(number)
+        assert photo.shape == (100, 70, 3), source.path.name
+        assert np.array_equal(photo, load_image(source.path)), source.path.name
+
+
+@pytest.mark.parametrize("short_side", [None, 35])
+def test_shards_hold_what_the_codec_reads(tmp_path, short_side):
+    save_unusual(tmp_path / "photos")
+    pack(tmp_path / "photos", tmp_path / "shards", short_side=short_side)
+    folder, shards = (Photos(data(tmp_path / f, holdout=0), 0) for f in ("photos", "shards"))
+    for number in range(len(folder.sources)):
+        whole, packed = Image.fromarray(folder.photo(number)), shards.photo(number)
+        size = (whole.width, whole.height) if short_side is None else (35, 50)
+        expected = whole if short_side is None else whole.resize(size, Image.Resampling.LANCZOS)
+        assert np.array_equal(packed, np.asarray(expected))
 
 
 def test_only_unusable_photos_are_refused(copied):
