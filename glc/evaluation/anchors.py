@@ -115,7 +115,17 @@ def bytes_at_equal_distance(
 
     Returns:
         A ratio per point, below 1 where ours are fewer; None outside the anchor's range.
+
+    Raises:
+        InvalidArgumentError: no anchors, or a distance that was not measured (None).
     """
+    if not anchors:
+        raise InvalidArgumentError("anchors: anchors: expected at least one setting, got none")
+    for name, pairs in (("points", points), ("anchors", anchors)):
+        if any(distance is None for _, distance in pairs):
+            raise InvalidArgumentError(
+                f"anchors: {name}: expected feature distances, got none; measure with --tinydarknet"
+            )
     best: list[tuple[float, float]] = []
     for bpp, distance in sorted(anchors):  # keep what no cheaper setting surpasses
         if not best or distance < best[-1][1]:
@@ -151,6 +161,23 @@ def _round_trip(
     return buffer.getbuffer().nbytes, np.asarray(decoded)
 
 
+def _points(path: Path) -> list[tuple[float, float]]:
+    """(bpp, distance) per level of what `glc eval --json` wrote."""
+    try:
+        levels = json.loads(path.read_text(encoding="utf-8"))["levels"]
+        points = [(level["bpp"], level["tinydarknet"]) for level in levels]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidArgumentError(
+            f"anchors: against: expected what glc eval --json wrote, got {path}: {error!r}"
+        ) from error
+    if any(distance is None for _, distance in points):
+        raise InvalidArgumentError(
+            f"anchors: against: expected levels with a Tiny Darknet distance, got {path} without; "
+            f"run glc eval with --tinydarknet"
+        )
+    return points
+
+
 def main() -> None:
     """Measure from the command line and print two tables."""
     from rich.console import Console
@@ -164,7 +191,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the anchors to this file")
     args = parser.parse_args()
     console = Console(width=100)
+    if args.against and not args.tinydarknet:
+        parser.error("--against needs --tinydarknet")
     try:
+        points = _points(args.against) if args.against else None
         distance = tinydarknet_distance(args.tinydarknet) if args.tinydarknet else None
         by_codec = {
             codec: measure(args.folder, codec, distance, lambda step: console.print(step))
@@ -186,9 +216,7 @@ def main() -> None:
     if args.json:
         anchors = [asdict(a) for group in by_codec.values() for a in group]
         args.json.write_text(json.dumps(anchors, indent=1) + "\n", encoding="utf-8")
-    if args.against and distance is not None:
-        levels = json.loads(args.against.read_text(encoding="utf-8"))["levels"]
-        points = [(level["bpp"], level["tinydarknet"]) for level in levels]
+    if points is not None:
         for codec, group in by_codec.items():
             theirs = [(a.bpp, a.tinydarknet) for a in group if a.tinydarknet is not None]
             ratios = bytes_at_equal_distance(points, theirs)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from glc.errors import InvalidArgumentError
+from glc.errors import GlcError, InvalidArgumentError
 from glc.training.config import DataConfig
 from glc.training.shards import SUFFIXES, UNREADABLE, Source, find_sources
 
@@ -28,6 +28,7 @@ MOST_WORKERS = 8  # that are taken unasked
 MAX_TRIES = 64  # photos in a row that may be unusable before the data is called broken
 
 Sample = tuple[Tensor, list[int], list[int]]  # crop, numbers of unreadable and of too small photos
+_Batch = Sample | GlcError
 
 
 @dataclass
@@ -100,16 +101,19 @@ class Photos(Dataset[Sample]):
         if workers is None:
             workers = min(MOST_WORKERS, available_cores() // world) if on_gpu else 0
         self._cache_bytes //= max(1, workers)
-        loader = DataLoader(
-            self,
+        loader: DataLoader[_Batch] = DataLoader(
+            _Careful(self),
             batch_sampler=numbers,  # endless, so without a length
             num_workers=workers,
             pin_memory=on_gpu,
-            collate_fn=_collate,
+            collate_fn=_collate_carefully,
             persistent_workers=False,
             generator=torch.Generator(),  # leave the run's own random state alone
         )
-        for crops, unreadable, too_small in loader:
+        for batch in loader:
+            if isinstance(batch, GlcError):
+                raise batch
+            crops, unreadable, too_small = batch
             self.rejected.unreadable.update(unreadable)
             self.rejected.too_small.update(too_small)
             yield crops
@@ -214,6 +218,28 @@ class _Numbers:
         while True:
             yield list(range(first, first + self.share))
             first += self.stride
+
+
+class _Careful(Dataset[_Batch]):
+    """Photos whose errors are values: torch turns what a worker raises into text, trace and all."""
+
+    def __init__(self, photos: Photos) -> None:
+        self.photos = photos
+
+    def __getitem__(self, n: int) -> _Batch:
+        try:
+            return self.photos[n]
+        except GlcError as error:
+            return error
+
+
+def _collate_carefully(samples: list[_Batch]) -> _Batch:
+    crops = []
+    for sample in samples:
+        if isinstance(sample, GlcError):
+            return sample
+        crops.append(sample)
+    return _collate(crops)
 
 
 def _collate(samples: list[Sample]) -> Sample:

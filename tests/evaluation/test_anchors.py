@@ -61,6 +61,41 @@ def test_bytes_at_equal_distance():
     assert ratios[2] is None
 
 
+def test_distances_that_are_not_there_are_refused():
+    theirs = [(0.02, 0.6), (0.08, 0.4)]
+    with pytest.raises(InvalidArgumentError, match="anchors: expected at least one"):
+        anchors.bytes_at_equal_distance([(0.02, 0.5)], [])
+    with pytest.raises(InvalidArgumentError, match="points: expected feature distances"):
+        anchors.bytes_at_equal_distance([(0.02, None)], theirs)
+    with pytest.raises(InvalidArgumentError, match="anchors: expected feature distances"):
+        anchors.bytes_at_equal_distance([(0.02, 0.5)], [*theirs, (0.1, None)])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"levels": [{"bpp": 0.1, "tinydarknet": null}]}', "--tinydarknet"),
+        ('{"levels": [{"bpp": 0.1}]}', "glc eval --json"),
+        ("[]", "glc eval --json"),
+        ("no json", "glc eval --json"),
+    ],
+)
+def test_reports_that_cannot_be_compared_are_refused_before_measuring(
+    folder, weights, tmp_path, monkeypatch, capsys, content, message
+):
+    report = tmp_path / "eval.json"
+    report.write_text(content)
+    monkeypatch.setattr(anchors, "measure", lambda *_: pytest.fail("measured"))
+    command = ["anchors", folder, "--tinydarknet", weights, "--against", report]
+    monkeypatch.setattr(sys, "argv", [str(c) for c in command])
+    with pytest.raises(SystemExit) as ended:
+        anchors.main()
+    assert ended.value.code == 2
+    text = capsys.readouterr().err
+    assert text.startswith("anchors: anchors: against: expected")
+    assert message in text
+
+
 def test_unknown_codecs_are_refused(folder):
     with pytest.raises(InvalidArgumentError, match="codec"):
         anchors.measure(folder, "bmp")

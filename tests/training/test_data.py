@@ -141,11 +141,14 @@ def test_shards_hold_what_the_codec_reads(tmp_path, short_side):
         assert np.array_equal(packed, np.asarray(expected))
 
 
-def test_only_unusable_photos_are_refused(copied):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_only_unusable_photos_are_refused(copied, workers):
     for path in copied.iterdir():
         path.write_bytes(b"")
-    with pytest.raises(InvalidArgumentError, match="8 in a row that were not: 8 unreadable"):
-        crops(data(copied, holdout=0), 1)
+    with pytest.raises(InvalidArgumentError, match="8 in a row that were not: 8 unread") as raised:
+        crops(data(copied, holdout=0, workers=workers), 1)
+    assert str(raised.value).startswith("photos: ")
+    assert "Traceback" not in str(raised.value)
     with pytest.raises(InvalidArgumentError, match="2 held out"):
         Photos(data(copied), seed=0).validation_batch()
 
