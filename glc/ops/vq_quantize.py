@@ -154,20 +154,34 @@ def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> N
     ctx.save_for_backward(latents, z_hat, index, usage)
 
 
+def _error(z_hat: Tensor, latents: Tensor) -> Tensor:
+    return (z_hat - latents.float()) * (2.0 / max(latents.numel(), 1))
+
+
+_error_op = torch.library.custom_op("glc::vq_error", _error, mutates_args=())
+
+
+@_error_op.register_fake
+def _(z_hat: Tensor, latents: Tensor) -> Tensor:
+    return torch.empty_like(z_hat)
+
+
 def _backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
     by_z_hat, _, by_codebook_loss, by_commitment_loss, _ = grads
     latents, z_hat, index, usage = ctx.saved_tensors
-    error = (z_hat - latents.float()) * (2.0 / max(latents.numel(), 1))
+    # The registered ops refuse second derivatives. Autograd would get them wrong: it takes z_hat,
+    # a constant to either loss, for what passes straight through to the latents.
+    differentiated = torch.is_grad_enabled()
     by_latents, by_codebook = by_z_hat, None
+    if by_codebook_loss is not None or by_commitment_loss is not None:
+        error = (_error_op if differentiated else _error)(z_hat, latents)
     if by_commitment_loss is not None:
         pull = error * -by_commitment_loss
         by_latents = pull if by_z_hat is None else by_z_hat + pull
     if by_latents is not None:
         by_latents = by_latents.to(ctx.dtypes[0])
     if by_codebook_loss is not None and ctx.needs_input_grad[1]:
-        # the registered op refuses second derivatives
-        seen = torch.is_grad_enabled() or is_traced(error)
-        sums = _codebook_gradient_op if seen else code_sums
+        sums = _codebook_gradient_op if differentiated or is_traced(error) else code_sums
         by_codebook = sums(error * by_codebook_loss, index, usage)
         by_codebook = by_codebook.to(ctx.dtypes[1])
     return by_latents, by_codebook
@@ -200,6 +214,7 @@ def _vq_quantize(latents: Tensor, codebook: Tensor) -> QuantizedRows:
 
     Everything is computed in float32, also under autocast; no [n, k] matrix and no one-hot matrix.
     Sums run in a fixed order, so results and gradients do not depend on the number of threads.
+    Second derivatives of the losses are refused (RuntimeError); z_hat has them, being linear.
 
     Args:
         latents: [n, d] float32, bfloat16 or float16.

@@ -6,9 +6,11 @@ import glc
 from glc.errors import InvalidArgumentError
 from glc.ops import vq_quantize
 from glc.ops.vq_quantize import (
+    QuantizedRows,
     _all_reduced_op,
     _codebook_gradient_op,
     _ema_update_op,
+    _error_op,
     _vq_quantize_op,
     code_sums,
     ema_update,
@@ -67,6 +69,26 @@ def test_a_loss_that_is_not_used_costs_no_gradient():
     latents.grad = None
     vq_quantize(latents, codebook).codebook_loss.backward()
     assert latents.grad is None
+
+
+@pytest.mark.parametrize("name", ["codebook_loss", "commitment_loss"])
+@pytest.mark.parametrize("traced", [False, True])
+def test_second_derivatives_of_the_losses_are_refused(name, traced):
+    latents, codebook = leaves(7, 5, 3)
+    out = QuantizedRows(*_vq_quantize_op(latents, codebook)) if traced else None
+    loss = getattr(out or vq_quantize(latents, codebook), name)
+    wanted = codebook if name == "codebook_loss" else latents
+    (grad,) = torch.autograd.grad(loss, wanted, create_graph=True)
+    with pytest.raises(RuntimeError, match="autograd"):
+        torch.autograd.grad(grad.square().sum(), wanted)
+
+
+def test_the_second_derivative_of_the_straight_way_is_right():
+    latents, codebook = leaves(7, 5, 3)
+    z_hat = vq_quantize(latents, codebook).z_hat
+    (grad,) = torch.autograd.grad(z_hat.square().sum(), latents, create_graph=True)
+    (second,) = torch.autograd.grad(grad.sum(), latents)
+    assert torch.equal(second, torch.full_like(latents, 2.0))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -185,6 +207,7 @@ def test_opcheck():
     out = vq_quantize.plain(latents, codebook)
     error = torch.randn(9, 4)
     torch.library.opcheck(_codebook_gradient_op, (error, out.index, out.usage))
+    torch.library.opcheck(_error_op, (out.z_hat.detach(), latents.detach()))
     torch.library.opcheck(_all_reduced_op, (out.usage,))
     arguments = (codebook.detach(), torch.ones(5), error, out.index, out.usage, out.usage, 0.9)
     torch.library.opcheck(_ema_update_op, arguments)
