@@ -12,7 +12,7 @@ import torch
 from glc.codec import Codec
 from glc.errors import InvalidArgumentError
 from glc.models import GLC, load_official
-from glc.training.loop import read_checkpoint
+from glc.training.checkpoint import read_checkpoint
 
 
 class Bomb:
