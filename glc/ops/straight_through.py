@@ -10,11 +10,16 @@ from torch import Tensor
 
 
 class _LowerBound(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bound: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.bound = bound
+    def forward(x: Tensor, bound: float) -> Tensor:
         return x.clamp_min(bound)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        x, ctx.bound = inputs
+        ctx.save_for_backward(x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -25,9 +30,15 @@ class _LowerBound(torch.autograd.Function):
 
 
 class _RoundSte(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(x: Tensor) -> Tensor:
         return x.round()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Save nothing: the gradient depends on none of it."""
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
