@@ -158,9 +158,13 @@ def spoiled(monkeypatch):
         ("gradient", "the gradient of perceptual is not finite; 3 in a row"),
     ],
 )
-def test_what_is_not_finite_is_named_and_undone(write_config, tmp_path, spoiled, kind, message):
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_what_is_not_finite_is_named_and_undone(
+    write_config, tmp_path, spoiled, kind, message, accumulate
+):
     runs = spoiled(kind, range(3, 99))
-    config = write_config(tmp_path, "stage1", adversarial=ADVERSARIAL, steps=20, nonfinite_limit=3)
+    changes = {"steps": 20, "nonfinite_limit": 3, "accumulate": accumulate}
+    config = write_config(tmp_path, "stage1", adversarial=ADVERSARIAL, **changes)
     with pytest.raises(TrainingError, match=f"stage1: step 5: .*{message}"):
         run("stage1", config, [], False)
     saved = read_checkpoint(tmp_path / "stage1" / "checkpoint.pt")
@@ -169,6 +173,8 @@ def test_what_is_not_finite_is_named_and_undone(write_config, tmp_path, spoiled,
     assert same(saved["average"], runs[0].average.state)
     assert same(saved["extras"], {k: e.state_dict() for k, e in runs[0].extras.items()})
     assert same(saved["optimizer"], runs[0].optimizer.state_dict())
+    buffers = dict(runs[0].helpers["discriminator"].named_buffers())
+    assert same({k: saved["helpers"]["discriminator"][k] for k in buffers}, buffers)
 
 
 def test_a_single_step_that_is_not_finite_is_skipped(write_config, tmp_path, spoiled, capsys):
