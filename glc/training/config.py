@@ -22,7 +22,7 @@ class DataConfig:
         crop: side of a training crop, pixels; a multiple of the model's padding.
         resized_share: share of crops cut larger or smaller and resized to `crop`.
         resized_range: smallest and largest side of such a cut, in multiples of `crop`.
-        validation_crop: side of the centred validation crops, pixels.
+        validation_crop: side of the centred validation crops, pixels; a multiple likewise.
         workers: processes that decode ahead of the training loop; 0 decodes inside it. None takes
             up to 8 of the cores that training on a GPU leaves idle, and 0 for training on a CPU.
         cache_gb: memory for decoded photos, shared between the workers; what does not fit is
@@ -87,7 +87,8 @@ class CodebookConfig:
 
     Attributes:
         start: steps during which vectors pass unquantised; the codebook is then drawn
-            from recent vectors. Stage III, whose codebook Stage II has trained, does neither.
+            from recent vectors. Less than `steps`; not read by Stage III, which goes on with the
+            codebook of Stage II.
         reseed_every: steps between re-seedings of dead codes.
         reseed_until: share of the run after which codes are left alone.
         dead_fraction: share of the mean usage below which a code is dead.
@@ -141,7 +142,8 @@ class StageConfig:
     """Everything common to the three stages.
 
     Attributes:
-        out: folder of the run: checkpoint, log, validation table, exported model.
+        out: folder of the run: checkpoint, log, validation table, exported model. One that holds
+            a checkpoint is only taken to resume.
         data: photos and crops.
         model: name of a preset (Stage I; later stages take it from `init`).
         init: checkpoint of the stage before, or a model (a folder, or a bundled one's name)
@@ -167,7 +169,8 @@ class StageConfig:
         tensorboard: also write scalars and validation pictures below `out`.
         checkpoint_every: steps between checkpoints.
         validate_every: steps between validations.
-        levels_per_image: rate levels each crop is coded at, sharing one encoder pass.
+        levels_per_image: rate levels each crop is coded at, sharing one encoder pass; different
+            ones as long as the model has as many.
         features: perceptual term.
         adversarial: adversarial term.
         codebook: care of the stage's codebook.

@@ -26,6 +26,7 @@ from glc.training.config import (
     StageConfig,
 )
 from glc.training.config_file import dump_config, load_config
+from glc.training.config_rules import check_model
 from glc.training.data import Photos
 from glc.training.stage3 import train
 from glc.training.validation import validate_codec
@@ -87,6 +88,7 @@ def finetune(
     path = out / "finetune.yaml"
     write_file(path, dump_config(config).encode(), overwrite=True)
     config = load_config(path, list(overrides))
+    check_model(config, GLC.from_pretrained(model).config, levels=True)  # not after measuring
     loader = Photos(config.data, config.seed)
     if resumed is not None:
         targets = tuple(resumed["config"]["rate"]["targets"])

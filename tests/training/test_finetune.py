@@ -58,6 +58,13 @@ def test_rates_are_kept_and_runs_resumed(domain, tiny_folder, tmp_path):
     assert sizes[0] == sizes[1]
 
 
+def test_what_does_not_suit_the_model_is_refused_before_measuring(domain, tiny_folder, tmp_path):
+    overrides = [*OVERRIDES, "rate.targets=[0.1]"]
+    with pytest.raises(InvalidArgumentError, match=r"rate\.targets: expected 4 values"):
+        finetune(domain, tmp_path / "tuned", model=str(tiny_folder), overrides=overrides)
+    assert not (tmp_path / "tuned" / "held_out").exists()
+
+
 def test_too_few_photos_are_refused(domain, tiny_folder, tmp_path):
     for path in sorted(domain.iterdir())[1:]:
         path.unlink()
