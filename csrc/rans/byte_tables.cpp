@@ -183,7 +183,11 @@ RareValues::RareValues(std::span<const std::uint8_t> rare) {
 
 std::vector<std::uint8_t> RareValues::numbers_of(std::span<const std::uint8_t> data) const {
   BitWriter bits;
-  for (const std::uint32_t i : find_bytes(data, set_)) bits.gamma(place_[data[i]] + 1U);
+  while (!data.empty()) {
+    const auto piece = data.first(std::min(kByteBlock, data.size()));
+    for (const std::uint32_t i : find_bytes(piece, set_)) bits.gamma(place_[piece[i]] + 1U);
+    data = data.subspan(piece.size());
+  }
   return bits.take();
 }
 

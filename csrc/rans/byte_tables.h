@@ -20,6 +20,11 @@ namespace glc::rans {
 inline constexpr std::uint32_t kByteTotal = 1U << kByteBits;
 inline constexpr std::size_t kByteEscape = 256;  ///< the escape bin
 
+/// Bytes whose escapes are looked for, and resolved, at a time: places in a block have 32 bits,
+/// data in one piece may be longer than that. A whole number of periods of the sum (stream_check.h)
+/// and of steps of every number of lanes.
+inline constexpr std::size_t kByteBlock = std::size_t{1} << 20;
+
 using ByteCounts = std::array<std::uint64_t, 256>;
 
 struct ByteTable {
@@ -53,7 +58,7 @@ struct ByteDecoder {
   /// The value that stands for an escape, or -1.
   [[nodiscard]] int marker() const { return rare.empty() ? -1 : rare.front(); }
   /// Puts the rare values that the numbers name at the places, and makes the sum of the bytes
-  /// theirs. Returns what is wrong, or nullptr.
+  /// theirs; where the bytes begin, a period of the sum does. Returns what is wrong, or nullptr.
   [[nodiscard]] const char* read_escapes(BitReader& numbers,
                                          std::span<const std::uint32_t> places,
                                          std::uint8_t* bytes,

@@ -102,6 +102,33 @@ std::size_t code_stream(std::span<const std::uint8_t> data,
   return head.size() + static_cast<std::size_t>(kStateBytes * lanes) + n_bytes;
 }
 
+/// Decodes out block by block, the escapes of each from the same numbers; run has the states and
+/// the words.
+void decode_blocks(const ByteDecoder& bytes,
+                   const ByteReader& reader,
+                   const StreamHead& head,
+                   std::span<const std::uint8_t> data,
+                   std::span<std::uint8_t> out,
+                   BitReader& numbers,
+                   DecodeRun<OneRow, std::uint8_t>& run) {
+  static_assert(kByteBlock % kSumPeriod == 0 && kByteBlock % kMaxLanes == 0);
+  for (EscapePlaces places; !out.empty(); places.clear()) {
+    const auto block = out.first(std::min(kByteBlock, out.size()));
+    run.n = block.size();
+    run.out = block.data();
+    decode_runs(
+        bytes.slots.data(), bytes.marker(), head.lanes, std::span(&run, 1), std::span(&places, 1));
+    if (run.n != 0) {
+      reader.fail(
+          "words", "the data is truncated", static_cast<std::size_t>(run.next - data.data()));
+    }
+    if (const char* what = bytes.read_escapes(numbers, places, block.data(), run.sum)) {
+      reader.fail("escapes", what, head.escapes_begin + numbers.byte_position());
+    }
+    out = out.subspan(block.size());
+  }
+}
+
 /// Reads what code_stream wrote.
 void decode_stream(std::span<const std::uint8_t> data,
                    const ByteDecoder& bytes,
@@ -113,21 +140,15 @@ void decode_stream(std::span<const std::uint8_t> data,
   load_states(reader, head.lanes, states);
   static constexpr OneRow kRow{0};
   DecodeRun<OneRow, std::uint8_t> run{.rows = &kRow,
-                                      .n = out.size(),
+                                      .n = 0,
                                       .states = states,
                                       .next = data.data() + reader.position(),
                                       .end = data.data() + data.size(),
-                                      .out = out.data()};
-  EscapePlaces places;
-  decode_runs(
-      bytes.slots.data(), bytes.marker(), head.lanes, std::span(&run, 1), std::span(&places, 1));
-  const auto offset = static_cast<std::size_t>(run.next - data.data());
-  if (run.n != 0) reader.fail("words", "the data is truncated", offset);
-  if (run.next != run.end) reader.fail("words", "bytes are left over", offset);
+                                      .out = nullptr};
   BitReader numbers(head.escapes);
-  if (const char* what = bytes.read_escapes(numbers, places, out.data(), run.sum)) {
-    reader.fail("escapes", what, head.escapes_begin + numbers.byte_position());
-  }
+  decode_blocks(bytes, reader, head, data, out, numbers, run);
+  const auto offset = static_cast<std::size_t>(run.next - data.data());
+  if (run.next != run.end) reader.fail("words", "bytes are left over", offset);
   check = check_with_sum<std::uint8_t>(check_of(head.escapes, check), run.sum);
   if (lane_astray(states, head.lanes, check) != head.lanes) {
     reader.fail("words", "a lane does not end in its initial state", offset);

@@ -12,6 +12,8 @@
 #include "glc/cdf.h"
 #include "glc/error.h"
 #include "glc/rans.h"
+#include "rans/bit_io.h"
+#include "rans/byte_tables.h"
 
 namespace {
 
@@ -204,6 +206,36 @@ void rare_bytes_share_an_escape() {
   check_equal(int{glc::rans::encode_bytes(bytes_with_rare_values(20001, 3, 4), 0)[0]}, 1, "none");
 }
 
+/// Data in one piece is searched, and its escapes resolved, block by block: places have 32 bits,
+/// sizes more.
+void rare_bytes_are_found_in_every_block() {
+  constexpr std::size_t kBlock = glc::rans::kByteBlock;
+  const Bytes rare = {7, 200, 9};
+  for (const std::size_t n : {kBlock - 1, kBlock, kBlock + 1, 3 * kBlock + 77}) {
+    Bytes data(n);
+    for (std::size_t i = 0; i < n; ++i) data[i] = static_cast<std::uint8_t>(i * i % 5 % 2);
+    for (std::size_t edge = 0; edge < n; edge += kBlock) {
+      for (const std::size_t at : {edge, edge + 62, edge + kBlock / 2 + 1, edge + kBlock - 1}) {
+        if (at < n) data[at] = rare[at % 64 % rare.size()];
+      }
+    }
+    glc::rans::BitWriter numbers;
+    for (const std::uint8_t value : data) {
+      const auto place = std::ranges::find(rare, value) - rare.begin();
+      if (value > 1) numbers.gamma(static_cast<std::uint64_t>(place) + 1);
+    }
+    check(glc::rans::RareValues(rare).numbers_of(data) == numbers.take(), "numbers in order");
+
+    for (const int lanes : {1, 32}) {
+      const Bytes coded = glc::rans::encode_bytes(data, glc::rans::kNoSegments, lanes);
+      check_equal(int{coded[0]}, 3, "one piece with rare values");
+      Bytes out(n);
+      glc::rans::decode_bytes(coded, out);
+      check(out == data, "bytes");
+    }
+  }
+}
+
 void rare_bytes_that_are_wrong_are_refused() {
   const Bytes data = bytes_with_rare_values(100001, 20, 5000);
   const Bytes coded = glc::rans::encode_bytes(data, glc::rans::kNoSegments);
@@ -258,6 +290,7 @@ int main() {
   histograms_make_tables();
   bytes_round_trip();
   rare_bytes_share_an_escape();
+  rare_bytes_are_found_in_every_block();
   rare_bytes_that_are_wrong_are_refused();
   return 0;
 }
