@@ -18,19 +18,14 @@ void PieceDecoder::fail(const char* what, std::size_t offset) {
 PieceDecoder::PieceDecoder(std::span<const std::uint8_t> data) : data_(data) {
   ByteReader reader(data, "rans");
   const std::uint8_t descriptor = reader.u8("descriptor");
-  const unsigned log2_lanes = descriptor & rans::kDescriptorLanesMask;
-  if (log2_lanes > 5) reader.fail("descriptor", "expected at most 32 lanes", 0);
-  if ((descriptor & ~(rans::kDescriptorLanesMask | rans::kDescriptorEscape)) != 0) {
-    reader.fail("descriptor", "expected a stream without segments, and no reserved bits", 0);
+  if (descriptor == rans::kDescriptorSegments) {
+    reader.fail("descriptor", "expected a stream without segments", 0);
   }
-  n_lanes_ = 1U << log2_lanes;
-  if ((descriptor & rans::kDescriptorEscape) != 0) {
-    const std::uint64_t n_bytes = reader.varint("escape section", UINT32_MAX);
-    if (n_bytes == 0) reader.fail("escape section", "expected at least one byte, got 0", 1);
-    escapes_begin_ = reader.position();
-    escapes_ = rans::BitReader(reader.bytes(static_cast<std::size_t>(n_bytes), "escape section"));
-  }
-  rans::load_states(reader, static_cast<int>(n_lanes_), states_);
+  const rans::StreamHead head = rans::read_stream_head(descriptor, reader);
+  n_lanes_ = static_cast<std::uint32_t>(head.lanes);
+  escapes_begin_ = head.escapes_begin;
+  escapes_ = rans::BitReader(head.escapes);
+  rans::load_states(reader, head.lanes, states_);
   next_ = reader.position();
 }
 
