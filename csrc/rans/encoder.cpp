@@ -264,6 +264,7 @@ std::size_t Encoder::Impl::bound() const {
 std::size_t Encoder::encoded_bound() const { return impl_->bound(); }
 
 std::size_t Encoder::Impl::code(std::span<std::uint8_t> out) const {
+  check_escape_section((escape_bits + 7) / 8);  // before the work
   BitWriter numbers;
   for (const Push& push : pushes) {
     for (const Escape& escape : push.escapes) numbers.gamma(escape.raw + 1);
@@ -311,7 +312,7 @@ std::size_t Encoder::Impl::code_segments(std::span<std::uint8_t> out) const {
       }
       return numbers.take();
     };
-    size += std::visit(
+    const std::size_t bytes = std::visit(
         [&]<class Index>(const BigArray<Index>& bins) {
           return write_record<Index>(
               push.entries(),
@@ -324,6 +325,11 @@ std::size_t Encoder::Impl::code_segments(std::span<std::uint8_t> out) const {
               out.subspan(size, record_bound(push.n, push.escape_bits, segments)));
         },
         push.bins);
+    if (bytes == 0) {
+      throw InvalidArgument(
+          "rans: push: expected at most 16 GiB of coded segments; use several pushes");
+    }
+    size += bytes;
   }
   return size;
 }

@@ -189,6 +189,7 @@ std::size_t encode_bytes(std::span<const std::uint8_t> data,
   const std::uint64_t cost = byte_cost(table, counts);
   const bool segmented = segment_bytes ? *segment_bytes != kNoSegments : worth_segments(cost);
 
+  const std::size_t stored_size = 1 + varint_bytes(data.size()) + data.size();
   ByteWriter head;
   head.u8(static_cast<std::uint8_t>(method_of(segmented, rare)));
   head.varint(data.size());
@@ -201,20 +202,23 @@ std::size_t encode_bytes(std::span<const std::uint8_t> data,
     const EscapesOf escapes_of = [&](std::size_t begin, std::size_t end) {
       return rare_values.numbers_of(data.subspan(begin, end - begin));
     };
-    size = head.size() + write_record<std::uint8_t>(entries.data(),
-                                                    kByteBits,
-                                                    data,
-                                                    rare ? &escapes_of : nullptr,
-                                                    cut,
-                                                    check_of(head.view()),
-                                                    {},
-                                                    out.subspan(head.size()));
+    // what would be longer than stored has no room, nor has what no record can hold
+    const auto room = out.first(std::max(stored_size, head.size())).subspan(head.size());
+    const std::size_t record_size = write_record<std::uint8_t>(entries.data(),
+                                                               kByteBits,
+                                                               data,
+                                                               rare ? &escapes_of : nullptr,
+                                                               cut,
+                                                               check_of(head.view()),
+                                                               {},
+                                                               room);
+    size = record_size == 0 ? stored_size : head.size() + record_size;
   } else {
     const auto numbers = rare ? rare_values.numbers_of(data) : std::vector<std::uint8_t>{};
     const int n_lanes = lanes.value_or(lanes_for_cost(cost));
     size = code_stream(data, entries.data(), numbers, n_lanes, head, out);
   }
-  if (size >= 1 + varint_bytes(data.size()) + data.size()) return store(data, out);
+  if (size >= stored_size) return store(data, out);
   std::copy_n(head.view().data(), head.size(), out.data());
   return size;
 }

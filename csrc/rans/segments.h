@@ -86,10 +86,11 @@ void check_lanes(int n);
 /// several threads.
 using EscapesOf = std::function<std::vector<std::uint8_t>(std::size_t begin, std::size_t end)>;
 
-/// Codes one push as a record and returns its size, a multiple of 4. indices [n] name entries;
-/// escapes_of is null when no symbol escapes; check is that of what every segment vouches for
-/// beside its escapes (stream_check.h), sums are those of the segments' symbols, or none for bytes.
-/// Throws InvalidArgument above 16 GiB.
+/// Codes one push as a record and returns its size, a multiple of 4; or 0 when it is longer than
+/// out or its segments take more than the 16 GiB that their ends can tell. Then out is unspecified.
+/// indices [n] name entries; escapes_of is null when no symbol escapes; check is that of what every
+/// segment vouches for beside its escapes (stream_check.h), sums are those of the segments'
+/// symbols, or none for bytes.
 template <class Index>
 std::size_t write_record(const EncodeEntry* entries,
                          int bits,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <type_traits>
@@ -8,7 +9,6 @@
 
 #include "core/big_array.h"
 #include "core/thread_pool.h"
-#include "glc/error.h"
 #include "glc/threads.h"
 #include "rans/rans_backend.h"
 #include "rans/rans_kernels.h"
@@ -20,6 +20,9 @@ namespace {
 void store_u32(std::uint8_t* p, std::uint32_t v) {
   for (int i = 0; i < 4; ++i) p[i] = static_cast<std::uint8_t>(v >> (8 * i));
 }
+
+/// Bytes of all segments of a record, at most: their ends are 32-bit counts of 4 bytes.
+constexpr std::size_t kMaxRecordBody = kRecordAlign * std::size_t{UINT32_MAX};
 
 /// Coded words of a segment, in scratch memory until their place in the record is known.
 struct Coded {
@@ -154,6 +157,10 @@ std::size_t write_record(const EncodeEntry* entries,
                          std::uint32_t check,
                          std::span<const std::uint32_t> sums,
                          std::span<std::uint8_t> out) {
+  const std::size_t head_bytes = kRecordHeadBytes + kEndBytes * cut.n_segments;
+  if (cut.n_segments > UINT32_MAX || head_bytes > out.size()) return 0;
+  const std::size_t room = std::min(kMaxRecordBody, out.size() - head_bytes);
+  std::atomic<bool> fits = true;
   std::uint8_t* const ends = out.data() + kRecordHeadBytes;
   std::uint8_t* const body = ends + kEndBytes * cut.n_segments;
   const auto at_once = static_cast<std::size_t>(runs_at_once(cut.lanes));
@@ -162,6 +169,7 @@ std::size_t write_record(const EncodeEntry* entries,
   const Turns turns(cut.n_segments, static_cast<std::size_t>(threads()), at_once);
   parallel_for(turns.size(), [&](std::size_t number) {
     Turn turn(sizes, number);
+    if (!fits) return;
     const std::size_t first = turns.first(number);
     Coded runs[kMaxRuns];
     const auto coded = std::span(runs).first(turns.first(number + 1) - first);
@@ -182,8 +190,9 @@ std::size_t write_record(const EncodeEntry* entries,
       turn_bytes += segment_bytes[r];
     }
     std::size_t at = turn.add(turn_bytes);
-    if ((at + turn_bytes) / kRecordAlign > UINT32_MAX) {
-      throw InvalidArgument("rans: push: expected at most 16 GiB of words; use several pushes");
+    if (at + turn_bytes > room) {
+      fits = false;
+      return;
     }
     for (std::size_t r = 0; r < coded.size(); ++r) {
       std::uint8_t* p = body + at;
@@ -196,10 +205,11 @@ std::size_t write_record(const EncodeEntry* entries,
     }
     scratch.give(std::move(piece));
   });
+  if (!fits) return 0;
   store_u32(out.data(), descriptor_of(cut.lanes, escapes_of != nullptr));
   store_u32(out.data() + 4, static_cast<std::uint32_t>(cut.segment_symbols));
   store_u32(out.data() + 8, static_cast<std::uint32_t>(cut.n_segments));
-  return kRecordHeadBytes + kEndBytes * cut.n_segments + sizes.sum();
+  return head_bytes + sizes.sum();
 }
 
 template std::size_t write_record(const EncodeEntry*,

@@ -11,6 +11,7 @@
 
 #include "core/byte_reader.h"
 #include "core/byte_writer.h"
+#include "glc/error.h"
 #include "glc/rans.h"
 #include "rans/escape_number.h"
 #include "rans/rans_state.h"
@@ -72,8 +73,22 @@ struct StreamHead {
   std::size_t escapes_begin;              ///< their offset
 };
 
-/// Writes the descriptor and, unless it is empty, the escape section.
+/// Bytes of an escape section, at most.
+inline constexpr std::uint64_t kMaxEscapeSection = UINT32_MAX;
+
+/// Throws InvalidArgument for an escape section that no reader takes.
+inline void check_escape_section(std::uint64_t n_bytes) {
+  if (n_bytes > kMaxEscapeSection) {
+    throw InvalidArgument(
+        "rans: finish: expected escapes of at most 4294967295 bytes in one piece, got " +
+        std::to_string(n_bytes) + "; cut it into segments");
+  }
+}
+
+/// Writes the descriptor and, unless it is empty, the escape section. Throws InvalidArgument when
+/// that is too long.
 inline void write_stream_head(int lanes, std::span<const std::uint8_t> escapes, ByteWriter& out) {
+  check_escape_section(escapes.size());
   out.u8(descriptor_of(lanes, !escapes.empty()));
   if (escapes.empty()) return;
   out.varint(escapes.size());
@@ -92,7 +107,7 @@ inline StreamHead read_stream_head(std::uint8_t descriptor, ByteReader& reader) 
   StreamHead head{.lanes = 1 << log2_lanes, .escapes = {}, .escapes_begin = 0};
   if ((descriptor & kDescriptorEscape) == 0) return head;
   const std::size_t at = reader.position();
-  const std::uint64_t n_bytes = reader.varint("escape section", UINT32_MAX);
+  const std::uint64_t n_bytes = reader.varint("escape section", kMaxEscapeSection);
   if (n_bytes == 0) reader.fail("escape section", "expected at least one byte, got 0", at);
   head.escapes_begin = reader.position();
   head.escapes = reader.bytes(static_cast<std::size_t>(n_bytes), "escape section");

@@ -4,13 +4,16 @@
 #include <vector>
 
 #include "check.h"
+#include "glc/error.h"
 #include "rans/bit_io.h"
 #include "rans/rans_state.h"
+#include "rans/stream.h"
 
 namespace {
 
 using glc::test::check;
 using glc::test::check_equal;
+using glc::test::check_throws;
 
 using Bytes = std::vector<std::uint8_t>;
 
@@ -104,11 +107,21 @@ void gamma_numbers_round_trip() {
   check(!glc::rans::BitReader(wide).gamma(9), "too wide");
 }
 
+/// Readers take no longer ones, so no writer may begin one.
+void escape_sections_have_a_limit() {
+  glc::rans::check_escape_section(0);
+  glc::rans::check_escape_section(UINT32_MAX);
+  for (const std::uint64_t n : {std::uint64_t{1} << 32, UINT64_MAX}) {
+    check_throws<glc::InvalidArgument>([&] { glc::rans::check_escape_section(n); }, "escapes");
+  }
+}
+
 }  // namespace
 
 int main() {
   division_is_exact();
   algebra_inverts();
   gamma_numbers_round_trip();
+  escape_sections_have_a_limit();
   return 0;
 }
