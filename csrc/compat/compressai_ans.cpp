@@ -188,7 +188,7 @@ void AnsDecoder::pull(std::span<const std::int32_t> rows,
                       std::span<std::int32_t> out) {
   const AnsTableData& data = tables.data();
   check_rows(rows, out.size(), tables.rows());
-  if (failed_) fail_stream("pull: the stream failed before", next_);
+  if (failed_) fail_stream("pull: an earlier pull failed", next_);
   failed_ = true;  // until every symbol is there
   WordSource source{state_, data_.data() + next_, data_.data() + data_.size(), data_.data()};
   for (std::size_t i = 0; i < out.size(); ++i) {

@@ -49,7 +49,7 @@ void PieceDecoder::pull(std::span<const std::int32_t> rows,
                         std::span<std::int32_t> out) {
   const AnsTableData& data = tables.data();
   check_rows(rows, out.size(), tables.rows());
-  if (failed_) fail("pull: the stream failed before", next_);
+  if (failed_) fail("pull: an earlier pull failed", next_);
   failed_ = true;  // until every symbol is there
   for (std::size_t i = 0; i < out.size(); ++i) {
     std::uint32_t& x = states_[lane_];

@@ -120,16 +120,19 @@ void Decoder::pull(Rows rows, const TableSet& tables, std::span<std::int32_t> ou
                           std::to_string(out.size()));
   }
   check_rows(rows, out.size(), tables.rows());
-  if (impl.failed) throw BitstreamError("rans: pull: the stream failed before");
-  if (!impl.segmented) return impl.decode(rows, tables, out);
-  impl.failed = true;  // unless this returns
-  impl.next_record = read_record(impl.data, impl.next_record, rows, tables, out);
+  if (impl.failed) throw BitstreamError("rans: pull: an earlier pull failed");
+  impl.failed = true;  // unless this returns: states and words have moved by then
+  if (impl.segmented) {
+    impl.next_record = read_record(impl.data, impl.next_record, rows, tables, out);
+  } else {
+    impl.decode(rows, tables, out);
+  }
   impl.failed = false;
 }
 
 void Decoder::finish() {
   Impl& impl = *impl_;
-  if (impl.failed) throw BitstreamError("rans: finish: the stream failed before");
+  if (impl.failed) throw BitstreamError("rans: finish: an earlier call failed");
   if (impl.segmented) {
     if (impl.next_record != impl.data.size()) {
       impl.fail(

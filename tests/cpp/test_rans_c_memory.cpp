@@ -50,6 +50,27 @@ struct Buffers {
   std::vector<std::uint8_t> stream = std::vector<std::uint8_t>(16384);
 };
 
+/// Pulls everything. A pull that failed is the last, though memory is back: the decoder has moved.
+glc_rans_status pull_again(Buffers& b, std::size_t size, const glc_rans_tables* tables) {
+  const glc_rans_rows rows = glc_rans_rows_u8(b.rows.data());
+  glc_rans_decoder* decoder = nullptr;
+  glc_rans_status status = glc_rans_decoder_create(b.stream.data(), size, &decoder);
+  if (status == GLC_RANS_OK) {
+    status = glc_rans_decoder_pull(decoder, rows, tables, b.decoded.data(), kSymbols);
+    if (status != GLC_RANS_OK) {
+      allocations_left = kNever;
+      for (const std::size_t n : {kSymbols, std::size_t{1}}) {
+        check_equal(glc_rans_decoder_pull(decoder, rows, tables, b.decoded.data(), n),
+                    GLC_RANS_BITSTREAM_ERROR,
+                    "a pull after one that failed");
+      }
+      check_equal(glc_rans_decoder_finish(decoder), GLC_RANS_BITSTREAM_ERROR, "finish after that");
+    }
+  }
+  glc_rans_decoder_free(decoder);
+  return status;
+}
+
 /// Both one-call pairs and the handles, up to the first error.
 glc_rans_status run(Buffers& b, const glc_rans_tables* tables, std::size_t segment_symbols) {
   const glc_rans_rows rows = glc_rans_rows_u8(b.rows.data());
@@ -72,6 +93,8 @@ glc_rans_status run(Buffers& b, const glc_rans_tables* tables, std::size_t segme
     }
   }
   glc_rans_encoder_free(encoder);
+  if (status != GLC_RANS_OK) return status;
+  status = pull_again(b, size, tables);
   if (status != GLC_RANS_OK) return status;
   status = glc_rans_decode(b.stream.data(), size, rows, tables, b.decoded.data(), kSymbols);
   if (status != GLC_RANS_OK) return status;

@@ -140,15 +140,18 @@ class Encoder {
   Encoder& operator=(const Encoder&) = delete;
 
   /// Appends symbols [n]; rows is [n] or one number. Borrows its arguments for the call only.
-  /// Throws InvalidArgument, and then leaves the encoder as it was: a row outside the tables; a
-  /// symbol of frequency 0, or outside its row when the tables have no escape; after finish().
+  /// Throws InvalidArgument: a row outside the tables; a symbol of frequency 0, or outside its row
+  /// when the tables have no escape; after finish(). Any exception, std::bad_alloc too, leaves the
+  /// encoder as it was.
   void push(std::span<const std::int32_t> symbols, Rows rows, const TableSet& tables);
 
   /// Upper bound of the stream's size for what has been pushed so far.
   [[nodiscard]] std::size_t encoded_bound() const;
 
   /// Writes the stream to out and returns its size. The encoder cannot be used afterwards.
-  /// Throws InvalidArgument when out is smaller than encoded_bound(), or when called twice.
+  /// Throws InvalidArgument when out is smaller than encoded_bound(), or when called twice; when
+  /// escapes take 4 GiB in one piece, or a push 16 GiB in segments. After any exception out is
+  /// unspecified and the encoder as it was.
   std::size_t finish(std::span<std::uint8_t> out);
   /// The same, allocating.
   [[nodiscard]] std::vector<std::uint8_t> finish();
@@ -174,8 +177,9 @@ class Decoder {
 
   /// Writes out.size() symbols; rows is that many or one number.
   /// A stream cut after the last word these symbols need still gives them.
-  /// Throws InvalidArgument (a row outside the tables, sizes that differ) or BitstreamError; after
-  /// a BitstreamError out is unspecified and the decoder refuses further pulls.
+  /// Throws InvalidArgument (a row outside the tables, sizes that differ) and then leaves the
+  /// decoder as it was; or BitstreamError. After that and after any other exception, std::bad_alloc
+  /// for one, out is unspecified and the decoder answers nothing but BitstreamError.
   void pull(Rows rows, const TableSet& tables, std::span<std::int32_t> out);
 
   /// Verifies that every lane is back at its start and every word and escape bit was used.

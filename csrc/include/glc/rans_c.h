@@ -3,18 +3,24 @@
 /// no exceptions. docs/embedding.md shows it at work; docs/format.md specifies the stream.
 ///
 ///   glc_rans_tables* tables = NULL;
+///   const glc_rans_rows rows = glc_rans_rows_u8(row_of_each);
 ///   glc_rans_status status = glc_rans_tables_from_gaussian(scales, n_scales, 14, &tables);
-///   status = glc_rans_encode(symbols, n, glc_rans_rows_u8(rows), tables, 0, 0, out, capacity,
-///   &size); status = glc_rans_decode(out, size, glc_rans_rows_u8(rows), tables, decoded, n); if
-///   (status != GLC_RANS_OK) fprintf(stderr, "%s\n", glc_rans_last_error());
+///   status = glc_rans_encode(symbols, n, rows, tables, 0, 0, out, capacity, &size);
+///   status = glc_rans_decode(out, size, rows, tables, decoded, n);
+///   if (status != GLC_RANS_OK) fprintf(stderr, "%s\n", glc_rans_last_error());
 ///   glc_rans_tables_free(tables);
 ///
 /// Errors: whatever can go wrong is a status; nothing is printed, and no argument ends the process:
 /// NULL where memory is needed, numbers out of range and hostile streams are all answered. Outputs
 /// are written only on GLC_RANS_OK, except arrays that were being filled: after an error their
-/// content is unspecified. NULL with a count of 0 is an empty array.
+/// content is unspecified. After any error an encoder is as it was before the call, which may be
+/// repeated. So is a decoder after GLC_RANS_INVALID_ARGUMENT; after any other error of a pull or a
+/// finish, GLC_RANS_OUT_OF_MEMORY too, it answers nothing but GLC_RANS_BITSTREAM_ERROR. NULL with a
+/// count of 0 is an empty array.
+///
 /// Memory: callers own all buffers, and inputs are borrowed for the call only (but see
 /// glc_rans_decoder_create). A *_free function takes NULL.
+///
 /// Threads: tables never change and may be used by any number of threads at once. An encoder or
 /// decoder belongs to one thread at a time.
 #ifndef GLC_RANS_C_H_
@@ -217,8 +223,8 @@ GLC_RANS_API glc_rans_status glc_rans_decoder_create(const uint8_t* data,
                                                      glc_rans_decoder** decoder);
 GLC_RANS_API void glc_rans_decoder_free(glc_rans_decoder* decoder);
 
-/// Writes symbols [n]: those of the next push, with the same count, rows and tables. After a
-/// GLC_RANS_BITSTREAM_ERROR the decoder refuses further pulls.
+/// Writes symbols [n]: those of the next push, with the same count, rows and tables. After any
+/// error but GLC_RANS_INVALID_ARGUMENT the decoder refuses further pulls.
 GLC_RANS_API glc_rans_status glc_rans_decoder_pull(glc_rans_decoder* decoder,
                                                    glc_rans_rows rows,
                                                    const glc_rans_tables* tables,
