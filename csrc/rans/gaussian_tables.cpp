@@ -8,6 +8,7 @@
 
 #include "glc/cdf.h"
 #include "glc/error.h"
+#include "rans/tables.h"
 
 namespace glc::cdf {
 namespace {
@@ -41,15 +42,18 @@ double half_mass(double z) {
 }  // namespace
 
 rans::TableSet gaussian_tables(std::span<const double> scales, int bits) {
-  std::vector<std::uint32_t> freqs;
-  std::vector<std::int32_t> n_bins;
-  std::vector<std::int32_t> offsets;
-  const double floor = std::ldexp(1.0, -(bits + 1));
+  rans::check_shape(scales.size(), scales.size(), bits);  // before the work
   for (const double scale : scales) {
     if (!(scale > 0) || scale > kMaxScale) {
       throw InvalidArgument("cdf: scales: expected values in (0, 1024], got " +
                             std::to_string(scale));
     }
+  }
+  std::vector<std::uint32_t> freqs;
+  std::vector<std::int32_t> n_bins;
+  std::vector<std::int32_t> offsets;
+  const double floor = std::ldexp(1.0, -(bits + 1));
+  for (const double scale : scales) {
     std::vector<double> side;  // probability of symbol 1, 2, ...
     double inner = half_mass(0.5 / scale);
     const double centre = 2 * inner;
@@ -67,6 +71,10 @@ rans::TableSet gaussian_tables(std::span<const double> scales, int bits) {
     // What is left escapes; never nothing, so that any symbol can be coded.
     pmf.push_back(std::max(1.0 - covered, std::ldexp(1.0, -40)));
     const std::size_t begin = freqs.size();
+    if (pmf.size() > rans::kMaxBins - begin) {
+      throw InvalidArgument("cdf: scales: expected rows of at most " +
+                            std::to_string(rans::kMaxBins) + " bins in all, got more");
+    }
     freqs.resize(begin + pmf.size());
     normalise(std::span<const double>(pmf), bits, std::span(freqs).subspan(begin));
     n_bins.push_back(static_cast<std::int32_t>(pmf.size()));

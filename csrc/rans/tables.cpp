@@ -23,19 +23,6 @@ constexpr int kGoodCoarseBits = 8;
   throw InvalidArgument("rans: tables: row " + std::to_string(row) + ": " + what);
 }
 
-void check_shape(std::size_t n_rows, std::size_t n_offsets, int bits) {
-  if (bits < kMinBits || bits > kMaxBits) {
-    throw InvalidArgument("rans: bits: expected 8..16, got " + std::to_string(bits));
-  }
-  if (n_rows == 0 || n_rows > kMaxRows) {
-    throw InvalidArgument("rans: tables: expected 1..65536 rows, got " + std::to_string(n_rows));
-  }
-  if (n_offsets != n_rows) {
-    throw InvalidArgument("rans: offsets: expected " + std::to_string(n_rows) + " entries, got " +
-                          std::to_string(n_offsets));
-  }
-}
-
 int choose_coarse_bits(std::size_t n_rows, int bits) {
   int coarse_bits = bits;
   while (coarse_bits > kGoodCoarseBits && n_rows << coarse_bits > kManyBuckets) --coarse_bits;
@@ -105,6 +92,19 @@ void append_row(TableData& data, std::span<const std::uint32_t> freqs, std::int3
 }
 
 }  // namespace
+
+void check_shape(std::size_t n_rows, std::size_t n_offsets, int bits) {
+  if (bits < kMinBits || bits > kMaxBits) {
+    throw InvalidArgument("rans: bits: expected 8..16, got " + std::to_string(bits));
+  }
+  if (n_rows == 0 || n_rows > kMaxRows) {
+    throw InvalidArgument("rans: tables: expected 1..65536 rows, got " + std::to_string(n_rows));
+  }
+  if (n_offsets != n_rows) {
+    throw InvalidArgument("rans: offsets: expected " + std::to_string(n_rows) + " entries, got " +
+                          std::to_string(n_offsets));
+  }
+}
 
 std::uint32_t symbol_cost(std::uint32_t freq, int bits) { return fixed_point_cost(freq, bits); }
 

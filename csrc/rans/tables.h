@@ -47,4 +47,7 @@ struct TableData {
   }
 };
 
+/// Throws InvalidArgument unless tables can have so many rows, as many offsets and these bits.
+void check_shape(std::size_t n_rows, std::size_t n_offsets, int bits);
+
 }  // namespace glc::rans

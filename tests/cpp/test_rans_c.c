@@ -99,7 +99,10 @@ static void test_bad_tables(void) {
   CHECK_INVALID(glc_rans_tables_from_cdfs(cdfs, 3, sizes, offsets, 1, 9, &out));
   CHECK_INVALID(glc_rans_tables_from_cdfs(NULL, 3, sizes, offsets, 1, 8, &out));
   CHECK_INVALID(glc_rans_tables_from_gaussian(bad_scales, 2, kBits, &out));
-  CHECK_INVALID(glc_rans_tables_from_gaussian(bad_scales, 1, 17, &out));
+  const int32_t bad_bits[] = {INT32_MIN, -1, 0, 7, 17, 64, 2000, INT32_MAX};
+  for (size_t i = 0; i < sizeof(bad_bits) / sizeof(*bad_bits); ++i) {
+    CHECK_INVALID(glc_rans_tables_from_gaussian(kScales, kRows, bad_bits[i], &out));
+  }
   CHECK_INVALID(glc_rans_tables_from_gaussian(NULL, 0, kBits, &out));
   CHECK(out == NULL);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -67,6 +68,25 @@ void tables_are_validated() {
   check_throws<InvalidArgument>([&] { cdf({0, 10, 256}, 3, {4}); }, "size over width");
   check_throws<InvalidArgument>([&] { cdf({0, 10, 256}, 3, {1}); }, "size");
   check_throws<InvalidArgument>([&] { cdf({0, 10, 256}, 2, {2}); }, "width");
+}
+
+/// What would otherwise be found after the work, or make it endless, is refused before it.
+void gaussian_tables_are_bounded() {
+  const auto from = [](const std::vector<double>& scales, int bits) {
+    static_cast<void>(glc::cdf::gaussian_tables(scales, bits));
+  };
+  from({1024.0, 1e-300, 0.5}, 16);
+  from({1024.0}, 8);  // no symbol but 0 is likely enough
+  for (const int bits : {kMin, -1, 0, 7, 17, 1000, kMax}) {
+    check_throws<InvalidArgument>([&] { from({1024.0}, bits); }, "bits");
+  }
+  check_throws<InvalidArgument>([&] { from({}, 12); }, "no scales");
+  check_throws<InvalidArgument>([&] { from(std::vector<double>(65537, 1024.0), 16); }, "rows");
+  std::vector<double> scales(65536, 1024.0);  // the last is looked at before any row is made
+  for (const double bad : {0.0, -1.0, 1025.0, std::nan(""), HUGE_VAL}) {
+    scales.back() = bad;
+    check_throws<InvalidArgument>([&] { from(scales, 16); }, "scale");
+  }
 }
 
 void frequencies_are_exact() {
@@ -292,6 +312,7 @@ void rare_bytes_that_are_wrong_are_refused() {
 
 int main() {
   tables_are_validated();
+  gaussian_tables_are_bounded();
   frequencies_are_exact();
   histograms_make_tables();
   bytes_round_trip();

@@ -41,7 +41,8 @@ void histogram(std::span<const std::uint8_t> values, std::span<std::uint64_t> co
 
 /// One row per scale: the symbols -n..n of a zero-mean Gaussian, binned at half-integers, as far
 /// as their probability reaches 2^-(bits + 1), and an escape bin for the rest.
-/// scales > 0, finite, at most 1024. Throws InvalidArgument.
+/// scales > 0, finite, at most 1024; 1..65536 of them, of at most 2^24 bins in all.
+/// Throws InvalidArgument.
 [[nodiscard]] rans::TableSet gaussian_tables(std::span<const double> scales, int bits);
 
 }  // namespace glc::cdf

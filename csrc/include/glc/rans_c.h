@@ -153,7 +153,8 @@ GLC_RANS_API glc_rans_status glc_rans_tables_from_cdfs(const int32_t* cdfs,
                                                        int32_t bits,
                                                        glc_rans_tables** tables);
 
-/// One row per scale in (0, 1024]: a zero-mean Gaussian binned at half-integers, with escape.
+/// One row per scale in (0, 1024]: a zero-mean Gaussian binned at half-integers, with escape. At
+/// most 65536 rows, and 2^24 bins in all.
 GLC_RANS_API glc_rans_status glc_rans_tables_from_gaussian(const double* scales,
                                                            size_t n_scales,
                                                            int32_t bits,
