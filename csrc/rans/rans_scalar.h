@@ -99,7 +99,7 @@ void encode_last(const EncodeEntry* entries, int bits, int lanes, EncodeRun<Inde
 
 template <int kLanes, class Index>
 void encode_steps(const EncodeEntry* entries, int bits, EncodeRun<Index>& run) {
-  std::uint32_t x[kLanes];
+  std::uint32_t x[std::size_t{kLanes}];
   std::copy_n(run.states, kLanes, x);
   std::uint8_t* words = run.words;
   for (std::size_t i = run.n; i != 0;) {
@@ -190,7 +190,7 @@ void decode_rest(Lookup lookup, DecodeRun<Row, Value>& run) {
   constexpr std::size_t kBlock = static_cast<std::size_t>(kSteps) * kLanes;
   const std::size_t n = run.n;
   Value* const out = run.out;
-  std::uint32_t x[kLanes];
+  std::uint32_t x[std::size_t{kLanes}];
   std::copy_n(run.states, kLanes, x);
   const std::uint8_t* words = run.next;
   std::size_t i = 0;
