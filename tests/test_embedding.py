@@ -83,6 +83,29 @@ def test_a_c_program_needs_no_cmake(installed: tuple[Path, str]) -> None:
     assert "50000 symbols" in run_commands("cc", installed[0])
 
 
+UNLOAD = """
+import _ctypes, ctypes, sys
+
+library = ctypes.CDLL(sys.argv[1])
+assert library.glc_rans_set_threads(4) == 0
+data = bytes(range(251)) * 4000  # enough for segments, so for threads
+out = ctypes.create_string_buffer(len(data) + 64)
+size = ctypes.c_size_t()
+source = data, ctypes.c_size_t(len(data)), ctypes.c_size_t(65536)
+room = out, ctypes.c_size_t(len(out)), ctypes.byref(size)
+assert library.glc_rans_encode_bytes(*source, *room) == 0
+_ctypes.dlclose(library._handle)
+assert sys.argv[1] in open("/proc/self/maps").read(), "unmapped"
+"""
+
+
+@needs_compilers
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/maps")
+def test_the_library_outlives_dlclose_as_its_threads_do(installed: tuple[Path, str]) -> None:
+    library = (installed[0] / "build" / "prefix" / "lib" / "libglc_rans.so").resolve()
+    subprocess.run([sys.executable, "-c", UNLOAD, str(library)], check=True, timeout=60)
+
+
 class Rows(ctypes.Structure):
     _fields_ = (("data", ctypes.c_void_p), ("type", ctypes.c_int32), ("row", ctypes.c_int32))
 
