@@ -64,7 +64,8 @@ def test_every_command_is_run() -> None:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A copy of the sources after the `prefix` commands, and what these printed."""
     folder = tmp_path_factory.mktemp("embedding")
-    shutil.copy(ROOT / "CMakeLists.txt", folder)
+    for file in ("CMakeLists.txt", "LICENSE"):
+        shutil.copy(ROOT / file, folder)
     for part in ("cmake", "csrc", "examples"):
         shutil.copytree(ROOT / part, folder / part)
     return folder, run_commands("prefix", folder)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+# What `cmake --install` takes: component dev is also what a wheel holds.
+install(TARGETS glc_core EXPORT glcTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev)
+if(TARGET glc_rans)  # the link libglc_rans.so, for `cc -lglc_rans`, is a component of its own
+  install(TARGETS glc_rans EXPORT glcTargets
+          RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT dev
+          ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev
+          LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev NAMELINK_COMPONENT namelink)
+endif()
+if(TARGET glc_cuda)
+  install(TARGETS glc_cuda EXPORT glcTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+          COMPONENT dev)
+endif()
+install(DIRECTORY csrc/include/glc DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT dev)
+include(CMakePackageConfigHelpers)
+set(GLC_CMAKE_DIR "${CMAKE_INSTALL_LIBDIR}/cmake/glc")
+configure_package_config_file(cmake/glcConfig.cmake.in glcConfig.cmake
+                              INSTALL_DESTINATION ${GLC_CMAKE_DIR})
+write_basic_package_version_file(glcConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(EXPORT glcTargets NAMESPACE glc:: DESTINATION ${GLC_CMAKE_DIR} COMPONENT dev)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/glcConfig.cmake"
+              "${CMAKE_CURRENT_BINARY_DIR}/glcConfigVersion.cmake"
+        DESTINATION ${GLC_CMAKE_DIR} COMPONENT dev)
+install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DATAROOTDIR}/doc/glc" COMPONENT doc)
+if(TARGET glc_rans AND UNIX)  # of use with the link beside it
+  file(RELATIVE_PATH GLC_PC_INCLUDEDIR "${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig"
+       "${CMAKE_INSTALL_FULL_INCLUDEDIR}")
+  configure_file(cmake/glc_rans.pc.in glc_rans.pc @ONLY)
+  install(FILES "${CMAKE_CURRENT_BINARY_DIR}/glc_rans.pc"
+          DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT namelink)
+endif()
