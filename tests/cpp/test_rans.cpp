@@ -2,8 +2,10 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <deque>
 #include <limits>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "back_ends.h"
@@ -33,6 +35,28 @@ using glc::test::Message;
 using glc::test::rows_of;
 using glc::test::RowVector;
 using glc::test::Symbols;
+
+// What may stand for rows: integers, but no truth values, characters and fractions; what is
+// contiguous and of the three types, however constant.
+template <class T>
+constexpr bool kAreRows = std::is_convertible_v<T, glc::rans::Rows>;
+static_assert(kAreRows<int> && kAreRows<std::uint8_t> && kAreRows<std::size_t> && kAreRows<long>);
+static_assert(!kAreRows<bool> && !kAreRows<char> && !kAreRows<double> && !kAreRows<const char*>);
+static_assert(kAreRows<std::vector<std::uint8_t>&> && kAreRows<const std::vector<std::uint16_t>&>);
+static_assert(kAreRows<std::span<std::int32_t>> && kAreRows<std::span<const std::int32_t, 3>>);
+static_assert(kAreRows<std::array<std::uint8_t, 4>&> && kAreRows<std::int32_t (&)[4]>);
+static_assert(!kAreRows<std::vector<std::int64_t>&> && !kAreRows<std::vector<std::int8_t>&>);
+static_assert(!kAreRows<std::vector<bool>&> && !kAreRows<std::deque<std::uint8_t>&>);
+static_assert(!kAreRows<std::int32_t*> && !kAreRows<Bytes*> &&
+              std::is_trivially_copyable_v<glc::rans::Rows>);
+
+// A decoder borrows its data: not what is gone by the next line.
+static_assert(std::is_constructible_v<Decoder, Bytes&> &&
+              std::is_constructible_v<Decoder, const Bytes&> &&
+              std::is_constructible_v<Decoder, std::span<std::uint8_t>>);
+static_assert(!std::is_constructible_v<Decoder, Bytes> &&
+              !std::is_constructible_v<Decoder, const Bytes> &&
+              !std::is_constructible_v<Decoder, std::uint8_t, Bytes>);
 
 constexpr std::array<int, 6> kLanes = {1, 2, 4, 8, 16, 32};
 constexpr std::int32_t kMin = std::numeric_limits<std::int32_t>::min();
@@ -160,6 +184,31 @@ void skewed_streams_on_every_back_end() {
   }
 }
 
+/// The example at the head of glc/rans.h, which is of vectors.
+void rows_are_taken_as_they_come() {
+  const std::vector<std::uint32_t> freqs = {100, 100, 56, 1, 255};
+  const std::vector<std::int32_t> n_bins = {3, 2};
+  const std::vector<std::int32_t> offsets = {-1, 0};
+  const TableSet tables = TableSet::from_freqs(freqs, n_bins, offsets, 8, true);
+  Symbols symbols = {0, 5, -1, 0};
+  std::vector<std::uint8_t> rows = {0, 1, 0, 1};
+  Encoder encoder;
+  encoder.push(symbols, rows, tables);
+  encoder.push(symbols, std::size_t{1}, tables);
+  const Bytes stream = encoder.finish();
+  Symbols out(4);
+  Decoder decoder(stream);
+  decoder.pull(std::span(rows), tables, out);
+  check(out == symbols, "rows");
+  decoder.pull(1, tables, out);
+  check(out == symbols, "one row");
+  decoder.finish();
+  check_throws<InvalidArgument>([&] { Encoder().push(symbols, std::size_t{1} << 32, tables); },
+                                "no row of 64 bits");
+  check_throws<InvalidArgument>([&] { Encoder().push(symbols, std::int64_t{-1}, tables); },
+                                "no negative row");
+}
+
 void any_int32_escapes() {
   const Symbols symbols = {kMin, kMin + 1, -70000, -3, -2, -1, 0, 1, 2, 3, 65535, kMax - 1, kMax};
   for (const std::int32_t offset : {0, -1, 1000, kMin + 1, kMax - 2}) {
@@ -281,6 +330,7 @@ int main() {
   pushes_may_differ();
   row_types_agree();
   skewed_streams_on_every_back_end();
+  rows_are_taken_as_they_come();
   any_int32_escapes();
   the_smallest_int32_is_a_symbol();
   the_format_in_bytes();

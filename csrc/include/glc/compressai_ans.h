@@ -62,6 +62,8 @@ class AnsDecoder {
  public:
   /// Borrows data, which must outlive the decoder. Throws BitstreamError on a bad head.
   explicit AnsDecoder(std::span<const std::uint8_t> data);
+  // a temporary would be gone before the first pull
+  explicit AnsDecoder(const std::vector<std::uint8_t>&& data) = delete;
 
   /// Writes out.size() symbols, coded with rows [out.size()] of the tables.
   /// Throws InvalidArgument (a row outside the tables, sizes that differ) or BitstreamError; after

@@ -13,12 +13,18 @@
 //   decoder.finish();
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
+
+#include "glc/error.h"
 
 namespace glc::rans {
 
@@ -40,19 +46,40 @@ inline constexpr std::uint8_t kDescriptorLanesMask = 0x07;
 inline constexpr std::uint8_t kDescriptorEscape = 0x08;
 inline constexpr std::uint8_t kDescriptorSegments = 0x10;
 
+/// A number that can be a row: an integer, neither a truth value nor a character.
+template <class N>
+concept RowNumber = std::integral<N> && !std::same_as<N, bool> && !std::same_as<N, char> &&
+                    !std::same_as<N, wchar_t> && !std::same_as<N, char8_t> &&
+                    !std::same_as<N, char16_t> && !std::same_as<N, char32_t>;
+
+/// Contiguous uint8, uint16 or int32 rows: a vector, an array, a span.
+template <class Range>
+concept RowRange = std::ranges::contiguous_range<Range> && std::ranges::sized_range<Range> &&
+                   (std::same_as<std::ranges::range_value_t<Range>, std::uint8_t> ||
+                    std::same_as<std::ranges::range_value_t<Range>, std::uint16_t> ||
+                    std::same_as<std::ranges::range_value_t<Range>, std::int32_t>);
+
 /// Borrowed table rows of a run of symbols: one row per symbol, or one row for all.
 class Rows {
  public:
   enum class Type : std::uint8_t { kScalar, kUint8, kUint16, kInt32 };
 
-  // Conversions are implicit so that a span or a number can be passed where rows are wanted.
-  Rows(std::int32_t row) : scalar_(row) {}
-  Rows(std::span<const std::uint8_t> rows)
-      : type_(Type::kUint8), data_(rows.data()), size_(rows.size()) {}
-  Rows(std::span<const std::uint16_t> rows)
-      : type_(Type::kUint16), data_(rows.data()), size_(rows.size()) {}
-  Rows(std::span<const std::int32_t> rows)
-      : type_(Type::kInt32), data_(rows.data()), size_(rows.size()) {}
+  // Conversions are implicit so that a vector, a span or a number can be passed where rows are
+  // wanted.
+  /// One row for all. Throws InvalidArgument when it is outside int32.
+  template <RowNumber N>
+  Rows(N row) : scalar_(static_cast<std::int32_t>(row)) {
+    if (!std::in_range<std::int32_t>(row)) {
+      throw InvalidArgument("rans: rows: expected a table row, got " + std::to_string(row));
+    }
+  }
+  /// A row per symbol.
+  template <class Range>
+    requires RowRange<const Range>
+  Rows(const Range& rows)
+      : type_(type_of<std::ranges::range_value_t<const Range>>()),
+        data_(std::ranges::data(rows)),
+        size_(std::ranges::size(rows)) {}
 
   [[nodiscard]] Type type() const { return type_; }
   [[nodiscard]] bool is_scalar() const { return type_ == Type::kScalar; }
@@ -63,6 +90,13 @@ class Rows {
   [[nodiscard]] const void* data() const { return data_; }
 
  private:
+  template <class T>
+  static constexpr Type type_of() {
+    if constexpr (std::same_as<T, std::uint8_t>) return Type::kUint8;
+    if constexpr (std::same_as<T, std::uint16_t>) return Type::kUint16;
+    return Type::kInt32;
+  }
+
   Type type_ = Type::kScalar;
   const void* data_ = nullptr;
   std::size_t size_ = 0;
@@ -169,6 +203,9 @@ class Decoder {
   explicit Decoder(std::span<const std::uint8_t> data);
   /// The same for a stream whose descriptor byte is kept elsewhere.
   Decoder(std::uint8_t descriptor, std::span<const std::uint8_t> data);
+  // a temporary would be gone before the first pull
+  explicit Decoder(const std::vector<std::uint8_t>&& data) = delete;
+  Decoder(std::uint8_t descriptor, const std::vector<std::uint8_t>&& data) = delete;
   ~Decoder();
   Decoder(Decoder&&) noexcept;
   Decoder& operator=(Decoder&&) noexcept;
