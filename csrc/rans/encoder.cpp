@@ -45,34 +45,46 @@ std::uint64_t escape_bits_of(std::uint64_t raw) {
   return static_cast<std::uint64_t>(gamma_bits(raw + 1));
 }
 
-struct Resolved {
+/// What symbols come to.
+struct Priced {
   std::uint64_t cost = 0;  // units of 2^-16 bit, escapes included
   std::uint64_t escape_bits = 0;
-  std::vector<Escape> escapes;
 
-  void escape(std::size_t symbol, std::uint64_t raw) {
-    escapes.push_back({symbol, raw});
+  void escape(std::size_t, std::uint64_t raw) {
     const std::uint64_t bits = escape_bits_of(raw);
     escape_bits += bits;
     cost += bits << 16;
   }
-  void append(const Resolved& next) {
+  void append(const Priced& next) {
     cost += next.cost;
     escape_bits += next.escape_bits;
+  }
+};
+
+/// The same, with the escapes that are to be coded.
+struct Resolved : Priced {
+  std::vector<Escape> escapes;
+
+  void escape(std::size_t symbol, std::uint64_t raw) {
+    escapes.push_back({symbol, raw});
+    Priced::escape(symbol, raw);
+  }
+  void append(const Resolved& next) {
     escapes.insert(escapes.end(), next.escapes.begin(), next.escapes.end());
+    Priced::append(next);
   }
 };
 
 /// Finds the bins of the symbols from begin to end, piece by piece: keep(i, bins, sum) is given
 /// those from symbol i on, and the sum (stream_check.h) of these symbols.
-template <class Row, class Keep>
-Resolved resolve_range(const TableData& tables,
-                       std::span<const std::int32_t> symbols,
-                       const Row* rows,
-                       std::size_t begin,
-                       std::size_t end,
-                       Keep keep) {
-  Resolved resolved;
+template <class Found, class Row, class Keep>
+Found resolve_range(const TableData& tables,
+                    std::span<const std::int32_t> symbols,
+                    const Row* rows,
+                    std::size_t begin,
+                    std::size_t end,
+                    Keep keep) {
+  Found resolved;
   std::uint32_t bins[kPiece];
   for (; begin < end; begin += kPiece) {
     const auto piece = symbols.subspan(begin, std::min(kPiece, end - begin));
@@ -95,26 +107,28 @@ Resolved resolve_range(const TableData& tables,
   return resolved;
 }
 
-/// The same for all symbols, with threads where there are many.
-template <class Keep>
-Resolved resolve(const TableSet& tables,
-                 std::span<const std::int32_t> symbols,
-                 const Rows& rows,
-                 Keep keep) {
+/// The same for all symbols, with threads where there are many. Found: Priced or Resolved.
+template <class Found, class Keep>
+Found resolve(const TableSet& tables,
+              std::span<const std::int32_t> symbols,
+              const Rows& rows,
+              Keep keep) {
   check_rows(rows, symbols.size(), tables.rows());
-  std::vector<Resolved> chunks((symbols.size() + kChunk - 1) / kChunk);
+  std::vector<Found> chunks((symbols.size() + kChunk - 1) / kChunk);
   visit_rows(rows, [&](const auto* typed) {
     parallel_for(chunks.size(), [&](std::size_t i) {
       const std::size_t begin = i * kChunk;
       const std::size_t end = std::min(begin + kChunk, symbols.size());
-      chunks[i] = resolve_range(tables.data(), symbols, typed, begin, end, keep);
+      chunks[i] = resolve_range<Found>(tables.data(), symbols, typed, begin, end, keep);
     });
   });
-  Resolved resolved;
-  std::size_t n_escapes = 0;
-  for (const Resolved& chunk : chunks) n_escapes += chunk.escapes.size();
-  resolved.escapes.reserve(n_escapes);
-  for (Resolved& chunk : chunks) resolved.append(std::exchange(chunk, {}));
+  Found resolved;
+  if constexpr (std::is_same_v<Found, Resolved>) {
+    std::size_t n_escapes = 0;
+    for (const Found& chunk : chunks) n_escapes += chunk.escapes.size();
+    resolved.escapes.reserve(n_escapes);
+  }
+  for (Found& chunk : chunks) resolved.append(std::exchange(chunk, {}));
   return resolved;
 }
 
@@ -143,7 +157,7 @@ std::vector<std::uint32_t> segment_sums(std::span<const std::int32_t> symbols,
 
 std::uint64_t TableSet::cost(std::span<const std::int32_t> symbols, Rows rows) const {
   const auto keep_none = [](std::size_t, std::span<const std::uint32_t>, std::uint32_t) {};
-  return resolve(*this, symbols, rows, keep_none).cost;
+  return resolve<Priced>(*this, symbols, rows, keep_none).cost;
 }
 
 struct Encoder::Impl {
@@ -213,14 +227,15 @@ void Encoder::push(std::span<const std::int32_t> symbols, Rows rows, const Table
   std::vector<std::uint32_t> sums(ceil_div(push.n, kPiece));
   Resolved resolved = std::visit(
       [&](const auto& kept) {
-        return resolve(tables,
-                       symbols,
-                       rows,
-                       [&sums, to = kept.get()](
-                           std::size_t i, std::span<const std::uint32_t> bins, std::uint32_t sum) {
-                         std::copy(bins.begin(), bins.end(), to + i);
-                         sums[i / kPiece] = sum;
-                       });
+        return resolve<Resolved>(
+            tables,
+            symbols,
+            rows,
+            [&sums, to = kept.get()](
+                std::size_t i, std::span<const std::uint32_t> bins, std::uint32_t sum) {
+              std::copy(bins.begin(), bins.end(), to + i);
+              sums[i / kPiece] = sum;
+            });
       },
       push.bins);
   push.escapes = std::move(resolved.escapes);

@@ -135,6 +135,24 @@ def test_tables_at_every_precision(bits: int) -> None:
     assert len(rans.encode([0] * 100, 0, one)) == 5
 
 
+@pytest.mark.parametrize(
+    ("rows", "bins", "bits", "expected"),
+    [(1, 256, 14, 168_992), (1, 256, 16, 332_832), (4096, 2, 14, 10_764_292)],
+)
+def test_tables_take_the_memory_that_is_documented(
+    rows: int, bins: int, bits: int, expected: int
+) -> None:
+    tables = rans.TableSet.from_freqs(np.ones((rows, bins), np.int64), bits=bits)
+    assert tables.nbytes == expected
+    page = Path(__file__).resolve().parents[2] / "docs" / "embedding.md"
+    assert f"{expected:,}".replace(",", " ") in page.read_text(encoding="utf-8")
+
+
+def test_gaussian_tables_have_a_limit() -> None:
+    with pytest.raises(InvalidArgumentError, match="at most 16777216 bins in all"):
+        rans.TableSet.from_gaussian(np.full(65536, 1024.0), bits=16)
+
+
 @pytest.mark.parametrize("bits", range(8, 17))
 def test_every_maker_at_every_precision(bits: int) -> None:
     """From frequencies, a histogram, cdfs and Gaussian scales: all symbols come back."""

@@ -219,6 +219,7 @@ data = rng.integers(0, 40, 4 * n).astype(np.uint8)
 rans.decode(rans.encode(symbols[:9999], 40, tables), 40, tables, count=9999)  # loads everything
 rans.decode_bytes(rans.encode_bytes(data[:999_999]))
 wild = np.where(rng.random(n) < 0.1, 10_000, symbols).astype(np.int32)
+price, _ = grown(lambda: tables.cost_bits(wild, rows))
 encode_wild, escaped = grown(lambda: rans.encode(wild, rows, tables))
 encode, stream = grown(lambda: rans.encode(symbols, rows, tables))
 out = np.zeros(n, np.int32)
@@ -228,7 +229,8 @@ encode_bytes, coded = grown(lambda: rans.encode_bytes(data))
 decode_bytes, _ = grown(lambda: rans.decode_bytes(coded))
 print(json.dumps(dict(encode=encode, decode=decode, encode_bytes=encode_bytes,
     decode_bytes=decode_bytes, stream=len(stream), coded=len(coded), data=data.nbytes,
-    encode_wild=encode_wild, escaped=len(escaped), escapes=int((wild == 10_000).sum()))))
+    price=price, encode_wild=encode_wild, escaped=len(escaped),
+    escapes=int((wild == 10_000).sum()))))
 """
 
 
@@ -248,6 +250,7 @@ def test_memory_is_the_output_and_little_else() -> None:
     )
     used = json.loads(done.stdout)
     slack = 8 << 20  # tables, thread stacks, an allocator's rounding
+    assert used["price"] < slack
     assert used["encode"] < 4 * n + 2 * used["stream"] + slack  # a push keeps 4 bytes a symbol
     assert used["encode_wild"] < 4 * n + 2 * used["escaped"] + 48 * used["escapes"] + slack
     assert used["decode"] < slack
