@@ -18,14 +18,16 @@ _ROW_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.int32))
 
 
 def in_range(name: str, value: Any, low: int, high: int) -> int:
-    """Return value, an integer in low..high: the native module takes no larger numbers."""
+    """Return value, an integer in low..high: the native module takes no other numbers."""
     try:
-        number = operator.index(value)
-    except TypeError:
-        number = low - 1
-    if not low <= number <= high:
-        raise InvalidArgumentError(f"{name}: expected {low}..{high}, got {value!r:.40}")
-    return number
+        value = operator.index(value)
+    except TypeError as error:
+        raise InvalidArgumentError(
+            f"{name}: expected an integer, got {type(value).__name__}"
+        ) from error
+    if not low <= value <= high:
+        raise InvalidArgumentError(f"{name}: expected {low}..{high}, got {value}")
+    return value
 
 
 def as_array(values: Any, name: str, kinds: str = "iu") -> npt.NDArray[Any]:
@@ -87,6 +89,6 @@ def as_bytes(data: Any, name: str) -> Any:
     else:
         return data
     array = as_array(data, name.split(": ")[-1])
-    if array.dtype != np.uint8:
+    if array.dtype.itemsize != 1:
         raise InvalidArgumentError(f"{name}: expected bytes, got dtype {array.dtype}")
     return array

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glc import _core
+from glc._arguments import in_range
 from glc.errors import InvalidArgumentError
 from glc.rans import TableSet
 
@@ -49,6 +50,7 @@ def normalise(weights: Any, bits: int = 14) -> npt.NDArray[np.uint32]:
     Raises:
         InvalidArgumentError: weights or bits outside these limits.
     """
+    bits = in_range("cdf: bits", bits, 8, 16)
     array = np.asarray(weights)
     if array.ndim != 1:
         raise InvalidArgumentError(f"cdf: weights: expected one dimension, got {array.shape}")

@@ -43,6 +43,10 @@ def _segment(symbols: int | None) -> int | None:
     return None if symbols is None else in_range("rans: segment_symbols", symbols, 0, 1 << 30)
 
 
+def _lanes(lanes: int | None, op: str) -> int | None:
+    return None if lanes is None else in_range(f"{op}: lanes", lanes, 1, 32)
+
+
 class Encoder:
     """Collects pushes and codes them at finish, last push first.
 
@@ -63,9 +67,7 @@ class Encoder:
         Raises:
             InvalidArgumentError: another number.
         """
-        if lanes is not None:
-            in_range("rans: lanes", lanes, 1, 32)
-        self._native = _core.RansEncoder(lanes, _segment(segment_symbols))
+        self._native = _core.RansEncoder(_lanes(lanes, "rans"), _segment(segment_symbols))
 
     def push(self, symbols: Any, rows: Any, tables: TableSet) -> None:
         """Append symbols to the stream.
@@ -109,7 +111,7 @@ class Decoder:
             BitstreamError: a head that is malformed or cut; names the byte offset in data.
         """
         if descriptor is not None:
-            in_range("rans: descriptor", descriptor, 0, 255)
+            descriptor = in_range("rans: descriptor", descriptor, 0, 255)
         self._native = _core.RansDecoder(as_bytes(data, "rans: data"), descriptor)
 
     @property
@@ -144,7 +146,7 @@ class Decoder:
         """
         native_rows = as_rows(rows)
         if count is not None:
-            in_range("rans: count", count, 0, MAX_PUSH)
+            count = in_range("rans: count", count, 0, MAX_PUSH)
         if out is None:
             shape: tuple[int, ...]
             if not isinstance(native_rows, int):
@@ -208,7 +210,7 @@ def encode_bytes(data: Any, segment_bytes: int | None = None, lanes: int | None 
     """Compress bytes by their order-0 statistics; self-describing, never longer than data + 11.
 
     Args:
-        data: bytes-like, or a contiguous uint8 array.
+        data: bytes-like: contiguous items of one byte, whatever their format.
         segment_bytes: bytes of data in a segment, as an Encoder's segment_symbols.
         lanes: 1, 2, 4, 8, 16 or 32 interleaved states of each segment. None decides by its coded
             size; a GPU decodes 32 fastest, one warp a segment.
@@ -217,9 +219,9 @@ def encode_bytes(data: Any, segment_bytes: int | None = None, lanes: int | None 
         InvalidArgumentError: other lanes, or a segment_bytes that is neither 0 nor a multiple of 32
             up to 2^30.
     """
-    if lanes is not None:
-        in_range("bytes: lanes", lanes, 1, 32)
-    return _core.rans_encode_bytes(as_bytes(data, "bytes: data"), _segment(segment_bytes), lanes)
+    return _core.rans_encode_bytes(
+        as_bytes(data, "bytes: data"), _segment(segment_bytes), _lanes(lanes, "bytes")
+    )
 
 
 def decode_bytes(data: Any, max_size: int = 1 << 30) -> bytes:
@@ -232,6 +234,7 @@ def decode_bytes(data: Any, max_size: int = 1 << 30) -> bytes:
     Raises:
         InvalidArgumentError: a max_size outside 0..2^63 - 1.
         BitstreamError: malformed, cut, damaged, or larger than max_size.
+        MemoryError: a max_size for which there is no memory, when data claims as much.
     """
-    in_range("bytes: max_size", max_size, 0, 2**63 - 1)
-    return _core.rans_decode_bytes(as_bytes(data, "bytes: data"), max_size)
+    most = in_range("bytes: max_size", max_size, 0, 2**63 - 1)
+    return _core.rans_decode_bytes(as_bytes(data, "bytes: data"), most)

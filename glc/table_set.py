@@ -97,9 +97,10 @@ class TableSet:
         """
         from glc.cdf import normalise
 
-        arrays = _freq_rows(freqs)
         rows = []
-        for array in arrays:
+        for array in _freq_rows(freqs):
+            if array.size and int(array.min()) < 0:  # before escape makes it 1
+                raise InvalidArgumentError(f"rans: freqs: expected >= 0, got {array.min()}")
             counts = np.maximum(array, 1) if escape else array
             rows.append(normalise(counts, _bits(bits)))
         n_bins = np.array([row.size for row in rows], np.int32)

@@ -18,8 +18,6 @@ namespace py = pybind11;
 namespace glc::python {
 namespace {
 
-using Bytes = Buffer<const std::uint8_t>;
-
 bitstream::Fingerprint as_fingerprint(const Bytes& bytes) {
   const auto span = bytes.span();
   if (span.size() != bitstream::kFingerprintBytes) {

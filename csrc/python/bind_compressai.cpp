@@ -72,7 +72,7 @@ struct PyPieces {
   }
 
   std::mutex mutex;
-  Buffer<const std::uint8_t> data;
+  Bytes data;
   D decoder;
 };
 using PyAnsDecoder = PyPieces<compressai::AnsDecoder>;

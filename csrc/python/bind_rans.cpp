@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstdint>
 #include <mutex>
 #include <optional>
@@ -22,7 +23,6 @@ namespace {
 using rans::TableSet;
 using NoGil = py::gil_scoped_release;
 using Symbols = Buffer<const std::int32_t>;
-using Bytes = Buffer<const std::uint8_t>;
 
 /// Bytes of which write(span) fills the front and says how far. Without copies: what is not
 /// written to takes no memory, and shrinking stays in place.
@@ -110,7 +110,8 @@ py::bytes encode_bytes(const py::buffer& data,
 
 py::bytes decode_bytes(const py::buffer& data, std::size_t max_size) {
   const Bytes buffer(data, "bytes", "data");
-  return fill_bytes(rans::decoded_bytes_size(buffer.span(), max_size),
+  constexpr std::size_t kMost = PY_SSIZE_T_MAX - 64;  // beside the head of an object
+  return fill_bytes(rans::decoded_bytes_size(buffer.span(), std::min(max_size, kMost), true),
                     [&](std::span<std::uint8_t> out) {
                       rans::decode_bytes(buffer.span(), out);
                       return out.size();

@@ -232,13 +232,17 @@ std::vector<std::uint8_t> encode_bytes(std::span<const std::uint8_t> data,
   return {buffer.get(), buffer.get() + size};
 }
 
-std::size_t decoded_bytes_size(std::span<const std::uint8_t> data, std::size_t max_size) {
+std::size_t decoded_bytes_size(std::span<const std::uint8_t> data,
+                               std::size_t max_size,
+                               bool whole) {
   ByteReader reader(data, kContext);
   const std::uint8_t method = reader.u8("method");
   if (method > static_cast<std::uint8_t>(Method::kRareSegments)) {
     reader.fail("method", "expected 0..4, got " + std::to_string(method), 0);
   }
-  return static_cast<std::size_t>(reader.varint("size", max_size));
+  const auto n = static_cast<std::size_t>(reader.varint("size", max_size));
+  if (whole && static_cast<Method>(method) == Method::kStored) reader.bytes(n, "data");
+  return n;
 }
 
 void decode_bytes(std::span<const std::uint8_t> data, std::span<std::uint8_t> out) {

@@ -5,6 +5,8 @@ Damage in streams of every kind is in tests/cpp/test_rans_hostile.cpp, on every 
 what can only go wrong in Python.
 """
 
+import ctypes
+
 import numpy as np
 import pytest
 
@@ -68,7 +70,6 @@ WRONG = {
     "data: text": lambda: decode(data="abc", count=3),
     "data: none": lambda: decode(data=None, count=3),
     "data: int32": lambda: decode(data=np.zeros(8, np.int32), count=3),
-    "data: int8": lambda: decode(data=np.zeros(8, np.int8), count=3),
     "data: strided": lambda: decode(data=np.zeros(16, np.uint8)[::2], count=3),
     "data: DLPack of int32": lambda: decode(data=OnlyDlpack(np.zeros(8, np.int32)), count=3),
     "data: of a GPU": lambda: decode(data=OnAGpu(), count=3),
@@ -83,6 +84,10 @@ WRONG = {
     "lanes: 0": lambda: rans.Encoder(0),
     "lanes: 24": lambda: rans.Encoder(24),
     "lanes: 2^40": lambda: rans.Encoder(2**40),
+    "lanes: text": lambda: rans.Encoder("4"),
+    "lanes: float": lambda: rans.encode_bytes(b"abc", None, 2.0),
+    "segment_symbols: float": lambda: rans.Encoder(1, 64.0),
+    "segment_bytes: text": lambda: rans.encode_bytes(b"abc", "64"),
     "segment_symbols: -32": lambda: rans.Encoder(1, -32),
     "segment_symbols: 33": lambda: rans.Encoder(1, 33),
     "segment_symbols: 2^31": lambda: rans.Encoder(1, 2**31),
@@ -93,9 +98,11 @@ WRONG = {
     "bytes: strided": lambda: rans.encode_bytes(np.zeros(6, np.uint8)[::2]),
     "bytes: none to decode": lambda: rans.decode_bytes(None),
     "max_size: negative": lambda: rans.decode_bytes(CODED, -1),
+    "max_size: float": lambda: rans.decode_bytes(CODED, 1e9),
     "max_size: 2^70": lambda: rans.decode_bytes(CODED, 2**70),
     "descriptor: -1": lambda: rans.Decoder(STREAM, descriptor=-1),
     "freqs: negative": lambda: rans.TableSet.from_freqs([-1, 2]),
+    "freqs: negative with escape": lambda: rans.TableSet.from_freqs([[5, -3, 2]], escape=True),
     "freqs: all zero": lambda: rans.TableSet.from_freqs([0, 0]),
     "freqs: none": lambda: rans.TableSet.from_freqs([]),
     "freqs: an empty row": lambda: rans.TableSet.from_freqs([[]]),
@@ -106,6 +113,8 @@ WRONG = {
     "freqs: more than slots": lambda: rans.TableSet.from_freqs(np.ones(257, int), bits=8),
     "bits: 7": lambda: rans.TableSet.from_freqs([1], bits=7),
     "bits: 17": lambda: rans.TableSet.from_gaussian([1.0], bits=17),
+    "bits: float": lambda: rans.TableSet.from_gaussian([1.0], bits=12.0),
+    "bits: of normalise": lambda: cdf.normalise([1, 2], bits=2**40),
     "bits: 2^40": lambda: rans.TableSet.from_cdfs([[0, 256]], [2], [0], 2**40),
     "offsets: too many": lambda: rans.TableSet.from_freqs([[1, 1]], [0, 1]),
     "offsets: 2^31": lambda: rans.TableSet.from_freqs([1], 2**31),
@@ -124,6 +133,7 @@ WRONG = {
     "scales: too many": lambda: rans.TableSet.from_gaussian(np.ones(65537)),
     "threads: 0": lambda: glc.set_num_threads(0),
     "threads: 2^40": lambda: glc.set_num_threads(2**40),
+    "threads: text": lambda: glc.set_num_threads("2"),
 }
 
 
@@ -154,7 +164,14 @@ def test_bytes_from_anything_that_holds_them() -> None:
     torch = pytest.importorskip("torch")
     holders = (bytes, bytearray, memoryview, lambda b: np.frombuffer(b, np.uint8))
     tensor = torch.tensor(list(STREAM), dtype=torch.uint8)
-    for data in (*[hold(STREAM) for hold in holders], tensor, OnlyDlpack(tensor.numpy())):
+    odd = (
+        (ctypes.c_ubyte * len(STREAM)).from_buffer_copy(STREAM),
+        memoryview(STREAM).cast("c"),
+        memoryview(STREAM).cast("b"),
+        np.frombuffer(STREAM, np.int8),
+    )
+    plain = [hold(STREAM) for hold in holders]
+    for data in (*plain, *odd, tensor, OnlyDlpack(tensor.numpy())):
         assert decode(data=data, count=3).tolist() == [0, 1, 2]
     tensor = torch.tensor(list(b"some bytes, some bytes"), dtype=torch.uint8)
     assert rans.decode_bytes(torch.tensor(list(rans.encode_bytes(tensor)), dtype=torch.uint8)) == (
@@ -231,6 +248,12 @@ def test_a_claim_of_size_takes_no_memory() -> None:
         claim = bytes([method]) + b"\xff\xff\xff\xff\x03" + bytes(40)  # 2^30 - 1 bytes
         with pytest.raises(BitstreamError):
             rans.decode_bytes(claim, max_size=1 << 20)
+    stored = b"\0" + b"\x80" * 8 + b"\x40abc"  # 2^62 bytes, of which there are three
+    with pytest.raises(BitstreamError, match="the data is truncated"):
+        rans.decode_bytes(stored, max_size=2**63 - 1)
+    for method in (1, 2):  # 2^63 - 1 bytes, more than an object can hold
+        with pytest.raises(BitstreamError, match="size: expected at most"):
+            rans.decode_bytes(bytes([method]) + b"\xff" * 8 + b"\x7f" + bytes(40), 2**63 - 1)
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
 

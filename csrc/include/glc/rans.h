@@ -249,9 +249,12 @@ std::size_t encode_bytes(std::span<const std::uint8_t> data,
 [[nodiscard]] std::size_t encoded_bytes_bound(
     std::size_t n, std::optional<std::size_t> segment_bytes = std::nullopt);
 
-/// Size of what encode_bytes() coded. Throws BitstreamError on a bad head or above max_size.
+/// Size of what encode_bytes() coded. Throws BitstreamError on a bad head or above max_size. The
+/// first 11 bytes suffice; where data is whole, stored bytes that are not all there are refused
+/// too.
 [[nodiscard]] std::size_t decoded_bytes_size(std::span<const std::uint8_t> data,
-                                             std::size_t max_size);
+                                             std::size_t max_size,
+                                             bool whole = false);
 
 /// Inverse of encode_bytes(); out.size() must be decoded_bytes_size().
 /// Throws BitstreamError, or InvalidArgument when out has another size.
