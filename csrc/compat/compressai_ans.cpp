@@ -11,6 +11,7 @@
 #include <string>
 
 #include "compat/compressai_tables.h"
+#include "core/little_endian.h"
 #include "glc/error.h"
 
 namespace glc::compressai {
@@ -115,8 +116,8 @@ std::vector<std::uint8_t> AnsEncoder::finish() {
 
   std::vector<std::uint8_t> stream(static_cast<std::size_t>(end - sink.words) * kWordBytes);
   std::uint8_t* out = stream.data();
-  for (const std::uint32_t* word = sink.words; word != end; ++word) {
-    for (int shift = 0; shift < 32; shift += 8) *out++ = static_cast<std::uint8_t>(*word >> shift);
+  for (const std::uint32_t* word = sink.words; word != end; ++word, out += kWordBytes) {
+    store_u32(out, *word);
   }
   pushes_.clear();
   bins_.clear();
@@ -125,11 +126,6 @@ std::vector<std::uint8_t> AnsEncoder::finish() {
 }
 
 namespace {
-
-std::uint32_t load_word(const std::uint8_t* bytes) {
-  return static_cast<std::uint32_t>(bytes[0]) | static_cast<std::uint32_t>(bytes[1]) << 8 |
-         static_cast<std::uint32_t>(bytes[2]) << 16 | static_cast<std::uint32_t>(bytes[3]) << 24;
-}
 
 [[noreturn]] void fail_stream(const std::string& what, std::size_t offset) {
   throw BitstreamError("compressai: " + what + " (at byte " + std::to_string(offset) + ")");
@@ -149,7 +145,7 @@ struct WordSource {
     if (static_cast<std::size_t>(end - next) < kWordBytes) {
       fail_stream("words: the data is truncated", offset());
     }
-    state = state << 32 | load_word(next);
+    state = state << 32 | load_u32(next);
     next += kWordBytes;
   }
   std::uint32_t digit() {
@@ -178,7 +174,7 @@ AnsDecoder::AnsDecoder(std::span<const std::uint8_t> data) : data_(data) {
   if (data.size() < kHeadBytes) {
     fail_stream("state: expected 8 bytes, got " + std::to_string(data.size()), 0);
   }
-  state_ = std::uint64_t{load_word(data.data() + kWordBytes)} << 32 | load_word(data.data());
+  state_ = std::uint64_t{load_u32(data.data() + kWordBytes)} << 32 | load_u32(data.data());
   if (state_ < kStateLow || state_ >= kStateHigh) fail_stream("state: out of range", 0);
   next_ = kHeadBytes;
 }

@@ -5,6 +5,7 @@
 
 #include "compat/compressai_tables.h"
 #include "core/byte_reader.h"
+#include "core/little_endian.h"
 #include "glc/error.h"
 #include "rans/rans_state.h"
 #include "rans/stream.h"
@@ -31,7 +32,7 @@ PieceDecoder::PieceDecoder(std::span<const std::uint8_t> data) : data_(data) {
 
 std::uint32_t PieceDecoder::next_word() {
   if (data_.size() - next_ < 2) fail("words: the data is truncated", next_);
-  const std::uint32_t word = data_[next_] | static_cast<std::uint32_t>(data_[next_ + 1]) << 8;
+  const std::uint32_t word = load_u16(&data_[next_]);
   next_ += 2;
   return word;
 }

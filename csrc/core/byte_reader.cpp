@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "core/little_endian.h"
 #include "glc/error.h"
 
 namespace glc {
@@ -29,15 +30,10 @@ std::span<const std::uint8_t> ByteReader::bytes(std::size_t n, std::string_view 
 std::uint8_t ByteReader::u8(std::string_view field) { return bytes(1, field)[0]; }
 
 std::uint16_t ByteReader::u16(std::string_view field) {
-  const auto b = bytes(2, field);
-  return static_cast<std::uint16_t>(b[0] | (b[1] << 8));
+  return static_cast<std::uint16_t>(load_u16(bytes(2, field).data()));
 }
 
-std::uint32_t ByteReader::u32(std::string_view field) {
-  const auto b = bytes(4, field);
-  return static_cast<std::uint32_t>(b[0]) | (static_cast<std::uint32_t>(b[1]) << 8) |
-         (static_cast<std::uint32_t>(b[2]) << 16) | (static_cast<std::uint32_t>(b[3]) << 24);
-}
+std::uint32_t ByteReader::u32(std::string_view field) { return load_u32(bytes(4, field).data()); }
 
 std::uint64_t ByteReader::varint(std::string_view field, std::uint64_t max) {
   const std::size_t start = position_;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "core/big_array.h"
 #include "glc/error.h"
 #include "glc/rans.h"
 #include "glc/threads.h"
@@ -214,13 +215,21 @@ glc_rans_status glc_rans_encode_bytes(const uint8_t* data,
   return guarded([&] {
     size_t& result = object(size, "size");
     const auto room = array(out, capacity, "out");
-    const auto coded = glc::rans::encode_bytes(array(data, n, "data"), segments_of(segment_bytes));
-    if (coded.size() > room.size()) {
-      throw InvalidArgument("bytes: out: expected " + std::to_string(coded.size()) +
-                            " bytes, got " + std::to_string(capacity));
+    const auto bytes = array(data, n, "data");
+    const auto segments = segments_of(segment_bytes);
+    const std::size_t bound = glc::rans::encoded_bytes_bound(n, segments);
+    if (room.size() >= bound) {
+      result = glc::rans::encode_bytes(bytes, room, segments);
+      return;
     }
-    std::copy(coded.begin(), coded.end(), room.begin());
-    result = coded.size();
+    const auto coded = glc::big_array<std::uint8_t>(bound);
+    const std::size_t coded_size = glc::rans::encode_bytes(bytes, {coded.get(), bound}, segments);
+    if (coded_size > room.size()) {
+      throw InvalidArgument("bytes: out: expected " + std::to_string(coded_size) + " bytes, got " +
+                            std::to_string(capacity));
+    }
+    std::copy_n(coded.get(), coded_size, room.data());
+    result = coded_size;
   });
 }
 

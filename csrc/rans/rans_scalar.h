@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "core/little_endian.h"
 #include "core/unrolled.h"
 #include "rans/entries.h"
 #include "rans/rans_backend.h"
@@ -19,15 +20,6 @@ namespace glc::rans {
 
 // A block of steps shares one check of the words left; at least this many symbols.
 inline constexpr int kBlockSymbols = 8;
-
-inline std::uint32_t load_word(const std::uint8_t* p) {
-  return static_cast<std::uint32_t>(p[0]) | static_cast<std::uint32_t>(p[1]) << 8;
-}
-
-inline void store_word(std::uint8_t* p, std::uint32_t x) {
-  p[0] = static_cast<std::uint8_t>(x);
-  p[1] = static_cast<std::uint8_t>(x >> 8);
-}
 
 /// Calls f with the lane count as a compile-time constant.
 template <class F>
@@ -72,11 +64,11 @@ template <Renorm kRenorm>
   if constexpr (kRenorm == Renorm::kBranch) {
     if (renorm) {
       words -= 2;
-      store_word(words, x);
+      store_u16(words, x);
       x >>= kWordBits;
     }
   } else {
-    store_word(words - 2, x);  // store always, keep sometimes
+    store_u16(words - 2, x);  // store always, keep sometimes
     words -= 2 * static_cast<std::ptrdiff_t>(renorm);
     x = select(renorm, x >> kWordBits, x);
   }
@@ -202,11 +194,11 @@ void decode_rest(Lookup lookup, DecodeRun<Row, Value>& run) {
         const bool renorm = state < kStateLow;
         if constexpr (Lookup::kRenorm == Renorm::kBranch) {
           if (renorm) {
-            state = state << kWordBits | load_word(words);
+            state = state << kWordBits | load_u16(words);
             words += 2;
           }
         } else {
-          state = select(renorm, state << kWordBits | load_word(words), state);
+          state = select(renorm, state << kWordBits | load_u16(words), state);
           words += 2 * static_cast<std::ptrdiff_t>(renorm);
         }
         x[lane] = state;
@@ -224,7 +216,7 @@ void decode_rest(Lookup lookup, DecodeRun<Row, Value>& run) {
     if (state < kStateLow) break;  // lacks a word since its last symbol
     state = lookup(state, i, out[i]);
     if (state < kStateLow && run.end - words >= 2) {
-      state = state << kWordBits | load_word(words);
+      state = state << kWordBits | load_u16(words);
       words += 2;
     }
   }

@@ -18,15 +18,8 @@
 
 #include <cstdint>
 
+#include "core/host_device.h"
 #include "rans/entries.h"
-
-#ifndef GLC_HOST_DEVICE
-#ifdef __CUDACC__
-#define GLC_HOST_DEVICE __host__ __device__
-#else
-#define GLC_HOST_DEVICE
-#endif
-#endif
 
 namespace glc::rans {
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/byte_reader.h"
+#include "core/little_endian.h"
 #include "core/thread_pool.h"
 #include "glc/error.h"
 #include "glc/threads.h"
@@ -22,11 +23,6 @@ namespace {
 
 constexpr const char* kContext = "rans";
 constexpr std::uint32_t kRecordDescriptorMask = kDescriptorLanesMask | kDescriptorEscape;
-
-std::uint32_t load_u32(const std::uint8_t* p) {
-  return static_cast<std::uint32_t>(p[0]) | static_cast<std::uint32_t>(p[1]) << 8 |
-         static_cast<std::uint32_t>(p[2]) << 16 | static_cast<std::uint32_t>(p[3]) << 24;
-}
 
 struct RecordHead {
   int lanes;

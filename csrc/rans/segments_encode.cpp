@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/big_array.h"
+#include "core/little_endian.h"
 #include "core/thread_pool.h"
 #include "glc/threads.h"
 #include "rans/rans_backend.h"
@@ -16,10 +17,6 @@
 
 namespace glc::rans {
 namespace {
-
-void store_u32(std::uint8_t* p, std::uint32_t v) {
-  for (int i = 0; i < 4; ++i) p[i] = static_cast<std::uint8_t>(v >> (8 * i));
-}
 
 /// Bytes of all segments of a record, at most: their ends are 32-bit counts of 4 bytes.
 constexpr std::size_t kMaxRecordBody = kRecordAlign * std::size_t{UINT32_MAX};

@@ -11,6 +11,7 @@
 
 #include "core/byte_reader.h"
 #include "core/byte_writer.h"
+#include "core/little_endian.h"
 #include "glc/error.h"
 #include "glc/rans.h"
 #include "rans/escape_number.h"
@@ -48,10 +49,8 @@ inline void start_states(std::uint32_t* states, int lanes, std::uint32_t check) 
 inline void store_states(const std::uint32_t* states, int lanes, std::uint8_t* out) {
   for (int lane = 0; lane < lanes; ++lane, out += kStateBytes) {
     const std::uint32_t x = states[lane];
-    out[0] = static_cast<std::uint8_t>(x >> 16);
-    out[1] = static_cast<std::uint8_t>(x >> 24);
-    out[2] = static_cast<std::uint8_t>(x);
-    out[3] = static_cast<std::uint8_t>(x >> 8);
+    store_u16(out, x >> 16);
+    store_u16(out + 2, x);
   }
 }
 

@@ -289,6 +289,12 @@ static void test_bytes(void) {
   CHECK_OK(glc_rans_encode_bytes(data, kBytes, 0, coded, glc_rans_bytes_bound(kBytes), &size));
   CHECK_OK(glc_rans_decode_bytes(coded, size, back, kBytes));
   CHECK(memcmp(data, back, kBytes) == 0);
+  const size_t roomy = 3 * glc_rans_bytes_bound(kBytes);  // coded into it without a copy
+  uint8_t* other = allocate(roomy);
+  size_t other_size = 0;
+  CHECK_OK(glc_rans_encode_bytes(data, kBytes, 0, other, roomy, &other_size));
+  CHECK(other_size == size && memcmp(other, coded, size) == 0);
+  free(other);
   CHECK_OK(glc_rans_encode_bytes(NULL, 0, 0, coded, glc_rans_bytes_bound(0), &size));
   CHECK_OK(glc_rans_decode_bytes(coded, size, NULL, 0));
   free(data);

@@ -269,7 +269,8 @@ GLC_RANS_API size_t glc_rans_bytes_bound(size_t n);
 
 /// Order-0 coding of data [n], self-describing; stored when that is shorter. segment_bytes is to
 /// bytes what an encoder's segment_symbols is to symbols.
-/// glc_rans_bytes_bound bytes of capacity always suffice.
+/// glc_rans_bytes_bound bytes of capacity always suffice; a little over twice that saves a copy.
+/// out must not overlap data.
 GLC_RANS_API glc_rans_status glc_rans_encode_bytes(const uint8_t* data,
                                                    size_t n,
                                                    size_t segment_bytes,
