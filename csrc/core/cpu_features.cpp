@@ -50,6 +50,15 @@ bool available(Simd simd) {
   return false;
 }
 
+/// What GLC_SIMD asks for. Read once: the host may change its environment while kernels run.
+std::string& asked_simd() {
+  static std::string asked = [] {
+    const char* const value = std::getenv("GLC_SIMD");  // NOLINT(concurrency-mt-unsafe)
+    return std::string(value == nullptr ? "" : value);
+  }();
+  return asked;
+}
+
 constexpr std::array kAll = {Simd::kAvx512, Simd::kAvx2, Simd::kNeon, Simd::kScalar};
 
 }  // namespace
@@ -73,9 +82,11 @@ std::string_view simd_name(Simd simd) {
   return "unknown";
 }
 
+void force_simd(std::string_view name) { asked_simd() = name; }
+
 Simd simd_in_force(Simd most) {
-  const char* asked = std::getenv("GLC_SIMD");  // NOLINT(concurrency-mt-unsafe)
-  if (asked == nullptr || *asked == '\0') {
+  const std::string& asked = asked_simd();
+  if (asked.empty()) {
     for (const Simd simd : kAll) {
       if (simd <= most && available(simd)) {
         return simd;
@@ -86,13 +97,12 @@ Simd simd_in_force(Simd most) {
   for (const Simd simd : kAll) {
     if (simd_name(simd) == asked) {
       if (!available(simd)) {
-        throw Unsupported(std::string("simd: GLC_SIMD: this CPU has no ") + asked);
+        throw Unsupported("simd: GLC_SIMD: this CPU has no " + asked);
       }
       return simd;
     }
   }
-  throw Unsupported(std::string("simd: GLC_SIMD: expected scalar, neon, avx2 or avx512, got ") +
-                    asked);
+  throw Unsupported("simd: GLC_SIMD: expected scalar, neon, avx2 or avx512, got " + asked);
 }
 
 }  // namespace glc

@@ -20,10 +20,15 @@ struct CpuFeatures {
 
 [[nodiscard]] const CpuFeatures& cpu_features();
 
-/// The instruction set in force: what GLC_SIMD=scalar|neon|avx2|avx512 asks for, else the best one
-/// available up to `most`, which an op raises where AVX-512 measured faster than AVX2.
+/// The instruction set in force: what GLC_SIMD=scalar|neon|avx2|avx512 asked for at the first call,
+/// else the best one available up to `most`, which an op raises where AVX-512 measured faster than
+/// AVX2.
 /// Throws Unsupported when the variable names an unknown set or one this CPU lacks.
 [[nodiscard]] Simd simd_in_force(Simd most = Simd::kAvx2);
+
+/// As though GLC_SIMD had asked for this, "" for nothing: for tests. Not while another thread may
+/// ask what is in force.
+void force_simd(std::string_view name);
 
 [[nodiscard]] std::string_view simd_name(Simd simd);
 

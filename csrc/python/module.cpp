@@ -110,6 +110,7 @@ PYBIND11_MODULE(_core, m) {
   py::register_local_exception_translator(&translate);
   m.def("build_info", &build_info, "Compiler, CPU features and backends of this build.");
   m.def("join_openmp", &join_openmp, "Work on the OpenMP threads in this process, if any.");
+  m.def("force_simd", [](const std::string& name) { glc::force_simd(name); });
   bind_tables(m);
   bind_rans(m);
   bind_vq(m);

@@ -22,9 +22,7 @@ inline std::vector<const char*> back_ends() {
 
 /// Puts a back end in force, for code that asks at every call, as the coder does. Not while another
 /// thread codes.
-inline void use_back_end(const char* name) {
-  setenv("GLC_SIMD", name, 1);  // NOLINT(concurrency-mt-unsafe)
-}
+inline void use_back_end(const char* name) { force_simd(name); }
 
 /// For code that chooses once in a process: runs `tests` in a child process for each back end, and
 /// returns the exit status for main(). Call it before anything has chosen or started a thread.

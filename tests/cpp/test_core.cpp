@@ -113,8 +113,10 @@ void simd_choice_can_be_forced() {
   setenv("GLC_SIMD", "scalar", 1);  // NOLINT(concurrency-mt-unsafe)
   check(glc::simd_in_force() == glc::Simd::kScalar);
   setenv("GLC_SIMD", "mmx", 1);  // NOLINT(concurrency-mt-unsafe)
+  check(glc::simd_in_force() == glc::Simd::kScalar, "the environment is read once");
+  glc::force_simd("mmx");
   check_throws<glc::Unsupported>([] { static_cast<void>(glc::simd_in_force()); });
-  unsetenv("GLC_SIMD");  // NOLINT(concurrency-mt-unsafe)
+  glc::force_simd("");
   check(!glc::simd_name(glc::simd_in_force()).empty());
 }
 
