@@ -27,7 +27,7 @@ from PIL import Image
 
 from glc.errors import GlcError, InvalidArgumentError
 from glc.evaluation.evaluate import find_images
-from glc.evaluation.metrics import feature_distance, ms_ssim, psnr
+from glc.evaluation.metrics import feature_distance, mean_known, ms_ssim, psnr
 from glc.image import load_image
 from glc.losses.perceptual import FeatureDistance, tinydarknet_distance
 
@@ -50,7 +50,7 @@ class Anchor:
     divisor: int
     quality: int
     bpp: float
-    psnr_db: float
+    psnr_db: float | None
     ms_ssim: float | None
     tinydarknet: float | None
 
@@ -75,28 +75,17 @@ def measure(
     for divisor, quality in SETTINGS[codec]:
         if progress:
             progress(f"{codec}, quality {quality}, sides / {divisor}")
-        rows = []
-        for x in pictures:
-            size, x_hat = _round_trip(x, codec, divisor, quality)
-            similarity = ms_ssim(x, x_hat)
-            rows.append(
-                (
-                    8 * size / (x.shape[0] * x.shape[1]),
-                    psnr(x, x_hat),
-                    math.nan if similarity is None else similarity,
-                    math.nan if distance is None else feature_distance(distance, x, x_hat),
-                )
-            )
-        bpp, db, similarity, far = np.mean(rows, axis=0).tolist()
+        coded = [(x, *_round_trip(x, codec, divisor, quality)) for x in pictures]
+        far = [None if distance is None else feature_distance(distance, x, y) for x, _, y in coded]
         anchors.append(
             Anchor(
                 codec=codec,
                 divisor=divisor,
                 quality=quality,
-                bpp=bpp,
-                psnr_db=db,
-                ms_ssim=None if math.isnan(similarity) else similarity,
-                tinydarknet=None if math.isnan(far) else far,
+                bpp=sum(8 * n / (x.shape[0] * x.shape[1]) for x, n, _ in coded) / len(coded),
+                psnr_db=mean_known([psnr(x, y) for x, _, y in coded]),
+                ms_ssim=mean_known([ms_ssim(x, y) for x, _, y in coded]),
+                tinydarknet=mean_known(far),
             )
         )
     return anchors
@@ -194,11 +183,14 @@ def main() -> None:
     if args.against and not args.tinydarknet:
         parser.error("--against needs --tinydarknet")
     try:
+        codecs = args.codecs.split(",")
+        if unknown := sorted(set(codecs) - SETTINGS.keys()):  # before anything is measured
+            parser.error(f"--codecs: expected some of {sorted(SETTINGS)}, got {unknown}")
         points = _points(args.against) if args.against else None
         distance = tinydarknet_distance(args.tinydarknet) if args.tinydarknet else None
         by_codec = {
             codec: measure(args.folder, codec, distance, lambda step: console.print(step))
-            for codec in args.codecs.split(",")
+            for codec in codecs
         }
     except GlcError as error:
         sys.stderr.write(f"anchors: {error}\n")
@@ -207,15 +199,14 @@ def main() -> None:
     for name in ("codec", "sides /", "quality", "bpp", "PSNR dB", "MS-SSIM", "Tiny Darknet"):
         table.add_column(name, justify="right")
     for a in (a for anchors in by_codec.values() for a in anchors):
-        figures = (a.ms_ssim, a.tinydarknet)
-        texts = ["n/a" if f is None else f"{f:.4f}" for f in figures]
-        table.add_row(
-            a.codec, str(a.divisor), str(a.quality), f"{a.bpp:.4f}", f"{a.psnr_db:.2f}", *texts
-        )
+        figures = ((a.bpp, 4), (a.psnr_db, 2), (a.ms_ssim, 4), (a.tinydarknet, 4))
+        texts = ["n/a" if f is None else f"{f:.{digits}f}" for f, digits in figures]
+        table.add_row(a.codec, str(a.divisor), str(a.quality), *texts)
     console.print(table)
     if args.json:
         anchors = [asdict(a) for group in by_codec.values() for a in group]
-        args.json.write_text(json.dumps(anchors, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(anchors, indent=1, allow_nan=False)
+        args.json.write_text(f"{text}\n", encoding="utf-8")
     if points is not None:
         for codec, group in by_codec.items():
             theirs = [(a.bpp, a.tinydarknet) for a in group if a.tinydarknet is not None]

@@ -21,7 +21,7 @@ import torch
 from glc.codec import Codec, level_of
 from glc.defaults import DEFAULT_MODEL
 from glc.errors import InvalidArgumentError
-from glc.evaluation.metrics import feature_distance, ms_ssim, psnr
+from glc.evaluation.metrics import feature_distance, mean_known, ms_ssim, psnr
 from glc.files import read_file, write_file
 from glc.image import load_image, save_png
 from glc.losses.perceptual import FeatureDistance, tinydarknet_distance
@@ -257,9 +257,9 @@ def _summarise(results: Sequence[ImageResult]) -> LevelResult:
         bpp=_mean([r.bpp for r in results]),
         estimated_bpp=_mean([r.estimated_bpp for r in results]),
         excess=real / estimated - 1.0,
-        psnr_db=_mean_known([r.psnr_db for r in results]),
-        ms_ssim=_mean_known([r.ms_ssim for r in results]),
-        tinydarknet=_mean_known([r.tinydarknet for r in results]),
+        psnr_db=mean_known([r.psnr_db for r in results]),
+        ms_ssim=mean_known([r.ms_ssim for r in results]),
+        tinydarknet=mean_known([r.tinydarknet for r in results]),
         encode_ms=_mean([r.encode_ms for r in results]),
         decode_ms=_mean([r.decode_ms for r in results]),
     )
@@ -284,8 +284,3 @@ def _new_folder(path: str | os.PathLike[str]) -> Path:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def _mean_known(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return _mean(known) if known else None

@@ -2,6 +2,7 @@
 """Distances between an image and its reconstruction, on 8-bit sRGB pixels."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from pytorch_msssim import ms_ssim as _ms_ssim
 from glc.errors import InvalidArgumentError
 from glc.losses.perceptual import FeatureDistance
 
-__all__ = ["feature_distance", "ms_ssim", "psnr"]
+__all__ = ["feature_distance", "mean_known", "ms_ssim", "psnr"]
 
 _MS_SSIM_MIN_SIDE = 161  # five scales of an 11-tap window: the coarsest map needs 11 pixels
 
@@ -86,3 +87,16 @@ def _check_shapes(name: str, x: NDArray[np.uint8], x_hat: NDArray[np.uint8]) -> 
         raise InvalidArgumentError(
             f"{name}: x_hat: expected the shape of x {list(x.shape)}, got {list(x_hat.shape)}"
         )
+
+
+def mean_known(values: Sequence[float | None]) -> float | None:
+    """Mean of the values that are there and finite, as the error of equal pictures is not.
+
+    Args:
+        values: of some pictures.
+
+    Returns:
+        Their mean; None where there are none.
+    """
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return sum(known) / len(known) if known else None

@@ -2,7 +2,6 @@
 """Files of the codec: they come back, they add up, and damage is told from soundness."""
 
 import pickle
-import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -293,43 +292,6 @@ def test_torchs_default_dtype_changes_nothing(
 def test_a_codec_can_be_pickled_after_use(codec: Codec, data: bytes) -> None:
     expected = codec.decode(data)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(codec)).decode(data), expected)
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda codec, photo, data: codec.encode(photo, quality="2"),
-        lambda codec, photo, data: codec.encode(photo, quality=True),
-        lambda codec, photo, data: codec.encode(photo, quality=10**400),
-        lambda codec, photo, data: codec.encode(photo, target_bytes="100"),
-        lambda codec, photo, data: codec.encode(photo, tile=64.0),
-        lambda codec, photo, data: codec.encode(photo, metadata={1.5: b"x"}),
-        lambda codec, photo, data: codec.encode(photo, metadata={1: "x"}),
-        lambda codec, photo, data: codec.restore(data, until=1.5),
-        lambda codec, photo, data: codec.restore(data, until=None),
-        lambda codec, photo, data: codec.decode(data, max_pixels=None),
-        lambda codec, photo, data: glc.encode(photo, 2),
-        lambda codec, photo, data: glc.encode(photo, codec),
-        lambda codec, photo, data: Codec(""),
-        lambda codec, photo, data: Codec(device="meta"),
-    ],
-)
-def test_wrong_arguments_have_a_typed_error(call, codec: Codec, photo: np.ndarray, data: bytes):
-    with pytest.raises(InvalidArgumentError, match="expected"):
-        call(codec, photo, data)
-
-
-def test_a_relative_folder_is_not_looked_for_in_the_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path
-) -> None:
-    bundled = GLC.from_pretrained("glc-image-small").fingerprint()
-    run, mine = tmp_path / "run", tmp_path / "pretrained" / "glc-image-small"
-    run.mkdir()
-    shutil.copytree(tiny_folder, mine)
-    monkeypatch.chdir(run)
-    assert Codec("../pretrained/glc-image-small").fingerprint != bundled
-    monkeypatch.chdir(mine)
-    assert Codec(".").fingerprint != bundled
 
 
 def test_progress_moves_forward(codec: Codec, photo: np.ndarray, data: bytes) -> None:

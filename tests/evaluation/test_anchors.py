@@ -52,6 +52,18 @@ def test_jpeg_is_measured_as_it_is(folder, photo, monkeypatch):
     assert whole.tinydarknet is None
 
 
+def test_means_leave_out_what_is_not_known(tmp_path, photo, monkeypatch):
+    """A small picture has no MS-SSIM, one coded without loss no PSNR."""
+    pictures = {"small": photo[:100, :120], "black": np.zeros((192, 192, 3), np.uint8)}
+    pictures["large"] = np.tile(photo, (2, 1, 1))
+    for name, x in pictures.items():
+        Image.fromarray(x).save(tmp_path / f"{name}.png")
+    monkeypatch.setitem(anchors.SETTINGS, "jpeg", ((1, 25),))
+    (anchor,) = anchors.measure(tmp_path, "jpeg")
+    assert math.isfinite(anchor.psnr_db)
+    assert 0.5 < anchor.ms_ssim < 1
+
+
 def test_bytes_at_equal_distance():
     """A codec whose distance is linear in log bytes; a setting worse than a cheaper one is idle."""
     theirs = [(0.02, 0.6), (0.08, 0.4), (0.05, 0.61), (0.1, 0.45)]

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EXIF and colour profiles that are damaged, hostile or too large."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glc.bitstream import CHUNK_EXIF, CHUNK_ICC
+from glc.image import load_image, load_with_metadata, save_png
+from tests.codec.test_image import ramp, save, swapped_profile
+
+
+def test_hostile_metadata_is_written_or_refused(tmp_path: Path) -> None:
+    warnings.simplefilter("ignore")  # pytest restores the filters
+    for content in (b"", b"\0", b"Exif\0\0", b"MM\0*" + bytes(9), bytes(range(256)) * 9):
+        metadata = {CHUNK_EXIF: content, CHUNK_ICC: content, 77: content}
+        save_png(tmp_path / "a.png", ramp(), metadata=metadata, overwrite=True)
+        with Image.open(tmp_path / "a.png") as picture:
+            np.testing.assert_array_equal(np.asarray(picture), ramp())
+
+
+@pytest.mark.parametrize("content", [b"garbage!", b"II", b"Exif\0\0nothing of the kind"])
+def test_exif_that_cannot_be_read_costs_no_pixel(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.jpg"
+    Image.fromarray(ramp()).save(path, exif=b"Exif\0\0" + content, quality=100)
+    with Image.open(path) as picture:
+        expected = np.asarray(picture)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pixels, metadata = load_with_metadata(path)
+    np.testing.assert_array_equal(pixels, expected)
+    assert metadata == {}
+
+
+def test_exif_is_kept_as_a_tiff_file(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "maker"
+    path = save(Image.fromarray(ramp()), tmp_path / "a.jpg", exif=exif)
+    kept = load_with_metadata(path)[1][CHUNK_EXIF]
+    assert kept.startswith((b"II*\0", b"MM\0*"))
+    for stored in (kept, b"Exif\0\0" + kept):  # as early files have it
+        save_png(tmp_path / "a.png", ramp(), metadata={CHUNK_EXIF: stored}, overwrite=True)
+        with Image.open(tmp_path / "a.png") as picture:
+            assert picture.getexif()[0x010F] == "maker"
+
+
+def test_a_profile_too_large_for_a_png(tmp_path: Path) -> None:
+    profile = swapped_profile()
+    profile += bytes((1 << 20) + 1 - len(profile))
+    path = save(Image.fromarray(ramp()), tmp_path / "a.tif", icc_profile=profile)
+    with pytest.warns(UserWarning, match="too large to keep"):
+        assert CHUNK_ICC not in load_with_metadata(path)[1]
+    with pytest.warns(UserWarning, match="left out"):
+        save_png(tmp_path / "a.png", ramp(), metadata={CHUNK_ICC: profile})
+    np.testing.assert_array_equal(load_image(tmp_path / "a.png"), ramp())
