@@ -20,6 +20,7 @@ from benchmarks.compressai_import import import_compressai
 from glc import rans
 from glc.compat import compressai as ours
 from glc.errors import BitstreamError
+from tests.compat.coder_bindings import coder_bindings
 
 if import_compressai() is None:
     pytest.skip("compressai is not installed", allow_module_level=True)
@@ -245,18 +246,6 @@ def small() -> Any:
     model = lively(models.JointAutoregressiveHierarchicalPriors(N=8, M=12).eval())
     model.update(force=True)
     return model
-
-
-def coder_bindings() -> dict[tuple[str, str], Any]:
-    """Everything that install may change."""
-    state: dict[tuple[str, str], Any] = {}
-    for module in ("compressai.ans", "compressai.models.google", "compressai.latent_codecs"):
-        for name, value in vars(importlib.import_module(module)).items():
-            state[module, name] = value
-    for owner in (entropy_models._EntropyCoder, entropy_models.EntropyModel):
-        for name, value in vars(owner).items():
-            state[owner.__name__, name] = value
-    return state
 
 
 def test_uninstall_restores_exactly(small):
