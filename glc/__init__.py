@@ -76,8 +76,9 @@ def build_info() -> dict[str, object]:
 
     Returns:
         `version`, `compiler`, `assertions` (debug checks compiled in), `cuda` (kernels compiled
-        in), `cpu_features` (what this CPU can run), `simd` (what is in force; set
-        `GLC_SIMD=scalar|neon|avx2|avx512` to force one) and `threads` (`get_num_threads`).
+        in), `cpu_features` (what this CPU can run), `simd` (what is in force; one that
+        `GLC_SIMD=scalar|neon|avx2|avx512` names, which is read once) and `threads`
+        (`get_num_threads`).
 
     Raises:
         UnsupportedError: `GLC_SIMD` names an instruction set this CPU lacks.

@@ -3,7 +3,6 @@
 
 import copy
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,7 +30,7 @@ from glc.strips import Networks
 
 __all__ = ["MAX_LEVEL", "Codec", "Restored", "level_of"]
 
-_ANY_SIZE = (1 << 64) - 1  # pixels; bounded where the picture is read
+_ANY_SIZE = (1 << 64) - 1  # pixels, bounded where the picture is read; or bytes
 
 
 @dataclass(frozen=True)
@@ -145,15 +144,15 @@ class Codec:
             The whole `.glc` file.
 
         Raises:
-            InvalidArgumentError: not a picture, quality or tile out of range, both limits given, or
-                even the lowest quality does not fit `target_bytes`.
+            InvalidArgumentError: not a picture, quality or tile out of range, both limits given,
+                even the lowest quality does not fit `target_bytes`, or the model's weights were
+                changed since the codec was made.
         """
         if None not in (quality, target_bytes):
             raise InvalidArgumentError("encode: expected a quality or target_bytes, got both")
         level = level_of(DEFAULT_QUALITY if quality is None else quality)
         if target_bytes is not None:
-            limit = sys.maxsize
-            target_bytes = in_range("encode: target_bytes", target_bytes, -limit, limit)
+            target_bytes = in_range("encode: target_bytes", target_bytes, -_ANY_SIZE, _ANY_SIZE)
         tile_units = self._tile_units(tile)
         self._require_same_weights()
         pixels = load_image(image)
@@ -195,6 +194,7 @@ class Codec:
         Raises:
             BitstreamError: damaged, truncated, made by another model, or too many pixels.
             UnsupportedError: written by another version.
+            InvalidArgumentError: data is not bytes, or the weights were changed, as `encode`.
         """
         return self.restore(data, max_pixels=max_pixels, progress=progress).pixels
 
@@ -224,7 +224,7 @@ class Codec:
             BitstreamError: as `decode`; with `partial`, only when not even the hyper indices are
                 there, or the cut file is tiled.
             UnsupportedError: written by another version.
-            InvalidArgumentError: until out of range.
+            InvalidArgumentError: until out of range, or as `decode`.
         """
         until = in_range("decode: until", until, 0, N_PARTS)
         report = progress or (lambda _step, _fraction: None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from glc.errors import GlcError, InvalidArgumentError
 
-__all__ = ["check_output", "read_file", "write_file"]
+__all__ = ["check_folder", "check_output", "read_file", "read_list", "write_file"]
 
 _HEAD_BYTES = 1 << 10
 _MOST_BYTES = 1 << 32
@@ -112,10 +112,43 @@ def read_file(
         raise InvalidArgumentError(
             f"read: input: {path}: expected at most {_MOST_BYTES} bytes, and memory for them"
         ) from error
+    except GlcError:  # of check_head
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, GlcError):
-            raise
         raise InvalidArgumentError(f"read: input: {path}: {_reason(error)}") from error
+
+
+def read_list(path: str | os.PathLike[str]) -> list[str]:
+    """Read the names in a text file, one a line, blank lines left out.
+
+    Raises:
+        InvalidArgumentError: as `read_file`, or it is not text.
+    """
+    try:
+        lines = read_file(path).decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InvalidArgumentError(f"list: expected a text file, got {path}: {error}") from error
+    return [name for line in lines if (name := line.strip())]
+
+
+def check_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Say early whether files can be written into a folder, which is made where it is missing.
+
+    Args:
+        path: the folder.
+        overwrite: whether one that exists will do.
+
+    Raises:
+        InvalidArgumentError: it exists unasked for, is no folder, or is closed to us.
+    """
+    folder = Path(path)
+    if folder.exists() and not overwrite:
+        raise InvalidArgumentError(f"write: output: {path} exists; use --overwrite to replace it")
+    there = next(part for part in (folder, *folder.resolve().parents) if part.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise InvalidArgumentError(
+            f"write: output: expected a folder that can be made and written to, got {path}"
+        )
 
 
 def _reason(error: Exception) -> str:

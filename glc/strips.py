@@ -201,7 +201,7 @@ class Networks:
     def pixels(
         self, y_hat: Tensor, quality: float, size: tuple[int, int], report: Report = _unheard
     ) -> NDArray[np.uint8]:
-        """Draw the picture: y_hat (multiplied by the step) -> [height, width, 3] uint8."""
+        """Draw the picture: y_hat (multiplied by the step) -> uint8 [*size, 3], height first."""
         drawn, finite = self._draw(y_hat, quality, size, self._picture_dtype, report)
         if not finite and self._picture_dtype == torch.float16:  # whose largest number is 65504
             drawn, _ = self._draw(y_hat, quality, size, torch.bfloat16, _unheard)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from glc.files import read_list
 from glc.models import GLC, GLCConfig
 from glc.training.checkpoint import read_checkpoint
 from glc.training.config import DataConfig
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--level-scales", type=float, nargs="+", default=[])
     args = parser.parse_args()
 
-    wanted = {name for name in args.list.read_text(encoding="utf-8").splitlines() if name}
+    wanted = set(read_list(args.list))
     with args.manifest.open(newline="", encoding="utf-8") as manifest:
         rows = [row for row in csv.DictReader(manifest) if row["filename"] in wanted]
     missing = wanted - {row["filename"] for row in rows}

@@ -9,8 +9,9 @@
 namespace glc {
 
 /// A number that any one changed value changes, and other changes all but surely; at the speed of
-/// memory. Two sums that wrap, of the bits and of what that sum was at each step, as in Fletcher's
-/// checksum. Nobody is kept from making two contents alike.
+/// memory, which crc32c's tables (glc/bitstream.h) do not keep up with. Two sums that wrap, of the
+/// bits and of what that sum was at each step, as in Fletcher's checksum. Nobody is kept from
+/// making two contents alike.
 inline std::uint64_t content_sum(std::span<const float> values) {
   using Words [[gnu::vector_size(16)]] = std::uint32_t;  // which every machine has registers for
   constexpr std::size_t kWords = sizeof(Words) / sizeof(std::uint32_t);

@@ -15,8 +15,6 @@ namespace {
 
 constexpr float kLeastReach = 0x1p-30F;  // of an ordinary codebook
 
-std::size_t size_of(std::int64_t n) { return static_cast<std::size_t>(n); }
-
 /// A fixed sequence of signs: what an outsider would need to defeat the map is not hidden, but the
 /// result would still be right.
 float sign_of(std::int64_t t) {

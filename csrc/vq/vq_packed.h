@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -62,6 +63,8 @@ class VqPacked {
   std::atomic<std::int64_t> n_lost_ = 0;
   std::atomic<bool> lost_ = false;
 };
+
+inline std::size_t size_of(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 /// The largest |c| and |l| of the bounds.
 inline constexpr float kVqMostReach = 0x1p30F;

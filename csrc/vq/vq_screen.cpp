@@ -42,8 +42,6 @@ constexpr float kNoScore = 3e38F;                 // finite, beyond every ordina
 constexpr std::int64_t kBlockBytes = 128 * 1024;  // of the packed codes
 constexpr float kUlp = 0x1p-24F;                  // relative error of one rounding
 
-std::size_t size_of(std::int64_t n) { return static_cast<std::size_t>(n); }
-
 float slack_of(std::int64_t d) { return 8.0F * static_cast<float>(d + 64) * kUlp; }
 
 /// Scores pairs in batches that overlap the chains' latencies; `take(row, code, score)` gets each.

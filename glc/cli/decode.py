@@ -10,6 +10,7 @@ import typer
 
 from glc.cli.options import Device, OptionalModel, Overwrite
 from glc.cli.progress import progress_bar
+from glc.cli.source import read_glc
 
 __all__ = ["EXIT_PARTIAL", "run"]
 
@@ -48,13 +49,11 @@ def run(
 
     Exit code 3 says that the picture is not the whole one, or that it could not be verified.
     """
-    from glc.bitstream import chunks, parse
-    from glc.files import read_file
+    from glc.bitstream import chunks
     from glc.image import check_png_path, save_png
 
     check_png_path(output, overwrite=overwrite)
-    data = read_file(source, check_head=lambda head: parse(head, cut=True))
-    parse(data, cut=partial)  # what is no .glc file is refused before torch is loaded
+    data = read_glc(source, cut=partial)
     with progress_bar("decode") as progress:
         progress("loading the model", 0.0)
         from glc.shortcuts import codec_for

@@ -9,7 +9,6 @@ import typer
 
 from glc.cli.options import DEFAULT_MODEL, Device, Model, Overwrite
 from glc.cli.progress import progress_bar
-from glc.defaults import DEFAULT_QUALITY
 
 __all__ = ["run"]
 
@@ -47,7 +46,8 @@ def run(
         raise InvalidArgumentError(
             "encode: expected one of --quality, --target-bytes and --target-bpp, got several"
         )
-    level_of(DEFAULT_QUALITY if quality is None else quality)
+    if quality is not None:
+        level_of(quality)  # before the picture is read
     _check_name(source, check_output(output, overwrite=overwrite))
     pixels, metadata = load_with_metadata(source, keep=keep_metadata)
     height, width = pixels.shape[:2]

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`glc fit-prior DIR OUT`: give a model a prior of its hyper indices."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -29,15 +28,9 @@ def run(
     Files of the new model are smaller, and are not readable by the old one.
     """
     from glc.errors import InvalidArgumentError
-    from glc.files import read_file
+    from glc.files import check_folder, read_list
 
-    if output.exists() and not overwrite:
-        raise InvalidArgumentError(f"fit-prior: output: {output} exists; use --overwrite")
-    there = next(path for path in (output, *output.resolve().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise InvalidArgumentError(
-            f"fit-prior: output: expected a folder that can be made and written to, got {output}"
-        )
+    check_folder(output, overwrite=overwrite)
     with progress_bar("fit-prior") as progress:
         progress("loading the model", 0.0)
         from glc.evaluation import find_images
@@ -46,8 +39,7 @@ def run(
 
         paths = find_images(folder)
         if listed is not None:
-            lines = read_file(listed).decode(errors="surrogateescape").splitlines()
-            wanted = {line.strip() for line in lines if line.strip()}
+            wanted = set(read_list(listed))
             found = {str(path.relative_to(folder)): path for path in paths}
             if missing := sorted(wanted - found.keys()):
                 raise InvalidArgumentError(

@@ -10,6 +10,7 @@ import typer
 
 from glc.cli.options import OptionalModel
 from glc.cli.progress import progress_bar
+from glc.cli.source import read_glc
 
 if TYPE_CHECKING:
     from glc.report import Analysis
@@ -23,11 +24,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Account for every bit of a .glc file."""
-    from glc.bitstream import parse
-    from glc.files import read_file
-
-    data = read_file(source, check_head=lambda head: parse(head, cut=True))
-    parse(data)  # what is no .glc file is refused before torch is loaded
+    data = read_glc(source)
     with progress_bar("info") as progress:
         progress("loading the model", 0.0)
         from glc.shortcuts import codec_for

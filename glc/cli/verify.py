@@ -8,6 +8,7 @@ import typer
 
 from glc.cli.options import OptionalModel
 from glc.cli.progress import progress_bar
+from glc.cli.source import read_glc
 
 __all__ = ["run"]
 
@@ -17,11 +18,7 @@ def run(
     model: OptionalModel = None,
 ) -> None:
     """Check container, checksum, model and every coded symbol of a .glc file."""
-    from glc.bitstream import parse
-    from glc.files import read_file
-
-    data = read_file(source, check_head=lambda head: parse(head, cut=True))
-    parse(data)  # what is no .glc file is refused before torch is loaded
+    data = read_glc(source)
     with progress_bar("verify") as progress:
         progress("loading the model", 0.0)
         from glc.shortcuts import codec_for

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from glc.errors import GlcError, InvalidArgumentError
+from glc.files import read_list
 from glc.image import load_image
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
@@ -65,13 +66,7 @@ def find_sources(root: str | os.PathLike[str], listed: str | None = None) -> lis
     if listed is None:
         paths = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES | {".tar"}]
     else:
-        try:
-            lines = Path(listed).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidArgumentError(
-                f"photos: list: expected a text file, got {error}"
-            ) from error
-        paths = [folder / line.strip() for line in lines if line.strip()]
+        paths = [folder / name for name in read_list(listed)]
     sources: list[Source] = []
     for path in sorted(paths):
         sources += _members(path) if path.suffix.lower() == ".tar" else [Source(path)]

@@ -268,6 +268,9 @@ def test_fit_prior_takes_listed_names_as_they_are(run: Run, picture: Path, tmp_p
         (photos / name).write_bytes(picture.read_bytes())
     names.write_text("a.png\nd 3.png\n")
     assert_refused(run("fit-prior", photos, tmp_path / "fitted", "--list", names), "'d 3.png'")
+    names.write_bytes(b"\xff\xfe\n")
+    refused = run("fit-prior", photos, tmp_path / "fitted", "--list", names)
+    assert_refused(refused, "expected a text file")
     names.write_text("a.png\n\nb 2.png\n")
     result = run("fit-prior", photos, tmp_path / "fitted", "--list", names)
     assert "prior from 2 photographs" in result.stdout

@@ -339,7 +339,7 @@ def test_unknown_device(tiny_folder: Path) -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_files_do_not_depend_on_where_the_networks_run(
     tiny_folder: Path, codec: Codec, photo: np.ndarray
 ) -> None:

@@ -141,7 +141,9 @@ def test_long_streams_in_pieces(format, n, buffered):
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("kind", ["list", "int32", "int64", "uint8", "tensor", "strided"])
 def test_arguments_of_every_kind(format, kind):
-    torch = pytest.importorskip("torch") if kind == "tensor" else None
+    torch = (
+        pytest.importorskip("torch", reason="torch is not installed") if kind == "tensor" else None
+    )
     make: dict[str, Any] = {
         "list": list,
         "int32": lambda v: np.array(v, np.int32),

@@ -43,6 +43,7 @@ using glc::test::draw;
 using glc::test::Floats;
 using glc::test::kAllValues;
 using glc::test::Values;
+using glc::test::while_flushing;
 
 std::vector<const Backend*> backends() {
   std::vector<const Backend*> found;
@@ -62,8 +63,7 @@ std::int64_t check_everywhere(const Floats& expected, const std::string& what, R
       glc::set_threads(threads);
       const std::string name = what + ", " + std::string(simd_name(use->simd)) + ", " +
                                std::to_string(threads) + " threads";
-      const Floats got =
-          threads == 2 ? glc::test::while_flushing([&] { return run(use); }) : run(use);
+      const Floats got = threads == 2 ? while_flushing([&] { return run(use); }) : run(use);
       check_same(got, expected, name);
       n += std::ssize(expected);
     }
@@ -207,8 +207,7 @@ void arguments_are_checked() {
 int main(int n_arguments, char** arguments) {
   std::mt19937 random(5);
   glc::set_threads(3);
-  glc::test::while_flushing(
-      [] { glc::parallel_for(3, [](std::size_t) {}); });  // starts the threads
+  while_flushing([] { glc::parallel_for(3, [](std::size_t) {}); });  // starts the threads
   const bool long_run = n_arguments > 1;
   const std::int64_t n_wanted = long_run ? std::atoll(arguments[1]) : 400'000;
   check_kinds(100'000, 12, true, random);

@@ -23,6 +23,7 @@ using glc::VqSearch;
 using glc::test::check;
 using glc::test::check_equal;
 using glc::test::check_throws;
+using glc::test::while_flushing;
 
 using Floats = std::vector<float>;
 using Indices = std::vector<std::int32_t>;
@@ -166,7 +167,7 @@ void flags_change_nothing() {
   for (std::size_t i = 0; i < latents.size(); i += 16) latents[i] = 1.0F;
   const MatrixView<const float> l(latents.data(), 5, 16);
   const MatrixView<const float> c(codes.data(), 300, 16);
-  check_equal(glc::test::while_flushing([&] { return search(l, c); })[4], 17, "a denormal");
+  check_equal(while_flushing([&] { return search(l, c); })[4], 17, "a denormal");
 }
 
 /// What 8 bits see badly: clusters, few dimensions, doubles, wild norms, a far centre.

@@ -274,7 +274,7 @@ def native_of(codebook: Tensor) -> _core.VqCodebook:
 
 packs = pytest.mark.skipif(
     glc.build_info()["simd"] == "neon" and "neon_dotprod" not in FEATURES,
-    reason="8 bits are as slow as floats here",
+    reason="this ARM CPU has no dot product of bytes, so codebooks are not packed unasked",
 )
 
 

@@ -144,7 +144,7 @@ def test_a_wrong_argument_is_one_typed_error(case: str) -> None:
 
 
 def test_wrong_tensors() -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed")
     for wrong in (
         torch.zeros(3),
         torch.zeros(3, requires_grad=True),
@@ -161,7 +161,7 @@ def test_wrong_tensors() -> None:
 
 
 def test_bytes_from_anything_that_holds_them() -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed")
     holders = (bytes, bytearray, memoryview, lambda b: np.frombuffer(b, np.uint8))
     tensor = torch.tensor(list(STREAM), dtype=torch.uint8)
     odd = (

@@ -214,7 +214,7 @@ def test_dlpack_objects() -> None:
 
 
 def test_torch_tensors() -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed")
     symbols, rows, tables = gaussian_message(50, 5)
     stream = rans.encode(torch.from_numpy(symbols), torch.from_numpy(rows), tables)
     np.testing.assert_array_equal(rans.decode(stream, torch.from_numpy(rows), tables), symbols)

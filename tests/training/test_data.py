@@ -191,7 +191,7 @@ def test_shards_give_the_crops_of_the_folder(photos, tmp_path):
 
 
 def test_the_documented_command_makes_shards_webdataset_reads(copied, tmp_path):
-    webdataset = pytest.importorskip("webdataset")
+    webdataset = pytest.importorskip("webdataset", reason="webdataset is not installed")
     (copied / "broken.jpg").write_bytes(b"\xff\xd8 cut")
     out = tmp_path / "shards"
     command = [sys.executable, "-m", "glc.training.shards", copied, out, "--short-side", "48"]

@@ -147,7 +147,10 @@ def test_wrong_stage_order_is_refused(trained, write_config, tmp_path):
 
 
 def test_tensorboard_gets_scalars_and_pictures(write_config, tmp_path):
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator",
+        reason="tensorboard is not installed",
+    )
     run("stage1", write_config(tmp_path, "stage1"), ["tensorboard=true"], False)
     events = accumulator.EventAccumulator(str(tmp_path / "stage1" / "tensorboard"))
     events.Reload()
