@@ -139,40 +139,46 @@ __device__ __forceinline__ void decode_whole_steps(const DecodeParams<Row, Value
                                                    std::uint32_t& i,
                                                    std::uint32_t (&rows)[kAhead],
                                                    RowLimit& limit,
-                                                   typename Lookup::Seen& seen,
                                                    Sum& sum) {
   constexpr std::uint32_t kSymbols = kAhead * kWarpLanes;
   const unsigned lanes_before = (1U << Group::thread_lane()) - 1U;
   Value* out = p.out + run.begin + i;
   constexpr bool kRows = !std::is_same_v<Row, OneRow>;
   const Row* ahead = kRows ? p.rows + run.begin + i + kSymbols : nullptr;
-  for (std::uint32_t end = 2 * kSymbols; end <= run.n; end += kSymbols) {
+  std::uint32_t end = 2 * kSymbols;  // of the rows that are read ahead
+  for (std::uint32_t chunk = 0; end <= run.n; ++chunk) {
+    typename Lookup::Seen seen{};
+    const std::uint32_t chunk_end = run.chunks.begin(chunk + 1) + kSymbols;
+    const std::uint32_t last = chunk_end < run.n ? chunk_end : run.n;
+    for (; end <= last; end += kSymbols) {
 #pragma unroll
-    for (int a = 0; a < kAhead; ++a) {
-      if (a % 2 == 0) window.refill_of_warp(run.used);
-      std::uint32_t row = rows[a];
-      if constexpr (kRows) {
-        row = limit(row);
-        rows[a] = static_cast<std::uint32_t>(__ldg(&ahead[a * kWarpLanes]));
+      for (int a = 0; a < kAhead; ++a) {
+        if (a % 2 == 0) window.refill_of_warp(run.used);
+        std::uint32_t row = rows[a];
+        if constexpr (kRows) {
+          row = limit(row);
+          rows[a] = static_cast<std::uint32_t>(__ldg(&ahead[a * kWarpLanes]));
+        }
+        const std::uint32_t slot = rans::slot_of(run.x, p.layout.bits);
+        const Bin bin = lookup.find(row, slot);
+        const std::uint32_t x =
+            rans::decode_advance(run.x, slot, bin.start, bin.freq_minus_1, p.layout.bits);
+        const bool wants = x < rans::kStateLow;
+        const unsigned ballot = __ballot_sync(kFullWarp, wants);
+        const auto before = static_cast<std::uint32_t>(__popc(ballot & lanes_before));
+        const std::uint32_t word = window.word_of_warp(run.used + before);
+        run.x = wants ? x << rans::kWordBits | word : x;
+        run.used += static_cast<std::uint32_t>(__popc(ballot));
+        const auto value = static_cast<Value>(bin.value);
+        lookup.see(seen, bin.value);
+        out[a * kWarpLanes] = value;
+        sum.add(a, value);
       }
-      const std::uint32_t slot = rans::slot_of(run.x, p.layout.bits);
-      const Bin bin = lookup.find(row, slot);
-      const std::uint32_t x =
-          rans::decode_advance(run.x, slot, bin.start, bin.freq_minus_1, p.layout.bits);
-      const bool wants = x < rans::kStateLow;
-      const unsigned ballot = __ballot_sync(kFullWarp, wants);
-      const auto before = static_cast<std::uint32_t>(__popc(ballot & lanes_before));
-      const std::uint32_t word = window.word_of_warp(run.used + before);
-      run.x = wants ? x << rans::kWordBits | word : x;
-      run.used += static_cast<std::uint32_t>(__popc(ballot));
-      const auto value = static_cast<Value>(bin.value);
-      lookup.see(seen, bin.value);
-      out[a * kWarpLanes] = value;
-      sum.add(a, value);
+      i += kSymbols;
+      out += kSymbols;
+      if constexpr (kRows) ahead += kSymbols;
     }
-    i += kSymbols;
-    out += kSymbols;
-    if constexpr (kRows) ahead += kSymbols;
+    if (lookup.has_escape(seen)) run.escapes |= 1U << chunk;
   }
 }
 
@@ -192,18 +198,19 @@ __device__ __forceinline__ void decode_segment(const DecodeParams<Row, Value>& p
     return k < run.n ? row_of(p.rows, p.one_row, run.begin + k) : 0;
   };
   RowLimit limit(p.layout.n_rows);
-  typename Lookup::Seen seen{};
   std::uint32_t rows[kAhead];
   for (std::uint32_t a = 0; a < kAhead; ++a) rows[a] = row_at(i + a * lanes);
   if constexpr (std::is_same_v<Row, OneRow>) {
     for (std::uint32_t& row : rows) row = limit(row);
   }
   if (group.lanes == kWarpLanes) {
-    decode_whole_steps(p, lookup, window, run, i, rows, limit, seen, sum);
+    decode_whole_steps(p, lookup, window, run, i, rows, limit, sum);
   }
   const std::uint32_t left = run.n + static_cast<std::uint32_t>(group.lane) - i;
   const std::uint32_t most_steps = __reduce_max_sync(kFullWarp, (left + lanes - 1U) / lanes);
   for (std::uint32_t step = 0; step < most_steps; step += kAhead) {
+    typename Lookup::Seen seen{};
+    const std::uint32_t chunk = run.chunks.of(i);
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
       if (a % 2 == 0) window.refill(run.used);
@@ -230,8 +237,8 @@ __device__ __forceinline__ void decode_segment(const DecodeParams<Row, Value>& p
       }
       i += lanes;
     }
+    if (lookup.has_escape(seen)) run.escapes |= 1U << chunk;
   }
-  run.escapes = lookup.has_escape(seen);
   if (limit.broken()) limit.note_broken(p, run, group);
   // then the symbols say nothing about the stream, which may be a good one
   if (group.votes(__ballot_sync(kFullWarp, limit.broken())) != 0) run.n = 0;
@@ -257,7 +264,7 @@ __device__ void close_segment(const DecodeParams<Row, Value>& p,
   const auto* bytes =
       reinterpret_cast<const std::uint8_t*>(run.words) + 2 * std::uint64_t{run.used};
   std::uint64_t n_left = 4 * std::uint64_t{run.n_words32} - 2 * std::uint64_t{run.used};
-  if (group.votes(__ballot_sync(group.mask, run.escapes)) != 0) {
+  if (group.votes(__ballot_sync(group.mask, run.escapes != 0)) != 0) {
     const std::uint64_t n_used = escapes(bytes, n_left);
     n_left -= n_used;
     for (const auto* const end = bytes + n_used; bytes != end; ++bytes) {

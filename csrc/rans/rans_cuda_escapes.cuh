@@ -82,8 +82,9 @@ __device__ __forceinline__ unsigned markers(const Value* values,
   return found;
 }
 
-/// Finds the group's escapes, which stand as `marker` in out, and calls put(i, number) in one lane
-/// for each symbol i that is one. Returns the bytes that the numbers take.
+/// Finds the group's escapes, which stand as `marker` in out, in the chunks that have any, and
+/// calls put(i, number) in one lane for each symbol i that is one. Returns the bytes that the
+/// numbers take.
 template <class Row, class Value, class Put>
 __device__ std::uint64_t read_escapes(const DecodeParams<Row, Value>& p,
                                       const RansRecord& record,
@@ -102,23 +103,30 @@ __device__ std::uint64_t read_escapes(const DecodeParams<Row, Value>& p,
   const auto step = kPer * static_cast<std::uint32_t>(group.lanes);
   const Value* const values = p.out + run.begin;
   __syncwarp(group.mask);  // each lane looks at what others wrote
-  std::uint32_t k = kPer * static_cast<std::uint32_t>(group.lane);
-  unsigned ahead = markers(values, k, run.n, marker);
-  for (std::uint32_t base = 0; base < run.n; base += step, k += step) {
-    const unsigned found = ahead;
-    ahead = markers(values, k + step, run.n, marker);
-    for (unsigned left = __ballot_sync(group.mask, found != 0); left != 0; left &= left - 1) {
-      const int source = __ffs(static_cast<int>(left)) - 1;
-      unsigned places = __shfl_sync(group.mask, found, source);
-      for (; places != 0; places &= places - 1) {
-        const std::uint64_t number = bits.gamma(max_width);
-        if (number == 0) {
-          if (group.lane == 0) note(&p.progress->error, RansError::kEscapeNumber, place);
-          return bits.bytes_used();
+  unsigned chunks = __reduce_or_sync(group.mask, run.escapes);
+  for (; chunks != 0; chunks &= chunks - 1) {
+    const auto chunk = static_cast<std::uint32_t>(__ffs(static_cast<int>(chunks)) - 1);
+    const std::uint32_t whole = run.chunks.begin(chunk + 1);
+    const std::uint32_t end = whole < run.n ? whole : run.n;
+    std::uint32_t base = run.chunks.begin(chunk);
+    std::uint32_t k = base + kPer * static_cast<std::uint32_t>(group.lane);
+    unsigned ahead = markers(values, k, end, marker);
+    for (; base < end; base += step, k += step) {
+      const unsigned found = ahead;
+      ahead = markers(values, k + step, end, marker);
+      for (unsigned left = __ballot_sync(group.mask, found != 0); left != 0; left &= left - 1) {
+        const int source = __ffs(static_cast<int>(left)) - 1;
+        unsigned places = __shfl_sync(group.mask, found, source);
+        for (; places != 0; places &= places - 1) {
+          const std::uint64_t number = bits.gamma(max_width);
+          if (number == 0) {
+            if (group.lane == 0) note(&p.progress->error, RansError::kEscapeNumber, place);
+            return bits.bytes_used();
+          }
+          if (source != Group::thread_lane()) continue;
+          put(run.begin + k + static_cast<std::uint32_t>(__ffs(static_cast<int>(places)) - 1),
+              number);
         }
-        if (source != Group::thread_lane()) continue;
-        put(run.begin + k + static_cast<std::uint32_t>(__ffs(static_cast<int>(places)) - 1),
-            number);
       }
     }
   }

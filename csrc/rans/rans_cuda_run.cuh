@@ -19,6 +19,28 @@ struct DecodeParams {
   std::uint64_t n;
 };
 
+/// At most 32 runs of a segment's symbols, so that a word tells in which of them escapes are. Each
+/// is a multiple of what a group decodes, or looks through for escapes, at once.
+class Chunks {
+ public:
+  Chunks() = default;
+  __device__ Chunks(std::uint32_t n_symbols, std::uint32_t log2_lanes)
+      : log2_size_(
+            static_cast<std::uint32_t>(32 - __clz(static_cast<int>((n_symbols - 1U) / kMost)))) {
+    const std::uint32_t least = log2_lanes + kLog2Steps;
+    if (log2_size_ < least) log2_size_ = least;
+  }
+  [[nodiscard]] __device__ std::uint32_t of(std::uint32_t i) const { return i >> log2_size_; }
+  [[nodiscard]] __device__ std::uint32_t begin(std::uint32_t chunk) const {
+    return chunk << log2_size_;
+  }
+
+ private:
+  static constexpr std::uint32_t kMost = 32;
+  static constexpr std::uint32_t kLog2Steps = 4;  // of a group: 16 bytes of symbols for each lane
+  std::uint32_t log2_size_;
+};
+
 /// One segment, as far as a lane knows it. What is not of the lane is the same in all its group.
 template <class Value>
 struct SegmentRun {
@@ -28,7 +50,8 @@ struct SegmentRun {
   std::uint32_t x;
   std::uint64_t begin;  ///< its first symbol
   std::uint32_t n;      ///< symbols, 0 when the segment cannot be read
-  bool escapes;         ///< this lane decoded one
+  Chunks chunks;
+  std::uint32_t escapes;  ///< bit k: this lane decoded one in chunk k
 };
 
 __device__ inline std::uint32_t load_u32(const std::uint8_t* data, std::uint64_t at) {
@@ -71,6 +94,7 @@ __device__ SegmentRun<Value> open_segment(const DecodeParams<Row, Value>& p,
   const std::uint64_t n_left = p.n - run.begin;
   run.n =
       n_left < record.segment_symbols ? static_cast<std::uint32_t>(n_left) : record.segment_symbols;
+  run.chunks = Chunks(run.n, record.log2_lanes);
   return run;
 }
 

@@ -175,6 +175,29 @@ void several_pushes() {
 }
 
 // So many bins and rows that the kernels leave them in global memory.
+/// A decoder looks for escapes only in the parts of a segment where its lanes met any.
+void lone_escapes() {
+  const std::vector<std::uint32_t> freqs = {100, 155, 1};
+  const std::vector<std::int32_t> n_bins = {3};
+  const std::vector<std::int32_t> offsets = {0};
+  const TableSet tables = TableSet::from_freqs(freqs, n_bins, offsets, 8, true);
+  constexpr std::size_t kSegment = 20000;  // parts of 1024 symbols
+  constexpr std::size_t kSymbols = kSegment + 9000;
+  Symbols symbols(kSymbols);
+  std::mt19937 r(3);
+  for (auto& symbol : symbols) symbol = static_cast<std::int32_t>(r() % 2);
+  Symbols all = symbols;
+  for (const std::size_t i : std::vector<std::size_t>{
+           0, 127, 1023, 1024, 1151, 19967, 19968, kSegment - 1, kSegment, kSymbols - 1}) {
+    Symbols one = symbols;
+    one[i] = all[i] = static_cast<std::int32_t>(1000 + i);
+    check_round_trip({{one, Rows(0), tables}}, 32, kSegment);
+  }
+  for (const int lanes : {1, 8, 32}) {
+    check_round_trip({{all, Rows(0), tables}}, lanes, kSegment);
+  }
+}
+
 void large_tables() {
   std::mt19937 r(5);
   for (const unsigned n_bins : {3000U, 1000U}) {
@@ -335,6 +358,7 @@ void mistakes() {
 int main(int n_arguments, char**) {
   sizes_and_lanes();
   several_pushes();
+  lone_escapes();
   large_tables();
   mistakes();
   bytes();
