@@ -103,6 +103,19 @@ glc_rans_status glc_rans_tables_cost(const glc_rans_tables* tables,
   });
 }
 
+glc_rans_status glc_rans_normalise_counts(const uint64_t* counts,
+                                          size_t n,
+                                          int32_t bits,
+                                          uint32_t* freqs) {
+  return guarded(
+      [&] { glc::cdf::normalise(array(counts, n, "counts"), bits, array(freqs, n, "freqs")); });
+}
+
+glc_rans_status glc_rans_normalise_pmf(const double* pmf, size_t n, int32_t bits, uint32_t* freqs) {
+  return guarded(
+      [&] { glc::cdf::normalise(array(pmf, n, "pmf"), bits, array(freqs, n, "freqs")); });
+}
+
 glc_rans_status glc_rans_histogram_u8(const uint8_t* data,
                                       size_t n,
                                       uint64_t* counts,

@@ -107,6 +107,24 @@ static void test_bad_tables(void) {
   CHECK(out == NULL);
 }
 
+static void test_normalise(void) {
+  const uint64_t counts[] = {1, 0, 5000};
+  const double pmf[] = {0.25, 0.0, 1e-9, 0.5, 0.25};
+  uint32_t freqs[5];
+  CHECK_OK(glc_rans_normalise_counts(counts, 3, 8, freqs));
+  CHECK(freqs[0] == 1 && freqs[1] == 0 && freqs[2] == 255);
+  CHECK_OK(glc_rans_normalise_pmf(pmf, 5, 12, freqs));
+  CHECK(freqs[0] + freqs[2] + freqs[3] + freqs[4] == 4096 && freqs[1] == 0 && freqs[2] == 1);
+  const double none[] = {0.0, 0.0};
+  const double negative[] = {1.0, -0.5};
+  CHECK_INVALID(glc_rans_normalise_pmf(none, 2, 12, freqs));
+  CHECK_INVALID(glc_rans_normalise_pmf(negative, 2, 12, freqs));
+  CHECK_INVALID(glc_rans_normalise_pmf(pmf, 5, 40, freqs));
+  CHECK_INVALID(glc_rans_normalise_pmf(NULL, 5, 12, freqs));
+  CHECK_INVALID(glc_rans_normalise_counts(counts, 3, 8, NULL));
+  CHECK_INVALID(glc_rans_normalise_counts(counts, 0, 8, freqs));
+}
+
 static void test_histograms(void) {
   const uint8_t bytes[] = {0, 2, 2, 2, 3};
   const int32_t values[] = {1, 1, 0};
@@ -343,6 +361,7 @@ int main(void) {
   make_message();
   test_tables();
   test_bad_tables();
+  test_normalise();
   test_histograms();
   for (int32_t lanes = 1; lanes <= 32; lanes *= 2) test_push_and_pull(lanes);
   test_push_and_pull(0);

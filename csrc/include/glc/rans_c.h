@@ -176,6 +176,19 @@ GLC_RANS_API glc_rans_status glc_rans_tables_cost(const glc_rans_tables* tables,
                                                   glc_rans_rows rows,
                                                   uint64_t* cost);
 
+/// freqs [n] ~ counts [n] or pmf [n], summing to 1 << bits (8..16) exactly, as the frequencies of a
+/// row have to; what is positive keeps a frequency. Equal on every machine, so either end of a
+/// stream may compute them. Counts sum to at most 2^46; probabilities are finite, and need not sum
+/// to one.
+GLC_RANS_API glc_rans_status glc_rans_normalise_counts(const uint64_t* counts,
+                                                       size_t n,
+                                                       int32_t bits,
+                                                       uint32_t* freqs);
+GLC_RANS_API glc_rans_status glc_rans_normalise_pmf(const double* pmf,
+                                                    size_t n,
+                                                    int32_t bits,
+                                                    uint32_t* freqs);
+
 /// counts[v] = number of values equal to v, which must be below n_counts. data [n], counts
 /// [n_counts], written.
 GLC_RANS_API glc_rans_status glc_rans_histogram_u8(const uint8_t* data,
