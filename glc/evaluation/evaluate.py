@@ -169,8 +169,8 @@ def evaluate(
         Rate, distortion and time per picture, and their means per quality.
 
     Raises:
-        InvalidArgumentError: no such folder or model, no pictures, a picture that cannot be read,
-            a quality out of range or given twice.
+        InvalidArgumentError: no such folder or model, no pictures, a picture that cannot be read
+            (found before the first is coded), a quality out of range or given twice.
     """
     levels = [level_of(quality) for quality in qualities]
     if not levels or len(set(levels)) != len(levels):
@@ -183,6 +183,7 @@ def evaluate(
     results: list[ImageResult] = []
     with tempfile.TemporaryDirectory(prefix="glc-eval-") as scratch:
         output = Path(scratch) if keep is None else _new_folder(keep)
+        _check_readable(paths, progress)
         _warm_up(codec, paths[0], qualities[0])
         for n, path in enumerate(paths):
             name = str(path.relative_to(folder))
@@ -263,6 +264,24 @@ def _summarise(results: Sequence[ImageResult]) -> LevelResult:
         encode_ms=_mean([r.encode_ms for r in results]),
         decode_ms=_mean([r.decode_ms for r in results]),
     )
+
+
+def _check_readable(paths: Sequence[Path], progress: Callable[[str, float], None] | None) -> None:
+    """Read every picture once: a broken one shall be named now, not after hours of coding."""
+    errors = []
+    for path in paths:
+        if progress:
+            progress(f"reading {path.name}", 0.0)
+        try:
+            load_image(path)
+        except InvalidArgumentError as error:
+            errors.append(str(error))
+    if errors:
+        more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+        raise InvalidArgumentError(
+            f"evaluate: folder: expected pictures that can be read, got {errors[0]}{more}; "
+            "nothing was coded"
+        )
 
 
 def _warm_up(codec: Codec, path: Path, quality: float) -> None:

@@ -85,6 +85,18 @@ def test_bad_folders(tmp_path: Path, folder: Path, tiny_folder: Path) -> None:
         evaluate(folder, str(tiny_folder), [1.0], keep=folder)
 
 
+def test_broken_pictures_are_named_before_the_first_is_coded(
+    folder: Path, tmp_path: Path, tiny_folder: Path
+) -> None:
+    whole = (folder / "b.png").read_bytes()
+    (folder / "x.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "y.jpg").write_text("no picture")
+    kept = tmp_path / "kept"
+    with pytest.raises(InvalidArgumentError, match=r"x\.png.*and 1 more"):
+        evaluate(folder, str(tiny_folder), [1.0], keep=kept)
+    assert list(kept.iterdir()) == []
+
+
 def test_bad_requests_on_the_command_line(folder: Path, tiny_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text("{}")
     for arguments in (
