@@ -22,6 +22,7 @@ from glc.models import GLC, GLCConfig
 from glc.training.checkpoint import read_checkpoint
 from glc.training.config import DataConfig
 from glc.training.data import Photos
+from glc.training.level_rates import scale_levels
 from glc.training.validation import codebook_health
 
 COLUMNS = ("filename", "licence", "source_repo", "original_path")
@@ -51,10 +52,7 @@ def main() -> None:
     model = GLC(GLCConfig.from_dict(state["model_config"]))
     model.load_state_dict(state["average"])
     if args.level_scales:
-        scales = torch.tensor(args.level_scales).reshape(-1, 1, 1, 1)
-        with torch.no_grad():
-            model.g_a.q.mul_(scales)
-            model.g_s.q.div_(scales)
+        scale_levels(model, args.level_scales)
     card = args.out / "README.md"
     kept = card.read_text(encoding="utf-8") if card.exists() else None
     model.save_pretrained(args.out, half=True)

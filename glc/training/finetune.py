@@ -28,8 +28,8 @@ from glc.training.config import (
 from glc.training.config_file import dump_config, load_config
 from glc.training.config_rules import check_model
 from glc.training.data import Photos
+from glc.training.level_rates import hold_rates, level_rates
 from glc.training.stage3 import train
-from glc.training.validation import validate_codec
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.2, 12
 RATE_CROPS = 64
@@ -65,8 +65,9 @@ def finetune(
 ) -> FineTuned:
     """Train on a folder of photos, hold a fifth of them out (12 at most), and compare on those.
 
-    Rates are steered to what the given model spends on crops of the same photos, so that before
-    and after differ in quality at equal bytes, not in where they spend.
+    Rates are steered to what the given model spends on crops of the same photos, and what is left
+    of the difference is made up for in the levels of the result, so that before and after differ in
+    quality at equal bytes, not in where they spend.
 
     Args:
         photos: folder, with sub-folders and tar shards.
@@ -93,13 +94,17 @@ def finetune(
     if resumed is not None:
         targets = tuple(resumed["config"]["rate"]["targets"])
     else:
-        targets = config.rate.targets or _rates(model, loader)
+        given = GLC.from_pretrained(model)
+        targets = config.rate.targets or level_rates(given, loader.first_crops(RATE_CROPS))
     rate = dataclasses.replace(config.rate, targets=targets)
     held_out = _write_held_out(loader, out / "held_out")
     qualities = [float(level) for level in range(len(targets))]
     before = evaluate(held_out, model, qualities, tinydarknet=tinydarknet)
     train(dataclasses.replace(config, rate=rate), resume=resume)
     tuned = out / "model"
+    trained = GLC.from_pretrained(tuned)
+    hold_rates(trained, loader.first_crops(RATE_CROPS), targets)
+    trained.save_pretrained(tuned)
     after = evaluate(held_out, str(tuned), qualities, tinydarknet=tinydarknet)
     return FineTuned(before, after, tuned)
 
@@ -134,13 +139,6 @@ def _config(photos: Path, out: Path, model: str, steps: int, features: Path | No
         code_weight=0.0,
         lowpass_weight=1.0,
     )
-
-
-def _rates(model: str, photos: Photos) -> tuple[float, ...]:
-    """Estimated bits per pixel of every level on the run's first crops."""
-    glc = GLC.from_pretrained(model)
-    figures, _ = validate_codec(glc, photos.first_crops(RATE_CROPS), None)
-    return tuple(figures[f"bpp{level}"] for level in range(glc.config.levels))
 
 
 def _write_held_out(photos: Photos, folder: Path) -> Path:

@@ -10,7 +10,10 @@ from glc.cli import app
 from glc.errors import InvalidArgumentError
 from glc.models import GLC
 from glc.training.checkpoint import read_checkpoint
-from glc.training.finetune import finetune
+from glc.training.config import DataConfig
+from glc.training.data import Photos
+from glc.training.finetune import RATE_CROPS, finetune
+from glc.training.level_rates import level_rates
 
 OVERRIDES = ["data.crop=64", "data.validation_crop=64", "batch=4", "tensorboard=false", "threads=1"]
 
@@ -56,6 +59,17 @@ def test_rates_are_kept_and_runs_resumed(domain, tiny_folder, tmp_path):
     assert state["config"]["rate"]["targets"] == targets
     sizes = [[level.file_bytes for level in r.before.levels] for r in (again, result)]
     assert sizes[0] == sizes[1]
+
+
+def test_a_short_run_ends_at_its_targets_too(domain, tiny_folder, tmp_path):
+    crops = Photos(DataConfig(root=str(domain), holdout=2, crop=64), 0).first_crops(RATE_CROPS)
+    targets = [1.15 * rate for rate in level_rates(GLC.from_pretrained(tiny_folder), crops)]
+    overrides = [*OVERRIDES, f"rate.targets={targets}"]
+    result = finetune(
+        domain, tmp_path / "tuned", model=str(tiny_folder), steps=1, overrides=overrides
+    )
+    rates = level_rates(GLC.from_pretrained(result.model), crops)
+    assert rates == pytest.approx(targets, rel=0.06)
 
 
 def test_what_does_not_suit_the_model_is_refused_before_measuring(domain, tiny_folder, tmp_path):
