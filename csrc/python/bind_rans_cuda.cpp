@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The CUDA coder for tensors: memory is borrowed through DLPack, the stream is its address as an
-// integer, and nothing waits. Only in builds with CUDA.
+// integer, and nothing waits but `check`. Only in builds with CUDA.
 #include <cstdint>
-#include <cstring>
 
 #include <pybind11/pybind11.h>
 
 #include "glc/cuda/rans.h"
 #include "glc/error.h"
 #include "python/bindings.h"
-#include "python/buffer.h"
 #include "python/cuda_device.h"
 #include "python/rans_cuda_arguments.h"
 
@@ -98,12 +96,43 @@ void decode_end(const py::object& progress, std::uintptr_t stream) {
   cuda::rans_decode_end(state.get(), on.stream());
 }
 
-/// Raises what a progress, copied to the host, says went wrong; returns the position.
-std::uint64_t check(const py::buffer& progress) {
-  const Buffer<const std::int64_t> words(progress, "rans", "progress");
+/// decode_begin, decode and decode_end of a stream of one push: the device waits for the host only
+/// once.
+void decode_stream(const py::object& data,
+                   const py::object& written,
+                   const py::object& rows,
+                   const RansTables& tables,
+                   const py::object& blob,
+                   const py::object& out,
+                   const py::object& progress,
+                   std::uintptr_t stream) {
+  const DeviceTensor data_tensor(data, "rans", "data");
+  const auto size = written_by(written);
+  const DeviceRows device_rows(rows);
+  const DeviceTensor blob_tensor(blob, "rans", "blob");
+  const DeviceTensor out_tensor(out, "rans", "out");
+  const Progress state(progress);
+  const OnCuda on(state.tensor(), stream);
+  const auto bytes = data_tensor.span<const std::uint8_t>();
+  cuda::rans_decode_begin(bytes, size_of(size), state.get(), on.stream());
+  cuda::rans_decode(bytes,
+                    device_rows.rows(),
+                    tables,
+                    blob_tensor.bytes().data(),
+                    out_tensor.span<std::int32_t>(),
+                    state.get(),
+                    on.stream());
+  cuda::rans_decode_end(state.get(), on.stream());
+}
+
+/// Waits for the stream; raises what a progress says went wrong, or returns the position.
+std::uint64_t check(const py::object& progress, std::uintptr_t stream) {
+  const Progress state(progress);
   RansProgress host;
-  if (words.span().size_bytes() < sizeof(host)) throw InvalidArgument("rans: progress: too short");
-  std::memcpy(static_cast<void*>(&host), words.span().data(), sizeof(host));
+  {
+    const OnCuda on(state.tensor(), stream);
+    on.read(&host, state.get());
+  }
   cuda::rans_check(host);
   return host.position;
 }
@@ -126,6 +155,7 @@ void bind_rans_cuda(py::module_& m) {
   m.def("rans_cuda_decode_begin", &decode_begin);
   m.def("rans_cuda_decode", &decode);
   m.def("rans_cuda_decode_end", &decode_end);
+  m.def("rans_cuda_decode_stream", &decode_stream);
   m.def("rans_cuda_check", &check);
 }
 

@@ -52,6 +52,13 @@ class OnCuda {
 
   [[nodiscard]] cudaStream_t stream() const { return stream_; }
 
+  /// Copies one T from the device, and waits for it and all that was queued before.
+  template <class T>
+  void read(T* to, const T* from) const {
+    check(cudaMemcpyAsync(to, from, sizeof(T), cudaMemcpyDeviceToHost, stream_));
+    check(cudaStreamSynchronize(stream_));
+  }
+
  private:
   static void check(cudaError_t error) {
     if (error != cudaSuccess) throw CudaError(std::string("CUDA: ") + cudaGetErrorString(error));

@@ -94,9 +94,12 @@ __device__ __forceinline__ std::uint32_t row_of(const Row* rows,
   }
 }
 
-/// Copies bytes, a multiple of kRansAlign, to the block's shared memory; all threads call it.
-__device__ inline const std::byte* stage(const std::byte* from, std::uint32_t bytes) {
-  auto* const to = dynamic_shared<uint4>();
+/// Copies bytes to the block's dynamic shared memory, from `at` on, both multiples of kRansAlign;
+/// all threads call it.
+__device__ inline const std::byte* stage(const std::byte* from,
+                                         std::uint32_t bytes,
+                                         std::uint32_t at = 0) {
+  auto* const to = dynamic_shared<uint4>() + at / sizeof(uint4);
   const auto* const vectors = reinterpret_cast<const uint4*>(from);
   for (unsigned i = threadIdx.x; i < bytes / sizeof(uint4); i += blockDim.x) {
     to[i] = __ldg(&vectors[i]);

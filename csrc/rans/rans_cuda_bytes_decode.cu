@@ -151,13 +151,15 @@ __global__ void __launch_bounds__(kHeadBlock) read_kernel(ReadParams p) {
 struct ByteLookup {
   using Seen = bool;  ///< whether the marker was
 
-  const std::uint32_t* slots;
-  int marker;  ///< the first rare value, which stands for all of them; -1 without
+  std::uint32_t slots;  ///< address in shared memory
+  int marker;           ///< the first rare value, which stands for all of them; -1 without
   __device__ Bin find(std::uint32_t, std::uint32_t slot) const {
-    const std::uint32_t entry = slots[slot];
-    return {slot - (entry >> 20), entry >> 8 & 0xFFFU, static_cast<std::int32_t>(entry & 0xFFU)};
+    const auto entry = load_shared<std::uint32_t>(slots + 4U * slot);
+    return {entry >> 20, (entry >> 8 & 0xFFFU) + 1U, static_cast<std::int32_t>(entry & 0xFFU)};
   }
-  __device__ void see(Seen& seen, std::int32_t value) const { seen = seen || value == marker; }
+  __device__ void see(Seen& seen, std::int32_t value, std::int32_t other) const {
+    seen = seen || value == marker || other == marker;
+  }
   [[nodiscard]] __device__ static bool has_escape(Seen seen) { return seen; }
 };
 
@@ -190,15 +192,14 @@ class ByteSum {
 };
 
 __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) decode_bytes_kernel(ReadParams p) {
-  auto& windows = block_shared<Windows>();
   if (p.head->stored != 0) {
     const std::uint8_t* const data = p.run.data + p.head->at;
     std::uint64_t i = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     for (; i < p.run.n; i += std::uint64_t{gridDim.x} * blockDim.x) p.run.out[i] = data[i];
     return;
   }
-  const ByteLookup lookup{reinterpret_cast<const std::uint32_t*>(
-                              stage(reinterpret_cast<const std::byte*>(p.slots), 4 * kByteTotal)),
+  stage(reinterpret_cast<const std::byte*>(p.slots), 4 * kByteTotal, kWindowsBytes);
+  const ByteLookup lookup{shared_address() + kWindowsBytes,
                           p.head->n_rare == 0 ? -1 : static_cast<int>(p.head->rare[0])};
   const RansRecord record = p.run.progress->record;
   each_turn(turns_of(record.n_segments, record.log2_lanes), [&](std::uint64_t turn) {
@@ -206,7 +207,7 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) decode_bytes_kern
     SegmentRun<std::uint8_t> run = open_segment(p.run, record, group);
     __syncwarp();  // the window may still be read
     ByteSum sum;
-    decode_segment(p.run, lookup, group, windows, run, sum);
+    decode_segment(p.run, lookup, group, run, sum);
     const auto put = [&](std::uint64_t i, std::uint64_t number) {
       if (number > p.head->n_rare) {
         note(&p.run.progress->error, RansError::kEscapeNumber, record.body);
@@ -259,7 +260,7 @@ void rans_decode_bytes(std::span<const std::uint8_t> data,
       .slots = reinterpret_cast<std::uint32_t*>(head + 1)};
   launch(kOp, read_kernel, {1, kHeadBlock}, stream, p);
   if (out.empty()) return;
-  const std::size_t shared = 4 * std::size_t{kByteTotal};
+  const std::size_t shared = kWindowsBytes + 4 * std::size_t{kByteTotal};
   const std::size_t n_warps = out.size() / rans::kMinSegment + 1;
   const unsigned blocks = blocks_for(kOp, decode_bytes_kernel, shared, n_warps);
   launch(kOp, decode_bytes_kernel, {blocks, kBlock, shared}, stream, p);

@@ -53,37 +53,68 @@ __global__ void end_kernel(RansProgress* progress) {
 
 // ------------------------------------------------------------------------------------- symbols
 
-/// Tables in shared memory, or where they are when they do not fit. The loop over symbols is bound
-/// by the instructions it issues, so an entry tells the symbol as well, escapes included.
-template <class Bucket>
+/// Tables in shared memory behind the windows, or where they are when they do not fit. The loop
+/// over symbols is bound by the instructions it issues, so an entry tells the symbol as well,
+/// escapes included.
+template <class Bucket, bool kShared>
 class TableLookup {
  public:
   using Seen = std::int32_t;  ///< the lowest of the symbols
 
+  /// All threads of a block make one.
   __device__ TableLookup(const RansTablesLayout& layout, const std::byte* blob)
-      : entries_(reinterpret_cast<const uint2*>(blob)),
-        buckets_(blob + layout.buckets_at),
+      : blob_(blob),
+        buckets_(layout.buckets_at),
         row_bytes_(std::uint32_t{sizeof(Bucket)} << layout.bucket_bits),
         shift_(layout.bits - layout.bucket_bits),
-        escape_(layout.escape) {}
+        less_(layout.freq_less),
+        escape_(layout.escape) {
+    if constexpr (kShared) {
+      stage(blob, layout.decode_bytes, kWindowsBytes);
+      entries_ = shared_address() + kWindowsBytes;
+      buckets_ += entries_;
+    }
+  }
 
   __device__ Bin find(std::uint32_t row, std::uint32_t slot) const {
-    const auto* const buckets = reinterpret_cast<const Bucket*>(buckets_ + row * row_bytes_);
-    std::uint32_t bin = buckets[slot >> shift_];
-    uint2 entry = entries_[bin];  // a DecodeEntry
-    while (slot - (entry.x & 0xFFFFU) > entry.x >> 16) entry = entries_[++bin];
-    return {entry.x & 0xFFFFU, entry.x >> 16, static_cast<std::int32_t>(entry.y)};
+    const std::uint32_t bucket = load<Bucket>(row * row_bytes_ + buckets_ +
+                                              (slot >> shift_) * std::uint32_t{sizeof(Bucket)});
+    std::uint32_t at = bucket * std::uint32_t{sizeof(uint2)} + entries_;
+    uint2 entry = load<uint2>(at);  // a SlotEntry
+    std::uint32_t from_start = slot - (entry.x & 0xFFFFU);
+    while (from_start >= freq_of(entry)) {
+      at += sizeof(uint2);
+      entry = load<uint2>(at);
+      from_start = slot - (entry.x & 0xFFFFU);
+    }
+    return {from_start, freq_of(entry), static_cast<std::int32_t>(entry.y)};
   }
-  __device__ static void see(Seen& seen, std::int32_t value) { seen = value < seen ? value : seen; }
+  __device__ static void see(Seen& seen, std::int32_t value, std::int32_t other) {
+    seen = __vimin3_s32(seen, value, other);
+  }
   [[nodiscard]] __device__ bool has_escape(Seen seen) const {
     return escape_ && seen == rans::kEscapeValue;
   }
 
  private:
-  const uint2* entries_;
-  const std::byte* buckets_;
+  template <class T>
+  [[nodiscard]] __device__ T load(std::uint32_t at) const {
+    if constexpr (kShared) {
+      return load_shared<T>(at);
+    } else {
+      return __ldg(reinterpret_cast<const T*>(blob_ + at));
+    }
+  }
+  [[nodiscard]] __device__ std::uint32_t freq_of(const uint2& entry) const {
+    return (entry.x >> 16) + (kShared ? 0U : less_);
+  }
+
+  const std::byte* blob_;
+  std::uint32_t entries_ = 0;  // addresses in shared memory, or offsets in the blob
+  std::uint32_t buckets_;
   std::uint32_t row_bytes_;
   int shift_;
+  std::uint32_t less_;
   bool escape_;
 };
 
@@ -102,16 +133,14 @@ struct SymbolSum {
 template <class Row, class Bucket, bool kShared>
 __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor)
     decode_kernel(DecodeParams<Row, std::int32_t> p) {
-  auto& windows = block_shared<Windows>();
-  const TableLookup<Bucket> lookup(p.layout,
-                                   kShared ? stage(p.blob, p.layout.decode_bytes) : p.blob);
+  const TableLookup<Bucket, kShared> lookup(p.layout, p.blob);
   const RansRecord record = p.progress->record;
   each_turn(turns_of(record.n_segments, record.log2_lanes), [&](std::uint64_t turn) {
     const Group group(record.log2_lanes, turn);
     SegmentRun<std::int32_t> run = open_segment(p, record, group);
     __syncwarp();  // the window may still be read
     SymbolSum sum(group);
-    decode_segment(p, lookup, group, windows, run, sum);
+    decode_segment(p, lookup, group, run, sum);
     std::uint32_t change = 0;  // of the sum, by escapes that come in place of kEscapeValue
     const auto escapes = [&](const std::uint8_t* bytes, std::uint64_t n_bytes) {
       const std::uint64_t place = segment_begin(p.data, record, group.segment);
@@ -142,7 +171,7 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor)
 template <class Row, class Bucket, bool kShared>
 void launch_decode(const DecodeParams<Row, std::int32_t>& p, cudaStream_t stream) {
   auto* const kernel = decode_kernel<Row, Bucket, kShared>;
-  const std::size_t shared = kShared ? p.layout.decode_bytes : 0;
+  const std::size_t shared = kWindowsBytes + (kShared ? p.layout.decode_bytes : 0);
   if constexpr (kShared) allow_shared_bytes(kOp, kernel, shared);
   const unsigned blocks = blocks_for(kOp, kernel, shared, p.n / rans::kMinSegment + 1);
   launch(kOp, kernel, {blocks, kBlock, shared}, stream, p);
@@ -170,17 +199,19 @@ void rans_decode(std::span<const std::uint8_t> data,
   rans::check_row_count(rows, out.size());
   launch(kOp, open_kernel, {1, 1}, stream, {data.data(), out.size(), progress});
   if (out.empty()) return;
-  const bool fits = tables.layout().decode_bytes <= most_shared_bytes(kOp);
+  const RansTablesLayout& layout = tables.layout();
+  const bool fits =
+      layout.freq_less == 0 && kWindowsBytes + layout.decode_bytes <= most_shared_bytes(kOp);
   visit_device_rows(rows, [&]<class Row>(const Row* typed, std::uint32_t one_row) {
     const DecodeParams<Row, std::int32_t> p{.data = data.data(),
                                             .progress = progress,
-                                            .layout = tables.layout(),
+                                            .layout = layout,
                                             .blob = static_cast<const std::byte*>(blob),
                                             .rows = typed,
                                             .one_row = one_row,
                                             .out = out.data(),
                                             .n = out.size()};
-    if (tables.layout().wide_buckets) {
+    if (layout.wide_buckets) {
       launch_decode<Row, std::uint32_t, false>(p, stream);
     } else if (fits) {
       launch_decode<Row, std::uint16_t, true>(p, stream);

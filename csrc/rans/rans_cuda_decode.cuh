@@ -6,101 +6,104 @@
 //   slot -> bin in shared memory -> next state; those below 2^16 vote, and the ranks of the votes
 //   are their places in the word stream
 //
-// Words come from a window in shared memory, two halves of 2 words a lane: while one half is being
-// used the next is on its way from global memory in a register of each lane. The window holds at
-// least the words of two steps whenever two steps begin. Rows are read kAhead steps early.
+// Words come from a window in shared memory, two halves of 4 words a lane: while one half is being
+// used the next is on its way from global memory in registers of each lane. The window holds at
+// least the words of kAhead steps whenever so many begin. Rows are read kAhead steps early.
 //
 // Latency is hidden by warps, not by several runs a warp: a step is a chain of about 130 cycles,
-// and 8 warps a scheduler with 30 instructions (bytes) or 45 (symbols) each fill it. Segments that
-// have a whole warp, the rule where there is much data, take steps without the questions that only
-// ends and shared warps raise (decode_whole_steps).
+// and 8 warps a scheduler with 28 instructions (bytes) or 37 (symbols) each fill it. So each
+// instruction of a step counts: addresses are shared memory's own (cuda_shared.h), places in the
+// words are bytes. Segments that have a whole warp, the rule where there is much data, take steps
+// without the questions that only ends and shared warps raise (decode_whole_steps).
 #pragma once
 
-#include <cstring>
-
+#include "core/cuda_shared.h"
 #include "rans/rans_cuda_run.cuh"
 #include "rans/stream_check.h"
 
 namespace glc::cuda {
 
-inline constexpr int kAhead = 4;                    // steps
-inline constexpr std::uint32_t kWindowWords = 128;  // of a warp
-/// The windows of a block's warps; aligned, because words come in pairs.
-struct alignas(4) Windows {
-  std::uint16_t words[kBlockWarps * kWindowWords];
-};
+inline constexpr int kAhead = 4;  // steps
+/// The window of a warp's words, in bytes, a ring whose address is a multiple of its size; those of
+/// a block are the front of its dynamic shared memory.
+inline constexpr std::uint32_t kWindowBytes = kWarpLanes * 2 * kAhead * sizeof(std::uint16_t);
+inline constexpr std::uint32_t kWindowsBytes = kBlockWarps * kWindowBytes;
+static_assert(kWindowsBytes == kRansWindowsBytes);
 
 struct Bin {
-  std::uint32_t start;
-  std::uint32_t freq_minus_1;
+  std::uint32_t from_start;  ///< of the bin to the slot
+  std::uint32_t freq;
   std::int32_t value;
 };
 
-/// The words of a group on their way to its lanes.
+/// The words of a group on their way to its lanes. Places are in bytes.
 class Window {
  public:
-  __device__ Window(Windows& windows, const std::uint32_t* words, std::uint32_t n, Group group)
-      : windows_(windows.words),
-        first_(threadIdx.x / kWarpLanes * kWindowWords + 4U * static_cast<unsigned>(group.first)),
-        words_(words),
+  __device__ Window(const std::uint32_t* words, std::uint32_t n, Group group)
+      : words_(words),
         n_(n),
         lanes_(static_cast<std::uint32_t>(group.lanes)),
-        next_(static_cast<std::uint32_t>(group.lane)) {
-    for (int half = 0; half < 2; ++half) {
-      put(load());
-      next_ += lanes_;
-    }
-    ahead_ = load();
+        next_(static_cast<std::uint32_t>(group.lane)),
+        due_(half()) {
+    ring_ = shared_address() + threadIdx.x / kWarpLanes * kWindowBytes +
+            kWindowBytes / kWarpLanes * static_cast<std::uint32_t>(group.first);
+    load();
+    for (int i = 0; i < 2; ++i) move_on();
     __syncwarp();
   }
-  /// Word k of the segment, when it is in the window; some other one when it is not.
-  [[nodiscard]] __device__ std::uint32_t word(std::uint32_t k) const {
-    return windows_[first_ | (k & (4U * lanes_ - 1U))];
+  /// The word at a place of the segment, when it is in the window; some other one when it is not.
+  [[nodiscard]] __device__ std::uint32_t word(std::uint32_t place) const {
+    return load_shared<std::uint16_t>(ring_ | (place & (2U * half() - 1U)));
   }
-  /// Word k of a segment that has the whole warp.
-  [[nodiscard]] __device__ std::uint32_t word_of_warp(std::uint32_t k) const {
-    return windows_[first_ | (k & (4U * kWarpLanes - 1U))];
+  /// The same for a segment that has the whole warp.
+  [[nodiscard]] __device__ std::uint32_t word_of_warp(std::uint32_t place) const {
+    return load_shared<std::uint16_t>(ring_ | (place & (kWindowBytes - 1U)));
   }
-  /// Once every two steps, by all lanes of the warp; used is the number of words that are done.
+  /// Once every kAhead steps, by all lanes of the warp; used is the number of bytes that are done.
   __device__ void refill(std::uint32_t used) {
-    const bool spent = used - spent_ >= 2U * lanes_;
+    const bool spent = used >= due_;
     if (__any_sync(kFullWarp, spent) == 0) return;
     __syncwarp();  // others may still read what is overwritten
-    if (spent) move_on();
+    if (spent) {
+      due_ += half();
+      move_on();
+    }
     __syncwarp();
   }
   /// The same for a segment that has the whole warp, where `used` is the same in all lanes.
   __device__ void refill_of_warp(std::uint32_t used) {
-    if (used - spent_ < 2U * kWarpLanes) return;
+    if (used < due_) return;
+    due_ += kWindowBytes / 2;
     __syncwarp();
     move_on();
     __syncwarp();
   }
 
  private:
+  [[nodiscard]] __device__ std::uint32_t half() const { return lanes_ * kWindowBytes / 64U; }
+  /// Writes the half that was loaded, and loads the next.
   __device__ void move_on() {
-    put(ahead_);
-    next_ += lanes_;
-    ahead_ = load();
-    spent_ += 2U * lanes_;
+    for (int i = 0; i < 2; ++i) {
+      const std::uint32_t place = 4U * (next_ + static_cast<std::uint32_t>(i) * lanes_);
+      store_shared(ring_ | (place & (2U * half() - 1U)), ahead_[i]);
+    }
+    next_ += 2U * lanes_;
+    load();
   }
-  /// Two words, into the place of those loaded next.
-  __device__ void put(std::uint32_t pair) {
-    std::uint16_t* const place = windows_ + (first_ | 2U * (next_ & (2U * lanes_ - 1U)));
-    std::memcpy(__builtin_assume_aligned(static_cast<void*>(place), 4), &pair, sizeof(pair));
-  }
-  [[nodiscard]] __device__ std::uint32_t load() const {
-    return next_ < n_ ? __ldg(&words_[next_]) : 0;
+  __device__ void load() {
+    for (int i = 0; i < 2; ++i) {
+      const std::uint32_t word = next_ + static_cast<std::uint32_t>(i) * lanes_;
+      ahead_[i] = word < n_ ? __ldg(&words_[word]) : 0;
+    }
   }
 
-  std::uint16_t* windows_;
-  std::uint32_t first_;  // word of the group's window
   const std::uint32_t* words_;
-  std::uint32_t n_;
+  std::uint32_t n_;  // of 32 bits, as those below
   std::uint32_t lanes_;
-  std::uint32_t next_;  // 32-bit word that this lane loads next
-  std::uint32_t spent_ = 0;
-  std::uint32_t ahead_;
+  std::uint32_t next_;  // that this lane loaded first
+  std::uint32_t due_;   // place at which the next half has to be there
+  std::uint32_t ring_ = 0;
+  std::uint32_t ahead_[2] = {};
 };
 
 /// Keeps rows within the tables, and in mind whether they were.
@@ -108,8 +111,15 @@ class RowLimit {
  public:
   __device__ explicit RowLimit(std::uint32_t n_rows) : last_(n_rows - 1U) {}
   __device__ std::uint32_t operator()(std::uint32_t row) {
-    most_ = row > most_ ? row : most_;
+    see(row, row);
+    return keep(row);
+  }
+  /// Its two halves: two rows are seen at once.
+  [[nodiscard]] __device__ std::uint32_t keep(std::uint32_t row) const {
     return row < last_ ? row : last_;
+  }
+  __device__ void see(std::uint32_t row, std::uint32_t other) {
+    most_ = __vimax3_u32(most_, row, other);
   }
   [[nodiscard]] __device__ bool broken() const { return most_ > last_; }
   /// Notes the first of the lane's rows that the tables have not.
@@ -141,43 +151,50 @@ __device__ __forceinline__ void decode_whole_steps(const DecodeParams<Row, Value
                                                    RowLimit& limit,
                                                    Sum& sum) {
   constexpr std::uint32_t kSymbols = kAhead * kWarpLanes;
-  const unsigned lanes_before = (1U << Group::thread_lane()) - 1U;
-  Value* out = p.out + run.begin + i;
   constexpr bool kRows = !std::is_same_v<Row, OneRow>;
-  const Row* ahead = kRows ? p.rows + run.begin + i + kSymbols : nullptr;
-  std::uint32_t end = 2 * kSymbols;  // of the rows that are read ahead
-  for (std::uint32_t chunk = 0; end <= run.n; ++chunk) {
+  const unsigned lanes_before = (1U << Group::thread_lane()) - 1U;
+  const std::uint32_t turns_of_chunk = run.chunks.begin(1) / kSymbols;
+  // the rows of a turn more are read
+  std::uint32_t turns_left = run.n < 2 * kSymbols ? 0 : run.n / kSymbols - 1U;
+  auto at = static_cast<std::uint32_t>(run.begin) + i;  // of the push, which has less than 2^31
+  i += turns_left * kSymbols;
+  for (std::uint32_t chunk = 0; turns_left != 0; ++chunk) {
     typename Lookup::Seen seen{};
-    const std::uint32_t chunk_end = run.chunks.begin(chunk + 1) + kSymbols;
-    const std::uint32_t last = chunk_end < run.n ? chunk_end : run.n;
-    for (; end <= last; end += kSymbols) {
+    std::uint32_t turns = turns_of_chunk < turns_left ? turns_of_chunk : turns_left;
+    turns_left -= turns;
+    do {
+      Value* const out = p.out + at;
+      at += kSymbols;
+      window.refill_of_warp(run.used);
+      if constexpr (kRows) {
+        for (int a = 0; a < kAhead; a += 2) limit.see(rows[a], rows[a + 1]);
+      }
+      std::int32_t before = 0;
 #pragma unroll
       for (int a = 0; a < kAhead; ++a) {
-        if (a % 2 == 0) window.refill_of_warp(run.used);
         std::uint32_t row = rows[a];
         if constexpr (kRows) {
-          row = limit(row);
-          rows[a] = static_cast<std::uint32_t>(__ldg(&ahead[a * kWarpLanes]));
+          row = limit.keep(row);
+          rows[a] = static_cast<std::uint32_t>(__ldg(p.rows + at + a * kWarpLanes));
         }
-        const std::uint32_t slot = rans::slot_of(run.x, p.layout.bits);
-        const Bin bin = lookup.find(row, slot);
-        const std::uint32_t x =
-            rans::decode_advance(run.x, slot, bin.start, bin.freq_minus_1, p.layout.bits);
+        const Bin bin = lookup.find(row, rans::slot_of(run.x, p.layout.bits));
+        const std::uint32_t x = bin.freq * (run.x >> p.layout.bits) + bin.from_start;
         const bool wants = x < rans::kStateLow;
         const unsigned ballot = __ballot_sync(kFullWarp, wants);
-        const auto before = static_cast<std::uint32_t>(__popc(ballot & lanes_before));
-        const std::uint32_t word = window.word_of_warp(run.used + before);
+        const auto rank = static_cast<std::uint32_t>(__popc(ballot & lanes_before));
+        const std::uint32_t word = window.word_of_warp(run.used + 2U * rank);
         run.x = wants ? x << rans::kWordBits | word : x;
-        run.used += static_cast<std::uint32_t>(__popc(ballot));
+        run.used += 2U * static_cast<std::uint32_t>(__popc(ballot));
         const auto value = static_cast<Value>(bin.value);
-        lookup.see(seen, bin.value);
+        if (a % 2 == 0) {
+          before = bin.value;
+        } else {
+          lookup.see(seen, before, bin.value);
+        }
         out[a * kWarpLanes] = value;
         sum.add(a, value);
       }
-      i += kSymbols;
-      out += kSymbols;
-      if constexpr (kRows) ahead += kSymbols;
-    }
+    } while (--turns != 0);
     if (lookup.has_escape(seen)) run.escapes |= 1U << chunk;
   }
 }
@@ -188,11 +205,10 @@ template <class Lookup, class Row, class Value, class Sum>
 __device__ __forceinline__ void decode_segment(const DecodeParams<Row, Value>& p,
                                                const Lookup& lookup,
                                                const Group& group,
-                                               Windows& windows,
                                                SegmentRun<Value>& run,
                                                Sum& sum) {
   const auto lanes = static_cast<std::uint32_t>(group.lanes);
-  Window window(windows, run.words, run.n_words32, group);
+  Window window(run.words, run.n_words32, group);
   auto i = static_cast<std::uint32_t>(group.lane);
   const auto row_at = [&](std::uint32_t k) {
     return k < run.n ? row_of(p.rows, p.one_row, run.begin + k) : 0;
@@ -213,25 +229,23 @@ __device__ __forceinline__ void decode_segment(const DecodeParams<Row, Value>& p
     const std::uint32_t chunk = run.chunks.of(i);
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
-      if (a % 2 == 0) window.refill(run.used);
+      if (a == 0) window.refill(run.used);
       const bool active = i < run.n;
       const std::uint32_t row = limit(rows[a]);
       rows[a] = row_at(i + kAhead * lanes);
-      const std::uint32_t slot = rans::slot_of(run.x, p.layout.bits);
-      const Bin bin = lookup.find(row, slot);
-      std::uint32_t x =
-          rans::decode_advance(run.x, slot, bin.start, bin.freq_minus_1, p.layout.bits);
+      const Bin bin = lookup.find(row, rans::slot_of(run.x, p.layout.bits));
+      std::uint32_t x = bin.freq * (run.x >> p.layout.bits) + bin.from_start;
       const bool wants = active && x < rans::kStateLow;
       const unsigned ballot = __ballot_sync(kFullWarp, wants);
       if (wants) {
-        const std::uint32_t k = run.used + static_cast<std::uint32_t>(group.votes_before(ballot));
-        x = x << rans::kWordBits | window.word(k);
+        const auto rank = static_cast<std::uint32_t>(group.votes_before(ballot));
+        x = x << rans::kWordBits | window.word(run.used + 2U * rank);
       }
-      run.used += static_cast<std::uint32_t>(group.votes(ballot));
+      run.used += 2U * static_cast<std::uint32_t>(group.votes(ballot));
       if (active) {
         const auto value = static_cast<Value>(bin.value);
         run.x = x;
-        lookup.see(seen, bin.value);
+        lookup.see(seen, bin.value, bin.value);
         p.out[run.begin + i] = value;
         sum.add_at(i, value);
       }
@@ -257,13 +271,13 @@ __device__ void close_segment(const DecodeParams<Row, Value>& p,
                               Sum sum) {
   if (run.n == 0) return;
   const std::uint64_t place = segment_begin(p.data, record, group.segment);
-  if (run.used > 2 * run.n_words32) {
+  const std::uint64_t n_bytes = 4 * std::uint64_t{run.n_words32};
+  if (run.used > n_bytes) {
     if (group.lane == 0) note(&p.progress->error, RansError::kWordsCut, place);
     return;
   }
-  const auto* bytes =
-      reinterpret_cast<const std::uint8_t*>(run.words) + 2 * std::uint64_t{run.used};
-  std::uint64_t n_left = 4 * std::uint64_t{run.n_words32} - 2 * std::uint64_t{run.used};
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(run.words) + run.used;
+  std::uint64_t n_left = n_bytes - run.used;
   if (group.votes(__ballot_sync(group.mask, run.escapes != 0)) != 0) {
     const std::uint64_t n_used = escapes(bytes, n_left);
     n_left -= n_used;

@@ -24,10 +24,10 @@ struct DecodeParams {
 class Chunks {
  public:
   Chunks() = default;
-  __device__ Chunks(std::uint32_t n_symbols, std::uint32_t log2_lanes)
-      : log2_size_(
-            static_cast<std::uint32_t>(32 - __clz(static_cast<int>((n_symbols - 1U) / kMost)))) {
+  __device__ Chunks(std::uint32_t n_symbols, std::uint32_t log2_lanes) {
+    const int zeros = __clz(static_cast<int>((n_symbols - 1U) / kMost));
     const std::uint32_t least = log2_lanes + kLog2Steps;
+    log2_size_ = 32U - static_cast<std::uint32_t>(zeros);
     if (log2_size_ < least) log2_size_ = least;
   }
   [[nodiscard]] __device__ std::uint32_t of(std::uint32_t i) const { return i >> log2_size_; }
@@ -38,7 +38,7 @@ class Chunks {
  private:
   static constexpr std::uint32_t kMost = 32;
   static constexpr std::uint32_t kLog2Steps = 4;  // of a group: 16 bytes of symbols for each lane
-  std::uint32_t log2_size_;
+  std::uint32_t log2_size_ = 0;
 };
 
 /// One segment, as far as a lane knows it. What is not of the lane is the same in all its group.

@@ -2,12 +2,12 @@
 //
 // The host's side of the CUDA coder: tables as the kernels read them, and errors as exceptions.
 //
-//   decode   entries   DecodeEntry [bins]
+//   decode   entries   SlotEntry [bins]
 //            buckets   u16 or u32 [rows << bucket_bits]   bin of the bucket's first slot
 //   encode   entries   EncodeEntry [bins + 1]
 //            rows      RowInfo [rows]
 //
-// Bins of frequency 0 have a decode entry too; it is one that no slot after it matches.
+// Bins of frequency 0 have a decode entry too; it is one that no slot matches.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -22,8 +22,8 @@
 namespace glc::cuda {
 namespace {
 
-// Two blocks of 512 threads and their windows share the 227 KiB of a Hopper processor.
-constexpr std::size_t kGoodDecodeBytes = 106 << 10;
+// Two blocks of 512 threads share the 227 KiB of a Hopper processor, 1 KiB of each its own.
+constexpr std::size_t kGoodDecodeBytes = (112 << 10) - kRansWindowsBytes;
 constexpr int kMostBucketBits = 10;
 constexpr int kFewestBucketBits = 6;
 constexpr std::size_t kNarrowBins = 65536;
@@ -32,23 +32,38 @@ std::uint32_t aligned(std::size_t bytes) {
   return static_cast<std::uint32_t>((bytes + kRansAlign - 1) / kRansAlign * kRansAlign);
 }
 
-std::vector<rans::DecodeEntry> decode_entries(const rans::TableData& data) {
-  std::vector<rans::DecodeEntry> entries(data.encode.size());
+/// What the decoder needs of one bin.
+struct SlotEntry {
+  std::uint16_t start;
+  std::uint16_t freq;  ///< less RansTablesLayout::freq_less
+  std::int32_t value;  ///< decoded symbol, or kEscapeValue
+};
+
+/// Whether a bin has all slots of 16 bits.
+bool has_certain_bin(const rans::TableData& data) {
+  return std::any_of(data.encode.begin(), data.encode.end(), [](const rans::EncodeEntry& entry) {
+    return entry.reciprocal != 0 && entry.freq_minus_1 == 0xFFFFU;
+  });
+}
+
+std::vector<SlotEntry> slot_entries(const rans::TableData& data, std::uint32_t freq_less) {
+  std::vector<SlotEntry> entries(data.encode.size());
   for (std::size_t row = 0; row < data.rows.size(); ++row) {
     std::uint32_t next_start = 0;
     const rans::RowInfo& info = data.rows[row];
     for (std::uint32_t i = 0; i < static_cast<std::uint32_t>(data.n_bins[row]); ++i) {
       const rans::EncodeEntry& entry = data.encode[info.encode_base + i];
-      rans::DecodeEntry& bin = entries[info.encode_base + i];
-      if (entry.reciprocal == 0) {  // the slot before: some other bin's
-        bin = {.start = static_cast<std::uint16_t>(next_start - 1U), .freq_minus_1 = 0, .value = 0};
+      SlotEntry& bin = entries[info.encode_base + i];
+      if (entry.reciprocal == 0) {  // no slot, or the one before, which is some other bin's
+        bin = {.start = static_cast<std::uint16_t>(next_start - freq_less), .freq = 0, .value = 0};
         continue;
       }
+      const std::uint32_t freq = std::uint32_t{entry.freq_minus_1} + 1U;
       bin = {.start = entry.start,
-             .freq_minus_1 = entry.freq_minus_1,
+             .freq = static_cast<std::uint16_t>(freq - freq_less),
              .value = i < info.n_direct ? static_cast<std::int32_t>(info.offset + std::int64_t{i})
                                         : rans::kEscapeValue};
-      next_start = std::uint32_t{entry.start} + entry.freq_minus_1 + 1U;
+      next_start = std::uint32_t{entry.start} + freq;
     }
   }
   return entries;
@@ -75,7 +90,7 @@ std::vector<Bucket> decode_buckets(const rans::TableData& data, int bucket_bits)
 }
 
 std::size_t decode_bytes(const rans::TableData& data, int bucket_bits, bool wide) {
-  return sizeof(rans::DecodeEntry) * data.encode.size() + 2 * kRansAlign +
+  return sizeof(SlotEntry) * data.encode.size() + 2 * kRansAlign +
          ((wide ? 4 : 2) * data.rows.size() << bucket_bits);
 }
 
@@ -128,12 +143,13 @@ RansTables::RansTables(const rans::TableSet& tables) {
   const auto n_rows = static_cast<std::uint32_t>(data.rows.size());
   layout_ = {.n_rows = n_rows,
              .n_bins = n_bins,
-             .buckets_at = aligned(sizeof(rans::DecodeEntry) * std::size_t{n_bins}),
+             .buckets_at = aligned(sizeof(SlotEntry) * std::size_t{n_bins}),
              .rows_at = aligned(sizeof(rans::EncodeEntry) * (std::size_t{n_bins} + 1)),
              .bits = static_cast<std::uint8_t>(data.bits),
              .bucket_bits = static_cast<std::uint8_t>(bucket_bits),
              .escape = data.escape,
-             .wide_buckets = wide};
+             .wide_buckets = wide,
+             .freq_less = static_cast<std::uint8_t>(has_certain_bin(data) ? 1 : 0)};
   const std::size_t n_buckets = std::size_t{n_rows} << bucket_bits;
   layout_.encode_at = layout_.decode_bytes =
       aligned(layout_.buckets_at + (wide ? 4 : 2) * n_buckets);
@@ -143,7 +159,7 @@ RansTables::RansTables(const rans::TableSet& tables) {
   const auto put = [this](std::size_t at, const auto& items) {
     std::memcpy(&blob_[at], items.data(), items.size() * sizeof(items[0]));
   };
-  put(0, decode_entries(data));
+  put(0, slot_entries(data, layout_.freq_less));
   if (wide) {
     put(layout_.buckets_at, decode_buckets<std::uint32_t>(data, bucket_bits));
   } else {

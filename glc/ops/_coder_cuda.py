@@ -44,7 +44,7 @@ def native() -> Any:
 
 def check(progress: Tensor) -> int:
     """Wait for the device, raise what it noted, and return the stream's bytes."""
-    return int(native().rans_cuda_check(progress.cpu().numpy()))
+    return int(native().rans_cuda_check(borrow(progress), stream_of(progress)))
 
 
 def aligned(data: Tensor) -> Tensor:
@@ -112,6 +112,25 @@ def decode(
 def decode_end(progress: Tensor) -> None:
     """Note an error when bytes of the stream are left."""
     native().rans_cuda_decode_end(borrow(progress), stream_of(progress))
+
+
+def decode_stream(
+    data: Tensor, written: Tensor | None, rows: int | Tensor, tables: TableSet, out: Tensor
+) -> Tensor:
+    """Read a stream of one push into out; return its progress."""
+    prepared, blob = _tables(tables, data.device)
+    progress = _progress(data)
+    native().rans_cuda_decode_stream(
+        borrow(data),
+        _or_none(written),
+        rows if isinstance(rows, int) else borrow(rows),
+        prepared,
+        borrow(blob),
+        borrow(out),
+        borrow(progress),
+        stream_of(data),
+    )
+    return progress
 
 
 def encode_bytes(data: Tensor, segment_bytes: int, lanes: int | None) -> tuple[Tensor, Tensor]:

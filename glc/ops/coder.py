@@ -201,15 +201,7 @@ class Decoder:
             InvalidArgumentError: rows of another dtype or device, or no count.
             BitstreamError: CPU only: the stream ends too early or is malformed.
         """
-        if isinstance(rows, int):
-            if count is None or count < 0:
-                raise InvalidArgumentError(
-                    f"coder: count: expected at least 0 with a single row, got {count}"
-                )
-            out = torch.empty(count, dtype=torch.int32, device=self._buffer.device)
-        else:
-            out = torch.empty(rows.shape, dtype=torch.int32, device=self._buffer.device)
-        rows = _checked_rows(rows, out)
+        out, rows = _new_symbols(rows, count, self._buffer)
         if self._cpu is not None:
             self._cpu.pull(_host_rows(rows), tables, out.numpy())
             return out
@@ -268,7 +260,15 @@ def decode(
     Returns:
         int32, as Decoder.pull returns.
     """
-    decoder = Decoder(data)
+    encoded = data if isinstance(data, Encoded) else Encoded(_require_bytes(data, "data"))
+    if _coder_cuda.takes(encoded.buffer):
+        symbols, rows = _new_symbols(rows, count, encoded.buffer)
+        buffer = _coder_cuda.aligned(encoded.buffer)
+        progress = _coder_cuda.decode_stream(buffer, encoded.progress, rows, tables, symbols)
+        if check:
+            _coder_cuda.check(progress)
+        return symbols
+    decoder = Decoder(encoded)
     symbols = decoder.pull(rows, tables, count=count)
     if check:
         decoder.finish()
@@ -365,6 +365,22 @@ def _checked_rows(rows: int | Tensor, symbols: Tensor) -> int | Tensor:
             f"got {rows.numel()} on {rows.device}"
         )
     return rows.contiguous()
+
+
+def _new_symbols(
+    rows: int | Tensor, count: int | None, data: Tensor
+) -> tuple[Tensor, int | Tensor]:
+    """Make room for the symbols of these rows on the device of data; return it and the rows."""
+    if not isinstance(rows, int):
+        shape: tuple[int, ...] = tuple(rows.shape)
+    elif count is None or count < 0:
+        raise InvalidArgumentError(
+            f"coder: count: expected at least 0 with a single row, got {count}"
+        )
+    else:
+        shape = (count,)
+    out = torch.empty(shape, dtype=torch.int32, device=data.device)
+    return out, _checked_rows(rows, out)
 
 
 def _host_rows(rows: int | Tensor) -> Any:

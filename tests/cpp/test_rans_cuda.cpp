@@ -174,7 +174,6 @@ void several_pushes() {
   check_round_trip({}, 8, 128);
 }
 
-// So many bins and rows that the kernels leave them in global memory.
 /// A decoder looks for escapes only in the parts of a segment where its lanes met any.
 void lone_escapes() {
   const std::vector<std::uint32_t> freqs = {100, 155, 1};
@@ -198,6 +197,25 @@ void lone_escapes() {
   }
 }
 
+// A frequency of 2^16, which 16 bits do not hold, beside others and bins of frequency 0.
+void certain_symbols() {
+  const std::vector<std::uint32_t> freqs = {0, 65536, 0, 0, 40000, 0, 25536};
+  const std::vector<std::int32_t> n_bins = {3, 4};
+  const std::vector<std::int32_t> offsets = {7, -1};
+  const TableSet tables = TableSet::from_freqs(freqs, n_bins, offsets, 16, false);
+  Symbols symbols(3000);
+  std::vector<std::uint8_t> rows(symbols.size());
+  std::mt19937 r(8);
+  for (std::size_t i = 0; i < symbols.size(); ++i) {
+    rows[i] = static_cast<std::uint8_t>(r() % 2);
+    symbols[i] = rows[i] == 0 ? 8 : r() % 2 == 0 ? 0 : 2;
+  }
+  for (const int lanes : {4, 32}) {
+    check_round_trip({{symbols, Rows(std::span<const std::uint8_t>(rows)), tables}}, lanes, 1024);
+  }
+}
+
+// So many bins and rows that the kernels leave them in global memory.
 void large_tables() {
   std::mt19937 r(5);
   for (const unsigned n_bins : {3000U, 1000U}) {
@@ -359,6 +377,7 @@ int main(int n_arguments, char**) {
   sizes_and_lanes();
   several_pushes();
   lone_escapes();
+  certain_symbols();
   large_tables();
   mistakes();
   bytes();

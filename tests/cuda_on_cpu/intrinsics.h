@@ -3,6 +3,7 @@
 // What one thread does by itself, with the device's results.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -37,6 +38,10 @@ inline unsigned __byte_perm(unsigned low, unsigned high, unsigned selector) {
   }
   return static_cast<unsigned>(result);
 }
+inline unsigned __vimax3_u32(unsigned a, unsigned b, unsigned c) {
+  return std::max(std::max(a, b), c);
+}
+inline int __vimin3_s32(int a, int b, int c) { return std::min(std::min(a, b), c); }
 inline int __dp4a(int a, int b, int c) {
   std::int64_t sum = c;
   for (int i = 0; i < 4; ++i) {

@@ -35,6 +35,9 @@ inline constexpr std::size_t kRansAlign = 16;
 /// multiple of as many equal segments as there are such warps leaves none idle.
 inline constexpr int kRansWarpsPerProcessor = 32;
 
+/// Shared memory that the warps of a decoding block have for words on their way.
+inline constexpr std::size_t kRansWindowsBytes = 8192;
+
 /// Where the kernels find what in a RansTables' blob: byte offsets and sizes.
 struct RansTablesLayout {
   std::uint32_t n_rows = 0;
@@ -48,6 +51,8 @@ struct RansTablesLayout {
   std::uint8_t bucket_bits = 0;
   bool escape = false;
   bool wide_buckets = false;  ///< 4 bytes each, else 2
+  std::uint8_t freq_less =
+      0;  ///< what an entry's frequency is less than the bin's: 1 where one is 2^16
 };
 
 /// The tables of a TableSet as the kernels read them. 64 Gaussian rows of 14 bits come to about
