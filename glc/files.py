@@ -2,13 +2,27 @@
 """Write files so that a reader never sees half of one."""
 
 import os
+import pickle
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 from glc.errors import GlcError, InvalidArgumentError
 
-__all__ = ["check_folder", "check_output", "read_file", "read_list", "write_file"]
+__all__ = [
+    "LOAD_ERRORS",
+    "check_folder",
+    "check_output",
+    "read_file",
+    "read_list",
+    "write_file",
+]
+
+LOAD_ERRORS = (
+    *(OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, AttributeError),
+    pickle.UnpicklingError,
+)
+"""What `torch.load` raises for a file that is none of its own, or one of something else."""
 
 _HEAD_BYTES = 1 << 10
 _MOST_BYTES = 1 << 32

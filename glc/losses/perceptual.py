@@ -8,7 +8,6 @@ after the network it uses.
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Sequence
 
 import torch
@@ -16,12 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glc.errors import InvalidArgumentError
-
-# what a file that is none raises, or one of something else
-_LOAD_ERRORS = (
-    *(OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, AttributeError),
-    pickle.UnpicklingError,
-)
+from glc.files import LOAD_ERRORS
 
 FEATURE_EPS = 1e-10
 
@@ -243,7 +237,7 @@ def lpips_vgg(
         state = torch.load(heads, map_location="cpu", weights_only=True)
         widths = VGGFeatures.WIDTHS
         linear = [state[f"lin{k}.model.1.weight"].reshape(1, n, 1, 1) for k, n in enumerate(widths)]
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         raise InvalidArgumentError(
             f"perceptual: heads: expected LPIPS v0.1 heads for VGG at {os.fspath(heads)}, got: "
             f"{error}"
@@ -256,7 +250,7 @@ def _load(network: nn.Module, weights: str | os.PathLike[str], prefix: str = "")
         state = torch.load(weights, map_location="cpu", weights_only=True)
         state = {k: v for k, v in state.items() if k.startswith(prefix)}
         network.load_state_dict(state, strict=True)
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise InvalidArgumentError(
             f"perceptual: weights: expected a {type(network).__name__} state dict at "

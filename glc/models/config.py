@@ -102,9 +102,10 @@ class GLCConfig:
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
 
     def __post_init__(self) -> None:
-        if self.latent_channels % 4:
+        if self.latent_channels < 4 or self.latent_channels % 4:
             raise InvalidArgumentError(
-                f"GLCConfig: latent_channels: expected a multiple of 4, got {self.latent_channels}"
+                "GLCConfig: latent_channels: expected a positive multiple of 4, got "
+                f"{self.latent_channels}"
             )
         if self.levels < 1:
             raise InvalidArgumentError(f"GLCConfig: levels: expected >= 1, got {self.levels}")
@@ -127,9 +128,11 @@ class GLCConfig:
         """Rebuild a configuration from `to_dict`'s output.
 
         Raises:
-            InvalidArgumentError: a key is unknown, or the autoencoder type is.
+            InvalidArgumentError: a key is unknown, the autoencoder's type is, or it is missing.
         """
         plain = dict(plain)
+        if not isinstance(plain.get("autoencoder"), dict):
+            raise InvalidArgumentError("GLCConfig: autoencoder: expected a dictionary, got none")
         autoencoder = dict(plain.pop("autoencoder"))
         kind = autoencoder.pop("type", None)
         kinds: dict[str, type] = {"vqgan": VQGANConfig, "light": LightConfig}

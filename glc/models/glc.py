@@ -228,7 +228,7 @@ class GLC(nn.Module, PyTorchModelHubMixin):
                 f"inspect: x: expected [b, 3, h, w] with h and w multiples of "
                 f"{self.pad_multiple}, got {tuple(x.shape)}; pad with glc.models.padding"
             )
-        was_training = self.training
+        modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
             l = self.latents((x - 0.5) * 2)
@@ -241,7 +241,8 @@ class GLC(nn.Module, PyTorchModelHubMixin):
             l_hat = self.synthesis(four.y_hat, quality)
             x_hat = self.reconstruct(l_hat)
         finally:
-            self.train(was_training)
+            for module, training in modes:
+                module.training = training
         return Inspection(
             l=l,
             y=y,

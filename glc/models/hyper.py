@@ -93,7 +93,7 @@ class HyperPrior(nn.Module):
             return categorical_bits(self.logits[self.row(quality)], z_index).flatten(1).sum(1)
         # All levels at once, and none asked for on the host: it would wait for the device.
         levels, k = self.logits.shape
-        row = (quality.float() + 0.5).long().clamp_(max=levels - 1).to(z_index.device)
+        row = (quality.float() + 0.5).long().clamp_(0, levels - 1).to(z_index.device)
         chosen = row.reshape(-1, 1) * k + z_index.flatten(1)
         bits = torch.log_softmax(self.logits, 1).flatten() * (-1 / math.log(2.0))
         return bits.index_select(0, chosen.flatten()).view_as(chosen).sum(1)

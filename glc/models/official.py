@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from glc.errors import InvalidArgumentError
+from glc.files import LOAD_ERRORS
 from glc.models.config import GLC_IMAGE
 from glc.models.glc import GLC
 from glc.models.predictor import CodePredictor
@@ -102,7 +102,7 @@ def _load(source: str | os.PathLike[str] | Mapping[str, Any]) -> list[GLC | Code
     state = _unwrap(source)
     _check_layout(state)
     ours = {_renamed(key, PREFIXES): tensor for key, tensor in state.items()}
-    modules = _modules()
+    modules = {prefix: module.float() for prefix, module in _modules().items()}
     for prefix, module in modules.items():
         others = [p for p in modules if p and p != prefix]
         module.load_state_dict(
@@ -121,14 +121,16 @@ def _unwrap(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Ten
     if not isinstance(source, Mapping):
         try:
             state = torch.load(source, map_location="cpu", weights_only=True)
-        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        except LOAD_ERRORS as error:
             raise InvalidArgumentError(
                 f"load_official: source: expected a checkpoint of tensors, got {source}: {error}"
             ) from error
     for wrapper in WRAPPERS:
         if isinstance(state, Mapping) and wrapper in state:
             state = state[wrapper]
-    if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(key, str) and isinstance(t, Tensor) for key, t in state.items()
+    ):
         raise InvalidArgumentError(
             "load_official: source: expected a mapping from names to tensors, bare or under "
             f"{', '.join(WRAPPERS)}; got {type(state).__name__} with other content"

@@ -73,7 +73,7 @@ def new_ahead(y: Tensor, wanted: Sequence[bool], foreseen: Foreseen | None) -> A
     Gradients where it foresees that of the bits, or else slopes: by those the backward pass has but
     to multiply.
     """
-    if not y.is_cpu or y.dtype != torch.float32 or not any(wanted):
+    if not y.is_cpu or y.dtype != torch.float32 or y.numel() == 0 or not any(wanted):
         return None
     by_y, by_mean, by_scale = wanted
     if foreseen is None:

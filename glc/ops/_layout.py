@@ -28,7 +28,10 @@ def memory_format(x: Tensor) -> torch.memory_format:
 
 def new_like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Make an uninitialised dense tensor of the shape and memory format of x."""
-    if x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
+    # that of a dimension of 1 says nothing to torch, and to us that rows are apart
+    if x.is_contiguous() or (
+        is_channels_last(x) and x.is_contiguous(memory_format=torch.channels_last)
+    ):
         return torch.empty_like(x, dtype=dtype or x.dtype)
     return torch.empty_like(x, dtype=dtype or x.dtype, memory_format=memory_format(x))
 

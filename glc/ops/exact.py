@@ -168,6 +168,7 @@ def _refusing_gradients(op: str, plain: Callable[_Params, _Result]) -> Callable[
             )
         return plain(*args, **kwargs)
 
+    call.__name__ = call.__qualname__ = op
     return call
 
 
@@ -329,7 +330,12 @@ exact_depth_conv_block = Op(
 # ---------------------------------------------------------------- heads: what one part needs
 
 
-def exact_depth_conv_heads(
+def _require_phases(op: str, phases: Sequence[Phase]) -> None:
+    if len(phases) < 2:
+        raise InvalidArgumentError(f"{op}: phases: expected two or more, got {len(phases)}")
+
+
+def _exact_depth_conv_heads_plain(
     x: Tensor, weights: DepthConvWeights, phases: Sequence[Phase]
 ) -> list[Tensor]:
     """Run a block, but its last convolution only for what is wanted.
@@ -349,10 +355,16 @@ def exact_depth_conv_heads(
     Raises:
         InvalidArgumentError: as `exact_depth_conv_block`.
     """
+    _require_phases("exact_depth_conv_heads", phases)
     return _depth_conv_heads(x, weights, [(2, row, col) for row, col in phases])
 
 
-def exact_conv_heads(
+exact_depth_conv_heads = _refusing_gradients(
+    "exact_depth_conv_heads", _exact_depth_conv_heads_plain
+)
+
+
+def _exact_conv_heads_plain(
     x: Tensor, weight: Tensor, bias: Tensor, phases: Sequence[Phase]
 ) -> list[Tensor]:
     """Run a 1x1 convolution only for what is wanted; see `exact_depth_conv_heads`.
@@ -370,6 +382,7 @@ def exact_conv_heads(
         InvalidArgumentError: as `exact_conv2d`.
     """
     _require_maps("exact_conv2d", x, weight, bias)
+    _require_phases("exact_conv_heads", phases)
     n_heads = len(phases)
     if weight.shape[0] % (2 * n_heads):
         raise InvalidArgumentError(
@@ -388,3 +401,6 @@ def exact_conv_heads(
         _run_conv(conv, x, out, sampling)
         outs.append(out)
     return outs
+
+
+exact_conv_heads = _refusing_gradients("exact_conv_heads", _exact_conv_heads_plain)

@@ -26,9 +26,11 @@ from glc.ops.parts import (
     PARTS,
     Spread,
     eager_spread,
+    note_written,
     part_mask,
     require_dense,
     require_maps,
+    require_no_gradient,
     shape_of,
     spread_op,
 )
@@ -78,10 +80,14 @@ def four_part_step_(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> None:
 
     Raises:
         InvalidArgumentError: shapes, devices or dtypes that disagree, channels not a multiple of 4,
-            part out of range, or a y_hat with other strides.
+            part out of range, or a y_hat with other strides or that requires a gradient.
     """
-    step = _in_place_op if torch.compiler.is_compiling() else _step_in_place
-    step(y, mean, y_hat, part)
+    if torch.compiler.is_compiling():
+        _in_place_op(y, mean, y_hat, part)
+        return
+    require_no_gradient("four_part_step_", y_hat)
+    _step_in_place(y, mean, y_hat, part)
+    note_written(y_hat)
 
 
 # ---------------------------------------------------------------- four_part_step
@@ -327,6 +333,8 @@ def four_part_put(symbols: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> No
     """
     require_maps("four_part_put", part, y_hat=y_hat)
     require_dense("four_part_put", y_hat)
+    require_no_gradient("four_part_put", y_hat)
     require_same_device("four_part_put", y_hat=y_hat, symbols=symbols, mean=mean)
     lent = (borrow(symbols), borrow(mean), *lend_rows(y_hat))
     _core.four_part_put(shape_of(y_hat), part, *lent, *_cuda.stream_for(y_hat))
+    note_written(y_hat)

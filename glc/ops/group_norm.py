@@ -69,6 +69,20 @@ def _check(
         )
 
 
+def _check_channels(
+    c: int, groups: int, weight: Tensor, bias: Tensor, offset: Tensor | None
+) -> None:
+    if groups < 1 or c % groups:
+        raise InvalidArgumentError(
+            f"group_norm: groups: expected a divisor of {c} channels, got {groups}"
+        )
+    for name, vector in {"weight": weight, "bias": bias, "offset": offset}.items():
+        if vector is not None and vector.shape != (c,):
+            raise InvalidArgumentError(
+                f"group_norm: {name}: expected [{c}], got {tuple(vector.shape)}"
+            )
+
+
 def _group_norm(
     x: Tensor,
     groups: int,
@@ -112,6 +126,7 @@ def _group_norm(
     _check(x, weight, bias, offset, residual)
     if phases and residual is not None:
         raise InvalidArgumentError("group_norm: residual: expected none beside phases")
+    _check_channels(x.shape[1] // (4 if phases else 1), groups, weight, bias, offset)
     n, c, h, w = x.shape
     if phases:
         c, h, w = c // 4, 2 * h - 2, 2 * w - 2

@@ -26,6 +26,7 @@ class _WithSlope(torch.autograd.Function):
         return bits.view_as(bits)
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         y, mean, scale = ctx.saved_tensors
         (grad,) = grads
@@ -63,6 +64,7 @@ def residual_bits(y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
 
     Raises:
         InvalidArgumentError: shapes that disagree.
+        RuntimeError: a second derivative is asked for.
     """
     bits = gaussian_bits(y.detach(), mean.detach(), scale, rounding="ste")
     return _WithSlope.apply(bits, y, mean, scale.detach())  # type: ignore[no-any-return, no-untyped-call]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from glc.errors import InvalidArgumentError, TrainingError
+from glc.files import LOAD_ERRORS
 from glc.models.config import GLCConfig, preset
 from glc.models.glc import GLC
 from glc.training.config import StageConfig
@@ -52,7 +52,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+    except LOAD_ERRORS as error:
         raise InvalidArgumentError(
             f"checkpoint: expected one written by glc train at {os.fspath(path)}, got: "
             f"{_first_line(error)}"

@@ -112,7 +112,7 @@ def test_predictors_load_and_predict(state):
     torch.testing.assert_close(pixel.feat_emb.weight.detach(), state[key], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("fault", ["missing", "unknown", "shape", "content"])
+@pytest.mark.parametrize("fault", ["missing", "unknown", "shape", "content", "key"])
 def test_loader_is_strict(state, fault):
     broken = dict(state)
     if fault == "missing":
@@ -121,6 +121,8 @@ def test_loader_is_strict(state, fault):
         broken["extra.weight"] = torch.zeros(1)
     elif fault == "shape":
         broken["q_enc"] = torch.zeros(5, 256, 1, 1)
+    elif fault == "key":
+        broken[1] = torch.zeros(1)
     else:
         broken["q_enc"] = "not a tensor"
     with pytest.raises(InvalidArgumentError, match="load_official"):
@@ -129,8 +131,14 @@ def test_loader_is_strict(state, fault):
 
 def test_loader_reads_a_file_and_refuses_another(tmp_path, state, model):
     torch.save({"net_g": state}, tmp_path / "glc.pth.tar")
-    loaded = load_official(tmp_path / "glc.pth.tar")
+    torch.set_default_dtype(torch.float64)
+    try:
+        loaded = load_official(tmp_path / "glc.pth.tar")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {p.dtype for p in loaded.parameters()} == {torch.float32}
     assert loaded.fingerprint() == model.fingerprint()
-    (tmp_path / "other").write_bytes(b"no checkpoint")
-    with pytest.raises(InvalidArgumentError, match="expected a checkpoint"):
-        load_official(tmp_path / "other")
+    for other in (b"no checkpoint", b"hello world"):
+        (tmp_path / "other").write_bytes(other)
+        with pytest.raises(InvalidArgumentError, match="expected a checkpoint"):
+            load_official(tmp_path / "other")

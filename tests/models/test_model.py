@@ -30,6 +30,10 @@ def test_config_names_what_is_wrong():
         GLCConfig.from_dict(plain | {"wheels": 4})
     with pytest.raises(InvalidArgumentError, match="multiple of 4"):
         GLCConfig.from_dict(plain | {"latent_channels": 18})
+    with pytest.raises(InvalidArgumentError, match="positive multiple of 4, got 0"):
+        GLCConfig.from_dict(plain | {"latent_channels": 0})
+    with pytest.raises(InvalidArgumentError, match="autoencoder: expected"):
+        GLCConfig.from_dict({})
     with pytest.raises(InvalidArgumentError, match=r"autoencoder\.type"):
         GLCConfig.from_dict(plain | {"autoencoder": {"type": "steam"}})
     with pytest.raises(InvalidArgumentError, match="glc-image-small"):
@@ -134,6 +138,23 @@ def test_inspect_agrees_with_forward(model):
     assert run.bits_z == 2 * 5  # two hyper positions, 32 codes
     with pytest.raises(InvalidArgumentError, match="multiples of 64"):
         model.inspect(x[..., :100])
+
+
+def test_inspect_leaves_every_part_in_its_mode():
+    model = GLC(preset("glc-tiny")).train()
+    model.latent_encoder.eval()
+    model.inspect(torch.rand(1, 3, 64, 64))
+    assert model.training
+    assert model.g_a.training
+    assert not any(module.training for module in model.latent_encoder.modules())
+
+
+def test_a_prior_has_a_row_for_any_quality_that_a_device_is_given(model):
+    levels = model.config.levels
+    index = torch.zeros(3, 1, 1, dtype=torch.int64)
+    bits = model.z_prior(index, torch.tensor([0.0, -2.0, 9.0]))
+    assert bits[0] == bits[1]
+    assert bits[2] == model.z_prior(index[:1], float(levels - 1))
 
 
 def test_padding_repeats_the_edge():

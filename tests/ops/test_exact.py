@@ -325,6 +325,14 @@ def test_blocks_refuse():
         exact_depth_conv_block(x, weights._replace(adaptor=None, adaptor_bias=None))
     with pytest.raises(InvalidArgumentError, match="n_heads: expected"):
         exact_depth_conv_heads(x, weights, [(0, 0)] * 3)
+    with pytest.raises(InvalidArgumentError, match="phases: expected two or more, got 1"):
+        exact_depth_conv_heads(x, weights, [(0, 0)])
+    with pytest.raises(InvalidArgumentError, match="phases: expected two or more, got 0"):
+        exact_conv_heads(x, random(16, 8, 1, 1), random(16), [])
+    with pytest.raises(InvalidArgumentError, match="exact_conv_heads: gradients: expected none"):
+        exact_conv_heads(x, random(16, 8, 1, 1).requires_grad_(), random(16), PHASES)
+    with pytest.raises(InvalidArgumentError, match="exact_depth_conv_heads: gradients"):
+        exact_depth_conv_heads(x.clone().requires_grad_(), weights, PHASES)
     with pytest.raises(InvalidArgumentError, match="multiple of 8 output channels, got 12"):
         exact_conv_heads(x, random(12, 8, 1, 1), random(12), PHASES)
     with pytest.raises(InvalidArgumentError, match="no product block"):

@@ -17,7 +17,7 @@ from glc.ops.four_part import _in_place_op, _merge_op, _step_op
 from glc.ops.parts import PARTS, part_mask, spread, spread_op
 
 SHAPES = [(1, 4, 1, 1), (2, 4, 2, 3), (1, 8, 5, 7), (2, 16, 8, 17), (1, 4, 3, 33), (1, 256, 4, 6)]
-SHAPES += [(0, 4, 2, 2), (1, 4, 0, 5)]
+SHAPES += [(0, 4, 2, 2), (1, 4, 0, 5), (2, 4, 0, 3)]
 FORMATS = [torch.contiguous_format, torch.channels_last]
 
 
@@ -212,6 +212,27 @@ def test_bad_arguments_are_refused():
         four_part_step_(y, mean, y_hat.transpose(2, 3), 0)
     with pytest.raises(InvalidArgumentError, match="symbols: expected 32 elements, got 31"):
         four_part_put(torch.zeros(31, dtype=torch.int32), torch.zeros(32), y_hat, 0)
+
+
+def test_autograd_notices_what_is_written_in_place():
+    y, mean, y_hat = maps((1, 8, 4, 6), 3)
+    weight = torch.ones(1, requires_grad=True)
+    writes = {
+        "step": lambda: four_part_step_(y, mean, y_hat, 1),
+        "put": lambda: four_part_put(torch.ones(48, dtype=torch.int32), torch.zeros(48), y_hat, 1),
+    }
+    for write in writes.values():
+        seen = weight * y_hat  # keeps y_hat for the weight's gradient
+        write()
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            seen.sum().backward()
+        y_hat.requires_grad_()
+        with pytest.raises(InvalidArgumentError, match="y_hat: expected a tensor without"):
+            write()
+        y_hat.requires_grad_(False)
+    with torch.inference_mode():
+        fresh = torch.zeros_like(y_hat)
+        four_part_step_(y, mean, fresh, 0)
 
 
 def test_opcheck():

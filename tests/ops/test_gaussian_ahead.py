@@ -161,3 +161,22 @@ def test_inference_leaves_nothing(monkeypatch):
     gaussian_bits(*args, rounding="ste")
     with torch.no_grad():
         gaussian_bits(*new_leaves(), rounding="ste")
+
+
+def test_the_default_dtype_is_not_what_is_foreseen(nothing_foreseen):
+    torch.set_default_dtype(torch.float64)
+    try:
+        for _ in range(STEPS):
+            assert_same(*step(new_leaves(), "sum", 0.25))
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (2, 0), (2, 4, 0, 3)])
+@pytest.mark.parametrize("wanted", [(True, True, True), (True, False, False)])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_empty_maps_have_empty_gradients(reduction, wanted, shape):
+    leaves = [torch.ones(shape, requires_grad=want) for want in wanted]
+    for _ in range(STEPS):
+        gaussian_bits(*leaves, rounding="ste", reduction=reduction).sum().backward()
+    assert all((t.grad is not None) == want for t, want in zip(leaves, wanted, strict=True))

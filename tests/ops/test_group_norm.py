@@ -139,13 +139,9 @@ def test_refusals() -> None:
         group_norm(*args, residual=args[0][:, :, 1:])
     with pytest.raises(InvalidArgumentError, match="residual: expected none beside phases"):
         group_norm(*args, residual=args[0], phases=True)
+    with pytest.raises(InvalidArgumentError, match="groups: expected a divisor of"):
+        group_norm(args[0], 7, *args[2:])
+    with pytest.raises(InvalidArgumentError, match=r"weight: expected \[64\], got \(63,\)"):
+        group_norm(args[0], args[1], args[2][1:], *args[3:])
     with pytest.raises(InvalidArgumentError, match="gradients"):
         group_norm(args[0].requires_grad_(), *args[1:])
-
-
-def test_the_kernels_refuse_other_sizes(kernels: Kernels) -> None:
-    args, _ = arguments(SHAPES[0], torch.float32)
-    with pytest.raises(InvalidArgumentError, match="equal groups"):
-        kernels(group_norm, args[0], 7, *args[2:])
-    with pytest.raises(InvalidArgumentError, match="weight: expected 64 elements, got 63"):
-        kernels(group_norm, args[0], args[1], args[2][1:], *args[3:])

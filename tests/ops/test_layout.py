@@ -23,6 +23,9 @@ FORMS = {
     "every other pixel": lambda x: last(x.repeat_interleave(2, 3))[..., ::2],
     "every other line": lambda x: last(x.repeat_interleave(2, 2))[:, :, ::2],
     "every other sample": lambda x: last(x.repeat_interleave(2, 0))[::2],
+    "pixels as a list": lambda x: (
+        x.permute(0, 2, 3, 1).flatten(1, 2).transpose(1, 2).unflatten(2, x.shape[2:])
+    ),
     "turned": lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
 }
 

@@ -59,6 +59,13 @@ def test_a_step_across_a_symbol_costs_what_the_symbols_differ_by():
     assert torch.trapezoid(slope, y.detach()).item() == pytest.approx(float(one - zero), rel=1e-3)
 
 
+def test_a_second_derivative_is_refused():
+    y, mean, scale = (torch.full((3,), v, requires_grad=True) for v in (0.3, 0.1, 0.7))
+    (slope,) = torch.autograd.grad(residual_bits(y, mean, scale).sum(), y, create_graph=True)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        slope.sum().backward()
+
+
 def test_shapes_that_disagree_are_refused():
     with pytest.raises(InvalidArgumentError, match="mean"):
         residual_bits(torch.zeros(3), torch.zeros(2), torch.ones(3))

@@ -38,7 +38,9 @@ struct FourPartStepMaps {
   MatrixView<const float> before{};  // y_hat of the parts before; may be y_hat itself
   MatrixView<float> y_hat{};
 
-  [[nodiscard]] bool in_place() const { return before.data == y_hat.data; }
+  [[nodiscard]] bool in_place() const {
+    return before.data != nullptr && before.data == y_hat.data;
+  }
 };
 
 /// At the positions of a part: y_hat = y - mean, rounded half to even, + mean. Elsewhere
