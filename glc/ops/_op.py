@@ -25,10 +25,12 @@ _Result = TypeVar("_Result")
 class Op(Generic[_Params, _Result]):
     """A callable op with its float64 `reference` and its unregistered `plain` form.
 
-    Calling the op goes through `torch.library`, so that it survives `torch.compile`, fake tensors
-    and autograd. `plain` computes the same on real tensors without the dispatcher's overhead, and
-    without loading torch's compiler, which the first registered call does (two seconds): it is
-    what the codec calls. `reference` is slow, obvious torch code in float64.
+    Calling an op that training uses goes through `torch.library`, so that it survives
+    `torch.compile`, fake tensors and autograd; those for coding alone (`exact_*`) break a graph.
+    `plain` computes the same on real tensors without the dispatcher's overhead, and without loading
+    torch's compiler, which the first registered call does (two seconds): it is what the codec
+    calls, and takes the dtype that native code takes. `reference` is slow, obvious torch code in
+    float64.
 
     Args:
         call: the public, documented function.
@@ -57,8 +59,8 @@ def is_traced(*tensors: Tensor | None) -> bool:
 
     A registered op takes torch some twenty microseconds in each direction; a plain
     `autograd.Function` a third. So ops that are trained through call the latter where nothing can
-    tell the difference: no compiler or export, no dispatch mode, no transform of `torch.func`, no
-    subclass of tensors.
+    tell the difference: no compiler or export, no dispatch mode, no transform of `torch.func`
+    (which refuses registered ops by name), no subclass of tensors.
     """
     return (
         torch.compiler.is_compiling()
