@@ -89,6 +89,9 @@ def bench_bits_forward_backward(race, rows, k, dtype):
         # bfloat16 keeps 8 bits
         rtol, atol = (1e-4, 1e-6) if dtype is torch.float32 else (1e-2, 1e-6)
         torch.testing.assert_close(ours[1].double(), slope, rtol=rtol, atol=atol)
+        for bits, gradient in peers.values():  # they compute in bfloat16
+            assert abs(bits.double() / total - 1) < 1e-2
+            torch.testing.assert_close(gradient.double(), slope, rtol=10 * rtol, atol=1e3 * atol)
 
     race(
         lambda: with_gradient(categorical_bits, logits, index),

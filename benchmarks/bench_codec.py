@@ -123,6 +123,7 @@ def test_codec(race: Race, codec: Codec, pixels: np.ndarray, case: str) -> None:
             check=check_files,
             work=n_pixels,
             unit="px",
+            threads=True,
             notes=notes,
         )
     else:
@@ -132,6 +133,7 @@ def test_codec(race: Race, codec: Codec, pixels: np.ndarray, case: str) -> None:
             check=check_pictures,
             work=n_pixels,
             unit="px",
+            threads=True,
             notes=notes,
         )
 

@@ -5,7 +5,8 @@ python -m benchmarks.decode_shares                    the bundled model
 python -m benchmarks.decode_shares glc-image          the official layout, its weights made by rule
 python -m benchmarks.decode_shares glc-image cuda     on a device, a picture of 1080 rows
 
-On a device a group's time ends when its work does, which the whole decode need not wait for.
+Where other work shares the processor, OMP_WAIT_POLICY=PASSIVE keeps waiting threads out of the
+times. On a device a group's time ends when its work does, which the whole decode need not wait for.
 """
 
 import dataclasses

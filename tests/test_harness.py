@@ -68,7 +68,16 @@ def test_a_slow_peer_sits_rounds_out(monkeypatch):
     assert result.ours.rounds == result.peers["quick"].rounds
     assert result.peers["slow"].rounds == -(-result.ours.rounds // harness.SLOW_EVERY)
     assert result.peers["slow"].calls_per_round == 1
-    assert len(calls) == 1 + result.peers["slow"].rounds  # the checked call warmed it up
+    assert len(calls) == 2 + result.peers["slow"].rounds  # checked, and timed, before
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_side_that_compiles_at_first_is_not_slow(monkeypatch):
+    monkeypatch.setattr(harness, "SLOW_SECONDS", 0.02)
+    naps = iter([0.05])
+    result = race(lambda: 1, {"compiled": lambda: time.sleep(next(naps, 0))}, lambda *_: None)
+    assert result.peers["compiled"].rounds == result.ours.rounds
+    assert result.peers["compiled"].calls_per_round > 1
 
 
 @pytest.mark.usefixtures("quick")

@@ -67,8 +67,8 @@ def run(
     for option, path in (("--glc-chart", chart), ("--glc-jsonl", jsonl)):
         command += [option, str(path.absolute())] if path is not None else []
     environment = dict(os.environ)
-    if name == "rans":  # or torch_ans' idle threads wait on the cores of those that are timed
-        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # or idle threads wait on the cores of those that are timed, and count as their work
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if threads is not None:
         environment["GLC_BENCH_THREADS"] = str(threads)
     if fast:

@@ -28,6 +28,7 @@ from PIL import Image
 from glc.errors import GlcError, InvalidArgumentError
 from glc.evaluation.evaluate import find_images
 from glc.evaluation.metrics import feature_distance, mean_known, ms_ssim, psnr
+from glc.files import check_output, write_file
 from glc.image import load_image
 from glc.losses.perceptual import FeatureDistance, tinydarknet_distance
 
@@ -39,7 +40,12 @@ SETTINGS: dict[str, tuple[tuple[int, int], ...]] = {
     "webp": ((2, 0), (2, 10), (2, 40), (1, 0)),
     "jpeg": ((3, 4), (3, 12), (3, 25)),
 }
-OPTIONS: dict[str, dict[str, Any]] = {"avif": {"speed": 6}, "webp": {"method": 6}, "jpeg": {}}
+# each at its best, whatever time that takes
+OPTIONS: dict[str, dict[str, Any]] = {
+    "avif": {"speed": 0},
+    "webp": {"method": 6},
+    "jpeg": {"optimize": True},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +192,8 @@ def main() -> None:
         codecs = args.codecs.split(",")
         if unknown := sorted(set(codecs) - SETTINGS.keys()):  # before anything is measured
             parser.error(f"--codecs: expected some of {sorted(SETTINGS)}, got {unknown}")
+        if args.json:
+            check_output(args.json, overwrite=True)
         points = _points(args.against) if args.against else None
         distance = tinydarknet_distance(args.tinydarknet) if args.tinydarknet else None
         by_codec = {
@@ -203,10 +211,6 @@ def main() -> None:
         texts = ["n/a" if f is None else f"{f:.{digits}f}" for f, digits in figures]
         table.add_row(a.codec, str(a.divisor), str(a.quality), *texts)
     console.print(table)
-    if args.json:
-        anchors = [asdict(a) for group in by_codec.values() for a in group]
-        text = json.dumps(anchors, indent=1, allow_nan=False)
-        args.json.write_text(f"{text}\n", encoding="utf-8")
     if points is not None:
         for codec, group in by_codec.items():
             theirs = [(a.bpp, a.tinydarknet) for a in group if a.tinydarknet is not None]
@@ -215,6 +219,10 @@ def main() -> None:
             console.print(
                 f"bytes over {codec}'s at equal Tiny Darknet distance: {', '.join(texts)}"
             )
+    if args.json:
+        anchors = [asdict(a) for group in by_codec.values() for a in group]
+        text = json.dumps(anchors, indent=1, allow_nan=False) + "\n"
+        write_file(args.json, text.encode(), overwrite=True)
 
 
 if __name__ == "__main__":

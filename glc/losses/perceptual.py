@@ -260,4 +260,5 @@ def _load(network: nn.Module, weights: str | os.PathLike[str], prefix: str = "")
 
 
 def _normalize(features: Tensor) -> Tensor:
+    features = features.float()  # of bfloat16 under autocast
     return features * torch.rsqrt(features.square().sum(1, keepdim=True) + FEATURE_EPS)

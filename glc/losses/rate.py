@@ -120,8 +120,10 @@ def spread_levels(crops: int, levels: int, repeat: int = 1) -> Tensor:
         [repeat, crops] int64, in [0, levels).
     """
     if repeat == 1:
-        even = torch.arange(levels).repeat(math.ceil(crops / levels))
-        chosen = even[torch.randperm(len(even))[:crops]] if crops % levels else even[:crops]
-        return chosen[None]
+        even = torch.arange(levels).repeat(crops // levels)
+        if crops % levels == 0:
+            return even[None]
+        chosen = torch.cat([even, torch.randperm(levels)[: crops % levels]])
+        return chosen[torch.randperm(crops)][None]
     in_turn = torch.arange(crops * repeat) % levels  # crop by crop
     return torch.randperm(levels)[in_turn].view(crops, repeat).T.contiguous()

@@ -42,7 +42,7 @@ def test_jpeg_is_measured_as_it_is(folder, photo, monkeypatch):
     expected = []
     for x in (photo, photo[:100, :120]):
         buffer = io.BytesIO()
-        Image.fromarray(x).save(buffer, "jpeg", quality=25)
+        Image.fromarray(x).save(buffer, "jpeg", quality=25, optimize=True)
         x_hat = np.asarray(Image.open(buffer).convert("RGB"))
         size = buffer.getbuffer().nbytes
         expected.append((8 * size / (x.shape[0] * x.shape[1]), psnr(x, x_hat)))
