@@ -24,6 +24,8 @@ class AuthorsDecode:
 
     Attributes:
         y_hat: [1, N, h, w] float32 of the last call, not multiplied by the step.
+        half: whether the picture's networks run in float16 and channels_last, as ours do on a
+            device; theirs are float32.
     """
 
     def __init__(self, model: GLC, z_index: Tensor, y: Tensor, quality: float) -> None:
@@ -36,6 +38,7 @@ class AuthorsDecode:
             quality: rate level.
         """
         self._model, self._z_index, self._y, self._quality = model, z_index, y, quality
+        self.half = False
         masks = [part_mask(y.shape, part, y.device) for part in range(PARTS)]
         self._masks = [mask.to(y.dtype)[None] for mask in masks]  # theirs are cached too
 
@@ -55,7 +58,11 @@ class AuthorsDecode:
             residual = (y - mean) * mask
             y_hat = y_hat + (torch.round(residual) + mean) * mask
         self.y_hat = y_hat
-        x_hat = model.reconstruct(model.synthesis(y_hat * step, self._quality))
+        l_hat = model.synthesis(y_hat * step, self._quality)
+        if self.half:
+            l_hat = l_hat.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(l_hat.device.type, torch.float16, enabled=self.half):
+            x_hat = model.reconstruct(l_hat).float()
         x_hat = x_hat.clamp(-1.0, 1.0)[0, :, :height, :width]
         pixels = torch.round((x_hat / 2 + 0.5) * 255.0).to(torch.uint8)
         return pixels.permute(1, 2, 0).cpu().numpy()

@@ -177,13 +177,20 @@ def test_codec_on_device(race: Race, monkeypatch: pytest.MonkeyPatch, case: str)
     notes |= {"dB to the peer": agreement, "symbols unlike the peer's %": 100 * unlike}
     notes |= {f"{group} %": 100 * shares[group] for group in shares if group != "seconds"}
 
-    def check(_mine: np.ndarray, _theirs: Any) -> None:
-        assert agreement > MIN_AGREEMENT_DB
+    def check(mine: np.ndarray, theirs: dict[str, np.ndarray]) -> None:
+        assert all(psnr(mine, picture) > MIN_AGREEMENT_DB for picture in theirs.values())
         assert unlike < MAX_UNLIKE
+
+    def drawn(*, half: bool) -> np.ndarray:
+        peer.half = half
+        return peer(height, width)
 
     race(
         lambda: codec.decode(data),
-        {"the authors' formulation": lambda: peer(height, width)},
+        {
+            "the authors' formulation": lambda: drawn(half=False),
+            "the same in float16, channels_last": lambda: drawn(half=True),
+        },
         check=check,
         work=1,
         unit="frame",
