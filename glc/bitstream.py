@@ -189,6 +189,10 @@ def pack(
         InvalidArgumentError: a field out of range, a model id that is not the fingerprint's, or
             a payload shorter than the thresholds.
     """
+    if chunks is not None and not isinstance(chunks, Mapping):
+        raise InvalidArgumentError(
+            f"pack: chunks: expected a mapping from tags to bytes, got {type(chunks).__name__}"
+        )
     model_id = header.model_id
     if len(model_id) != _MODEL_ID_BYTES:
         raise InvalidArgumentError(

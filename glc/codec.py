@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures to bytes and back: the one place where model, entropy coder and container meet."""
 
+import contextlib
 import copy
 import os
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from torch import Tensor
 from glc._arguments import in_range
 from glc.bitstream import N_PARTS, TILE_UNIT, Header, accounting, check, pack, parse
 from glc.defaults import DEFAULT_MODEL, DEFAULT_QUALITY
-from glc.entropy_path import Part, Quantizer, walk_parts
+from glc.entropy_path import OutOfRangeError, Part, Quantizer, Symbols, walk_parts
 from glc.errors import BitstreamError, InvalidArgumentError, UnsupportedError
 from glc.image import MAX_PIXELS, Metadata, load_image
 from glc.loading import Data, checked_bytes, checked_device, load_model, weights_of
@@ -23,13 +24,24 @@ from glc.models.glc import ARITHMETIC_PROFILE, GLC
 from glc.ops import gaussian_bits
 from glc.ops._cuda import has_kernels
 from glc.payload import PayloadTables, join_tiles
-from glc.pieces import Piece, Progress, boxes, piece_report, read_pieces
+from glc.pieces import (
+    Piece,
+    Progress,
+    boxes,
+    most_padded,
+    padded_size,
+    piece_report,
+    read_pieces,
+)
 from glc.rate import MAX_LEVEL, largest_within, level_of
 from glc.report import Analysis, PartAnalysis, Report
 from glc.strips import Networks
 
 __all__ = ["MAX_LEVEL", "Codec", "Restored", "level_of"]
 
+# of the range that y has on photographs, tried in turn until the model can code and draw it
+_SHARES = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.0)
+_PLAUSIBLE = 2.5  # times a photograph's range, of what the decoder sees
 _ANY_SIZE = (1 << 64) - 1  # pixels, bounded where the picture is read; or bytes
 
 
@@ -157,6 +169,12 @@ class Codec:
         self._require_same_weights()
         pixels = load_image(image)
         height, width = pixels.shape[:2]
+        multiple = self.model.pad_multiple
+        if padded_size(height, width, multiple) > most_padded(MAX_PIXELS, multiple):
+            raise InvalidArgumentError(
+                f"encode: image: expected at most {2 * MAX_PIXELS} pixels with sides padded to "
+                f"multiples of {multiple}, got {width}x{height}"
+            )
         report = progress or (lambda _step, _fraction: None)
         with torch.inference_mode():
             places = boxes(height, width, tile_units)
@@ -316,15 +334,41 @@ class Codec:
     ) -> bytes:
         pieces = []
         for each in features:
-            y = self._networks.analysis(each, header.quality)
-            z_index = self._networks.hyper_index(y)
-            quantizer = Quantizer(y, self._tables.y.rows, self._tables.n_zero_rows)
-            coded = walk_parts(self._coder_networks, self._tables.bounds, z_index, quantizer)
-            pieces.append(self._tables.write(header.level, z_index, coded.parts))
+            coded = self._quantize(each, header.quality)
+            pieces.append(self._tables.write(header.level, coded.z_index, coded.parts))
         if header.tile:
             return pack(header, join_tiles(pieces), self.fingerprint, metadata)
         ((descriptor, payload),) = pieces
         return pack(replace(header, coder=descriptor), payload, self.fingerprint, metadata)
+
+    def _quantize(self, features: Tensor, quality: float) -> Symbols:
+        """The symbols of a picture.
+
+        Where y is unlike that of all photographs, it is held ever more tightly until the context
+        can code it and the decoder can draw it.
+        """
+        networks, bounds = self._networks, self.model.latent_range
+
+        def quantize(y: Tensor) -> Symbols:
+            z_index = networks.hyper_index(y)
+            quantizer = Quantizer(y, self._tables.y.rows, self._tables.n_zero_rows)
+            return walk_parts(self._coder_networks, self._tables.bounds, z_index, quantizer)
+
+        def is_plausible(symbols: Symbols) -> bool:
+            y_hat = symbols.y_hat * symbols.step
+            return bounds.holds_y(y_hat, quality, _PLAUSIBLE) and bounds.holds_l_hat(
+                networks.synthesis(y_hat, quality), _PLAUSIBLE
+            )
+
+        y = networks.analysis(features, quality)
+        if bounds.holds_y(y, quality):
+            return quantize(y)
+        for share in _SHARES[:-1]:
+            with contextlib.suppress(OutOfRangeError):
+                symbols = quantize(bounds.limit_y(y, quality, share))
+                if is_plausible(symbols):
+                    return symbols
+        return quantize(bounds.limit_y(y, quality, _SHARES[-1]))
 
     def _check(self, data: bytes, *, partial: bool = False) -> bool:
         """Whether the checksum is right; another model, or a wrong one unasked for, raises."""

@@ -26,9 +26,9 @@ from glc.ops.four_part import four_part_pick, four_part_put
 from glc.ops.parts import PARTS
 from glc.strips import EntropyNetworks
 
-__all__ = ["Part", "Quantizer", "SymbolSource", "Symbols", "walk_parts"]
+__all__ = ["OutOfRangeError", "Part", "Quantizer", "SymbolSource", "Symbols", "walk_parts"]
 
-_MAX_SYMBOL = 2.0**30  # beyond this a residual is a broken network, not a picture
+_MAX_SYMBOL = 1024.0  # forty times a photograph's: the context is beyond what it was trained on
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,10 @@ class SymbolSource(Protocol):
         ...
 
 
+class OutOfRangeError(InvalidArgumentError):
+    """A latent that the model cannot code: the context of its symbols runs away."""
+
+
 class Quantizer:
     """The encoder's source of symbols: the latent itself, quantised.
 
@@ -128,14 +132,14 @@ class Quantizer:
         """Quantise one part; see `SymbolSource`.
 
         Raises:
-            InvalidArgumentError: a residual is not finite or absurdly large.
+            OutOfRangeError: a residual is not finite, or as large as no picture's.
         """
         if self._scaled is None:
             self._scaled = self._y.to(step.device) * (1.0 / step)
         rounded = torch.round(four_part_pick(self._scaled, part) - mean)
         if not bool((rounded.abs() < _MAX_SYMBOL).all()):  # so written, NaN is refused too
-            raise InvalidArgumentError(
-                f"encode: symbols of part {part}: expected finite ones below 2^30, "
+            raise OutOfRangeError(
+                f"encode: symbols of part {part}: expected finite ones below {_MAX_SYMBOL:g}, "
                 f"got {rounded.abs().max():g}"
             )
         symbols = rounded.to(torch.int32)
@@ -145,9 +149,9 @@ class Quantizer:
         return symbols, int(torch.where(symbols != 0, rows, self._n_rows).min())
 
     def require_finite(self, name: str, value: Tensor) -> None:
-        """Raise InvalidArgumentError unless all values are finite."""
+        """Raise OutOfRangeError unless all values are finite."""
         if not bool(torch.isfinite(value).all()):
-            raise InvalidArgumentError(f"encode: {name}: expected finite values from the model")
+            raise OutOfRangeError(f"encode: {name}: expected finite values from the model")
 
 
 def walk_parts(

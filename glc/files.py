@@ -42,6 +42,10 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
         InvalidArgumentError: the path exists and may not be replaced, is not a regular file, or its
             folder is missing or closed to us.
     """
+    if os.fspath(path) == "-":
+        raise InvalidArgumentError(
+            "write: output: expected a file name, got -: nothing is written to standard output"
+        )
     try:
         target = Path(os.path.realpath(path))
         is_folder, is_file, exists = target.is_dir(), target.is_file(), target.exists()

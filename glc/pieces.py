@@ -12,7 +12,16 @@ from glc.errors import BitstreamError
 from glc.payload import PayloadReader, PayloadTables, split_tiles
 from glc.strips import Networks, Report
 
-__all__ = ["Box", "Piece", "Progress", "boxes", "piece_report", "read_pieces"]
+__all__ = [
+    "Box",
+    "Piece",
+    "Progress",
+    "boxes",
+    "most_padded",
+    "padded_size",
+    "piece_report",
+    "read_pieces",
+]
 
 Progress = Callable[[str, float], None]  # of a step's name and the fraction done
 Box = tuple[slice, slice]  # rows and columns of the picture
@@ -82,6 +91,16 @@ def piece_report(
     return report
 
 
+def padded_size(height: int, width: int, multiple: int) -> int:
+    """Pixels of a picture whose sides are padded to multiples: what the networks work on."""
+    return -(-height // multiple) * -(-width // multiple) * multiple**2
+
+
+def most_padded(max_pixels: int, multiple: int) -> int:
+    """Bound of `padded_size`: far more than any picture but a thin one needs at `max_pixels`."""
+    return 2 * max_pixels + multiple**2
+
+
 def read_pieces(
     networks: Networks,
     tables: PayloadTables,
@@ -113,6 +132,11 @@ def read_pieces(
     if header.tile * TILE_UNIT % multiple:
         raise BitstreamError(
             f"decode: tile: expected a multiple of {multiple} pixels, got {header.tile * TILE_UNIT}"
+        )
+    if padded_size(header.height, header.width, multiple) > most_padded(max_pixels, multiple):
+        raise BitstreamError(
+            f"decode: size: expected at most {max_pixels} pixels, got {header.width}x"
+            f"{header.height}, which are many times as many with sides of {multiple}"
         )
     if not header.tile:
         coded = iter([(header.coder, payload)])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from glc.errors import BitstreamError
 from glc.models.generator import Generator
 from glc.models.glc import GLC
 from glc.ops._cuda import to_host
@@ -148,7 +149,8 @@ class Networks:
         z_height, z_width = (-(-side // multiple) for side in pixels.shape[:2])
 
         def network(x: Tensor) -> Tensor:
-            return model.g_a.features(model.latents(x))
+            l = model.latent_range.limit_l(model.latents(x))
+            return model.latent_range.limit_features(model.g_a.features(l))
 
         def strip(first: int, last: int) -> Tensor:
             rows = torch.from_numpy(pixels[first * stride : last * stride]).to(self.device)
@@ -164,6 +166,12 @@ class Networks:
         """Second half of g_a: `features` -> y [1, N, h', w']."""
         return self._over_rows(
             "g_a", lambda x: self.model.g_a.finish(x, quality), (features,), in_cell=1, per_z=4
+        )
+
+    def synthesis(self, y_hat: Tensor, quality: float) -> Tensor:
+        """y_hat, multiplied by the step, [1, N, h', w'] -> l_hat, with g_s."""
+        return self._over_rows(
+            "g_s", lambda x: self.model.synthesis(x, quality), (y_hat,), in_cell=1, per_z=4
         )
 
     def hyper_index(self, y: Tensor) -> Tensor:
@@ -201,10 +209,18 @@ class Networks:
     def pixels(
         self, y_hat: Tensor, quality: float, size: tuple[int, int], report: Report = _unheard
     ) -> NDArray[np.uint8]:
-        """Draw the picture: y_hat (multiplied by the step) -> uint8 [*size, 3], height first."""
+        """Draw the picture: y_hat (multiplied by the step) -> uint8 [*size, 3], height first.
+
+        Raises:
+            BitstreamError: what is drawn is not finite.
+        """
         drawn, finite = self._draw(y_hat, quality, size, self._picture_dtype, report)
         if not finite and self._picture_dtype == torch.float16:  # whose largest number is 65504
-            drawn, _ = self._draw(y_hat, quality, size, torch.bfloat16, _unheard)
+            drawn, finite = self._draw(y_hat, quality, size, torch.bfloat16, _unheard)
+        if not finite:  # no encoder of ours writes such a file
+            raise BitstreamError(
+                "decode: picture: expected finite values, got others: the file is damaged"
+            )
         return drawn
 
     def _draw(
@@ -248,7 +264,8 @@ class Networks:
         return self._generators[dtype]
 
     def _draw_plainly(self, y_hat: Tensor, quality: float) -> Tensor:
-        return self.model.reconstruct(self.model.synthesis(y_hat, quality))
+        l_hat = self.model.latent_range.limit_l_hat(self.model.synthesis(y_hat, quality))
+        return self.model.reconstruct(l_hat)
 
     @property
     def _stride(self) -> int:

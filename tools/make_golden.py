@@ -241,12 +241,15 @@ def rule_made_model() -> GLC:
     """The smallest preset with weights that no library version can change.
 
     Value n of a tensor is (u / 2^24 - 1/2) * 2^e, u the upper 24 bits of number n of a generator
-    seeded by the tensor's place in the sorted state dict, 2^e the largest power of two that is at
-    most 2 / sqrt(fan in) of a convolution; 1/2 for all else, 8 times that for the prior.
+    seeded by the tensor's place in the sorted state dict without the encoder's bounds, 2^e the
+    largest power of two that is at most 2 / sqrt(fan in) of a convolution; 1/2 for all else, 8
+    times that for the prior.
     """
     model = GLC(preset("glc-tiny"))
     with torch.no_grad():
-        for seed, (name, tensor) in enumerate(sorted(model.state_dict().items())):
+        state = model.state_dict().items()
+        weights = sorted((k, v) for k, v in state if not k.startswith("latent_range."))
+        for seed, (name, tensor) in enumerate(weights):
             is_conv = tensor.dim() == 4 and not name.endswith(".q")
             scale = 2.0 ** (1 - math.ceil(math.log2(tensor[0].numel()) / 2)) if is_conv else 0.5
             random = numbers(seed)

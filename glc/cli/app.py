@@ -69,6 +69,10 @@ class OneLineErrors(TyperGroup):
             code = _EXIT_INTERRUPTED
         except MemoryError:
             code = _complain("expected more memory than this machine has left")
+        except RuntimeError as error:  # torch's, of a CPU and of a device
+            if not any(words in str(error) for words in ("can't allocate", "out of memory")):
+                raise
+            code = _complain("expected more memory than this machine has left")
         except OSError as error:  # such as a full disk behind standard output
             code = _complain(str(error))
         code = code if isinstance(code, int) else 0

@@ -25,7 +25,8 @@ def run(
 ) -> None:
     """Count hyper indices in photographs and save the model with the prior that they suggest.
 
-    Files of the new model are smaller, and are not readable by the old one.
+    Files of the new model are smaller, and are not readable by the old one. What values the
+    encoder's maps have on the photographs is noted too, and bounds them from then on.
     """
     from glc.errors import InvalidArgumentError
     from glc.files import check_folder, read_list
@@ -34,6 +35,7 @@ def run(
     with progress_bar("fit-prior") as progress:
         progress("loading the model", 0.0)
         from glc.evaluation import find_images
+        from glc.fit_range import fit_range, middles
         from glc.loading import load_model
         from glc.prior import captured_share, count_indices, set_prior
 
@@ -52,7 +54,8 @@ def run(
                 f"fit-prior: folder: expected at least 2 photographs, got {len(paths)}"
             )
         fitted = load_model(model)
-        counts = count_indices(fitted, paths, progress)
+        counts = count_indices(fitted, paths, lambda name, done: progress(name, done / 2))
+        fit_range(fitted, middles(paths, lambda name, done: progress(name, (1 + done) / 2)))
         set_prior(fitted, counts.sum(axis=0))
         shares = captured_share(counts)
         fitted.save_pretrained(output, half=half)

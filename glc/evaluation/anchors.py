@@ -37,7 +37,7 @@ __all__ = ["SETTINGS", "Anchor", "bytes_at_equal_distance", "measure"]
 # codec -> (divisor of the sides, quality): the range from 0.02 to 0.2 bit per pixel
 SETTINGS: dict[str, tuple[tuple[int, int], ...]] = {
     "avif": ((2, 0), (2, 10), (2, 22), (1, 0), (1, 5), (1, 12), (1, 20)),
-    "webp": ((2, 0), (2, 10), (2, 40), (1, 0)),
+    "webp": ((2, 0), (2, 10), (2, 40), (2, 60), (1, 0)),
     "jpeg": ((3, 4), (3, 12), (3, 25)),
 }
 # each at its best, whatever time that takes

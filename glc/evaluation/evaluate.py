@@ -20,7 +20,7 @@ import torch
 
 from glc.codec import Codec, level_of
 from glc.defaults import DEFAULT_MODEL
-from glc.errors import InvalidArgumentError
+from glc.errors import GlcError, InvalidArgumentError
 from glc.evaluation.metrics import feature_distance, mean_known, ms_ssim, psnr
 from glc.files import read_file, write_file
 from glc.image import load_image, save_png
@@ -190,9 +190,12 @@ def evaluate(
             for k, quality in enumerate(qualities):
                 if progress:
                     progress(name, (n + k / len(qualities)) / len(paths))
-                results.append(
-                    _measure(codec, path, name, quality, output, keep is not None, distance)
-                )
+                try:
+                    results.append(
+                        _measure(codec, path, name, quality, output, keep is not None, distance)
+                    )
+                except GlcError as error:
+                    raise type(error)(f"evaluate: {name}: {error}") from error
     return Evaluation(
         model=str(model),
         fingerprint=codec.fingerprint.hex(),

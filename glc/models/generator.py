@@ -39,6 +39,7 @@ class Generator:
         """
         self._dtype = dtype
         self._synthesis = _in_dtype(model.g_s, dtype)
+        self._limit = model.latent_range.limit_l_hat
         decoder = model.latent_decoder
         self._decoder: Callable[[Tensor], Tensor] = (
             _FusedDecoder(decoder, dtype)
@@ -57,7 +58,7 @@ class Generator:
             x_hat [n, 3, 16 h, 16 w] in the dtype, about [-1, 1], not clamped.
         """
         y_hat = y_hat.to(self._dtype, memory_format=torch.channels_last)
-        return self._decoder(self._synthesis(y_hat, quality))
+        return self._decoder(self._limit(self._synthesis(y_hat, quality)))
 
 
 class _Sum(NamedTuple):

@@ -21,6 +21,7 @@ from glc.errors import InvalidArgumentError
 from glc.models.config import GLCConfig
 from glc.models.context import STEP_MIN, ContextModel
 from glc.models.hyper import HyperAnalysis, HyperPrior, HyperSynthesis
+from glc.models.latent_range import LatentRange
 from glc.models.outputs import FourPart, Inspection, LatentOutput, Output
 from glc.models.pretrained import MODEL_FILES, find_pretrained
 from glc.models.transforms import RateTransform
@@ -63,6 +64,7 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         )
         self.image_vq = VectorQuantizer(config.codebook_size, config.l_channels, ema_decay=ema)
         self.g_a = RateTransform(config, analysis=True)
+        self.latent_range = LatentRange(config)
         self.h_a = HyperAnalysis(config)
         self.hyper_vq = VectorQuantizer(
             config.hyper_codebook_size, config.hyper_channels, ema_decay=ema

@@ -80,7 +80,8 @@ def official_layout() -> dict[str, tuple[int, ...]]:
         _renamed(f"{prefix}{name}", _TO_OFFICIAL): tuple(tensor.shape)
         for prefix, module in modules.items()
         for name, tensor in module.state_dict().items()
-        if not name.startswith("z_prior.")  # ours; theirs is uniform
+        # ours; their prior is uniform, and their encoder without bounds
+        if not name.startswith(("z_prior.", "latent_range."))
     }
 
 

@@ -130,6 +130,12 @@ def initial_model(
     Raises:
         InvalidArgumentError: the checkpoint is of another stage, or `init` is missing or no model.
     """
+    model = _initial_model(config, after, resumed)
+    model.latent_range.open()  # a trained encoder has another
+    return model
+
+
+def _initial_model(config: StageConfig, after: str | None, resumed: dict[str, Any] | None) -> GLC:
     if resumed is not None:
         return GLC(GLCConfig.from_dict(resumed["model_config"]))
     if config.init is None:

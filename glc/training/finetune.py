@@ -15,6 +15,7 @@ from PIL import Image
 from glc.errors import InvalidArgumentError
 from glc.evaluation import Evaluation, evaluate
 from glc.files import write_file
+from glc.fit_range import fit_range
 from glc.models.glc import GLC
 from glc.training.checkpoint import checkpoint_to_resume
 from glc.training.config import (
@@ -33,6 +34,7 @@ from glc.training.stage3 import train
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.2, 12
 RATE_CROPS = 64
+RANGE_CROPS = 512
 # where the controller held the bundled model's levels at the end of its training
 LAMBDAS = (0.14, 0.37, 1.1, 3.5)
 
@@ -104,6 +106,7 @@ def finetune(
     tuned = out / "model"
     trained = GLC.from_pretrained(tuned)
     hold_rates(trained, loader.first_crops(RATE_CROPS), targets)
+    fit_range(trained, loader.first_crops(RANGE_CROPS).split(1))
     trained.save_pretrained(tuned)
     after = evaluate(held_out, str(tuned), qualities, tinydarknet=tinydarknet)
     return FineTuned(before, after, tuned)

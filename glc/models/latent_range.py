@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between which values the maps of a model lie on photographs, beyond which it was never trained.
+
+Where a picture is unlike all photographs, as hard stripes and bar codes are, networks run away: y a
+million times as large as ever, symbols that cannot be coded, pictures of no finite value. So the
+codec holds the maps between its networks within these bounds, channel by channel, but for those
+that symbols depend on. A photograph's file and picture are the same without.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from glc.models.config import GLCConfig
+
+UNBOUNDED = 65504.0  # the largest half-precision number: as good as no bound
+_NEAR = 2  # positions of y around one that is out of bounds
+
+
+class LatentRange(nn.Module):
+    """Bounds (low, high) of the maps, per channel; open until fitted (`glc.fit_range`).
+
+    Attributes:
+        l: [2, l_channels] float32, of the encoder's latents.
+        features: [2, N] float32, of the first half of g_a.
+        y: [levels, 2, N] float32.
+        l_hat: [2, l_channels] float32, of what g_s gives, at any level.
+    """
+
+    l: Tensor
+    features: Tensor
+    y: Tensor
+    l_hat: Tensor
+
+    def __init__(self, config: GLCConfig) -> None:
+        super().__init__()
+        n = config.latent_channels
+        self.register_buffer("l", _open(torch.empty(2, config.l_channels)))
+        self.register_buffer("features", _open(torch.empty(2, n)))
+        self.register_buffer("y", _open(torch.empty(config.levels, 2, n)))
+        self.register_buffer("l_hat", _open(torch.empty(2, config.l_channels)))
+
+    def open(self) -> None:
+        """Forget the bounds: the networks that they were of are going to change."""
+        for bounds in self.buffers():
+            _open(bounds)
+
+    def limit_l(self, l: Tensor) -> Tensor:
+        """Hold l [n, l_channels, h, w] within its bounds."""
+        return _limit(l, *self.l)
+
+    def limit_features(self, features: Tensor) -> Tensor:
+        """Hold what g_a's `features` gives, [n, N, h, w], within its bounds."""
+        return _limit(features, *self.features)
+
+    def limit_l_hat(self, l_hat: Tensor) -> Tensor:
+        """Hold l_hat [n, l_channels, h, w], of any floating dtype, within its bounds."""
+        return _limit(l_hat, *self.l_hat.to(l_hat.dtype))
+
+    def holds_y(self, y: Tensor, quality: float, times: float = 1.0) -> bool:
+        """Whether y [1, N, h, w] of a quality lies within so many times its range."""
+        return _holds(y, self._bounds_of_y(quality, times))
+
+    def holds_l_hat(self, l_hat: Tensor, times: float = 1.0) -> bool:
+        """Whether l_hat [1, l_channels, h, w] lies within so many times its range."""
+        return _holds(l_hat, _times(self.l_hat, times))
+
+    def limit_y(self, y: Tensor, quality: float, share: float = 1.0) -> Tensor:
+        """Hold y of a quality within its bounds, and near where it left them within a share.
+
+        Args:
+            y: [n, N, h, w] float32.
+            quality: rate level; between two learned levels the bounds are the wider of theirs.
+            share: of the range, about its middle.
+        """
+        low, high = (bounds.to(y.device) for bounds in self._bounds_of_y(quality, 1.0))
+        outside = ((y < low.view(-1, 1, 1)) | (y > high.view(-1, 1, 1))).any(1, keepdim=True)
+        near = F.max_pool2d(outside.float(), 2 * _NEAR + 1, 1, _NEAR) > 0
+        tight = (bounds.to(y.device) for bounds in self._bounds_of_y(quality, share))
+        return torch.where(near, _limit(y, *tight), y)
+
+    def _bounds_of_y(self, quality: float, times: float) -> Tensor:
+        around = self.y[[math.floor(quality), math.ceil(quality)]]
+        return _times(torch.stack([around[:, 0].amin(0), around[:, 1].amax(0)]), times)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Take weights from before there were bounds: they have none."""
+        for name, bounds in self.named_buffers():
+            state_dict.setdefault(prefix + name, _open(bounds.clone()))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+@torch.no_grad()
+def _open(bounds: Tensor) -> Tensor:
+    bounds[..., 0, :] = -UNBOUNDED
+    bounds[..., 1, :] = UNBOUNDED
+    return bounds
+
+
+def _times(bounds: Tensor, times: float) -> Tensor:
+    """A range so many times as wide, about the same middle."""
+    low, high = bounds
+    middle, half = (low + high) / 2, (high - low) * (times / 2)
+    return torch.stack([middle - half, middle + half])
+
+
+def _holds(x: Tensor, bounds: Tensor) -> bool:
+    low, high = bounds.to(x.device)
+    channels = x.transpose(0, 1).flatten(1)
+    return bool(((channels.amin(1) >= low) & (channels.amax(1) <= high)).all())
+
+
+def _limit(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    return x.clamp(low.view(-1, 1, 1), high.view(-1, 1, 1))

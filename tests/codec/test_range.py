@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures unlike all photographs: the encoder's maps are held within what it was trained on."""
+
+import numpy as np
+import pytest
+import torch
+
+from glc.codec import Codec
+from glc.errors import BitstreamError, InvalidArgumentError
+from glc.fit_range import fit_range, middles
+from glc.image import load_image
+from glc.models import GLC
+from glc.models.latent_range import UNBOUNDED
+
+
+def grey(values: np.ndarray) -> np.ndarray:
+    return np.repeat(values[..., None], 3, axis=2).astype(np.uint8)
+
+
+def stripes(period: int) -> np.ndarray:
+    rows = np.arange(128)[:, None] // period % 2 * 255
+    return grey(np.broadcast_to(rows, (128, 128)))
+
+
+def blocks(side: int) -> np.ndarray:
+    code = np.random.default_rng(0).integers(0, 2, (128 // side, 128 // side)) * 255
+    return grey(np.kron(code, np.ones((side, side))))
+
+
+PICTURES = {
+    **{f"stripes {n}": stripes(n) for n in (1, 3, 4, 5, 6)},
+    **{f"blocks {n}": blocks(n) for n in (4, 8)},
+    "noise": np.random.default_rng(1).integers(0, 256, (128, 128, 3), dtype=np.uint8),
+}
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return Codec()
+
+
+@pytest.mark.parametrize("quality", [0.0, 2.0, 3.0])
+@pytest.mark.parametrize("name", PICTURES)
+def test_any_picture_has_a_file_that_shows_it(codec, name, quality):
+    pixels = PICTURES[name]
+    data = codec.encode(pixels, quality=quality)
+    # nothing that a photograph's prior knows; but a file, and a picture of the same grey
+    assert len(data) < pixels.size
+    decoded = codec.decode(data)
+    assert abs(float(decoded.mean()) - float(pixels.mean())) < 50
+    assert decoded.std() > 5
+
+
+def test_a_window_of_stripes_leaves_the_rest_alone(codec, photo):
+    pixels = photo[:192, :192].copy()
+    pixels[80:112, 80:112] = stripes(4)[:32, :32]
+    decoded = codec.decode(codec.encode(pixels, quality=2.0))
+    plain = codec.decode(codec.encode(photo[:192, :192], quality=2.0))
+    far = np.abs(decoded[:32].astype(int) - plain[:32].astype(int))
+    assert far.mean() < 8
+
+
+def test_photographs_are_not_touched(codec, photo):
+    data = codec.encode(photo, quality=2.0)
+    free = GLC.from_pretrained("glc-image-small")
+    free.latent_range.open()
+    assert Codec(free).encode(photo, quality=2.0) == data
+
+
+def test_bounds_are_no_part_of_the_coded_path(tiny_folder, photo, tmp_path):
+    model = GLC.from_pretrained(tiny_folder)
+    assert float(model.latent_range.y.max()) == UNBOUNDED
+    before = model.fingerprint()
+    fit_range(model, [torch.from_numpy(photo).permute(2, 0, 1)[None] / 127.5 - 1])
+    assert model.fingerprint() == before
+    assert float(model.latent_range.y.max()) < UNBOUNDED
+    model.save_pretrained(tmp_path / "half", half=True)
+    again = GLC.from_pretrained(tmp_path / "half")
+    low, high = again.latent_range.l
+    assert bool((low < high).all())
+    y = torch.full((1, model.config.latent_channels, 1, 1), 1e6)
+    between = again.latent_range.limit_y(y, 1.5).flatten()
+    assert torch.equal(between, again.latent_range.y[1:3, 1].amax(0))
+
+
+def test_weights_from_before_have_no_bounds(tiny_folder):
+    state = GLC.from_pretrained(tiny_folder).state_dict()
+    old = {k: v for k, v in state.items() if not k.startswith("latent_range.")}
+    model = GLC(GLC.from_pretrained(tiny_folder).config)
+    model.latent_range.l.zero_()
+    model.load_state_dict(old)
+    assert model.latent_range.l.abs().min() == UNBOUNDED
+
+
+def test_only_the_middle_of_a_large_photograph_is_looked_at(tmp_path, photo):
+    from PIL import Image
+
+    Image.fromarray(np.tile(photo[:, :70], (8, 1, 1))[:1500]).save(tmp_path / "long.png")
+    (x,) = middles([tmp_path / "long.png"])
+    assert x.shape == (1, 3, 1024, 70)
+    assert x.min() >= -1
+    assert x.max() <= 1
+    whole = load_image(tmp_path / "long.png")
+    shown = ((x[0].permute(1, 2, 0) + 1) * 127.5).round().numpy()
+    top = (whole.shape[0] - 1024) // 2
+    assert np.array_equal(shown, whole[top : top + 1024])
+
+
+def test_thin_pictures_are_bounded_by_what_the_networks_work_on(codec, photo):
+    thin = np.ascontiguousarray(photo[:1, :100])
+    data = codec.encode(thin)
+    with pytest.raises(BitstreamError, match="size: expected at most 1000 pixels, got 100x1"):
+        codec.decode(data, max_pixels=1000)
+    assert codec.decode(data, max_pixels=2048).shape == (1, 100, 3)
+
+
+def test_a_picture_that_is_not_finite_is_no_picture(codec, photo, monkeypatch):
+    data = codec.encode(photo[:64, :64])
+    other = Codec()
+    with torch.no_grad():
+        next(other.model.latent_decoder.parameters()).fill_(float("nan"))
+    monkeypatch.setattr(other, "_require_same_weights", lambda: None)
+    with pytest.raises(BitstreamError, match="picture: expected finite values"):
+        other.decode(data)
+
+
+def test_metadata_is_a_mapping(codec, photo):
+    with pytest.raises(InvalidArgumentError, match="chunks: expected a mapping"):
+        codec.encode(photo[:64, :64], metadata=[1])
