@@ -217,9 +217,10 @@ class Networks:
         drawn, finite = self._draw(y_hat, quality, size, self._picture_dtype, report)
         if not finite and self._picture_dtype == torch.float16:  # whose largest number is 65504
             drawn, finite = self._draw(y_hat, quality, size, torch.bfloat16, _unheard)
-        if not finite:  # no encoder of ours writes such a file
+        if not finite:
             raise BitstreamError(
-                "decode: picture: expected finite values, got others: the file is damaged"
+                "decode: picture: expected finite values, got others; the file is damaged, or of a "
+                "picture unlike all that its model was trained on (glc fit-prior helps that)"
             )
         return drawn
 

@@ -26,7 +26,7 @@ def run(
     """Count hyper indices in photographs and save the model with the prior that they suggest.
 
     Files of the new model are smaller, and are not readable by the old one. What values the
-    encoder's maps have on the photographs is noted too, and bounds them from then on.
+    maps between the networks have on the photographs is noted too, and bounds them from then on.
     """
     from glc.errors import InvalidArgumentError
     from glc.files import check_folder, read_list
