@@ -30,6 +30,14 @@ Metadata = dict[int, bytes]
 
 _WHITE = (255, 255, 255, 255)
 _TIFF_HEADS = (b"II*\0", b"MM\0*")  # with which EXIF begins
+_ORIENTATION = 0x0112
+_EXIF_FOLDERS = {0x8769, 0x8825}  # of the camera's settings, and of the place
+# sizes, offsets and forms of samples; and what has chunks of its own or is no EXIF: XMP, IPTC, ICC
+_TIFF_STRUCTURE = {
+    *(*range(254, 260), *range(262, 267), 273, *range(277, 282), 284, *range(290, 294)),
+    *(*range(317, 326), 330, *range(332, 348), *range(512, 533)),
+    *(700, 33723, 34377, 34675),
+}
 _APP1_HEAD = b"Exif\0\0"  # before it in a JPEG
 # what Pillow reads back from a PNG at most; no profile of a camera or printer is as large
 _MAX_PROFILE_BYTES = PngImagePlugin.MAX_TEXT_CHUNK
@@ -212,7 +220,9 @@ def _upright(picture: Image.Image, name: str) -> tuple[Image.Image, bytes]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF it then ignores
             upright = ImageOps.exif_transpose(picture)
-            exif = upright.getexif()
+            # of a TIFF, whose tags are its EXIF, an upright copy has none
+            exif = _told(picture.getexif()) if picture.format == "TIFF" else upright.getexif()
+            exif.pop(_ORIENTATION, None)
             return upright, exif.tobytes().removeprefix(_APP1_HEAD) if exif else b""
     except Exception as error:  # Pillow raises anything on damaged EXIF; the pixels are sound
         warnings.warn(
@@ -220,6 +230,17 @@ def _upright(picture: Image.Image, name: str) -> tuple[Image.Image, bytes]:
             stacklevel=2,
         )
         return picture, b""
+
+
+def _told(tags: Image.Exif) -> Image.Exif:
+    """What the tags of a TIFF say about the picture, without how the file is made."""
+    told = Image.Exif()
+    for tag, value in tags.items():
+        if tag in _EXIF_FOLDERS:
+            told.get_ifd(tag).update(tags.get_ifd(tag))
+        elif tag not in _TIFF_STRUCTURE:
+            told[tag] = value
+    return told
 
 
 def _to_8_bits(picture: Image.Image, name: str) -> Image.Image:

@@ -56,3 +56,27 @@ def test_a_profile_too_large_for_a_png(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="left out"):
         save_png(tmp_path / "a.png", ramp(), metadata={CHUNK_ICC: profile})
     np.testing.assert_array_equal(load_image(tmp_path / "a.png"), ramp())
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_tiff_keeps_what_it_says_of_the_picture(
+    tmp_path: Path, compression: str, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0132] = "maker", "2020:01:02 03:04:05"
+    exif[0x0112] = orientation
+    path = tmp_path / "a.tif"
+    Image.fromarray(ramp()).save(path, exif=exif, compression=compression)
+    pixels, metadata = load_with_metadata(path)
+    assert pixels.shape == (ramp() if orientation == 1 else ramp().transpose(1, 0, 2)).shape
+    kept = Image.Exif()
+    kept.load(metadata[CHUNK_EXIF])
+    assert dict(kept) == {0x010F: "maker", 0x0132: "2020:01:02 03:04:05"}
+
+
+def test_an_orientation_alone_is_not_worth_a_chunk(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    Image.fromarray(ramp()).save(tmp_path / "a.jpg", exif=exif)
+    assert load_with_metadata(tmp_path / "a.jpg")[1] == {}
