@@ -203,7 +203,9 @@ def _from_pil(
     plain = _to_8_bits(upright, name)
     if keep and profile and plain.mode in {"RGB", "RGBA"} and profile[16:20] == b"RGB ":
         if len(profile) <= _MAX_PROFILE_BYTES:
-            metadata[CHUNK_ICC], profile = profile, None
+            if not _is_srgb(profile):  # half a kilobyte for what a file without one means anyway
+                metadata[CHUNK_ICC] = profile
+            profile = None
         else:
             warnings.warn(
                 f"load_image: {name}: the colour profile is too large to keep "
@@ -308,6 +310,18 @@ def _apply_profile(colour: Image.Image, profile: bytes, name: str) -> Image.Imag
             stacklevel=2,
         )
         return colour
+
+
+def _is_srgb(profile: bytes) -> bool:
+    """Whether pixels of an RGB profile are sRGB as they are, within a level."""
+    steps = np.arange(0, 256, 15, dtype=np.uint8)
+    cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(len(steps), -1, 3)
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = _convert(Image.fromarray(cube), source)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return False
+    return int(np.abs(np.asarray(converted).astype(int) - cube).max()) <= 1
 
 
 def _convert(colour: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:

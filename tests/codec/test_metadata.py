@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from glc.bitstream import CHUNK_EXIF, CHUNK_ICC
 from glc.image import load_image, load_with_metadata, save_png
@@ -80,3 +80,11 @@ def test_an_orientation_alone_is_not_worth_a_chunk(tmp_path: Path) -> None:
     exif[0x0112] = 1
     Image.fromarray(ramp()).save(tmp_path / "a.jpg", exif=exif)
     assert load_with_metadata(tmp_path / "a.jpg")[1] == {}
+
+
+def test_a_profile_that_is_srgb_is_not_worth_a_chunk(tmp_path: Path) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    path = save(Image.fromarray(ramp()), tmp_path / "a.png", icc_profile=srgb)
+    pixels, metadata = load_with_metadata(path)
+    assert metadata == {}
+    np.testing.assert_array_equal(pixels, ramp())
