@@ -174,19 +174,11 @@ def rans_cuda_decode(
     blob: _Tensor,
     out: _Tensor,
     progress: _Tensor,
+    whole: bool,
+    written: _Tensor | None,
     stream: int,
 ) -> None: ...
 def rans_cuda_decode_end(progress: _Tensor, stream: int) -> None: ...
-def rans_cuda_decode_stream(
-    data: _Tensor,
-    written: _Tensor | None,
-    rows: _Tensor | int,
-    tables: RansCudaTables,
-    blob: _Tensor,
-    out: _Tensor,
-    progress: _Tensor,
-    stream: int,
-) -> None: ...
 def rans_cuda_check(progress: _Tensor, stream: int) -> int: ...
 def rans_cuda_encoded_bytes_bound(n: int, segment_bytes: int) -> int: ...
 def rans_cuda_encode_bytes_workspace_bytes(n: int, segment_bytes: int) -> int: ...

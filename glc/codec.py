@@ -156,9 +156,9 @@ class Codec:
             The whole `.glc` file.
 
         Raises:
-            InvalidArgumentError: not a picture, quality or tile out of range, both limits given,
-                even the lowest quality does not fit `target_bytes`, or the model's weights were
-                changed since the codec was made.
+            InvalidArgumentError: not a picture, too thin a one, quality or tile out of range, both
+                limits given, even the lowest quality does not fit `target_bytes`, or the model's
+                weights were changed since the codec was made.
         """
         if None not in (quality, target_bytes):
             raise InvalidArgumentError("encode: expected a quality or target_bytes, got both")
@@ -210,7 +210,8 @@ class Codec:
             [h, w, 3] uint8, sRGB.
 
         Raises:
-            BitstreamError: damaged, truncated, made by another model, or too many pixels.
+            BitstreamError: damaged, truncated, made by another model, too many pixels, or a picture
+                that is not finite.
             UnsupportedError: written by another version.
             InvalidArgumentError: data is not bytes, or the weights were changed, as `encode`.
         """

@@ -68,53 +68,26 @@ void decode_begin(const py::object& data,
       data_tensor.span<const std::uint8_t>(), size_of(size), state.get(), on.stream());
 }
 
+/// One push. `whole` is for the only push of a stream: then this is decode_begin and decode_end
+/// too, `written` as decode_begin's.
 void decode(const py::object& data,
             const py::object& rows,
             const RansTables& tables,
             const py::object& blob,
             const py::object& out,
             const py::object& progress,
+            bool whole,
+            const py::object& written,
             std::uintptr_t stream) {
   const DeviceTensor data_tensor(data, "rans", "data");
   const DeviceRows device_rows(rows);
   const DeviceTensor blob_tensor(blob, "rans", "blob");
   const DeviceTensor out_tensor(out, "rans", "out");
   const Progress state(progress);
-  const OnCuda on(state.tensor(), stream);
-  cuda::rans_decode(data_tensor.span<const std::uint8_t>(),
-                    device_rows.rows(),
-                    tables,
-                    blob_tensor.bytes().data(),
-                    out_tensor.span<std::int32_t>(),
-                    state.get(),
-                    on.stream());
-}
-
-void decode_end(const py::object& progress, std::uintptr_t stream) {
-  const Progress state(progress);
-  const OnCuda on(state.tensor(), stream);
-  cuda::rans_decode_end(state.get(), on.stream());
-}
-
-/// decode_begin, decode and decode_end of a stream of one push: the device waits for the host only
-/// once.
-void decode_stream(const py::object& data,
-                   const py::object& written,
-                   const py::object& rows,
-                   const RansTables& tables,
-                   const py::object& blob,
-                   const py::object& out,
-                   const py::object& progress,
-                   std::uintptr_t stream) {
-  const DeviceTensor data_tensor(data, "rans", "data");
   const auto size = written_by(written);
-  const DeviceRows device_rows(rows);
-  const DeviceTensor blob_tensor(blob, "rans", "blob");
-  const DeviceTensor out_tensor(out, "rans", "out");
-  const Progress state(progress);
   const OnCuda on(state.tensor(), stream);
   const auto bytes = data_tensor.span<const std::uint8_t>();
-  cuda::rans_decode_begin(bytes, size_of(size), state.get(), on.stream());
+  if (whole) cuda::rans_decode_begin(bytes, size_of(size), state.get(), on.stream());
   cuda::rans_decode(bytes,
                     device_rows.rows(),
                     tables,
@@ -122,6 +95,12 @@ void decode_stream(const py::object& data,
                     out_tensor.span<std::int32_t>(),
                     state.get(),
                     on.stream());
+  if (whole) cuda::rans_decode_end(state.get(), on.stream());
+}
+
+void decode_end(const py::object& progress, std::uintptr_t stream) {
+  const Progress state(progress);
+  const OnCuda on(state.tensor(), stream);
   cuda::rans_decode_end(state.get(), on.stream());
 }
 
@@ -155,7 +134,6 @@ void bind_rans_cuda(py::module_& m) {
   m.def("rans_cuda_decode_begin", &decode_begin);
   m.def("rans_cuda_decode", &decode);
   m.def("rans_cuda_decode_end", &decode_end);
-  m.def("rans_cuda_decode_stream", &decode_stream);
   m.def("rans_cuda_check", &check);
 }
 

@@ -94,9 +94,28 @@ def decode_begin(data: Tensor, written: Tensor | None) -> Tensor:
 
 
 def decode(
-    data: Tensor, rows: int | Tensor, tables: TableSet, out: Tensor, progress: Tensor
-) -> None:
-    """Read the next push into out."""
+    data: Tensor,
+    rows: int | Tensor,
+    tables: TableSet,
+    out: Tensor,
+    progress: Tensor | None = None,
+    written: Tensor | None = None,
+) -> Tensor:
+    """Read the next push into out; without a progress, the only push of a stream.
+
+    Args:
+        data: the stream.
+        rows: as `Decoder.pull` takes them, checked.
+        tables: equal to those of the push.
+        out: int32, one element per symbol.
+        progress: of the stream so far.
+        written: what `decode_begin` takes, without a progress.
+
+    Returns:
+        The progress.
+    """
+    whole = progress is None
+    progress = _progress(data) if progress is None else progress
     prepared, blob = _tables(tables, data.device)
     native().rans_cuda_decode(
         borrow(data),
@@ -105,32 +124,16 @@ def decode(
         borrow(blob),
         borrow(out),
         borrow(progress),
+        whole,
+        _or_none(written),
         stream_of(data),
     )
+    return progress
 
 
 def decode_end(progress: Tensor) -> None:
     """Note an error when bytes of the stream are left."""
     native().rans_cuda_decode_end(borrow(progress), stream_of(progress))
-
-
-def decode_stream(
-    data: Tensor, written: Tensor | None, rows: int | Tensor, tables: TableSet, out: Tensor
-) -> Tensor:
-    """Read a stream of one push into out; return its progress."""
-    prepared, blob = _tables(tables, data.device)
-    progress = _progress(data)
-    native().rans_cuda_decode_stream(
-        borrow(data),
-        _or_none(written),
-        rows if isinstance(rows, int) else borrow(rows),
-        prepared,
-        borrow(blob),
-        borrow(out),
-        borrow(progress),
-        stream_of(data),
-    )
-    return progress
 
 
 def encode_bytes(data: Tensor, segment_bytes: int, lanes: int | None) -> tuple[Tensor, Tensor]:

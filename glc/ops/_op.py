@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, ParamSpec, TypeVar
 
 import torch
@@ -69,6 +69,23 @@ def is_traced(*tensors: Tensor | None) -> bool:
         or torch._C._get_tracing_state() is not None
         or any(type(t) not in (Tensor, Parameter) for t in tensors if t is not None)
     )
+
+
+def require_no_gradients(op: str, given: Iterable[object], instead: str) -> None:
+    """Refuse tensors that want gradients, where an op has none.
+
+    Args:
+        op: name for the message.
+        given: its arguments; what is no tensor is passed over.
+        instead: what to do.
+
+    Raises:
+        InvalidArgumentError: one requires a gradient, and gradients are on.
+    """
+    if torch.is_grad_enabled() and any(getattr(t, "requires_grad", False) for t in given):
+        raise InvalidArgumentError(
+            f"{op}: gradients: expected none, got tensors that require them; {instead}"
+        )
 
 
 def _require_same(

@@ -264,7 +264,7 @@ def decode(
     if _coder_cuda.takes(encoded.buffer):
         symbols, rows = _new_symbols(rows, count, encoded.buffer)
         buffer = _coder_cuda.aligned(encoded.buffer)
-        progress = _coder_cuda.decode_stream(buffer, encoded.progress, rows, tables, symbols)
+        progress = _coder_cuda.decode(buffer, rows, tables, symbols, written=encoded.progress)
         if check:
             _coder_cuda.check(progress)
         return symbols

@@ -17,7 +17,6 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -26,7 +25,7 @@ from glc import _core
 from glc.errors import InvalidArgumentError
 from glc.ops import _cuda, _exact_cuda
 from glc.ops._exact_cuda import EVERYWHERE, Sampling, head_channels
-from glc.ops._op import Op, borrow, require_same_device
+from glc.ops._op import Op, borrow, require_no_gradients, require_same_device
 
 Phase = tuple[int, int]
 """First row and column, 0 or 1 each, of every second row and column of a map."""
@@ -161,11 +160,9 @@ def _refusing_gradients(op: str, plain: Callable[_Params, _Result]) -> Callable[
     def call(*args: _Params.args, **kwargs: _Params.kwargs) -> _Result:
         given = [*args, *kwargs.values()]
         tensors = [t for arg in given for t in (arg if isinstance(arg, tuple) else (arg,))]
-        if torch.is_grad_enabled() and any(getattr(t, "requires_grad", False) for t in tensors):
-            raise InvalidArgumentError(
-                f"{op}: gradients: expected none, got tensors that require them; code under "
-                "torch.no_grad(), train with the ordinary layers"
-            )
+        require_no_gradients(
+            op, tensors, "code under torch.no_grad(), train with the ordinary layers"
+        )
         return plain(*args, **kwargs)
 
     call.__name__ = call.__qualname__ = op

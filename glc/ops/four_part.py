@@ -19,7 +19,7 @@ from glc import _core
 from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
 from glc.ops._layout import lend_rows, new_like
-from glc.ops._op import Op, borrow, is_traced, require_same_device
+from glc.ops._op import Op, borrow, is_traced, require_no_gradients, require_same_device
 from glc.ops.parts import (
     ALL_PARTS,
     EACH_PART,
@@ -30,7 +30,6 @@ from glc.ops.parts import (
     part_mask,
     require_dense,
     require_maps,
-    require_no_gradient,
     shape_of,
     spread_op,
 )
@@ -85,7 +84,7 @@ def four_part_step_(y: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> None:
     if torch.compiler.is_compiling():
         _in_place_op(y, mean, y_hat, part)
         return
-    require_no_gradient("four_part_step_", y_hat)
+    require_no_gradients("four_part_step_", [y_hat], "train through four_part_step")
     _step_in_place(y, mean, y_hat, part)
     note_written(y_hat)
 
@@ -330,10 +329,14 @@ def four_part_put(symbols: Tensor, mean: Tensor, y_hat: Tensor, part: int) -> No
         y_hat: [b, c, h, w] float32, contiguous or channels_last, on the CPU or a device with our
             kernels; written.
         part: 0..3.
+
+    Raises:
+        InvalidArgumentError: sizes, devices or dtypes that disagree, channels not a multiple of 4,
+            part out of range, or a y_hat with other strides or that requires a gradient.
     """
     require_maps("four_part_put", part, y_hat=y_hat)
     require_dense("four_part_put", y_hat)
-    require_no_gradient("four_part_put", y_hat)
+    require_no_gradients("four_part_put", [y_hat], "train through four_part_step")
     require_same_device("four_part_put", y_hat=y_hat, symbols=symbols, mean=mean)
     lent = (borrow(symbols), borrow(mean), *lend_rows(y_hat))
     _core.four_part_put(shape_of(y_hat), part, *lent, *_cuda.stream_for(y_hat))

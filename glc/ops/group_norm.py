@@ -15,7 +15,13 @@ from torch.nn import functional as F
 from glc import _core
 from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
-from glc.ops._op import Op, borrow, require_alike, require_same_device
+from glc.ops._op import (
+    Op,
+    borrow,
+    require_alike,
+    require_no_gradients,
+    require_same_device,
+)
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _VECTOR_BYTES = 16  # of one pixel that a thread of the kernels reads at once
@@ -61,12 +67,11 @@ def _check(
         raise InvalidArgumentError(f"group_norm: x: expected [n, c, h, w], got {tuple(x.shape)}")
     vectors = {"weight": weight, "bias": bias} | ({} if offset is None else {"offset": offset})
     require_same_device("group_norm", x=x, **vectors)
-    given = [*maps.values(), *vectors.values()]
-    if torch.is_grad_enabled() and any(t.requires_grad for t in given):
-        raise InvalidArgumentError(
-            "group_norm: gradients: expected none, got tensors that require them; draw under "
-            "torch.no_grad(), train with the ordinary layers"
-        )
+    require_no_gradients(
+        "group_norm",
+        (*maps.values(), *vectors.values()),
+        "draw under torch.no_grad(), train with the ordinary layers",
+    )
 
 
 def _check_channels(

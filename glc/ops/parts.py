@@ -59,19 +59,6 @@ def require_maps(op: str, part: int, **maps: Tensor) -> None:
         raise InvalidArgumentError(f"{op}: part: expected 0..3, got {part}")
 
 
-def require_no_gradient(op: str, y_hat: Tensor) -> None:
-    """Refuse to write in place what a gradient goes through.
-
-    Raises:
-        InvalidArgumentError: y_hat requires a gradient, and gradients are on.
-    """
-    if torch.is_grad_enabled() and y_hat.requires_grad:
-        raise InvalidArgumentError(
-            f"{op}: y_hat: expected a tensor without a gradient, got one that requires it; "
-            "four_part_step is the form to train through"
-        )
-
-
 def note_written(y_hat: Tensor) -> None:
     """Tell autograd that native code wrote y_hat, lest a gradient be computed of what it was."""
     if not y_hat.is_inference():

@@ -22,6 +22,9 @@ def level_rates(model: GLC, x: Tensor) -> tuple[float, ...]:
     Args:
         model: in evaluation mode.
         x: [n, 3, h, w] float32 in [-1, 1].
+
+    Returns:
+        Bits per pixel, one per level.
     """
     latents = _latents(model, x)
     return tuple(_rate(model, latents, k, x) for k in range(model.config.levels))

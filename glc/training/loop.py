@@ -380,7 +380,9 @@ class Run:
             )
         for name, module in self.helpers.items():
             load_module(module, state["helpers"][name], name)
-        self.average.load(state["average"])
+        averaged = GLC(self.model.config)  # which fills in what a checkpoint from before lacks
+        load_module(averaged, state["average"], "average")
+        self.average.load(averaged.state_dict())
         for name, extra_state in state["extras"].items():
             self.extras[name].load_state_dict(extra_state)
         restore(self.optimizer, state["optimizer"])

@@ -59,5 +59,4 @@ class Average:
     def load(self, state: dict[str, Tensor]) -> None:
         """Restore `state`, from any device."""
         for name, average in self.state.items():
-            if name in state:  # one of before has none of what is new
-                average.copy_(state[name])
+            average.copy_(state[name])

@@ -50,9 +50,8 @@ struct RansTablesLayout {
   std::uint8_t bits = 0;
   std::uint8_t bucket_bits = 0;
   bool escape = false;
-  bool wide_buckets = false;  ///< 4 bytes each, else 2
-  std::uint8_t freq_less =
-      0;  ///< what an entry's frequency is less than the bin's: 1 where one is 2^16
+  bool wide_buckets = false;   ///< 4 bytes each, else 2
+  std::uint8_t freq_less = 0;  ///< 1 where entries keep a frequency less one, as 2^16 needs
 };
 
 /// The tables of a TableSet as the kernels read them. 64 Gaussian rows of 14 bits come to about
