@@ -121,11 +121,15 @@ def read_file(
             data = stream.read(_HEAD_BYTES)
             if check_head is not None:
                 check_head(data)
-            while piece := stream.read(min(max(len(data), _HEAD_BYTES), _MOST_BYTES)):
+            if os.fstat(stream.fileno()).st_size > _MOST_BYTES:  # of a pipe or a device it is 0
+                raise MemoryError
+            while len(data) <= _MOST_BYTES:
+                room = _MOST_BYTES + 1 - len(data)
+                piece = stream.read(min(max(len(data), _HEAD_BYTES), room))
+                if not piece:
+                    return data
                 data += piece
-                if len(data) > _MOST_BYTES:
-                    raise MemoryError
-        return data
+            raise MemoryError
     except MemoryError as error:
         raise InvalidArgumentError(
             f"read: input: {path}: expected at most {_MOST_BYTES} bytes, and memory for them"

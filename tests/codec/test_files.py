@@ -125,3 +125,14 @@ def test_reading_what_is_not_there(tmp_path: Path) -> None:
         read_file(tmp_path)
     with pytest.raises(InvalidArgumentError, match="null"):
         read_file("a\0b")
+
+
+def test_what_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glc.files._MOST_BYTES", 5000)
+    path = tmp_path / "a"
+    path.write_bytes(bytes(5000))
+    assert read_file(path) == bytes(5000)
+    path.write_bytes(bytes(5001))
+    for endless in (path, Path("/dev/zero")):  # the size of a device is not told
+        with pytest.raises(InvalidArgumentError, match="at most 5000 bytes"):
+            read_file(endless)
