@@ -51,7 +51,7 @@ class Monitor:
                     "config: tensorboard: expected it to be installed; pip install '.[train]', "
                     "or --set tensorboard=false"
                 ) from error
-            self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=start)
+            self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1)
 
     def __enter__(self) -> Monitor:
         columns = (

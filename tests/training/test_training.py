@@ -159,6 +159,21 @@ def test_tensorboard_gets_scalars_and_pictures(write_config, tmp_path):
     assert {"train/l1", "validation/psnr", "validation/perplexity"} <= set(tags["scalars"])
 
 
+def test_tensorboard_keeps_the_records_of_the_step_that_a_run_goes_on_from(write_config, tmp_path):
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator",
+        reason="tensorboard is not installed",
+    )
+    path = write_config(tmp_path, "stage1", validate_every=2, checkpoint_every=2)
+    run("stage1", path, ["tensorboard=true", "steps=4"], False)
+    run("stage1", path, ["tensorboard=true"], True)
+    events = accumulator.EventAccumulator(str(tmp_path / "stage1" / "tensorboard"))
+    events.Reload()
+    logged = records(tmp_path / "stage1")
+    for tag, group in (("train/l1", "l1"), ("validation/psnr", "validation")):
+        assert [e.step for e in events.Scalars(tag)] == [r["step"] for r in logged if group in r]
+
+
 def test_layouts_are_a_setting_and_batches_must_divide(write_config, tmp_path):
     path = write_config(tmp_path, "stage1")
     run("stage1", path, ["channels_last=true"], False)
