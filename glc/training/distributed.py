@@ -83,17 +83,24 @@ class Processes:
 
     @torch.no_grad()
     def average_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Replace every gradient by its mean over the processes, in one all-reduce."""
+        """Replace every gradient by its mean over the processes, in one all-reduce.
+
+        Where no process has one there is none afterwards: zeros would let the optimiser count a
+        step, and decay a parameter, that one process on its own passes over.
+        """
         if self.world == 1 or not parameters:
             return
-        for p in parameters:
-            if p.grad is None:
-                p.grad = torch.zeros_like(p)
-        grads = [p.grad for p in parameters if p.grad is not None]
-        flat = torch.cat([grad.flatten() for grad in grads])
+        given = torch.tensor([float(p.grad is not None) for p in parameters])
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        given = given.to(self.device, non_blocking=True)
+        flat = torch.cat([given, *(grad.flatten() for grad in grads)])
         flat = self._accelerator.reduce(flat, "mean")
-        for grad, mean in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
-            grad.copy_(mean.view_as(grad))
+        given, *means = flat.split([len(parameters), *(g.numel() for g in grads)])
+        lacking = any(p.grad is None for p in parameters)  # asking the device would wait for it
+        somewhere = given.tolist() if lacking else [1.0] * len(parameters)
+        for p, grad, mean, share in zip(parameters, grads, means, somewhere, strict=True):
+            if share:
+                p.grad = grad.copy_(mean.view_as(grad))
 
     def wait(self) -> None:
         """Let all processes arrive here."""

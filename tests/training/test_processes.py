@@ -60,6 +60,33 @@ def test_two_processes_equal_one(trained, tmp_path, stage):
                 torch.testing.assert_close(two["extras"][name][key], value, rtol=2e-3, atol=2e-3)
 
 
+def test_two_processes_leave_alone_what_has_no_gradient_yet(trained, tmp_path):
+    """A discriminator that begins to train late, and a codebook that is drawn late."""
+    changes = ["adversarial={weight: 0.8, width: 8, layers: 2, start: 3, discriminator_start: 3}"]
+    changes += ["codebook.start=3", "latent_noise=0.0", "learning_rate=1e-4", "warmup=0"]
+    script = (
+        "import dataclasses, sys; from glc.models.config import PRESETS;"
+        "from glc.training import cli;"
+        "tiny = dataclasses.replace(PRESETS['glc-tiny'], codebook_ema=None);"
+        "PRESETS['glc-tiny'] = tiny;"
+        "from pathlib import Path; cli.run('stage1', Path(sys.argv[1]), sys.argv[2:], False)"
+    )
+    (tmp_path / "script.py").write_text(script, encoding="utf-8")
+    states = []
+    for number in (1, 2):
+        out = tmp_path / str(number)
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += [f"--nproc-per-node={number}", str(tmp_path / "script.py")]
+        command += [str(trained / "stage1.yaml"), *changes, f"out={out}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        states.append(read_checkpoint(out / "checkpoint.pt"))
+    for name in ("optimizer", "discriminator_optimizer"):
+        one, two = (state[name]["state"] for state in states)
+        assert {k: v["step"] for k, v in one.items()} == {k: v["step"] for k, v in two.items()}
+    assert states[0]["discriminator_optimizer"]["state"][0]["step"] == 1
+
+
 def test_accelerate_launches_a_stage(trained, tmp_path):
     command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes=1"]
     command += ["-m", "glc.training.stage2", str(trained / "stage2.yaml")]
