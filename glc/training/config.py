@@ -86,9 +86,9 @@ class CodebookConfig:
     """How a codebook is brought to life and kept alive.
 
     Attributes:
-        start: steps during which vectors pass unquantised; the codebook is then drawn
-            from recent vectors. Less than `steps`; not read by Stage III, which goes on with the
-            codebook of Stage II.
+        start: steps during which vectors pass unquantised, the first in any case; the codebook is
+            then drawn from recent vectors. Less than `steps`; not read by Stage III, which goes on
+            with the codebook of Stage II.
         reseed_every: steps between re-seedings of dead codes.
         reseed_until: share of the run after which codes are left alone.
         dead_fraction: share of the mean usage below which a code is dead.

@@ -30,8 +30,50 @@ def watched(config: CodebookConfig, **how) -> list[torch.Tensor]:
 def test_the_codebook_is_drawn_however_early_the_reseeding_ends(reseed_until):
     start = 10
     after = watched(CodebookConfig(start=start, reseed_until=reseed_until, reseed_every=100))
-    assert all((rows < 100).all() for rows in after[:start])
-    assert all((rows >= 100).all() for rows in after[start:])
+    assert all((rows < 100).all() for rows in after[: start - 1])
+    assert all((rows >= 100).all() for rows in after[start - 1 :])
+
+
+@pytest.mark.parametrize("start", [0, 1, 5])
+def test_no_step_quantises_before_the_codebook_is_drawn(start):
+    """What was counted of the rows before is not held against those that are drawn."""
+    quantizer = VectorQuantizer(8, 2, ema_decay=0.99)
+    config = CodebookConfig(start=start, reseed_every=1)
+    keeper = CodebookKeeper(quantizer, config, STEPS)
+    for step in range(max(start, 1)):
+        assert not keeper.active(step)
+        assert (quantizer.codebook < 100).any()
+        z = 100 + torch.rand(2, 2, 3, 3)
+        quantizer(z)  # in training a call counts, whether its outcome is used or not
+        keeper.observe(z, step)
+    assert keeper.active(max(start, 1))
+    assert (quantizer.codebook >= 100).all()
+    state = quantizer.training_state()
+    assert torch.equal(state["row_weight"], torch.ones(8))
+    assert torch.equal(state["row_usage"], torch.zeros(8))
+
+
+@pytest.mark.parametrize("reseed_until", [0.0, 1.0])
+def test_the_codebook_is_drawn_where_its_step_was_put_back(reseed_until):
+    quantizer = VectorQuantizer(8, 2, ema_decay=0.99)
+    keeper = CodebookKeeper(quantizer, CodebookConfig(start=4, reseed_until=reseed_until), STEPS)
+    for step in (0, 1, 2, 6, 7):  # steps that are not finite are not observed
+        assert keeper.active(step) == (step > 6)
+        keeper.observe(100 + torch.rand(2, 2, 3, 3), step)
+    assert (quantizer.codebook >= 100).all()
+
+
+@pytest.mark.parametrize("step", [3, 4, 5])
+def test_a_checkpoint_from_before_drawing_was_noted_goes_on(step):
+    """Until then a codebook was drawn at the end of step number `start`."""
+    quantizer = VectorQuantizer(8, 2, ema_decay=0.99)
+    state = CodebookKeeper(quantizer, CodebookConfig(start=4), STEPS).state_dict()
+    del state["drawn"]
+    keeper = CodebookKeeper(quantizer, CodebookConfig(start=4), STEPS)
+    keeper.load_state_dict(state)
+    assert keeper.active(step) == (step > 4)
+    keeper.observe(100 + torch.rand(2, 2, 3, 3), step)
+    assert bool((quantizer.codebook >= 100).all()) == (step <= 4)
 
 
 def test_a_run_that_ends_before_the_drawing_is_refused():

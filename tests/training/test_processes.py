@@ -28,7 +28,9 @@ CHANGES = {
 def trained(write_config, tmp_path_factory):
     """One process, every stage."""
     folder = tmp_path_factory.mktemp("one")
-    rate = "{lambdas: [0.1, 0.2, 0.3, 0.4], targets: [0.1, 0.2, 0.3, 0.4]}"
+    # levels that begin apart: else a codebook is drawn from pairs of all but equal vectors
+    rate = "{lambdas: [0.1, 0.2, 0.3, 0.4], targets: [0.1, 0.2, 0.3, 0.4], "
+    rate += "level_scales: [0.7, 0.8, 0.9, 1.0]}"
     for stage, before in (("stage1", None), ("stage2", "stage1"), ("stage3", "stage2")):
         init = {"init": folder / before / "checkpoint.pt"} if before else {}
         run(stage, write_config(folder, stage, rate=rate, **init, **CHANGES), [], False)
