@@ -25,7 +25,7 @@ from glc.files import read_list
 from glc.image import load_image
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
-UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+UNREADABLE = (OSError, ValueError)
 """What reading a photo raises that is none, is cut short, or is not one that the codec takes."""
 
 
@@ -46,7 +46,12 @@ class Source:
 
     def decode(self) -> np.ndarray:
         """The photo as the codec reads it, [h, w, 3] uint8. Raises one of `UNREADABLE`."""
-        with Image.open(io.BytesIO(self.read())) as image:
+        data = self.read()
+        try:
+            image = Image.open(io.BytesIO(data))
+        except Exception as error:  # Pillow's plugins raise anything on a damaged header
+            raise InvalidArgumentError(f"photos: {self.path}: expected a photo") from error
+        with image:
             return load_image(image)
 
 

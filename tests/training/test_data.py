@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Crops depend on seed and number only; broken and small photos are counted, never fatal alone."""
 
+import io
 import subprocess
 import sys
 import tarfile
@@ -103,6 +104,21 @@ def test_unusable_photos_are_passed_over_and_counted(copied, workers):
     assert {names[n] for n in loader.rejected.unreadable} == {"a.png", "b.png"}
     assert {names[n] for n in loader.rejected.too_small} == {"c.png"}
     assert str(loader.rejected) == "2 unreadable, 1 smaller than the crop"
+
+
+def test_headers_that_pillow_breaks_on_are_unreadable(copied, tmp_path):
+    """Whatever its plugins raise: RuntimeError, of an AVIF file that says it has no picture."""
+    avif = pytest.importorskip("PIL._avif", reason="Pillow reads no AVIF")
+    assert avif is not None
+    broken = io.BytesIO()
+    Image.new("RGB", (100, 100)).save(broken, "avif")
+    (copied / "a.jpg").write_bytes(broken.getvalue().replace(b"pitm", b"free"))
+    with pytest.raises(RuntimeError):
+        Image.open(copied / "a.jpg")
+    loader = Photos(data(copied, holdout=0), seed=0)
+    assert len(list(islice(loader.batches(0, 4), 4))) == 4
+    assert str(loader.rejected) == "1 unreadable, 0 smaller than the crop"
+    assert pack(copied, tmp_path / "shards") == (8, 1)
 
 
 def save_unusual(folder) -> None:
