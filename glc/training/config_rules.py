@@ -24,11 +24,12 @@ RULES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
     (
         "at least 0",
         lambda v: v >= 0,
-        "warmup seed threads weight_decay code_weight lowpass_weight latent_noise "
+        "warmup threads weight_decay code_weight lowpass_weight latent_noise "
         "data.holdout data.workers data.cache_gb features.weight adversarial.weight "
         "adversarial.start adversarial.discriminator_start codebook.start codebook.dead_fraction "
         "codebook.weight rate.gain rate.balance",
     ),
+    ("0 to 2^63 - 1", lambda v: 0 <= v < 2**63, "seed"),
     (
         "above 0",
         lambda v: v > 0,
@@ -61,15 +62,20 @@ def check_ranges(config: StageConfig) -> None:
     low, high = config.data.resized_range
     if low > high:
         raise _refusal("data.resized_range", "the smaller first", (low, high))
+    if round(low * config.data.crop) < 1:
+        raise _refusal("data.resized_range", "cuts of at least a pixel", (low, high))
 
 
-def check_model(config: StageConfig, layout: GLCConfig, *, levels: bool) -> None:
+def check_model(
+    config: StageConfig, layout: GLCConfig, *, levels: bool, codes: bool = False
+) -> None:
     """Refuse crops and rate levels that do not suit the model, before anything is computed.
 
     Args:
         config: of the stage.
         layout: of its model.
         levels: whether the stage codes at rate levels.
+        codes: whether the stage predicts the codes of its crops.
 
     Raises:
         InvalidArgumentError: naming the first key that does not.
@@ -78,6 +84,10 @@ def check_model(config: StageConfig, layout: GLCConfig, *, levels: bool) -> None
         if _value(config, key) % layout.pad_multiple:
             expected = f"a multiple of {layout.pad_multiple}, the model's padding"
             raise _refusal(key, expected, _value(config, key))
+    stride, positions = layout.autoencoder.stride, layout.predictor.positions
+    if codes and (config.data.crop // stride) ** 2 != positions:
+        expected = f"{stride * math.isqrt(positions)}, which the model's code predictor is made for"
+        raise _refusal("data.crop", expected, config.data.crop)
     if not levels:
         return
     for key, may_be_empty in (("lambdas", False), ("targets", True), ("level_scales", True)):

@@ -91,7 +91,8 @@ def finetune(
     path = out / "finetune.yaml"
     write_file(path, dump_config(config).encode(), overwrite=True)
     config = load_config(path, list(overrides))
-    check_model(config, GLC.from_pretrained(model).config, levels=True)  # not after measuring
+    layout = GLC.from_pretrained(model).config
+    check_model(config, layout, levels=True, codes=config.code_weight > 0)  # not after measuring
     loader = Photos(config.data, config.seed)
     if resumed is not None:
         targets = tuple(resumed["config"]["rate"]["targets"])

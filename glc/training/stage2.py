@@ -38,7 +38,7 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     prepare(config)
     resumed = checkpoint_to_resume("stage2", config, resume=resume)
     model = initial_model(config, after="stage1", resumed=resumed).train()
-    check_model(config, model.config, levels=True)
+    check_model(config, model.config, levels=True, codes=True)
     photos = Photos(config.data, config.seed)
     layout = model.config
     if config.rate.level_scales:

@@ -51,7 +51,7 @@ def train(config: StageConfig, *, resume: bool) -> None:
     prepare(config)
     resumed = checkpoint_to_resume("stage3", config, resume=resume)
     model = initial_model(config, after="stage2", resumed=resumed).train()
-    check_model(config, model.config, levels=True)
+    check_model(config, model.config, levels=True, codes=config.code_weight > 0)
     photos = Photos(config.data, config.seed)
     layout = model.config
     teacher = copy.deepcopy(model.latent_encoder).requires_grad_(False)

@@ -33,6 +33,7 @@ def test_config_errors_name_the_field(write_config, tmp_path, override, named):
     "override",
     [
         *("steps=0", "steps=-1", "batch=0", "accumulate=0", "nonfinite_limit=0", "seed=-1"),
+        *("seed=9223372036854775808", "data.resized_range=[0.001, 1.0]"),
         *("learning_rate=-1e-3", "learning_rate=.inf", "clip=-1.0", "clip=.nan", "warmup=-1"),
         *("ema_decay=2.0", "betas=[0.9, 1.0]", "final_rate=-0.1", "quantized_share=3.0"),
         *("checkpoint_every=0", "validate_every=0", "levels_per_image=0", "latent_noise=-1.0"),
@@ -81,6 +82,15 @@ def test_what_does_not_suit_the_model_is_refused(write_config, tmp_path, overrid
         check_model(config, preset("glc-tiny"), levels=levels)
     if levels:  # Stage I does not look at them
         check_model(config, preset("glc-tiny"), levels=False)
+
+
+def test_a_crop_that_the_predictor_cannot_take_is_refused(write_config, tmp_path):
+    config = load_config(write_config(tmp_path, "stage2"), ["data.crop=128"])
+    with pytest.raises(
+        InvalidArgumentError, match=r"^config: data\.crop: expected 64, .* got 128$"
+    ):
+        check_model(config, preset("glc-tiny"), levels=True, codes=True)
+    check_model(config, preset("glc-tiny"), levels=True)
 
 
 def test_a_crop_that_the_model_cannot_take_is_refused_before_training(write_config, tmp_path):
