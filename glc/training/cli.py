@@ -31,7 +31,8 @@ def run(stage: str, config_path: Path, overrides: list[str], resume: bool) -> No
 def launched(main: Main) -> None:
     """Command line of one stage, for launchers that start a module in several processes.
 
-    Exit code 2 and one line on stderr for the caller's mistakes and for runs that cannot go on.
+    Exit code 2 and one line on stderr for the caller's mistakes and for runs that cannot go on, as
+    on a full disk.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("config", type=Path, help="the stage's YAML file")
@@ -40,6 +41,6 @@ def launched(main: Main) -> None:
     args = parser.parse_args()
     try:
         main(args.config, args.overrides, args.resume)
-    except GlcError as error:
+    except (GlcError, OSError) as error:
         sys.stderr.write(f"glc: {' '.join(str(error).split())}\n")
         sys.exit(2)

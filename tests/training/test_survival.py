@@ -261,3 +261,11 @@ def test_the_checkpoint_is_written_before_the_validation(write_config, tmp_path,
     with pytest.raises(RuntimeError, match="no room"):
         run("stage1", write_config(tmp_path, "stage1"), [], False)
     assert read_checkpoint(tmp_path / "stage1" / "checkpoint.pt")["step"] == 6
+
+
+def test_a_launched_run_that_cannot_write_says_so_in_one_line(write_config, tmp_path):
+    (tmp_path / "stage1").write_text("a file where the folder of the run should be")
+    process = start("stage1", write_config(tmp_path, "stage1"))
+    message = process.communicate(timeout=LIMIT_SECONDS)[1]
+    assert process.returncode == 2
+    assert message.splitlines() == [f"glc: [Errno 17] File exists: '{tmp_path / 'stage1'}'"]
