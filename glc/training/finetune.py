@@ -82,7 +82,8 @@ def finetune(
         resume: go on from the run's checkpoint.
 
     Raises:
-        InvalidArgumentError: as for the stages, or fewer than two photos.
+        InvalidArgumentError: as for the stages, fewer than two photos, or overrides of `out` or
+            `init`, which are arguments.
         TrainingError: as for the stages.
     """
     config = _config(photos, out, model, steps, features)
@@ -91,6 +92,11 @@ def finetune(
     path = out / "finetune.yaml"
     write_file(path, dump_config(config).encode(), overwrite=True)
     config = load_config(path, list(overrides))
+    for key, said, got in (("out", str(out), config.out), ("init", model, config.init)):
+        if got != said:  # the result would be looked for, and compared, elsewhere
+            raise InvalidArgumentError(
+                f"finetune: {key}: expected {said}, which an argument says, got {got}"
+            )
     layout = GLC.from_pretrained(model).config
     check_model(config, layout, levels=True, codes=config.code_weight > 0)  # not after measuring
     loader = Photos(config.data, config.seed)

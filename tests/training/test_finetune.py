@@ -72,6 +72,16 @@ def test_a_short_run_ends_at_its_targets_too(domain, tiny_folder, tmp_path):
     assert rates == pytest.approx(targets, rel=0.06)
 
 
+@pytest.mark.parametrize("key", ["out", "init"])
+def test_what_arguments_say_is_no_setting(domain, tiny_folder, tmp_path, key):
+    overrides = [*OVERRIDES, f"{key}={tmp_path / 'another'}"]
+    with pytest.raises(
+        InvalidArgumentError, match=rf"^finetune: {key}: expected .*, got .*another"
+    ):
+        finetune(domain, tmp_path / "tuned", model=str(tiny_folder), steps=1, overrides=overrides)
+    assert not (tmp_path / "tuned" / "held_out").exists()
+
+
 def test_what_does_not_suit_the_model_is_refused_before_measuring(domain, tiny_folder, tmp_path):
     overrides = [*OVERRIDES, "rate.targets=[0.1]"]
     with pytest.raises(InvalidArgumentError, match=r"rate\.targets: expected 4 values"):
