@@ -85,6 +85,7 @@ class Reserve:
     def __init__(self, size: int, value: float, dtype: torch.dtype) -> None:
         self._size, self._value, self._dtype = size, value, dtype
         self._left: dict[int | None, Tensor] = {}  # of a device
+        self._made: list[Tensor] = []  # to the end: replays write what no tensor names any more
         self._lock = threading.Lock()
 
     def fill(self, x: Tensor, least: int) -> None:
@@ -94,6 +95,7 @@ class Reserve:
             return
         left = torch.full((self._size,), self._value, dtype=self._dtype, device=x.device)
         wait_for(left)
+        self._made.append(left)
         self._left[x.device.index] = left
 
     def take(self, x: Tensor, n: int) -> Tensor | None:

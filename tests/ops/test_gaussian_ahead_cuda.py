@@ -2,11 +2,12 @@
 """Gradients that the forward pass of a rate computes ahead on a CUDA device."""
 
 import math
+import weakref
 
 import pytest
 import torch
 
-from glc.ops import _foresight_cuda, _gaussian_ahead, gaussian, gaussian_bits
+from glc.ops import _cuda, _foresight_cuda, _gaussian_ahead, gaussian, gaussian_bits
 from glc.ops._expected import Expected
 from tests.cuda_kernels import ON_DEVICE, Kernels, kernels
 from tests.ops.test_cuda import latents, same_bits
@@ -89,6 +90,17 @@ def test_kinds_and_captures_are_bounded(kernels: Kernels, monkeypatch):
         assert _foresight_cuda.foresight_for(x, 0, "kind", 100) is not None
 
     kernels(states, torch.zeros(1))
+
+
+def test_what_a_capture_took_is_never_given_back(monkeypatch):
+    """A graph's replays write there, even when no tensor of it is left."""
+    monkeypatch.setattr(_cuda, "wait_for", lambda x: None)
+    reserve, x = _cuda.Reserve(8, 0.0, torch.float32), torch.zeros(1)
+    reserve.fill(x, 8)
+    taken = weakref.ref(reserve.take(x, 8)._base)
+    reserve.fill(x, 1)
+    assert reserve.take(x, 1) is not None
+    assert taken() is not None
 
 
 @pytest.mark.parametrize("where", [pytest.param("cuda", marks=ON_DEVICE)])
