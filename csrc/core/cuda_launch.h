@@ -21,6 +21,7 @@ inline constexpr unsigned kFullWarp = 0xFFFFFFFFU;
 /// Throws CudaError naming op unless the call succeeded.
 inline void check(cudaError_t error, const char* op) {
   if (error != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());  // or the next launch would report it once more
     throw CudaError(std::string(op) + ": CUDA: " + cudaGetErrorString(error));
   }
 }
@@ -50,7 +51,8 @@ void launch(const char* op,
   check(cudaGetLastError(), op);
 }
 
-/// Lets kernel be launched with more dynamic shared memory than the 48 KiB every device gives.
+/// Lets kernel be launched with more dynamic shared memory than the 48 KiB every device gives. The
+/// same bytes each time: threads share the limit, and one that lowers it fails another's launch.
 template <class... Params>
 void allow_shared_bytes(const char* op, void (*kernel)(Params...), std::size_t bytes) {
   check(cudaFuncSetAttribute(

@@ -61,7 +61,9 @@ class OnCuda {
 
  private:
   static void check(cudaError_t error) {
-    if (error != cudaSuccess) throw CudaError(std::string("CUDA: ") + cudaGetErrorString(error));
+    if (error == cudaSuccess) return;
+    static_cast<void>(cudaGetLastError());  // or the next launch would report it once more
+    throw CudaError(std::string("CUDA: ") + cudaGetErrorString(error));
   }
 
   pybind11::gil_scoped_release no_gil_;

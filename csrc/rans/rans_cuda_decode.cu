@@ -172,7 +172,7 @@ template <class Row, class Bucket, bool kShared>
 void launch_decode(const DecodeParams<Row, std::int32_t>& p, cudaStream_t stream) {
   auto* const kernel = decode_kernel<Row, Bucket, kShared>;
   const std::size_t shared = kWindowsBytes + (kShared ? p.layout.decode_bytes : 0);
-  if constexpr (kShared) allow_shared_bytes(kOp, kernel, shared);
+  if constexpr (kShared) allow_shared_bytes(kOp, kernel, most_shared_bytes(kOp));
   const unsigned blocks = blocks_for(kOp, kernel, shared, p.n / rans::kMinSegment + 1);
   launch(kOp, kernel, {blocks, kBlock, shared}, stream, p);
 }

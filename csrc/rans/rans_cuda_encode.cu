@@ -201,8 +201,9 @@ void launch_encode(const EncodeParams<Row>& p, std::uint32_t log2_lanes, cudaStr
     launch(kOp, kernel, {blocks, kBlock, shared}, stream, p);
   };
   if (p.shape.n_segments != 0) {
-    if (p.layout.encode_bytes <= most_shared_bytes(kOp)) {
-      allow_shared_bytes(kOp, code_kernel<Row, true>, p.layout.encode_bytes);
+    const std::size_t most = most_shared_bytes(kOp);
+    if (p.layout.encode_bytes <= most) {
+      allow_shared_bytes(kOp, code_kernel<Row, true>, most);
       code(code_kernel<Row, true>, p.layout.encode_bytes);
     } else {
       code(code_kernel<Row, false>, 0);

@@ -50,9 +50,12 @@ void launch(const void* kernel,
 }
 
 cudaError_t allow_dynamic_shared(const void* kernel, std::size_t bytes) {
-  if (bytes > kMostShared) return cudaErrorInvalidValue;
+  if (bytes > kMostShared) return last_error = cudaErrorInvalidValue;
   const std::lock_guard lock(allowed.mutex);
-  allowed.bytes[kernel] = std::max(bytes, kDefaultShared);
+  std::size_t& limit = allowed.bytes[kernel];
+  // a device takes less, and then fails the launch of a thread that just asked for more
+  if (bytes < limit) return last_error = cudaErrorInvalidValue;
+  limit = std::max(bytes, kDefaultShared);
   return cudaSuccess;
 }
 

@@ -191,6 +191,8 @@ void launches_are_checked() {
   glc::cuda::allow_shared_bytes("n", big_kernel, 64 << 10);
   big();
   check_throws<glc::CudaError>([] { glc::cuda::allow_shared_bytes("n", big_kernel, 1 << 20); });
+  check_throws<glc::CudaError>([] { glc::cuda::allow_shared_bytes("n", big_kernel, 60 << 10); });
+  big();  // an error that was thrown is not reported again
 }
 
 void intrinsics() {
