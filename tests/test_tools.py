@@ -3,14 +3,18 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+needs_tools = pytest.mark.skipif(
+    not (ROOT / "tools").is_dir(), reason="needs the tools of a checkout"
+)
 
 
-@pytest.mark.skipif(not (ROOT / "tools").is_dir(), reason="needs the tools of a checkout")
+@needs_tools
 def test_files_of_one_device_are_compared_on_another(tmp_path, tiny_folder):
     def run(*arguments):
         command = [sys.executable, "-m", "tools.device_hashes", "--model", tiny_folder, *arguments]
@@ -30,3 +34,20 @@ def test_files_of_one_device_are_compared_on_another(tmp_path, tiny_folder):
     read = run("--read", tmp_path)
     assert read.returncode == 1
     assert "1 differ" in read.stdout
+
+
+@needs_tools
+def test_a_sanitizer_that_is_slow_ends_with_its_program(tmp_path, monkeypatch):
+    """Which it runs as a child of its own, with the same output."""
+    from tools import gpu_check
+
+    (tmp_path / "compute-sanitizer").write_text("#!/bin/sh\nsleep 30 &\nwait\n")
+    (tmp_path / "compute-sanitizer").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(gpu_check, "SANITIZER_SECONDS", 0)
+    monkeypatch.setattr(gpu_check, "cpp_tests", lambda: [Path("test_x_device")])
+    stage, began = gpu_check.Stage("sanitizer"), time.monotonic()
+    gpu_check.sanitize(stage)
+    assert time.monotonic() - began < 20
+    assert not stage.failed
+    assert "not done in its time" in stage.outcome

@@ -16,6 +16,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -139,13 +140,17 @@ def sanitize(stage: Stage) -> None:
             command = [tool, "--tool", name, "--error-exitcode", "9", str(test)]
             command += SMALL_CASES.get(test.name, [])
             pipe = subprocess.PIPE
-            running.append(subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT))
+            running.append(
+                subprocess.Popen(
+                    command, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True
+                )
+            )
         for test, process in zip(cpp_tests(), running, strict=True):
             try:
                 output, _ = process.communicate(timeout=max(end - time.perf_counter(), 1.0))
                 status = f"exit {process.returncode}" if process.returncode else "clean"
             except subprocess.TimeoutExpired:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # the program holds the pipe open too
                 output, _ = process.communicate()
                 status = "stopped" if b"========= E" not in output else "exit, an error"
             text = output.decode(errors="replace")
@@ -196,9 +201,11 @@ def race_lines(results: Path) -> Iterable[str]:
 def results_file() -> Path:
     """Where the figures of this device and commit go."""
     device = torch.cuda.get_device_name().replace(" ", "-")
-    commit = os.environ.get("GLC_COMMIT") or subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()  # fmt: skip
+    commit = os.environ.get("GLC_COMMIT")
+    if not commit and shutil.which("git"):
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+        ).stdout.strip()  # fmt: skip
     return ROOT / "benchmarks/results" / f"{device}-{commit or 'unknown'}.jsonl"
 
 
