@@ -51,3 +51,18 @@ def test_a_sanitizer_that_is_slow_ends_with_its_program(tmp_path, monkeypatch):
     assert time.monotonic() - began < 20
     assert not stage.failed
     assert "not done in its time" in stage.outcome
+
+
+@needs_tools
+def test_the_device_tests_are_built_by_the_same_cmake_as_the_module(tmp_path, monkeypatch):
+    from tools import gpu_check
+
+    for folder in ("environment", "system"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "cmake").touch(mode=0o755)
+    monkeypatch.setattr(gpu_check.sysconfig, "get_path", lambda _: str(tmp_path / "environment"))
+    monkeypatch.setenv("PATH", str(tmp_path / "system"))
+    commands = []
+    monkeypatch.setattr(gpu_check, "run", lambda _, *words, **__: commands.append(words) or True)
+    assert gpu_check.build(gpu_check.Stage("build"))
+    assert [words[0] for words in commands[1:]] == [str(tmp_path / "environment/cmake")] * 2

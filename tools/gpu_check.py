@@ -96,7 +96,8 @@ def build(stage: Stage) -> bool:
     done = run(
         stage, sys.executable, "setup.py", "--quiet", "build_ext", "--inplace", GLC_CUDA="ON"
     )
-    cmake = shutil.which("cmake") or "cmake"
+    # the one that setup.py takes: an older system's cannot configure what that has built
+    cmake = shutil.which("cmake", path=sysconfig.get_path("scripts")) or shutil.which("cmake")
     done = done and run(stage, cmake, "-S", ".", "-B", BUILD, "-DGLC_TESTS=ON", "-DGLC_SHARED=OFF")
     return done and run(stage, cmake, "--build", BUILD, "--target", "cuda_device_tests")
 
