@@ -67,7 +67,7 @@ def _build(cls: type[_Config], plain: Any, where: str) -> _Config:
     hints = typing.get_type_hints(cls)
     if not isinstance(plain, dict):
         raise InvalidArgumentError(f"config: {where or '.'}: expected a mapping, got {plain!r}")
-    unknown = sorted(set(plain) - set(hints))
+    unknown = sorted(set(plain) - set(hints), key=str)  # YAML's keys may be numbers too
     required = {
         f.name
         for f in dataclasses.fields(cls)  # type: ignore[arg-type]

@@ -106,8 +106,11 @@ def pack(
         Number of photos written, and of unreadable ones left out.
 
     Raises:
-        InvalidArgumentError: no photos, or `out` holds shards already.
+        InvalidArgumentError: no photos, a number below 1, or `out` holds shards already.
     """
+    for name, number in (("short_side", short_side), ("per_shard", per_shard)):
+        if number is not None and number < 1:
+            raise InvalidArgumentError(f"shards: {name}: expected at least 1, got {number}")
     sources = find_sources(photos)
     if not sources:
         raise InvalidArgumentError(f"shards: photos: expected photos in {photos}, got none")
@@ -159,7 +162,7 @@ def main() -> None:
         written, unreadable = pack(
             args.photos, args.out, short_side=args.short_side, per_shard=args.per_shard
         )
-    except GlcError as error:
+    except (GlcError, OSError) as error:
         parser.exit(2, f"shards: {error}\n")
     print(f"{args.out}: {written} photos, {unreadable} unreadable left out")  # noqa: T201
 

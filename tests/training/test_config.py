@@ -29,6 +29,12 @@ def test_config_errors_name_the_field(write_config, tmp_path, override, named):
         load_config(path, [override])
 
 
+def test_unknown_keys_of_several_kinds_are_named(tmp_path):
+    (tmp_path / "a.yaml").write_text("out: a\n1: one\nfast: true\n")
+    with pytest.raises(InvalidArgumentError, match=r"got unknown \[1, 'fast'\]"):
+        load_config(tmp_path / "a.yaml", [])
+
+
 @pytest.mark.parametrize(
     "override",
     [

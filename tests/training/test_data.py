@@ -203,6 +203,10 @@ def test_shards_give_the_crops_of_the_folder(photos, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(folder, shards, strict=True))
     with pytest.raises(InvalidArgumentError, match="no tars"):
         pack(photos, tmp_path / "shards")
+    for name in ("per_shard", "short_side"):
+        with pytest.raises(InvalidArgumentError, match=rf"^shards: {name}: .* got 0$"):
+            pack(photos, tmp_path / "none", **{name: 0})
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_documented_command_makes_shards_webdataset_reads(copied, tmp_path):
