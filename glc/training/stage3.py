@@ -122,10 +122,10 @@ def train(config: StageConfig, *, resume: bool) -> None:
             "perceptual": config.features.weight * pick.mean(weight[picked] * perceptual),
             "d_code": config.code_weight * pick.mean(weight[picked] * code),
         }
-        reconstruction = torch.stack(list(terms.values())).sum()
+        likeness = terms["l1"] + terms["perceptual"]
         run.backward(
             rate=(balance * bpp).mean(),
-            adversarial=adversary.term(step, x_hat, reconstruction, weight),
+            adversarial=adversary.term(step, x_hat, likeness, weight),
             codebook=config.codebook.weight * out.hyper.loss,
             **terms,
         )

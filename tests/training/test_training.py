@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from glc.errors import InvalidArgumentError
+from glc.losses.adversarial import adaptive_weight
 from glc.models import GLC
 from glc.models.config import PRESETS, VQGANConfig
 from glc.training.cli import run
@@ -51,6 +52,27 @@ def test_a_stage_ends_in_a_model(trained, stage):
     validation = records(trained / stage)[-1]["validation"]
     assert all(np.isfinite(v) for v in validation.values())
     assert load_config(trained / stage / "config.yaml", []).steps == 6
+
+
+def test_the_adversarial_term_is_weighed_by_likeness_alone(
+    trained, write_config, tmp_path, monkeypatch
+):
+    """By |x - x_hat| and L_per, whatever codes and low frequencies weigh (facts G)."""
+    weighed = []
+
+    def weight(reconstruction, *rest):
+        weighed.append(reconstruction.item())
+        return adaptive_weight(reconstruction, *rest)
+
+    monkeypatch.setattr("glc.training.adversary.adaptive_weight", weight)
+    first = trained / "stage2" / "checkpoint.pt"
+    for number, factor in enumerate((0.05, 50.0)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        path = write_config(folder, "stage3", init=first, code_weight=factor, lowpass_weight=factor)
+        changes = ["adversarial={weight: 0.8, start: 0, width: 8, layers: 2}", "features.weight=2"]
+        run("stage3", path, ["steps=1", *changes], False)
+    assert weighed[0] == weighed[1] > 0
 
 
 def test_levels_start_where_asked(trained):
