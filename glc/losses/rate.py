@@ -17,8 +17,9 @@ class LambdaController:
     """Per-level lambdas that move slowly until every level has the rate asked for.
 
     log lambda += gain (log target - log measured), the measured rate being a moving average
-    of the rounded bits of training crops. A larger lambda buys quality with bits. The lambda of a
-    level that was never measured stays where it is.
+    of the rounded bits of training crops: those seen before it steers are forgotten, as they may be
+    of another kind. A larger lambda buys quality with bits. The lambda of a level that was never
+    measured stays where it is.
 
     Args:
         lambdas: initial weight per level.
@@ -33,6 +34,7 @@ class LambdaController:
         self.gain = gain
         self.measured = torch.zeros(len(lambdas))
         self.weight = torch.zeros(len(lambdas))
+        self.steered = False
 
     def weights(self, level: Tensor) -> Tensor:
         """Lambda of every sample: level [b] int64 -> [b] float32."""
@@ -51,10 +53,13 @@ class LambdaController:
 
         Args:
             level: [b] int64.
-            bpp: [b] float32, bits per pixel from rounded symbols.
+            bpp: [b] float32, bits per pixel; from rounded symbols, where they steer.
             steer: whether to move the lambdas.
         """
         self._follow(level)
+        if steer and not self.steered:
+            self.steered = True
+            self.measured, self.weight = (torch.zeros_like(v) for v in (self.measured, self.weight))
         # in the order of the samples on every device: all processes have to agree on the bits
         bpp = bpp.detach().float()
         count, total = (
@@ -88,6 +93,7 @@ class LambdaController:
             "log_lambda": self.log_lambda,
             "measured": self.measured,
             "weight": self.weight,
+            "steered": self.steered,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -95,6 +101,7 @@ class LambdaController:
         self.log_lambda = state["log_lambda"]
         self.measured = state["measured"]
         self.weight = state["weight"]
+        self.steered = state.get("steered", True)  # older checkpoints do not say
 
     def _rates(self) -> Tensor:
         return self.measured / self.weight.clamp_min(1e-9)

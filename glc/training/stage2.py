@@ -93,8 +93,8 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
         }
 
     def observe(step: int, seen: Mapping[str, Tensor]) -> Metrics:
+        steer = keeper.active(step) and not noisy(step)  # asked before the codebook may be drawn
         keeper.observe(seen["z"], step)
-        steer = keeper.active(step) and not noisy(step)
         controller.observe(seen["level"], seen["bpp"], steer=steer)
         return controller.metrics()
 

@@ -110,6 +110,21 @@ def test_lambdas_of_levels_never_measured_stay():
     assert controller.weights(torch.tensor([0])).item() > 0.1
 
 
+def test_rates_of_another_kind_are_forgotten_once_lambdas_move():
+    """Stage II begins with noise, whose bits are not those of rounded symbols."""
+    controller, level = LambdaController((0.1,), (0.5,), gain=0.1), torch.tensor([0])
+    for _ in range(20):
+        controller.observe(level, torch.tensor([2.0]), steer=False)
+    assert controller.rates() == pytest.approx([2.0])
+    again = LambdaController((0.1,), (0.5,), gain=0.1)
+    again.load_state_dict(controller.state_dict())
+    for resumed in (controller, again):
+        for _ in range(2):
+            resumed.observe(level, torch.tensor([0.5]), steer=True)
+        assert resumed.rates() == pytest.approx([0.5])
+        assert resumed.weights(level).item() == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize(
     ("build", "file"),
     [
