@@ -113,10 +113,11 @@ class LambdaController:
 
 
 def spread_levels(crops: int, levels: int, repeat: int = 1) -> Tensor:
-    """Rate levels for every copy of every crop, as even as possible, in random order.
+    """Rate levels for every copy of every crop, as even as possible.
 
-    The copies of a crop have levels of their own as long as there are as many. Any run of
-    consecutive crops is as even as the whole, if there are several copies.
+    The order is random, unless single crops divide evenly: those are random themselves. The copies
+    of a crop have levels of their own as long as there are as many. Any run of consecutive crops is
+    as even as the whole, if there are several copies.
 
     Args:
         crops: of the batch.
