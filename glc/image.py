@@ -5,10 +5,13 @@ What surprises people first: the orientation flag of a photograph and its colour
 to the pixels, transparency is laid over white, and everything is 8 bits per channel afterwards.
 """
 
+import contextlib
 import io
 import os
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +168,7 @@ def _load_path(path: Path, max_pixels: int, keep: bool) -> tuple[NDArray[np.uint
     if not data:
         raise InvalidArgumentError(f"load_image: {path}: the file is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its pixel bound: max_pixels decides
+        with _quiet():  # about its pixel bound: max_pixels decides
             picture = Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         most = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))  # Pillow's own bound
@@ -190,8 +192,7 @@ def _from_pil(
 ) -> tuple[NDArray[np.uint8], Metadata]:
     _check_size(name, picture.height, picture.width, max_pixels)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF it then ignores
+        with _quiet():  # about damaged EXIF, which Pillow then ignores
             picture.load()
             profile = picture.info.get("icc_profile")
     except Exception as error:  # Pillow's plugins raise anything on damaged data
@@ -219,8 +220,7 @@ def _from_pil(
 def _upright(picture: Image.Image, name: str) -> tuple[Image.Image, bytes]:
     """Turn a picture as its EXIF says; the EXIF as TIFF bytes that says so, if there is any."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF it then ignores
+        with _quiet():  # about damaged EXIF, which Pillow then ignores
             upright = ImageOps.exif_transpose(picture)
             # of a TIFF, whose tags are its EXIF, an upright copy has none
             exif = _told(picture.getexif()) if picture.format == "TIFF" else upright.getexif()
@@ -364,6 +364,36 @@ def _check_size(name: str, height: int, width: int, max_pixels: int) -> None:
         raise InvalidArgumentError(
             f"load_image: {name}: expected at most {max_pixels} pixels, got {width}x{height}"
         )
+
+
+class _Silence:
+    """How many threads want no warnings, and the filters from before the first of them."""
+
+    lock = threading.Lock()
+    n_threads = 0
+    before = warnings.catch_warnings()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep warnings back.
+
+    The filters are the whole process's. Were each thread to put back those that it found, the last
+    could put back another's silence, for good.
+    """
+    with _Silence.lock:
+        if not _Silence.n_threads:
+            _Silence.before = warnings.catch_warnings()
+            _Silence.before.__enter__()
+            warnings.simplefilter("ignore")
+        _Silence.n_threads += 1
+    try:
+        yield
+    finally:
+        with _Silence.lock:
+            _Silence.n_threads -= 1
+            if not _Silence.n_threads:
+                _Silence.before.__exit__(None, None, None)
 
 
 def _one_line(error: Exception) -> str:

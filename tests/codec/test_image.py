@@ -4,6 +4,7 @@
 import contextlib
 import io
 import struct
+import threading
 import warnings
 import zlib
 from pathlib import Path
@@ -342,6 +343,30 @@ def raw_png(width: int, height: int, *, depth: int, colour: int, rows: bytes) ->
         + chunk(b"IDAT", zlib.compress(rows))
         + chunk(b"IEND", b"")
     )
+
+
+def test_threads_leave_the_filters_of_warnings_as_they_were() -> None:
+    def held() -> tuple[threading.Thread, threading.Event, threading.Event]:
+        picture = Image.fromarray(ramp())
+        inside, go_on = threading.Event(), threading.Event()
+
+        def load() -> object:
+            inside.set()
+            go_on.wait(10)
+            return Image.Image.load(picture)
+
+        picture.load = load  # type: ignore[method-assign]
+        return threading.Thread(target=load_image, args=(picture,)), inside, go_on
+
+    before = list(warnings.filters)
+    threads = [held(), held()]
+    for thread, inside, _ in threads:
+        thread.start()
+        assert inside.wait(10)
+    for thread, _, go_on in threads:  # the first one in is the first one out
+        go_on.set()
+        thread.join()
+    assert warnings.filters == before
 
 
 def test_too_many_pixels_are_refused_before_decoding(tmp_path: Path) -> None:
