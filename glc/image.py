@@ -201,7 +201,14 @@ def _from_pil(
         ) from error
     upright, exif = _upright(picture, name)
     metadata = {CHUNK_EXIF: exif} if keep and exif else {}
-    plain = _to_8_bits(upright, name)
+    try:
+        plain = _to_8_bits(upright, name)
+    except InvalidArgumentError:
+        raise
+    except (TypeError, ValueError, OSError) as error:  # of transparency that fits no such pixels
+        raise InvalidArgumentError(
+            f"load_image: {name}: the file is truncated or damaged ({_one_line(error)})"
+        ) from error
     if keep and profile and plain.mode in {"RGB", "RGBA"} and profile[16:20] == b"RGB ":
         if len(profile) <= _MAX_PROFILE_BYTES:
             if not _is_srgb(profile):  # half a kilobyte for what a file without one means anyway
@@ -348,7 +355,12 @@ def _from_tensor(tensor: Any, max_pixels: int) -> NDArray[np.uint8]:
             f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
         )
     _check_size("tensor", tensor.shape[1], tensor.shape[2], max_pixels)
-    values = tensor.detach().cpu().double().numpy()
+    try:
+        values = tensor.detach().cpu().double().numpy()
+    except (RuntimeError, TypeError) as error:  # of another layout, or on the meta device
+        raise InvalidArgumentError(
+            f"load_image: image: expected a dense tensor with values ({_one_line(error)})"
+        ) from error
     low, high = values.min(), values.max()
     if not (low >= 0.0 and high <= 1.0):  # so written, NaN is refused too
         raise InvalidArgumentError(

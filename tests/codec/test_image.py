@@ -8,6 +8,7 @@ import threading
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -261,6 +262,8 @@ def test_extreme_shapes(tmp_path: Path, shape: tuple[int, int]) -> None:
         (torch.zeros(3, 4, 4, dtype=torch.uint8), "float tensor"),
         (torch.zeros(4, 4, 3), "float tensor"),
         (torch.full((3, 2, 2), 1.01), r"\[0, 1\]"),
+        (torch.zeros(3, 2, 2, device="meta"), "with values"),
+        (torch.zeros(3, 2, 2).to_sparse(), "dense tensor"),
         (torch.full((3, 2, 2), float("nan")), r"\[0, 1\]"),
         (torch.zeros(3, 0, 2), "no pixels"),
         (Image.new("RGB", (0, 0)), "no pixels"),
@@ -330,7 +333,9 @@ def test_flipped_bytes_give_a_picture_or_our_error(tmp_path: Path) -> None:
             assert load_image(path).ndim == 3
 
 
-def raw_png(width: int, height: int, *, depth: int, colour: int, rows: bytes) -> bytes:
+def raw_png(
+    width: int, height: int, *, depth: int, colour: int, rows: bytes, more: Any = ()
+) -> bytes:
     def chunk(name: bytes, body: bytes) -> bytes:
         return (
             struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -340,9 +345,22 @@ def raw_png(width: int, height: int, *, depth: int, colour: int, rows: bytes) ->
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", head)
+        + b"".join(chunk(name, body) for name, body in more)
         + chunk(b"IDAT", zlib.compress(rows))
         + chunk(b"IEND", b"")
     )
+
+
+def test_transparency_of_more_colours_than_a_palette_has_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    for n_alphas in (2, 300):
+        chunks = [(b"PLTE", bytes(6)), (b"tRNS", bytes(n_alphas))]
+        path.write_bytes(raw_png(1, 1, depth=8, colour=3, rows=bytes(2), more=chunks))
+        if n_alphas == 2:
+            assert load_image(path).tolist() == [[[255, 255, 255]]]
+        else:
+            with pytest.raises(InvalidArgumentError, match=r"damaged .*palette"):
+                load_image(path)
 
 
 def test_threads_leave_the_filters_of_warnings_as_they_were() -> None:
