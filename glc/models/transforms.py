@@ -77,7 +77,8 @@ class RateTransform(nn.Module):
 
     def rate_scale(self, quality: float | Tensor) -> Tensor:
         """Per-channel scale at a level: [1 or n, N, 1, 1] float32; exact at whole levels."""
-        level = torch.as_tensor(quality, dtype=torch.float32).reshape(-1)
+        there = quality.device if isinstance(quality, Tensor) else "cpu"
+        level = torch.as_tensor(quality, dtype=torch.float32, device=there).reshape(-1)
         top = self.levels - 1
         within = (level >= 0) & (level <= top)
         if _cuda.is_cuda(level):

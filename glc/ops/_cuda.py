@@ -48,7 +48,7 @@ def stream_for(x: Tensor) -> tuple[int, ...]:
 
 def new_for_copies(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Make an uninitialised tensor on the CPU; a CUDA device can read and write it by itself."""
-    return torch.empty(shape, dtype=dtype, pin_memory=device.type == "cuda")
+    return torch.empty(shape, dtype=dtype, device="cpu", pin_memory=device.type == "cuda")
 
 
 def to_host(x: Tensor) -> Tensor:

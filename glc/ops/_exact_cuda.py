@@ -117,8 +117,8 @@ def head_channels(n: int, n_heads: int) -> list[Tensor]:
         n_heads: a divisor of n / 2, or 1.
     """
     if n_heads == 1:
-        return [torch.arange(n)]
-    groups = torch.arange(n).view(2, n_heads, -1)
+        return [torch.arange(n, device="cpu")]
+    groups = torch.arange(n, device="cpu").view(2, n_heads, -1)
     return [groups[:, g].flatten() for g in range(n_heads)]
 
 

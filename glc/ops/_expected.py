@@ -53,7 +53,9 @@ class Expected:
         if values != before or 0.0 in values:  # never with a NaN; and 0 equals another 0, -0
             foreseen = None
         elif foreseen is None:
-            foreseen = Foreseen(values, torch.tensor(values, dtype=torch.float32).view(-1, 1))
+            foreseen = Foreseen(
+                values, torch.tensor(values, dtype=torch.float32, device="cpu").view(-1, 1)
+            )
         self._last[kind] = values, foreseen  # the newest are last
         if len(self._last) > self._KINDS:
             self._last.pop(next(iter(self._last)), None)

@@ -33,7 +33,7 @@ class AheadOnDevice(NamedTuple):
     out: Gradients
 
 
-_ONE = torch.ones(1, 1, dtype=torch.float32)
+_ONE = torch.ones(1, 1, dtype=torch.float32, device="cpu")
 
 
 def lend_outputs(*outputs: Tensor | None) -> list[object | None]:

@@ -242,7 +242,8 @@ def _categorical_cdf_reference(logits: Tensor, bits: int = _MAX_BITS) -> Tensor:
     below = torch.nn.functional.pad(weights.cumsum(-1), (1, 0)).clamp_max(1.0)
     below[..., -1] = 1.0
     spare = (1 << bits) - k
-    return (torch.arange(k + 1) + (spare * below).floor().long()).to(torch.int32)
+    steps = torch.arange(k + 1, device=logits.device)
+    return (steps + (spare * below).floor().long()).to(torch.int32)
 
 
 categorical_cdf = Op(

@@ -389,5 +389,5 @@ def _host_rows(rows: int | Tensor) -> Any:
 
 def _tensor_of(stream: bytes) -> Tensor:
     if not stream:
-        return torch.empty(0, dtype=torch.uint8)
+        return torch.empty(0, dtype=torch.uint8, device="cpu")
     return torch.frombuffer(bytearray(stream), dtype=torch.uint8)

@@ -115,7 +115,7 @@ def require_matrices(op: str, latents: Tensor, codebook: Tensor) -> None:
 def nearest_rows(latents: Tensor, codebook: Tensor, search: _core.VqSearch) -> Tensor:
     """Search on the CPU in a way of one's choice; arguments are checked already."""
     rows = _as_rows(codebook)
-    index = torch.empty(latents.shape[0], dtype=torch.int32)
+    index = torch.empty(latents.shape[0], dtype=torch.int32, device="cpu")
     native = _prepared.get(codebook, rows)
     native.nearest(borrow(_as_rows(latents)), borrow(rows), borrow(index), search)
     return index

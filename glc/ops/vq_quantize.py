@@ -57,11 +57,11 @@ def _quantize(latents: Tensor, codebook: Tensor) -> QuantizedRows:
     k = codebook.shape[0]
     if _on_host(latents):
         rows, z = codebook.detach().float(), latents.detach().float()
-        z_hat = torch.empty(n, d, dtype=torch.float32)
-        usage = torch.empty(k, dtype=torch.int64)
+        z_hat = torch.empty(n, d, dtype=torch.float32, device="cpu")
+        usage = torch.empty(k, dtype=torch.int64, device="cpu")
         error = _core.vq_lookup(borrow(z), borrow(rows), borrow(index), borrow(z_hat))
         _core.vq_usage(borrow(index), borrow(usage))
-        loss = torch.tensor(error / max(n * d, 1), dtype=torch.float32)
+        loss = torch.tensor(error / max(n * d, 1), dtype=torch.float32, device="cpu")
     else:
         rows_of = index.long()
         z_hat = codebook.detach().index_select(0, rows_of).float()

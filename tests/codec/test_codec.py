@@ -289,6 +289,16 @@ def test_torchs_default_dtype_changes_nothing(
         torch.set_default_dtype(torch.float32)
 
 
+def test_torchs_default_device_changes_nothing(
+    tiny_folder: Path, photo: np.ndarray, data: bytes, codec: Codec
+) -> None:
+    expected = codec.decode(data)
+    fresh = Codec(tiny_folder)  # nothing is prepared in it yet
+    with torch.device("meta"):  # it has no values, so that whatever computes there is caught
+        np.testing.assert_array_equal(fresh.decode(data), expected)
+        assert fresh.encode(photo) == data
+
+
 def test_a_codec_can_be_pickled_after_use(codec: Codec, data: bytes) -> None:
     expected = codec.decode(data)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(codec)).decode(data), expected)
