@@ -75,10 +75,11 @@ def _parse_qualities(text: str) -> list[float]:
 
 def _print(result: "Evaluation") -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(
-        title=f"{result.model}, {result.levels[0].images} pictures, {result.device}, "
+        title=f"{escape(result.model)}, {result.levels[0].images} pictures, {result.device}, "
         f"{result.threads} threads",
         box=None,
     )

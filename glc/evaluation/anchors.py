@@ -176,6 +176,7 @@ def _points(path: Path) -> list[tuple[float, float]]:
 def main() -> None:
     """Measure from the command line and print two tables."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -203,7 +204,7 @@ def main() -> None:
     except GlcError as error:
         sys.stderr.write(f"anchors: {error}\n")
         sys.exit(2)
-    table = Table(title=f"{args.folder}", box=None)
+    table = Table(title=escape(f"{args.folder}"), box=None)
     for name in ("codec", "sides /", "quality", "bpp", "PSNR dB", "MS-SSIM", "Tiny Darknet"):
         table.add_column(name, justify="right")
     for a in (a for anchors in by_codec.values() for a in anchors):

@@ -104,7 +104,7 @@ class Monitor:
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self.console.print(f"{self.stage} {text}", highlight=False)
+        self.console.print(f"{self.stage} {text}", markup=False, highlight=False)
 
     def _scalars(self, group: str, step: int, values: Mapping[str, float]) -> None:
         if self.writer is not None:

@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from glc.cli import app
+from glc.cli.progress import progress_bar
 from glc.image import load_image
 from tests.cli.refusal import Run, assert_refused
 
@@ -320,6 +322,26 @@ def test_demo(run: Run, picture: Path, tmp_path: Path) -> None:
     for word in ("bpp", "PSNR", "encode", "decode", "photo.png"):
         assert word in result.stdout
     assert load_image(tmp_path / "out" / "photo.png").shape == (70, 90, 3)
+
+
+def test_names_in_brackets_are_shown_as_they_are(
+    run: Run,
+    picture: Path,
+    tiny_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    model = tmp_path / "a [red]" / "b[" / "c]"  # to rich a colour, and the end of none
+    shutil.copytree(tiny_folder, model)
+    monkeypatch.chdir(tmp_path)
+    shown = run("eval", picture.parent, "--quality", "0", model=model.relative_to(tmp_path))
+    assert shown.exit_code == 0, shown.output
+    assert "a [red]/b[/c], 1 pictures" in shown.output
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as at a terminal
+    with progress_bar("eval") as progress:
+        progress("a [red]/b[/c].png", 0.5)
+    assert "a [red]/b[/c].png" in capfd.readouterr().err
 
 
 def test_usage() -> None:
