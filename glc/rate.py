@@ -43,7 +43,8 @@ def largest_within(
     Args:
         target_bytes: the size not to exceed.
         encode_level: gives the file of a level.
-        report: called with (step name, fraction done).
+        report: called with (step name, fraction done), which begins at a half: the latents, which
+            every level needs, are there.
 
     Returns:
         The file.
@@ -55,7 +56,7 @@ def largest_within(
     low, high, tried, smallest = 0, MAX_LEVEL, 0, 0
     while low <= high:
         level = (low + high) // 2
-        report(f"level {level}", 0.3 + 0.1 * tried)
+        report(f"level {level}", 0.5 + tried / 14)
         data = encode_level(level)
         tried += 1
         if len(data) <= target_bytes:

@@ -307,6 +307,8 @@ def test_a_codec_can_be_pickled_after_use(codec: Codec, data: bytes) -> None:
 def test_progress_moves_forward(codec: Codec, photo: np.ndarray, data: bytes) -> None:
     steps: list[tuple[str, float]] = []
     codec.encode(photo[:64, :64], target_bytes=10**6, progress=lambda *step: steps.append(step))
+    fractions = [fraction for _, fraction in steps]
+    assert fractions == sorted(fractions)
     codec.decode(data, progress=lambda *step: steps.append(step))
     assert all(name and 0.0 <= fraction <= 1.0 for name, fraction in steps)
     assert len(steps) > 4
