@@ -148,6 +148,7 @@ class Accounting:
 
 
 def _checked_fingerprint(fingerprint: bytes) -> bytes:
+    fingerprint = as_bytes(fingerprint, "bitstream: fingerprint")
     if len(fingerprint) != FINGERPRINT_BYTES:
         raise InvalidArgumentError(
             f"bitstream: fingerprint: expected {FINGERPRINT_BYTES} bytes, got {len(fingerprint)}"
@@ -163,8 +164,11 @@ def crc32c(data: Buffer) -> int:
 
     Returns:
         The checksum, 0 .. 2^32 - 1; 0xe3069283 for b"123456789".
+
+    Raises:
+        InvalidArgumentError: data is not contiguous bytes.
     """
-    return _core.crc32c(data)
+    return _core.crc32c(as_bytes(data, "crc32c: data"))
 
 
 def pack(
@@ -193,7 +197,7 @@ def pack(
         raise InvalidArgumentError(
             f"pack: chunks: expected a mapping from tags to bytes, got {type(chunks).__name__}"
         )
-    model_id = header.model_id
+    model_id = as_bytes(header.model_id, "pack: model_id")
     if len(model_id) != _MODEL_ID_BYTES:
         raise InvalidArgumentError(
             f"pack: model_id: expected {_MODEL_ID_BYTES} bytes, got {len(model_id)}"
@@ -201,14 +205,11 @@ def pack(
     wide = ("width", "height", "tile")
     for name in (*wide, "level", "coder", "version", "profile"):
         limit = 1 << 32 if name in wide else 1 << 8
-        if not 0 <= getattr(header, name) < limit:
-            raise InvalidArgumentError(
-                f"pack: {name}: expected 0 .. {limit - 1}, got {getattr(header, name)}"
-            )
-    for tag, content in (chunks or {}).items():
-        in_range("pack: chunks: tag", tag, 1, 127)
-        as_bytes(content, "pack: chunks")
-    listed = sorted((chunks or {}).items())
+        in_range(f"pack: {name}", getattr(header, name), 0, limit - 1)
+    listed = {
+        in_range("pack: chunks: tag", tag, 1, 127): as_bytes(content, "pack: chunks")
+        for tag, content in (chunks or {}).items()
+    }
     return _core.pack_container(
         (
             header.width,
@@ -220,8 +221,8 @@ def pack(
             header.tile,
         ),
         model_id,
-        payload,
-        listed,
+        as_bytes(payload, "pack: payload"),
+        [(tag, listed[tag]) for tag in sorted(listed)],
         _checked_fingerprint(fingerprint),
     )
 
@@ -245,11 +246,11 @@ def parse(
         BitstreamError: malformed or truncated; names field and byte offset.
         UnsupportedError: written by another version, under an unknown profile, or with a chunk
             that must be understood and is not.
-        InvalidArgumentError: max_pixels below 1.
+        InvalidArgumentError: max_pixels below 1, or data is not contiguous bytes.
     """
     most = min(in_range("parse: max_pixels", max_pixels, 1, 1 << 128), (1 << 64) - 1)
-    view = memoryview(data).cast("B")
-    fields, model_id, start, n_bytes = _core.parse_container(view, most, cut)
+    data = as_bytes(data, "parse: data")
+    fields, model_id, start, n_bytes = _core.parse_container(data, most, cut)
     width, height, level, coder, version, profile, tile = fields
     header = Header(
         width=width,
@@ -261,7 +262,7 @@ def parse(
         profile=profile,
         tile=tile,
     )
-    return header, view[start : start + n_bytes]
+    return header, memoryview(data).cast("B")[start : start + n_bytes]
 
 
 def chunks(data: Buffer) -> dict[int, bytes]:
@@ -277,8 +278,9 @@ def chunks(data: Buffer) -> dict[int, bytes]:
     Raises:
         BitstreamError: malformed or truncated; names field and byte offset.
         UnsupportedError: as `parse`.
+        InvalidArgumentError: data is not contiguous bytes.
     """
-    return dict(_core.container_chunks(data))
+    return dict(_core.container_chunks(as_bytes(data, "chunks: data")))
 
 
 def check(data: Buffer, fingerprint: bytes) -> None:
@@ -292,9 +294,9 @@ def check(data: Buffer, fingerprint: bytes) -> None:
         BitstreamError: made by another model (names both ids), damaged (names both checksums), or
             malformed as in `parse`.
         UnsupportedError: written by a newer version, or under an unknown profile.
-        InvalidArgumentError: the fingerprint is not 32 bytes.
+        InvalidArgumentError: the fingerprint is not 32 bytes, or data is not contiguous bytes.
     """
-    _core.check_container(data, _checked_fingerprint(fingerprint))
+    _core.check_container(as_bytes(data, "check: data"), _checked_fingerprint(fingerprint))
 
 
 def accounting(data: Buffer) -> Accounting:
@@ -309,5 +311,6 @@ def accounting(data: Buffer) -> Accounting:
     Raises:
         BitstreamError: malformed as in `parse`, or a payload too short for what it announces.
         UnsupportedError: written by a newer version, or under an unknown profile.
+        InvalidArgumentError: data is not contiguous bytes.
     """
-    return Accounting(**_core.container_accounting(data))
+    return Accounting(**_core.container_accounting(as_bytes(data, "accounting: data")))

@@ -280,6 +280,7 @@ class Codec:
         Raises:
             BitstreamError: as `decode`.
             UnsupportedError: written by another version.
+            InvalidArgumentError: as `decode`.
         """
         data = checked_bytes(data)
         with torch.inference_mode():
@@ -318,6 +319,7 @@ class Codec:
         Raises:
             BitstreamError: as `decode`.
             UnsupportedError: written by another version.
+            InvalidArgumentError: as `decode`.
         """
         data = checked_bytes(data)
         self._check(data)

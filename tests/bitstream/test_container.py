@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -240,6 +241,37 @@ def test_any_contiguous_buffer_is_read(data):
     assert parse(data)[0] == HEADER
     assert accounting(data).total == 8 * len(FILE)
     check(data, FINGERPRINT)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: parse("photo.glc"), "parse: data: expected a bytes-like object, got str"),
+        (lambda: parse(memoryview(FILE)[::2]), "parse: data: expected contiguous memory"),
+        (lambda: check(7, FINGERPRINT), "check: data: expected a bytes-like object, got int"),
+        (lambda: check(FILE, FINGERPRINT.hex()[:32]), "fingerprint: expected a bytes-like object"),
+        (lambda: accounting(None), "accounting: data: expected a bytes-like object"),
+        (lambda: bitstream.chunks(["x"]), "chunks: data: expected a bytes-like object"),
+        (lambda: crc32c("123456789"), "crc32c: data: expected a bytes-like object"),
+        (lambda: pack(HEADER, "text", FINGERPRINT), "pack: payload: expected a bytes-like object"),
+        (lambda: pack(replace(HEADER, width=7.0), PAYLOAD, FINGERPRINT), "pack: width: expected"),
+        (lambda: pack(replace(HEADER, model_id="ab"), PAYLOAD, FINGERPRINT), "pack: model_id"),
+    ],
+)
+def test_what_is_no_bytes_and_no_number_has_a_typed_error(call, message):
+    with pytest.raises(InvalidArgumentError, match=message):
+        call()
+
+
+def test_what_has_bytes_through_numpy_is_read_too():
+    class Lent:
+        def __array__(self, dtype=None, copy=None):
+            return np.frombuffer(FILE, np.uint8)
+
+    assert parse(Lent())[0] == HEADER
+    assert pack(HEADER, PAYLOAD, FINGERPRINT, {1: Lent()}) == pack(
+        HEADER, PAYLOAD, FINGERPRINT, {1: FILE}
+    )
 
 
 def test_header_speaks_in_the_users_terms():
