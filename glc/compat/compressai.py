@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from glc import _core
-from glc._arguments import Int32Array, as_int32
+from glc._arguments import Int32Array, as_bytes, as_int32
 from glc.errors import InvalidArgumentError
 from glc.rans import Decoder, Encoder, TableSet
 
@@ -134,7 +134,8 @@ class RansDecoder:
         Raises:
             BitstreamError: malformed or cut. In the format "glc" also when the stream holds
                 anything but these symbols, so that damage and wrong tables almost always show.
-            InvalidArgumentError: tables that do not fit, or an index outside them.
+            InvalidArgumentError: tables that do not fit, an index outside them, or encoded is not
+                bytes-like.
         """
         rows = _ints(indexes, "indexes")
         out = np.empty(rows.shape, np.int32)
@@ -142,6 +143,7 @@ class RansDecoder:
         return _like(indexes, out)
 
     def _decode(self, encoded: Any, rows: Int32Array, tables: _Tables, out: Int32Array) -> None:
+        encoded = as_bytes(encoded, "compressai: encoded")
         if self._format == "glc":
             decoder = Decoder(encoded)
             decoder.pull(rows, tables.glc, out)
@@ -154,8 +156,10 @@ class RansDecoder:
 
         Raises:
             BitstreamError: a malformed head.
+            InvalidArgumentError: encoded is not bytes-like.
         """
         self._pieces = None  # whatever becomes of the new one, the stream before has ended
+        encoded = as_bytes(encoded, "compressai: encoded")
         glc = self._format == "glc"
         self._pieces = _core.PieceDecoder(encoded) if glc else _core.AnsDecoder(encoded)
 

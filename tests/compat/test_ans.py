@@ -229,6 +229,26 @@ def test_more_tables_than_are_remembered(format):
 
 
 @pytest.mark.parametrize("format", FORMATS)
+def test_streams_are_bytes_like_in_either_format(format: str) -> None:
+    stream = RansEncoder(format).encode_with_indexes([0, 1], [0, 0], *TABLES)
+    decoder = RansDecoder(format)
+
+    class Lent:  # as a tensor is
+        def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+            return np.frombuffer(stream, np.uint8)
+
+    for good in (bytearray(stream), Lent()):
+        assert decoder.decode_with_indexes(good, [0, 0], *TABLES) == [0, 1]
+        decoder.set_stream(good)
+        assert decoder.decode_stream([0, 0], *TABLES) == [0, 1]
+    for bad in ("text", None, [1, 2]):
+        with pytest.raises(InvalidArgumentError, match="encoded: expected a bytes-like object"):
+            decoder.decode_with_indexes(bad, [0, 0], *TABLES)
+        with pytest.raises(InvalidArgumentError, match="encoded: expected a bytes-like object"):
+            decoder.set_stream(bad)
+
+
+@pytest.mark.parametrize("format", FORMATS)
 def test_bad_arguments(format):
     encode = RansEncoder(format).encode_with_indexes
     bad: list[tuple[Any, ...]] = [
