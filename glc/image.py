@@ -5,13 +5,10 @@ What surprises people first: the orientation flag of a photograph and its colour
 to the pixels, transparency is laid over white, and everything is 8 bits per channel afterwards.
 """
 
-import contextlib
 import io
 import os
 import sys
-import threading
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from glc._quiet import quiet
 from glc.bitstream import CHUNK_EXIF, CHUNK_ICC
 from glc.errors import InvalidArgumentError
 from glc.files import check_output, read_file, write_file
@@ -168,7 +166,7 @@ def _load_path(path: Path, max_pixels: int, keep: bool) -> tuple[NDArray[np.uint
     if not data:
         raise InvalidArgumentError(f"load_image: {path}: the file is empty")
     try:
-        with _quiet():  # about its pixel bound: max_pixels decides
+        with quiet():  # about its pixel bound: max_pixels decides
             picture = Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         most = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))  # Pillow's own bound
@@ -192,7 +190,7 @@ def _from_pil(
 ) -> tuple[NDArray[np.uint8], Metadata]:
     _check_size(name, picture.height, picture.width, max_pixels)
     try:
-        with _quiet():  # about damaged EXIF, which Pillow then ignores
+        with quiet():  # about damaged EXIF, which Pillow then ignores
             picture.load()
             profile = picture.info.get("icc_profile")
     except Exception as error:  # Pillow's plugins raise anything on damaged data
@@ -227,7 +225,7 @@ def _from_pil(
 def _upright(picture: Image.Image, name: str) -> tuple[Image.Image, bytes]:
     """Turn a picture as its EXIF says; the EXIF as TIFF bytes that says so, if there is any."""
     try:
-        with _quiet():  # about damaged EXIF, which Pillow then ignores
+        with quiet():  # about damaged EXIF, which Pillow then ignores
             upright = ImageOps.exif_transpose(picture)
             # of a TIFF, whose tags are its EXIF, an upright copy has none
             exif = _told(picture.getexif()) if picture.format == "TIFF" else upright.getexif()
@@ -376,36 +374,6 @@ def _check_size(name: str, height: int, width: int, max_pixels: int) -> None:
         raise InvalidArgumentError(
             f"load_image: {name}: expected at most {max_pixels} pixels, got {width}x{height}"
         )
-
-
-class _Silence:
-    """How many threads want no warnings, and the filters from before the first of them."""
-
-    lock = threading.Lock()
-    n_threads = 0
-    before = warnings.catch_warnings()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep warnings back.
-
-    The filters are the whole process's. Were each thread to put back those that it found, the last
-    could put back another's silence, for good.
-    """
-    with _Silence.lock:
-        if not _Silence.n_threads:
-            _Silence.before = warnings.catch_warnings()
-            _Silence.before.__enter__()
-            warnings.simplefilter("ignore")
-        _Silence.n_threads += 1
-    try:
-        yield
-    finally:
-        with _Silence.lock:
-            _Silence.n_threads -= 1
-            if not _Silence.n_threads:
-                _Silence.before.__exit__(None, None, None)
 
 
 def _one_line(error: Exception) -> str:
