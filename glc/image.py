@@ -194,9 +194,7 @@ def _from_pil(
             picture.load()
             profile = picture.info.get("icc_profile")
     except Exception as error:  # Pillow's plugins raise anything on damaged data
-        raise InvalidArgumentError(
-            f"load_image: {name}: the file is truncated or damaged ({_one_line(error)})"
-        ) from error
+        raise _damaged(name, error) from error
     upright, exif = _upright(picture, name)
     metadata = {CHUNK_EXIF: exif} if keep and exif else {}
     try:
@@ -204,9 +202,7 @@ def _from_pil(
     except InvalidArgumentError:
         raise
     except (TypeError, ValueError, OSError) as error:  # of transparency that fits no such pixels
-        raise InvalidArgumentError(
-            f"load_image: {name}: the file is truncated or damaged ({_one_line(error)})"
-        ) from error
+        raise _damaged(name, error) from error
     if keep and profile and plain.mode in {"RGB", "RGBA"} and profile[16:20] == b"RGB ":
         if len(profile) <= _MAX_PROFILE_BYTES:
             if not _is_srgb(profile):  # half a kilobyte for what a file without one means anyway
@@ -374,6 +370,12 @@ def _check_size(name: str, height: int, width: int, max_pixels: int) -> None:
         raise InvalidArgumentError(
             f"load_image: {name}: expected at most {max_pixels} pixels, got {width}x{height}"
         )
+
+
+def _damaged(name: str, error: Exception) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"load_image: {name}: the file is truncated or damaged ({_one_line(error)})"
+    )
 
 
 def _one_line(error: Exception) -> str:

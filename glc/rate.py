@@ -30,6 +30,9 @@ def level_of(quality: float) -> int:
     return int(quality * LEVELS_PER_QUALITY + 0.5)
 
 
+_MOST_TRIES = (MAX_LEVEL + 1).bit_length()  # of a bisection
+
+
 def largest_within(
     target_bytes: int,
     encode_level: Callable[[int], bytes],
@@ -56,7 +59,7 @@ def largest_within(
     low, high, tried, smallest = 0, MAX_LEVEL, 0, 0
     while low <= high:
         level = (low + high) // 2
-        report(f"level {level}", 0.5 + tried / 14)
+        report(f"level {level}", 0.5 + 0.5 * tried / _MOST_TRIES)
         data = encode_level(level)
         tried += 1
         if len(data) <= target_bytes:

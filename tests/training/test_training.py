@@ -168,29 +168,37 @@ def test_wrong_stage_order_is_refused(trained, write_config, tmp_path):
         run("stage4", path, [], False)
 
 
-def test_tensorboard_gets_scalars_and_pictures(write_config, tmp_path):
+@pytest.fixture
+def read_events():
+    """Reads what a run wrote for tensorboard."""
     accumulator = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator",
         reason="tensorboard is not installed",
     )
+
+    def read(folder: Path):
+        events = accumulator.EventAccumulator(str(folder / "tensorboard"))
+        events.Reload()
+        return events
+
+    return read
+
+
+def test_tensorboard_gets_scalars_and_pictures(write_config, read_events, tmp_path):
     run("stage1", write_config(tmp_path, "stage1"), ["tensorboard=true"], False)
-    events = accumulator.EventAccumulator(str(tmp_path / "stage1" / "tensorboard"))
-    events.Reload()
+    events = read_events(tmp_path / "stage1")
     tags = events.Tags()
     assert "validation" in {tag.split("/")[0] for tag in tags["images"]}
     assert {"train/l1", "validation/psnr", "validation/perplexity"} <= set(tags["scalars"])
 
 
-def test_tensorboard_keeps_the_records_of_the_step_that_a_run_goes_on_from(write_config, tmp_path):
-    accumulator = pytest.importorskip(
-        "tensorboard.backend.event_processing.event_accumulator",
-        reason="tensorboard is not installed",
-    )
+def test_tensorboard_keeps_the_records_of_the_step_that_a_run_goes_on_from(
+    write_config, read_events, tmp_path
+):
     path = write_config(tmp_path, "stage1", validate_every=2, checkpoint_every=2)
     run("stage1", path, ["tensorboard=true", "steps=4"], False)
     run("stage1", path, ["tensorboard=true"], True)
-    events = accumulator.EventAccumulator(str(tmp_path / "stage1" / "tensorboard"))
-    events.Reload()
+    events = read_events(tmp_path / "stage1")
     logged = records(tmp_path / "stage1")
     for tag, group in (("train/l1", "l1"), ("validation/psnr", "validation")):
         assert [e.step for e in events.Scalars(tag)] == [r["step"] for r in logged if group in r]
