@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Copies from global into shared memory that bypass the registers (sm_80 and later), and their
-// plain twins for the tests on the CPU, which have happened when they return.
+// Copies from global into shared memory that bypass the registers (sm_80 and later), loads that
+// nothing waits for yet, and their plain twins for the tests on the CPU, which have happened when
+// they return.
 #pragma once
 
+#include <cstdint>
 #include <cstring>
 
 #include "core/cuda_launch.h"
@@ -30,6 +32,25 @@ __device__ __forceinline__ void copy_async(float* to, const float* from, bool in
 #else
   for (int i = 0; i < kFloats; ++i) to[i] = inside ? from[i] : 0.0F;
 #endif
+}
+
+/// Starts loading a number that no kernel writes, or gives 0 and reads nothing. Written as a choice
+/// between the two, the load would be waited for at once.
+__device__ __forceinline__ std::uint32_t load_if(bool wanted, const std::uint32_t* from) {
+  std::uint32_t value = 0;
+#ifdef __CUDACC__
+  asm volatile(
+      "{\n"
+      "  .reg .pred wanted;\n"
+      "  setp.ne.u32 wanted, %2, 0;\n"
+      "  @wanted ld.global.nc.u32 %0, [%1];\n"
+      "}"
+      : "+r"(value)
+      : "l"(from), "r"(static_cast<std::uint32_t>(wanted)));
+#else
+  if (wanted) value = *from;
+#endif
+  return value;
 }
 
 /// Starts copying 16 bytes to shared memory; both addresses are multiples of 16.

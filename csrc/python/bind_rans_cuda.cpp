@@ -87,15 +87,21 @@ void decode(const py::object& data,
   const auto size = written_by(written);
   const OnCuda on(state.tensor(), stream);
   const auto bytes = data_tensor.span<const std::uint8_t>();
-  if (whole) cuda::rans_decode_begin(bytes, size_of(size), state.get(), on.stream());
-  cuda::rans_decode(bytes,
-                    device_rows.rows(),
-                    tables,
-                    blob_tensor.bytes().data(),
-                    out_tensor.span<std::int32_t>(),
-                    state.get(),
-                    on.stream());
-  if (whole) cuda::rans_decode_end(state.get(), on.stream());
+  const void* const blob_bytes = blob_tensor.bytes().data();
+  const auto symbols = out_tensor.span<std::int32_t>();
+  if (whole) {
+    cuda::rans_decode_only(bytes,
+                           size_of(size),
+                           device_rows.rows(),
+                           tables,
+                           blob_bytes,
+                           symbols,
+                           state.get(),
+                           on.stream());
+  } else {
+    cuda::rans_decode(
+        bytes, device_rows.rows(), tables, blob_bytes, symbols, state.get(), on.stream());
+  }
 }
 
 void decode_end(const py::object& progress, std::uintptr_t stream) {

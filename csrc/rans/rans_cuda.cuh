@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "core/cuda_answers.h"
+#include "core/cuda_copy.h"
 #include "core/cuda_launch.h"
 #include "glc/cuda/rans.h"
 #include "rans/entries.h"
@@ -102,36 +104,47 @@ __device__ inline const std::byte* stage(const std::byte* from,
   auto* const to = dynamic_shared<uint4>() + at / sizeof(uint4);
   const auto* const vectors = reinterpret_cast<const uint4*>(from);
   for (unsigned i = threadIdx.x; i < bytes / sizeof(uint4); i += blockDim.x) {
-    to[i] = __ldg(&vectors[i]);
+    copy_16_async(&to[i], &vectors[i]);
   }
+  commit_copies();
+  wait_copies<0>();
   __syncthreads();
   return reinterpret_cast<const std::byte*>(to);
 }
 
-/// Host: blocks that fill the device, or fewer when there is less to do.
-template <class Kernel>
-unsigned blocks_for(const char* op, Kernel kernel, std::size_t shared_bytes, std::size_t n_warps) {
-  int device = 0;
-  int n_processors = 0;
-  int per_processor = 0;
-  check(cudaGetDevice(&device), op);
-  check(cudaDeviceGetAttribute(&n_processors, cudaDevAttrMultiProcessorCount, device), op);
-  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per_processor, kernel, kBlock, shared_bytes),
-        op);
-  const std::size_t most = static_cast<std::size_t>(n_processors) *
-                           static_cast<std::size_t>(per_processor < 1 ? 1 : per_processor);
-  const std::size_t wanted = (n_warps + kBlockWarps - 1) / kBlockWarps;
-  return static_cast<unsigned>(wanted < most ? wanted : most);
-}
-
 /// Host: shared memory that a block may have, beside what the kernel uses statically.
 inline std::size_t most_shared_bytes(const char* op) {
+  static Answers<std::size_t, int> answers;
   int device = 0;
-  int bytes = 0;
   check(cudaGetDevice(&device), op);
-  check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), op);
-  constexpr int kStatic = 8 << 10;
-  return static_cast<std::size_t>(bytes > kStatic ? bytes - kStatic : 0);
+  return answers.to(device, [&] {
+    int bytes = 0;
+    check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), op);
+    constexpr int kStatic = 8 << 10;
+    return static_cast<std::size_t>(bytes > kStatic ? bytes - kStatic : 0);
+  });
+}
+
+/// Host: blocks that fill the device, or fewer when there is less to do. The kernel is allowed all
+/// the dynamic shared memory there is where kMuchShared is.
+template <bool kMuchShared = false, class Kernel>
+unsigned blocks_for(const char* op, Kernel kernel, std::size_t shared_bytes, std::size_t n_warps) {
+  static Answers<std::size_t, int, Kernel, std::size_t> answers;
+  int device = 0;
+  check(cudaGetDevice(&device), op);
+  const std::size_t most = answers.to(device, kernel, shared_bytes, [&] {
+    if constexpr (kMuchShared) allow_shared_bytes(op, kernel, most_shared_bytes(op));
+    int n_processors = 0;
+    int per_processor = 0;
+    check(cudaDeviceGetAttribute(&n_processors, cudaDevAttrMultiProcessorCount, device), op);
+    check(
+        cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per_processor, kernel, kBlock, shared_bytes),
+        op);
+    return static_cast<std::size_t>(n_processors) *
+           static_cast<std::size_t>(per_processor < 1 ? 1 : per_processor);
+  });
+  const std::size_t wanted = (n_warps + kBlockWarps - 1) / kBlockWarps;
+  return static_cast<unsigned>(wanted < most ? wanted : most);
 }
 
 }  // namespace glc::cuda

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A decode is two kernels: one thread reads the head of the record and moves the stream's position
-// beyond it; then a fixed number of blocks, because only the device knows how many segments there
-// are, takes the segments in turn. The escapes of a segment are put in their places by the lanes
-// that decoded it, right after it.
+// beyond it (of the stream's only record, it opens and closes the stream as well); then a fixed
+// number of blocks, because only the device knows how many segments there are, takes the segments
+// in turn. The escapes of a segment are put in their places by the lanes that decoded it, right
+// after it.
 #include "core/check.h"
 #include "rans/rans_cuda_decode.cuh"
 #include "rans/rans_cuda_escapes.cuh"
@@ -23,7 +24,7 @@ struct BeginParams {
   RansProgress* progress;
 };
 
-__global__ void begin_kernel(BeginParams p) {
+__device__ void begin(const BeginParams& p) {
   std::uint64_t n = p.n;
   if (p.size != nullptr && *p.size < n) n = *p.size;
   *p.progress = {.position = rans::kStreamHeadBytes, .record = {.n_bytes = n}};
@@ -37,6 +38,14 @@ __global__ void begin_kernel(BeginParams p) {
   }
 }
 
+__device__ void end(RansProgress& progress) {
+  if (progress.position != progress.record.n_bytes) {
+    note(&progress.error, RansError::kStreamLeft, progress.position);
+  }
+}
+
+__global__ void begin_kernel(BeginParams p) { begin(p); }
+
 struct OpenParams {
   const std::uint8_t* data;
   std::uint64_t n_symbols;
@@ -45,10 +54,12 @@ struct OpenParams {
 
 __global__ void open_kernel(OpenParams p) { open_record(p.data, p.n_symbols, *p.progress); }
 
-__global__ void end_kernel(RansProgress* progress) {
-  if (progress->position != progress->record.n_bytes) {
-    note(&progress->error, RansError::kStreamLeft, progress->position);
-  }
+__global__ void end_kernel(RansProgress* progress) { end(*progress); }
+
+__global__ void only_record_kernel(BeginParams p, std::uint64_t n_symbols) {
+  begin(p);
+  open_record(p.data, n_symbols, *p.progress);
+  end(*p.progress);
 }
 
 // ------------------------------------------------------------------------------------- symbols
@@ -172,32 +183,27 @@ template <class Row, class Bucket, bool kShared>
 void launch_decode(const DecodeParams<Row, std::int32_t>& p, cudaStream_t stream) {
   auto* const kernel = decode_kernel<Row, Bucket, kShared>;
   const std::size_t shared = kWindowsBytes + (kShared ? p.layout.decode_bytes : 0);
-  if constexpr (kShared) allow_shared_bytes(kOp, kernel, most_shared_bytes(kOp));
-  const unsigned blocks = blocks_for(kOp, kernel, shared, p.n / rans::kMinSegment + 1);
+  const unsigned blocks = blocks_for<kShared>(kOp, kernel, shared, p.n / rans::kMinSegment + 1);
   launch(kOp, kernel, {blocks, kBlock, shared}, stream, p);
 }
 
-}  // namespace
-
-void rans_decode_begin(std::span<const std::uint8_t> data,
-                       const std::uint64_t* size,
-                       RansProgress* progress,
-                       cudaStream_t stream) {
-  require_aligned(data.data(), 4, "data");
-  launch(kOp, begin_kernel, {1, 1}, stream, {data.data(), data.size(), size, progress});
-}
-
-void rans_decode(std::span<const std::uint8_t> data,
-                 const rans::Rows& rows,
-                 const RansTables& tables,
-                 const void* blob,
-                 std::span<std::int32_t> out,
-                 RansProgress* progress,
-                 cudaStream_t stream) {
+void check_push(std::span<const std::uint8_t> data,
+                const rans::Rows& rows,
+                const void* blob,
+                std::span<const std::int32_t> out) {
   require_aligned(data.data(), 4, "data");
   require_aligned(blob, kRansAlign, "blob");
   rans::check_row_count(rows, out.size());
-  launch(kOp, open_kernel, {1, 1}, stream, {data.data(), out.size(), progress});
+}
+
+/// Reads the segments of the record that progress has open.
+void decode_record(std::span<const std::uint8_t> data,
+                   const rans::Rows& rows,
+                   const RansTables& tables,
+                   const void* blob,
+                   std::span<std::int32_t> out,
+                   RansProgress* progress,
+                   cudaStream_t stream) {
   if (out.empty()) return;
   const RansTablesLayout& layout = tables.layout();
   const bool fits =
@@ -219,6 +225,42 @@ void rans_decode(std::span<const std::uint8_t> data,
       launch_decode<Row, std::uint16_t, false>(p, stream);
     }
   });
+}
+
+}  // namespace
+
+void rans_decode_begin(std::span<const std::uint8_t> data,
+                       const std::uint64_t* size,
+                       RansProgress* progress,
+                       cudaStream_t stream) {
+  require_aligned(data.data(), 4, "data");
+  launch(kOp, begin_kernel, {1, 1}, stream, {data.data(), data.size(), size, progress});
+}
+
+void rans_decode(std::span<const std::uint8_t> data,
+                 const rans::Rows& rows,
+                 const RansTables& tables,
+                 const void* blob,
+                 std::span<std::int32_t> out,
+                 RansProgress* progress,
+                 cudaStream_t stream) {
+  check_push(data, rows, blob, out);
+  launch(kOp, open_kernel, {1, 1}, stream, {data.data(), out.size(), progress});
+  decode_record(data, rows, tables, blob, out, progress, stream);
+}
+
+void rans_decode_only(std::span<const std::uint8_t> data,
+                      const std::uint64_t* size,
+                      const rans::Rows& rows,
+                      const RansTables& tables,
+                      const void* blob,
+                      std::span<std::int32_t> out,
+                      RansProgress* progress,
+                      cudaStream_t stream) {
+  check_push(data, rows, blob, out);
+  const BeginParams stream_of_one{data.data(), data.size(), size, progress};
+  launch(kOp, only_record_kernel, {1, 1}, stream, stream_of_one, out.size());
+  decode_record(data, rows, tables, blob, out, progress, stream);
 }
 
 void rans_decode_end(RansProgress* progress, cudaStream_t stream) {

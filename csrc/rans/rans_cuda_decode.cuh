@@ -17,6 +17,7 @@
 // without the questions that only ends and shared warps raise (decode_whole_steps).
 #pragma once
 
+#include "core/cuda_copy.h"
 #include "core/cuda_shared.h"
 #include "rans/rans_cuda_run.cuh"
 #include "rans/stream_check.h"
@@ -93,7 +94,7 @@ class Window {
   __device__ void load() {
     for (int i = 0; i < 2; ++i) {
       const std::uint32_t word = next_ + static_cast<std::uint32_t>(i) * lanes_;
-      ahead_[i] = word < n_ ? __ldg(&words_[word]) : 0;
+      ahead_[i] = load_if(word < n_, words_ + word);
     }
   }
 
@@ -166,7 +167,12 @@ __device__ __forceinline__ void decode_whole_steps(const DecodeParams<Row, Value
       Value* const out = p.out + at;
       at += kSymbols;
       window.refill_of_warp(run.used);
+      // all at the front: what a step loads is waited for where the turn ends
+      std::uint32_t rows_ahead[kAhead] = {};
       if constexpr (kRows) {
+        for (int a = 0; a < kAhead; ++a) {
+          rows_ahead[a] = static_cast<std::uint32_t>(__ldg(p.rows + at + a * kWarpLanes));
+        }
         for (int a = 0; a < kAhead; a += 2) limit.see(rows[a], rows[a + 1]);
       }
       std::int32_t before = 0;
@@ -175,7 +181,7 @@ __device__ __forceinline__ void decode_whole_steps(const DecodeParams<Row, Value
         std::uint32_t row = rows[a];
         if constexpr (kRows) {
           row = limit.keep(row);
-          rows[a] = static_cast<std::uint32_t>(__ldg(p.rows + at + a * kWarpLanes));
+          rows[a] = rows_ahead[a];
         }
         const Bin bin = lookup.find(row, rans::slot_of(run.x, p.layout.bits));
         const std::uint32_t x = bin.freq * (run.x >> p.layout.bits) + bin.from_start;

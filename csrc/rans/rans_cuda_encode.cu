@@ -196,17 +196,17 @@ template <class Row>
 void launch_encode(const EncodeParams<Row>& p, std::uint32_t log2_lanes, cudaStream_t stream) {
   launch(kOp, plan_kernel, {1, 1}, stream, {p.work.plan, log2_lanes});
   const std::size_t n_warps = (std::size_t{p.shape.n_segments} >> (5 - log2_lanes)) + 1;
-  const auto code = [&](auto* kernel, std::size_t shared) {
-    const unsigned blocks = blocks_for(kOp, kernel, shared, n_warps);
+  const auto code = [&]<bool kShared>(std::bool_constant<kShared>) {
+    auto* const kernel = code_kernel<Row, kShared>;
+    const std::size_t shared = kShared ? p.layout.encode_bytes : 0;
+    const unsigned blocks = blocks_for<kShared>(kOp, kernel, shared, n_warps);
     launch(kOp, kernel, {blocks, kBlock, shared}, stream, p);
   };
   if (p.shape.n_segments != 0) {
-    const std::size_t most = most_shared_bytes(kOp);
-    if (p.layout.encode_bytes <= most) {
-      allow_shared_bytes(kOp, code_kernel<Row, true>, most);
-      code(code_kernel<Row, true>, p.layout.encode_bytes);
+    if (p.layout.encode_bytes <= most_shared_bytes(kOp)) {
+      code(std::true_type{});
     } else {
-      code(code_kernel<Row, false>, 0);
+      code(std::false_type{});
     }
   }
   launch(kOp, place_kernel, {1, kPlaceBlock}, stream, {p.shape, p.work, p.progress, p.capacity});

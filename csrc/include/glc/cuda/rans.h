@@ -142,6 +142,16 @@ void rans_decode(std::span<const std::uint8_t> data,
 /// Notes an error when bytes of the stream are left.
 void rans_decode_end(RansProgress* progress, cudaStream_t stream);
 
+/// The three of them for a stream of one push, in two kernels.
+void rans_decode_only(std::span<const std::uint8_t> data,
+                      const std::uint64_t* size,
+                      const rans::Rows& rows,
+                      const RansTables& tables,
+                      const void* blob,
+                      std::span<std::int32_t> out,
+                      RansProgress* progress,
+                      cudaStream_t stream);
+
 // -------------------------------------------------------------------------------------- bytes
 
 /// Bytes that rans_encode_bytes() may write, and the workspaces. segment_bytes: a multiple of 32 in
