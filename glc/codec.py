@@ -19,7 +19,7 @@ from glc.defaults import DEFAULT_MODEL, DEFAULT_QUALITY
 from glc.entropy_path import OutOfRangeError, Part, Quantizer, Symbols, walk_parts
 from glc.errors import BitstreamError, InvalidArgumentError, UnsupportedError
 from glc.image import MAX_PIXELS, Metadata, load_image
-from glc.loading import Data, checked_bytes, checked_device, load_model, weights_of
+from glc.loading import Data, WeightsInUse, checked_bytes, checked_device, load_model
 from glc.models.glc import ARITHMETIC_PROFILE, GLC
 from glc.ops import gaussian_bits
 from glc.ops._cuda import has_kernels
@@ -118,7 +118,7 @@ class Codec:
         self._networks = Networks(self.model, picture_dtype=picture_dtype)
         self._coder_networks = Networks(self._coder_model)
         self._tables = PayloadTables(self._coder_model)
-        self._weights = weights_of(self.model)
+        self._weights = WeightsInUse(self.model)
 
     def __getstate__(self) -> dict[str, Any]:
         self._require_same_weights()
@@ -126,7 +126,7 @@ class Codec:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._weights = weights_of(self.model)
+        self._weights = WeightsInUse(self.model)
 
     def encode(
         self,
@@ -355,7 +355,9 @@ class Codec:
         def quantize(y: Tensor) -> Symbols:
             z_index = networks.hyper_index(y)
             quantizer = Quantizer(y, self._tables.y.rows, self._tables.n_zero_rows)
-            return walk_parts(self._coder_networks, self._tables.bounds, z_index, quantizer)
+            return walk_parts(
+                self._coder_networks, self._tables.bounds(self.device), z_index, quantizer
+            )
 
         def is_plausible(symbols: Symbols) -> bool:
             y_hat = symbols.y_hat * symbols.step
@@ -414,7 +416,7 @@ class Codec:
         )
 
     def _require_same_weights(self) -> None:
-        if weights_of(self.model) != self._weights:
+        if self._weights.changed():
             raise InvalidArgumentError(
                 "codec: model: expected the weights it was made with, got others; make a new Codec "
                 "of a model that was changed"

@@ -161,7 +161,7 @@ def walk_parts(
 
     Args:
         networks: of the model, on the CPU or a device with our kernels.
-        bounds: [rows - 1] float32, between the scales of the table rows.
+        bounds: [rows - 1] float32, between the scales of the table rows, on the networks' device.
         z_index: [1, h/4, w/4] int64.
         source: where the symbols of each part come from.
 
@@ -171,11 +171,8 @@ def walk_parts(
     Raises:
         GlcError: the source's own error, for symbols it cannot give or values that are not finite.
     """
-    extremes: dict[str, Tensor] = {}  # not finite as soon as one value is not; looked at once
     with torch.no_grad():
         params, step, context = networks.exact_params(z_index)
-        bounds = bounds.to(step.device)
-        extremes["step"] = torch.stack(step.aminmax())
         seen = torch.cat((torch.zeros_like(context), context), dim=1)
         y_hat = seen[:, : step.shape[1]]  # the first half: what is placed there, later parts see
         parts = []
@@ -184,15 +181,25 @@ def walk_parts(
                 scale, mean = (four_part_pick(m, part) for m in params.chunk(3, dim=1)[1:])
             else:
                 scale, mean = networks.exact_part_params(part, seen)
-            extremes[f"scale of part {part}"] = torch.stack(scale.aminmax())
-            extremes[f"mean of part {part}"] = torch.stack(mean.aminmax())
             rows = gaussian_rows.plain(scale, bounds)
             symbols, threshold = source.symbols(part, rows, mean, step)
             four_part_put(symbols, mean, y_hat, part)
             parts.append(Part(symbols, rows, scale, threshold))
-        for name, pair in zip(extremes, to_host(torch.stack([*extremes.values()])), strict=True):
-            source.require_finite(name, pair)
+        _require_finite(source, step, torch.stack([part.scale for part in parts]), y_hat)
     return Symbols(z_index, tuple(parts), y_hat.clone(), step)
+
+
+def _require_finite(source: SymbolSource, step: Tensor, scales: Tensor, y_hat: Tensor) -> None:
+    """Let the source raise where the networks gave values that are not finite; one wait for all.
+
+    Means are in y_hat, each at its position.
+    """
+    maps = {"step": step, "scale": scales, "mean": y_hat}
+    # extremes are not finite as soon as one value is not
+    extremes = to_host(torch.stack([end for x in maps.values() for end in x.aminmax()]))
+    if not bool(torch.isfinite(extremes).all()):
+        for name, pair in zip(maps, extremes.reshape(-1, 2), strict=True):
+            source.require_finite(name, pair)
 
 
 def _array(there: Tensor) -> NDArray[Any]:

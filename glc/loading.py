@@ -2,7 +2,11 @@
 """What a codec is made from, and given: a model, a device, the bytes of a file."""
 
 import os
+from collections.abc import Iterable
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,7 +14,7 @@ from glc.errors import InvalidArgumentError
 from glc.models.glc import GLC
 from glc.models.pretrained import bundled_models
 
-__all__ = ["Data", "checked_bytes", "checked_device", "load_model", "weights_of"]
+__all__ = ["Data", "WeightsInUse", "checked_bytes", "checked_device", "load_model"]
 
 Data = bytes | bytearray | memoryview
 
@@ -53,7 +57,34 @@ def checked_bytes(data: Data) -> bytes:
     return bytes(data)
 
 
-def weights_of(model: GLC) -> list[tuple[int, int]]:
-    """What changes when weights are replaced or written to where autograd can see it."""
-    tensors = (*model.parameters(), *model.buffers())
-    return [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors]
+class WeightsInUse:
+    """Notices when a model's weights are replaced, or written to where autograd can see it.
+
+    Asked at every file, so the places of weights are listed once: walking through a model takes
+    longer than reading a file's symbols.
+    """
+
+    def __init__(self, model: GLC) -> None:
+        modules = tuple(model.modules())
+        both = (held for module in modules for held in (module._parameters, module._buffers))
+        self._children = [module._modules for module in modules if module._modules]
+        self._tensors: list[Any] = [held for held in both if held]
+        self._state = self._found()
+
+    def changed(self) -> bool:
+        """Whether they have changed since this was made."""
+        return self._found() != self._state
+
+    def _found(self) -> list[Any]:
+        children: list[Any] = [*chain.from_iterable(map(dict.values, self._children))]
+        held: Iterable[torch.Tensor | None] = chain.from_iterable(map(dict.values, self._tensors))
+        tensors = [tensor for tensor in held if tensor is not None]
+        addresses = map(torch.Tensor.data_ptr, tensors)
+        try:
+            versions = [*map(_version, tensors)]
+        except RuntimeError:  # inference tensors have none
+            versions = [0 if x.is_inference() else x._version for x in tensors]
+        return [*children, *addresses, *versions]  # modules compare by identity
+
+
+_version = attrgetter("_version")

@@ -65,7 +65,6 @@ class PayloadTables:
 
     Attributes:
         y: the canonical Gaussian tables.
-        bounds: [rows - 1] float32, between the scales of their rows.
         n_zero_rows: the first rows of y, whose one bin beside the escape is zero.
     """
 
@@ -73,9 +72,15 @@ class PayloadTables:
         self.y, bounds = cdf.canonical()
         _, n_bins, _ = self.y.arrays()
         self.n_zero_rows = int((n_bins > 2).argmax())
-        self.bounds: Tensor = torch.from_numpy(np.array(bounds))
+        self._bounds: Tensor = torch.from_numpy(np.array(bounds))
         self._prior = model.z_prior
         self._index: dict[int, IndexTables] = {}
+
+    def bounds(self, device: torch.device) -> Tensor:
+        """[rows - 1] float32 on a device, between the scales of y's rows."""
+        if self._bounds.device != device:  # once: a copy to a device waits for all that is queued
+            self._bounds = self._bounds.to(device)
+        return self._bounds
 
     def index(self, level: int) -> IndexTables:
         """The tables of the hyper indices at a level, 0 .. 63."""
@@ -203,40 +208,35 @@ class PayloadReader:
         Raises:
             BitstreamError: the stream ends too early, and need not.
         """
-        symbols = torch.zeros_like(rows, dtype=torch.int32)
-        if part >= self._until or not self._whole:
-            return symbols, self._tables.y.rows
-        threshold = self._thresholds[part]
-        coded = rows >= threshold if threshold else None
-        try:
-            self._pull(rows, coded, symbols)
-        except BitstreamError:
-            if not self._cut:
-                raise
-            self._whole = False
-            return symbols.zero_(), self._tables.y.rows
-        self.n_parts += 1
-        return symbols, threshold
-
-    def _pull(self, rows: Tensor, coded: Tensor | None, symbols: Tensor) -> None:
-        """Read the symbols that are coded, or all, into their places, where the rows are."""
-        if rows.device.type == "cpu":  # where torch takes a multiple of numpy's time
-            into = symbols.numpy()
-            if coded is None:
-                self._decoder.pull(rows.numpy(), self._tables.y, into)
+        if part < self._until and self._whole:
+            threshold = self._thresholds[part]
+            try:
+                symbols = self._pull(rows, rows >= threshold if threshold else None)
+            except BitstreamError:
+                if not self._cut:
+                    raise
+                self._whole = False
             else:
-                chosen = coded.numpy()
-                into[chosen] = self._decoder.pull(rows.numpy()[chosen], self._tables.y)
-            return
-        wanted = to_host(rows if coded is None else rows.masked_select(coded))
-        if not len(wanted):
-            return
+                self.n_parts += 1
+                return symbols, threshold
+        return torch.zeros_like(rows, dtype=torch.int32), self._tables.y.rows
+
+    def _pull(self, rows: Tensor, coded: Tensor | None) -> Tensor:
+        """Read the symbols that are coded, or all; the others are zero."""
+        on_host = rows.device.type == "cpu"
+        if on_host and coded is not None:  # where torch takes a multiple of numpy's time
+            symbols = torch.zeros_like(rows, dtype=torch.int32)
+            chosen = coded.numpy()
+            symbols.numpy()[chosen] = self._decoder.pull(rows.numpy()[chosen], self._tables.y)
+            return symbols
+        wanted = rows if coded is None else rows.masked_select(coded)
+        wanted = wanted if on_host else to_host(wanted)
         pulled = new_for_copies(wanted.shape, torch.int32, rows.device)
         self._decoder.pull(wanted.numpy(), self._tables.y, pulled.numpy())
+        pulled = pulled.to(rows.device, non_blocking=True)
         if coded is None:
-            symbols.copy_(pulled, non_blocking=True)
-        else:
-            symbols.masked_scatter_(coded, pulled.to(rows.device, non_blocking=True))
+            return pulled
+        return torch.zeros_like(rows, dtype=torch.int32).masked_scatter_(coded, pulled)
 
     def require_finite(self, name: str, value: Tensor) -> None:
         """Raise BitstreamError unless all values are finite."""

@@ -149,7 +149,7 @@ def read_pieces(
         z_sides = (-(-(side.stop - side.start) // multiple) for side in box)
         with torch.inference_mode():
             z_index = reader.z_index(*z_sides)
-            symbols = walk_parts(networks, tables.bounds, z_index, reader)
+            symbols = walk_parts(networks, tables.bounds(networks.device), z_index, reader)
         reader.finish()
         return Piece(box, symbols, reader.n_parts)
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from glc.errors import BitstreamError
 from glc.models.generator import Generator
 from glc.models.glc import GLC
-from glc.ops._cuda import to_host
+from glc.ops._cuda import to_host, to_own_memory
 
 __all__ = ["STRIP_PIXELS", "EntropyNetworks", "Networks", "Reach", "map_strips", "reach"]
 
@@ -165,18 +165,18 @@ class Networks:
     def analysis(self, features: Tensor, quality: float) -> Tensor:
         """Second half of g_a: `features` -> y [1, N, h', w']."""
         return self._over_rows(
-            "g_a", lambda x: self.model.g_a.finish(x, quality), (features,), in_cell=1, per_z=4
+            "g_a", lambda x: self.model.g_a.finish(x, quality), features, in_cell=1, per_z=4
         )
 
     def synthesis(self, y_hat: Tensor, quality: float) -> Tensor:
         """y_hat, multiplied by the step, [1, N, h', w'] -> l_hat, with g_s."""
         return self._over_rows(
-            "g_s", lambda x: self.model.synthesis(x, quality), (y_hat,), in_cell=1, per_z=4
+            "g_s", lambda x: self.model.synthesis(x, quality), y_hat, in_cell=1, per_z=4
         )
 
     def hyper_index(self, y: Tensor) -> Tensor:
         """Nearest hyper codes of h_a(y): [1, N, h', w'] -> int64 [1, h'/4, w'/4]."""
-        z = self._over_rows("h_a", self.model.h_a, (y,), in_cell=4, per_z=1)
+        z = self._over_rows("h_a", self.model.h_a, y, in_cell=4, per_z=1)
         return self.model.hyper_vq.nearest(z.to(self.device)).cpu()
 
     def exact_params(self, z_index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -188,7 +188,7 @@ class Networks:
             return torch.cat(model.exact_params(z_hat), dim=1)
 
         z_hat = model.hyper_vq.lookup(z_index.to(self.device))
-        maps = self._over_rows("h_s", network, (z_hat,), in_cell=1, per_z=1)
+        maps = self._over_rows("h_s", network, z_hat, in_cell=1, per_z=1)
         params, step, context = maps.split((3 * n, n, n), dim=1)
         return params, step, context
 
@@ -202,7 +202,7 @@ class Networks:
             both = torch.cat(self.model.context.exact_part_params(part, rows))
             return both.reshape(1, rows.shape[1], rows.shape[2] // 2, rows.shape[3] // 2)
 
-        both = self._over_rows("prior", network, (seen,), in_cell=2, per_z=2)
+        both = self._over_rows("prior", network, seen, in_cell=2, per_z=2)
         scale, mean = both.flatten().chunk(2)
         return scale, mean
 
@@ -242,7 +242,7 @@ class Networks:
             sums.append(x_hat.sum(dtype=torch.float32))
             x = x_hat.float().clamp_(-1.0, 1.0).mul_(0.5).add_(0.5).mul_(255.0).round_()
             # rows of whole pixels, [h, 3 w], as the picture has them
-            return to_host(x.to(torch.uint8)[0].permute(1, 2, 0).flatten(1).contiguous())
+            return to_own_memory(x.to(torch.uint8)[0].permute(1, 2, 0).flatten(1).contiguous())
 
         _, channels, cells, columns = y_hat.shape
         per_strip = 4 * self._z_rows(columns // 4)
@@ -250,10 +250,8 @@ class Networks:
         drawn = self._map(
             "pixels", lambda x: generator(x, quality), strip, probe, cells, per_strip, report
         )
-        finite = bool(torch.isfinite(torch.stack(sums)).all())
-        # a copy: of memory that a device writes there is little, and torch's threads share the work
-        drawn = drawn[:height].clone() if self.device.type == "cuda" else drawn[:height]
-        return drawn.numpy().reshape(height, width, 3), finite
+        finite = bool(torch.isfinite(to_host(torch.stack(sums))).all())
+        return drawn[:height].numpy().reshape(height, width, 3), finite
 
     def _generator(self, dtype: torch.dtype) -> Callable[[Tensor, float], Tensor]:
         """g_s and D in a dtype, made at their first use."""
@@ -277,23 +275,21 @@ class Networks:
         return max(1, self.strip_pixels // (z_width * self.model.pad_multiple**2))
 
     def _over_rows(
-        self, name: str, network: Network, maps: tuple[Tensor, ...], *, in_cell: int, per_z: int
+        self, name: str, network: Network, x: Tensor, *, in_cell: int, per_z: int
     ) -> Tensor:
-        """Run a network from maps, stacked in channels, to a map.
+        """Run a network from a map to a map.
 
-        A cell is `in_cell` rows of the maps; `per_z` cells are as high as a row of z. The result is
-        on the maps' device.
+        A cell is `in_cell` rows of x; `per_z` cells are as high as a row of z. The result is on x's
+        device.
         """
-        home = maps[0].device
 
         def strip(first: int, last: int) -> Tensor:
-            rows = [x[..., first * in_cell : last * in_cell, :] for x in maps]
-            return network(torch.cat(rows, dim=1).contiguous().to(self.device)).to(home)
+            rows = x[..., first * in_cell : last * in_cell, :].contiguous()
+            return network(rows.to(self.device)).to(x.device)
 
-        channels = sum(x.shape[1] for x in maps)
-        per_strip = per_z * self._z_rows(maps[0].shape[-1] // (in_cell * per_z))
-        cells = maps[0].shape[-2] // in_cell
-        return self._map(name, network, strip, (channels, in_cell), cells, per_strip)
+        per_strip = per_z * self._z_rows(x.shape[-1] // (in_cell * per_z))
+        cells = x.shape[-2] // in_cell
+        return self._map(name, network, strip, (x.shape[1], in_cell), cells, per_strip)
 
     def _map(
         self,

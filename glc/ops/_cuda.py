@@ -60,6 +60,20 @@ def to_host(x: Tensor) -> Tensor:
     return host
 
 
+def to_own_memory(x: Tensor) -> Tensor:
+    """Copy to the CPU for whoever asked, who may keep it: of what a device writes there is little.
+
+    The system hands out the memory page by page, at their first use. That is while the device is at
+    work, for megabytes it takes milliseconds.
+    """
+    if x.device.type != "cuda":
+        return x.cpu()
+    landing = new_for_copies(x.shape, x.dtype, x.device).copy_(x, non_blocking=True)
+    own = torch.zeros(x.shape, dtype=x.dtype, device="cpu")
+    torch.cuda.current_stream(x.device).synchronize()
+    return own.copy_(landing)
+
+
 def new_bytes(n: int, like: Tensor) -> Tensor:
     """Make an uninitialised uint8 tensor [n] on the device of `like`."""
     return torch.empty(n, dtype=torch.uint8, device=like.device)

@@ -81,7 +81,7 @@ class Double(Networks):
         self.search = codec.model.hyper_vq.nearest
 
     def hyper_index(self, y: Tensor) -> Tensor:
-        return self.search(self._over_rows("h_a", self.model.h_a, (y,), in_cell=4, per_z=1).float())
+        return self.search(self._over_rows("h_a", self.model.h_a, y, in_cell=4, per_z=1).float())
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def tall(sample_path: Path) -> np.ndarray:
 def symbols(codec: Codec, y: Tensor, z_index: Tensor, strip_pixels: int) -> Symbols:
     networks = Networks(codec.model, strip_pixels)
     source = Quantizer(y, codec._tables.y.rows)
-    return walk_parts(networks, codec._tables.bounds, z_index, source)
+    return walk_parts(networks, codec._tables.bounds(networks.device), z_index, source)
 
 
 @pytest.mark.parametrize("z_rows", [1, 3])
