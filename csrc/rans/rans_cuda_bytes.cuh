@@ -176,12 +176,21 @@ struct ByteBins {
   std::uint32_t n_rare;
   std::uint8_t rare[256];  ///< the most frequent first
 
+  /// By all threads of the block, a barrier behind what wrote the frequencies.
   __device__ void find_starts() {
-    std::uint32_t start = 0;
-    for (int bin = 0; bin < 257; ++bin) {
-      starts[bin] = start;
-      start += freqs[bin];
+    auto& of_warps = block_shared<std::uint32_t[kHeadBlock / kWarpLanes]>();
+    const std::uint32_t freq = freqs[threadIdx.x];
+    std::uint32_t end = freq;
+    for (int d = 1; d < kWarpLanes; d *= 2) {
+      const std::uint32_t before = __shfl_up_sync(kFullWarp, end, d);
+      if (Group::thread_lane() >= d) end += before;
     }
+    if (Group::thread_lane() == kWarpLanes - 1) of_warps[threadIdx.x / kWarpLanes] = end;
+    __syncthreads();
+    for (unsigned warp = 0; warp < threadIdx.x / kWarpLanes; ++warp) end += of_warps[warp];
+    starts[threadIdx.x] = end - freq;
+    if (threadIdx.x == kHeadBlock - 1) starts[kHeadBlock] = end;
+    __syncthreads();
   }
 };
 

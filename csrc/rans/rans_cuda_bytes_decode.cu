@@ -121,6 +121,29 @@ __device__ inline void read_head(const ReadParams& p, std::uint64_t n_bytes, Rea
   for (std::uint32_t i = 0; i < bins.n_rare; ++i) p.head->rare[i] = bins.rare[i];
 }
 
+/// Writes the slots of the bins, as many to each thread of the block; those of no bin become 0.
+__device__ inline void make_slots(const ByteBins& bins, std::uint32_t* slots) {
+  constexpr std::uint32_t kSlots = kByteTotal / kHeadBlock;
+  static_assert(kSlots % 4 == 0);
+  const std::uint32_t first = threadIdx.x * kSlots;
+  std::uint32_t bin = 0;  // the last that begins at the slot or before
+  for (std::uint32_t step = 256; step != 0; step /= 2) {
+    if (bin + step <= 256 && bins.starts[bin + step] <= first) bin += step;
+  }
+  for (std::uint32_t i = 0; i < kSlots; i += 4) {
+    std::uint32_t four[4];
+    for (std::uint32_t j = 0; j < 4; ++j) {
+      const std::uint32_t slot = first + i + j;
+      while (bin < 256 && bins.starts[bin + 1] <= slot) ++bin;
+      const std::uint32_t from_start = slot - bins.starts[bin];
+      const std::uint32_t freq = bins.freqs[bin];
+      const std::uint32_t value = bin < 256 ? bin : bins.rare[0];
+      four[j] = from_start < freq ? from_start << 20 | (freq - 1U) << 8 | value : 0;
+    }
+    reinterpret_cast<uint4*>(slots + first)[i / 4] = {four[0], four[1], four[2], four[3]};
+  }
+}
+
 __global__ void __launch_bounds__(kHeadBlock) read_kernel(ReadParams p) {
   auto& shared = block_shared<ReadShared>();
   ByteBins& bins = shared.bins;
@@ -135,40 +158,61 @@ __global__ void __launch_bounds__(kHeadBlock) read_kernel(ReadParams p) {
     bins.n_rare = 0;
   }
   __syncthreads();
-  if (threadIdx.x == 0) {
-    read_head(p, n_bytes, shared);
-    bins.find_starts();
-  }
+  if (threadIdx.x == 0) read_head(p, n_bytes, shared);
   __syncthreads();
-  for (std::uint32_t bin = threadIdx.x; bin < 257; bin += kHeadBlock) {
-    const std::uint32_t value = bin < 256 ? bin : bins.rare[0];
-    for (std::uint32_t i = 0; i < bins.freqs[bin] && bins.starts[bin] + i < kByteTotal; ++i) {
-      p.slots[bins.starts[bin] + i] = i << 20 | (bins.freqs[bin] - 1U) << 8 | value;
-    }
-  }
+  bins.find_starts();
+  make_slots(bins, p.slots);
 }
 
-struct ByteLookup {
-  using Seen = bool;  ///< whether the marker was
+class ByteLookup {
+ public:
+  using Seen = std::uint32_t;  ///< not 0 when the marker may have been
+  struct Turn {
+    std::uint32_t bytes;  ///< of the steps so far, step 0 lowest
+  };
 
-  std::uint32_t slots;  ///< address in shared memory
-  int marker;           ///< the first rare value, which stands for all of them; -1 without
+  /// slots is an address in shared memory; marker the first rare value, which stands for all of
+  /// them, or -1 without.
+  __device__ ByteLookup(std::uint32_t slots, int marker)
+      : slots_(slots),
+        has_marker_(marker >= 0),
+        marker_(static_cast<std::uint32_t>(marker) & 0xFFU) {}
+
+  /// Of a bin's value no more than the low byte is the byte.
   __device__ Bin find(std::uint32_t, std::uint32_t slot) const {
-    const auto entry = load_shared<std::uint32_t>(slots + 4U * slot);
-    return {entry >> 20, (entry >> 8 & 0xFFFU) + 1U, static_cast<std::int32_t>(entry & 0xFFU)};
+    const auto entry = load_shared<std::uint32_t>(slots_ + 4U * slot);
+    return {entry >> 20, (entry >> 8 & 0xFFFU) + 1U, static_cast<std::int32_t>(entry)};
   }
-  __device__ void see(Seen& seen, std::int32_t value, std::int32_t other) const {
-    seen = seen || value == marker || other == marker;
+  /// The bytes of a turn are looked at together.
+  __device__ void take(Turn& turn, Seen& seen, int a, std::int32_t value) const {
+    constexpr std::uint32_t kPlaces[kAhead] = {0x3214, 0x3240, 0x3410, 0x4210};
+    turn.bytes = __byte_perm(turn.bytes, static_cast<std::uint32_t>(value), kPlaces[a]);
+    if (a == kAhead - 1) seen |= zero_bytes(turn.bytes ^ marker_ * 0x01010101U);
   }
-  [[nodiscard]] __device__ static bool has_escape(Seen seen) { return seen; }
+  __device__ void see(Seen& seen, std::uint8_t value) const { seen |= zero_bytes(value ^ marker_); }
+  [[nodiscard]] __device__ bool has_escape(Seen seen) const { return has_marker_ && seen != 0; }
+  [[nodiscard]] __device__ int marker() const {
+    return has_marker_ ? static_cast<int>(marker_) : -1;
+  }
+
+ private:
+  /// 0 unless a byte is 0.
+  __device__ static std::uint32_t zero_bytes(std::uint32_t bytes) {
+    return (bytes - 0x01010101U) & ~bytes & 0x80808080U;
+  }
+
+  std::uint32_t slots_;
+  bool has_marker_;
+  std::uint32_t marker_;
 };
 
 /// The sum (rans/stream_check.h) of a segment, as far as a lane knows it.
 class ByteSum {
  public:
-  __device__ void add(int a, std::uint8_t value) {
-    whole_ += value;
-    by_step_ += static_cast<std::uint32_t>(a) * value;
+  __device__ void take(const ByteLookup::Turn& turn, int a, std::int32_t) {
+    if (a != kAhead - 1) return;
+    whole_ = __dp4a(turn.bytes, 0x01010101U, whole_);
+    by_step_ = __dp4a(turn.bytes, 0x03020100U, by_step_);
   }
   __device__ void add_at(std::uint32_t i, std::uint32_t value) {
     rest_ += rans::sum_weight(i) * (value << 8 * (i % 2));
@@ -199,8 +243,8 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) decode_bytes_kern
     return;
   }
   stage(reinterpret_cast<const std::byte*>(p.slots), 4 * kByteTotal, kWindowsBytes);
-  const ByteLookup lookup{shared_address() + kWindowsBytes,
-                          p.head->n_rare == 0 ? -1 : static_cast<int>(p.head->rare[0])};
+  const ByteLookup lookup(shared_address() + kWindowsBytes,
+                          p.head->n_rare == 0 ? -1 : static_cast<int>(p.head->rare[0]));
   const RansRecord record = p.run.progress->record;
   each_turn(turns_of(record.n_segments, record.log2_lanes), [&](std::uint64_t turn) {
     const Group group(record.log2_lanes, turn);
@@ -215,12 +259,12 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerProcessor) decode_bytes_kern
         const std::uint32_t value = p.head->rare[number - 1];
         p.run.out[i] = static_cast<std::uint8_t>(value);
         const auto k = static_cast<std::uint32_t>(i - run.begin);
-        sum.add_at(k, value - static_cast<std::uint32_t>(lookup.marker));
+        sum.add_at(k, value - static_cast<std::uint32_t>(lookup.marker()));
       }
     };
     const auto escapes = [&](const std::uint8_t* bytes, std::uint64_t n_bytes) {
       DeviceBits bits(bytes, n_bytes);
-      return read_escapes(p.run, record, group, run, bits, lookup.marker, kMostRareBits, put);
+      return read_escapes(p.run, record, group, run, bits, lookup.marker(), kMostRareBits, put);
     };
     close_segment(p.run, record, group, run, p.head->check, escapes, [&] { return sum.of(group); });
   });

@@ -114,8 +114,8 @@ __global__ void __launch_bounds__(kHeadBlock) head_kernel(BytesParams p) {
   bins.freqs[value] = mine.freq;
   if (value == 0) bins.freqs[256] = escape.freq;
   __syncthreads();
+  bins.find_starts();
   if (value == 0) {
-    bins.find_starts();
     const std::uint32_t head_bytes = put_head(p.head, p.shape.n, bins);
     *p.work.plan = {.log2_lanes = p.log2_lanes >= 0
                                       ? static_cast<std::uint32_t>(p.log2_lanes)

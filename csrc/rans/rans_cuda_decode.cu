@@ -71,6 +71,9 @@ template <class Bucket, bool kShared>
 class TableLookup {
  public:
   using Seen = std::int32_t;  ///< the lowest of the symbols
+  struct Turn {
+    std::int32_t before;  ///< the symbol of the last step
+  };
 
   /// All threads of a block make one.
   __device__ TableLookup(const RansTablesLayout& layout, const std::byte* blob)
@@ -100,9 +103,12 @@ class TableLookup {
     }
     return {from_start, freq_of(entry), static_cast<std::int32_t>(entry.y)};
   }
-  __device__ static void see(Seen& seen, std::int32_t value, std::int32_t other) {
-    seen = __vimin3_s32(seen, value, other);
+  /// Two symbols are seen at once.
+  __device__ static void take(Turn& turn, Seen& seen, int a, std::int32_t value) {
+    if (a % 2 != 0) seen = __vimin3_s32(seen, turn.before, value);
+    turn.before = value;
   }
+  __device__ static void see(Seen& seen, std::int32_t value) { seen = value < seen ? value : seen; }
   [[nodiscard]] __device__ bool has_escape(Seen seen) const {
     return escape_ && seen == rans::kEscapeValue;
   }
@@ -135,10 +141,13 @@ struct SymbolSum {
   std::uint32_t sum = 0;
   __device__ explicit SymbolSum(const Group& group)
       : factor(rans::sum_power(static_cast<std::uint32_t>(group.lanes))) {}
-  __device__ void add(int, std::int32_t value) {
+  __device__ void add_at(std::uint32_t, std::int32_t value) {
     sum = sum * factor + static_cast<std::uint32_t>(value);
   }
-  __device__ void add_at(std::uint32_t, std::int32_t value) { add(0, value); }
+  template <class Turn>
+  __device__ void take(const Turn&, int, std::int32_t value) {
+    add_at(0, value);
+  }
 };
 
 template <class Row, class Bucket, bool kShared>

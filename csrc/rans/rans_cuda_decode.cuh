@@ -34,7 +34,7 @@ static_assert(kWindowsBytes == kRansWindowsBytes);
 struct Bin {
   std::uint32_t from_start;  ///< of the bin to the slot
   std::uint32_t freq;
-  std::int32_t value;
+  std::int32_t value;  ///< whose low bits are the symbol or byte
 };
 
 /// The words of a group on their way to its lanes. Places are in bytes.
@@ -175,7 +175,7 @@ __device__ __forceinline__ void decode_whole_steps(const DecodeParams<Row, Value
         }
         for (int a = 0; a < kAhead; a += 2) limit.see(rows[a], rows[a + 1]);
       }
-      std::int32_t before = 0;
+      typename Lookup::Turn turn{};
 #pragma unroll
       for (int a = 0; a < kAhead; ++a) {
         std::uint32_t row = rows[a];
@@ -191,14 +191,9 @@ __device__ __forceinline__ void decode_whole_steps(const DecodeParams<Row, Value
         const std::uint32_t word = window.word_of_warp(run.used + 2U * rank);
         run.x = wants ? x << rans::kWordBits | word : x;
         run.used += 2U * static_cast<std::uint32_t>(__popc(ballot));
-        const auto value = static_cast<Value>(bin.value);
-        if (a % 2 == 0) {
-          before = bin.value;
-        } else {
-          lookup.see(seen, before, bin.value);
-        }
-        out[a * kWarpLanes] = value;
-        sum.add(a, value);
+        out[a * kWarpLanes] = static_cast<Value>(bin.value);
+        lookup.take(turn, seen, a, bin.value);
+        sum.take(turn, a, bin.value);
       }
     } while (--turns != 0);
     if (lookup.has_escape(seen)) run.escapes |= 1U << chunk;
@@ -206,7 +201,8 @@ __device__ __forceinline__ void decode_whole_steps(const DecodeParams<Row, Value
 }
 
 /// Decodes all symbols of the group's segment; every lane of the warp calls it. sum takes the
-/// symbols in, sum.add(a, value) where step mod kAhead is a and lanes are 32.
+/// symbols in: sum.add_at(i, value), or, where lanes are 32, sum.take(turn, a, value) in step a of
+/// a turn of kAhead, after lookup.take(turn, seen, a, value).
 template <class Lookup, class Row, class Value, class Sum>
 __device__ __forceinline__ void decode_segment(const DecodeParams<Row, Value>& p,
                                                const Lookup& lookup,
@@ -251,7 +247,7 @@ __device__ __forceinline__ void decode_segment(const DecodeParams<Row, Value>& p
       if (active) {
         const auto value = static_cast<Value>(bin.value);
         run.x = x;
-        lookup.see(seen, bin.value, bin.value);
+        lookup.see(seen, value);
         p.out[run.begin + i] = value;
         sum.add_at(i, value);
       }
