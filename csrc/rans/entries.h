@@ -85,7 +85,7 @@ struct DecodeRun {
   const std::uint8_t* next;  ///< unread words: little-endian pairs of bytes, of any alignment
   const std::uint8_t* end;   ///< of the words; an odd last byte is not a word
   Value* out;                ///< the next symbols
-  std::size_t symbols_per_byte = 0;  ///< of the words left: where many, few are not the likeliest
+  std::size_t symbols_per_byte = 0;  ///< of all words left: where many, few are not the likeliest
   std::uint32_t sum = 0;  ///< of what is decoded, escapes being kEscapeValue or the marker:
                           ///< symbol_sum(), stream_check.h, of what it was before and of symbols,
                           ///< or byte_sum() and perhaps a multiple of 2^16

@@ -192,9 +192,28 @@ template void encode_runs(const EncodeEntry*, int, int, std::span<EncodeRun<std:
 
 namespace {
 
+/// How many symbols of late came to how many bytes of words: pieces count half as much with each
+/// one after them.
+class Density {
+ public:
+  void add(std::size_t symbols, std::size_t bytes) {
+    symbols_ = symbols_ / 2 + symbols;
+    bytes_ = bytes_ / 2 + bytes;
+  }
+  [[nodiscard]] bool known() const { return symbols_ != 0; }
+  [[nodiscard]] bool reaches(std::size_t symbols_per_byte) const {
+    return symbols_ / symbols_per_byte >= bytes_;
+  }
+
+ private:
+  std::size_t symbols_ = 0;
+  std::size_t bytes_ = 0;
+};
+
 /// Decodes the runs piece by piece, so that a piece with escapes is searched while it is in the
-/// cache. decode_pieces() moves every run on; find(run, begin, n, places) searches the n symbols
-/// that a run has just decoded, the first of which is number begin, a multiple of kSumPeriod.
+/// cache. decode_piece(density), told how dense the pieces before were, moves every run on;
+/// find(run, begin, n, places) searches the n symbols that a run has just decoded, the first of
+/// which is number begin, a multiple of kSumPeriod.
 template <class Row, class Value, class Decode, class Find>
 void decode_pieces(std::span<DecodeRun<Row, Value>> runs,
                    std::span<EscapePlaces> escapes,
@@ -209,14 +228,19 @@ void decode_pieces(std::span<DecodeRun<Row, Value>> runs,
   };
   Progress progress[kMaxRuns] = {};
   for (std::size_t r = 0; r < runs.size(); ++r) progress[r].left = runs[r].n;
+  Density density;
   for (bool more = true; more;) {
     std::size_t piece[kMaxRuns] = {};
+    const std::uint8_t* words[kMaxRuns] = {};
     for (std::size_t r = 0; r < runs.size(); ++r) {
       piece[r] = progress[r].words_ended ? 0 : std::min(kPiece, progress[r].left);
       runs[r].n = piece[r];
+      words[r] = runs[r].next;
     }
-    decode_piece();
+    decode_piece(std::as_const(density));
     more = false;
+    std::size_t n_symbols = 0;
+    std::size_t n_bytes = 0;
     for (std::size_t r = 0; r < runs.size(); ++r) {
       Progress& at = progress[r];
       const std::size_t n_done = piece[r] - runs[r].n;
@@ -226,7 +250,10 @@ void decode_pieces(std::span<DecodeRun<Row, Value>> runs,
       at.left -= n_done;
       at.words_ended |= runs[r].n != 0;
       more |= at.left != 0 && !at.words_ended;
+      n_symbols += n_done;
+      n_bytes += static_cast<std::size_t>(runs[r].next - words[r]);
     }
+    density.add(n_symbols, n_bytes);
   }
   // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign)
   for (std::size_t r = 0; r < runs.size(); ++r) runs[r].n = progress[r].left;
@@ -239,25 +266,27 @@ void decode_runs(const DecodeTables& tables,
                  int lanes,
                  std::span<DecodeRun<Row, std::int32_t>> runs,
                  std::span<EscapePlaces> escapes) {
-  const auto skewed = [&](std::size_t enough) {
-    return tables.likeliest != nullptr && std::ranges::all_of(runs, [&](const auto& run) {
-             return run.symbols_per_byte >= enough;
-           });
-  };
   const ByVectors by_table = by_vectors(lanes, runs.size());
-  ByVectors by_guess = by_vectors(lanes, runs.size(), kMinLanes);
-  if (!skewed(kSkewedVector)) by_guess = {};
-  const bool guess =
-      by_guess.simd != nullptr || (by_table.simd == nullptr && skewed(kSkewedScalar));
+  const ByVectors by_guess = by_vectors(lanes, runs.size(), kMinLanes);
+  const auto decode_by_guess = [&](const ByVectors& by) {
+    decode(tables, lanes, runs, by, kSkewedKernel<Row>, [&](auto& run) {
+      return SkewedLookup<Row>{{tables, run.rows}, &run.escapes};
+    });
+  };
   decode_pieces(
       runs,
       escapes,
-      [&] {
-        if (guess) {
-          return decode(tables, lanes, runs, by_guess, kSkewedKernel<Row>, [&](auto& run) {
-            return SkewedLookup<Row>{{tables, run.rows}, &run.escapes};
-          });
-        }
+      [&](const Density& density) {
+        // What a pull leaves of its words is another's, which may be of other symbols: what the
+        // runs say of themselves goes for their first piece.
+        const auto skewed = [&](std::size_t enough) {
+          if (tables.likeliest == nullptr) return false;
+          if (density.known()) return density.reaches(enough);
+          return std::ranges::all_of(
+              runs, [&](const auto& run) { return run.symbols_per_byte >= enough; });
+        };
+        if (by_guess.simd != nullptr && skewed(kSkewedVector)) return decode_by_guess(by_guess);
+        if (by_table.simd == nullptr && skewed(kSkewedScalar)) return decode_by_guess({});
         decode(tables, lanes, runs, by_table, kDecodeKernel<Row>, [&](const auto& run) {
           return TableLookup<Row>{tables, run.rows};
         });
@@ -299,7 +328,7 @@ void decode_runs(const std::uint32_t* slots,
   };
   const bool rarely =
       std::ranges::all_of(runs, [](const auto& run) { return run.symbols_per_byte >= kRareWords; });
-  const auto decode_all = [&] {
+  const auto decode_all = [&](const Density&) {
     rarely ? decode_by(ByteLookup<Renorm::kBranch>{slots})
            : decode_by(ByteLookup<Renorm::kSelect>{slots});
   };

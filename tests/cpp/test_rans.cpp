@@ -184,6 +184,37 @@ void skewed_streams_on_every_back_end() {
   }
 }
 
+/// Streams that are skewed here and dense there, where decoders begin and cease to guess, whatever
+/// they have been told of the whole.
+void changing_streams_on_every_back_end() {
+  constexpr std::size_t kStretch = 20480;
+  const TableSet tables = gaussian(14);
+  for (const int lanes : kLanes) {
+    for (const std::size_t dense : {std::size_t{0}, std::size_t{1}}) {
+      Message m = make_message(4 * kStretch + 2 * static_cast<std::size_t>(lanes) + 1, 12, 0);
+      for (std::size_t i = 0; i < m.symbols.size(); ++i) {
+        if (i / kStretch % 2 == dense) continue;
+        const bool rare = i % 1500 == 7;
+        m.rows[i] = rare ? m.rows[i] : static_cast<std::uint8_t>(i % 16 == 0);
+        m.symbols[i] = rare ? m.symbols[i] : 0;
+      }
+      m.symbols[kStretch / 2] = -123456789;
+      m.symbols[kStretch + kStretch / 2] = 123456789;
+      const Bytes whole = encode(m, tables, lanes);
+      const Bytes cut = encode(m, tables, lanes, 20000);
+      for (const char* back_end : glc::test::back_ends()) {
+        glc::test::use_back_end(back_end);
+        for (const Bytes& stream : {whole, cut}) {
+          check(decode_with<std::uint8_t>(stream, m.rows, tables) == m.symbols, "uint8 rows");
+          check(decode_with<std::uint16_t>(stream, m.rows, tables) == m.symbols, "uint16 rows");
+          check(decode_with<std::int32_t>(stream, m.rows, tables) == m.symbols, "int32 rows");
+        }
+      }
+      glc::test::use_back_end("");
+    }
+  }
+}
+
 /// The example at the head of glc/rans.h, which is of vectors.
 void rows_are_taken_as_they_come() {
   const std::vector<std::uint32_t> freqs = {100, 100, 56, 1, 255};
@@ -330,6 +361,7 @@ int main() {
   pushes_may_differ();
   row_types_agree();
   skewed_streams_on_every_back_end();
+  changing_streams_on_every_back_end();
   rows_are_taken_as_they_come();
   any_int32_escapes();
   the_smallest_int32_is_a_symbol();
