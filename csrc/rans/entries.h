@@ -70,6 +70,7 @@ struct DecodeTables {
   const DecodeEntry* entries;
   const std::uint32_t* bases;
   const DecodeEntry* likeliest;  ///< null where it may be an escape
+  const std::uint32_t* likeliest_at;  ///< the same as places in entries
   int bits;
   int coarse_bits;
   bool escape;

@@ -20,7 +20,7 @@ namespace {
 // With fewer symbols to a byte, the guess at the likeliest symbol of a row is wrong too often: for
 // a state at a time, and for a vector of them.
 constexpr std::size_t kSkewedScalar = 16;
-constexpr std::size_t kSkewedVector = 80;
+constexpr std::size_t kSkewedVector = 28;
 // From here on few bytes need a word, and a branch tells which.
 constexpr std::size_t kRareWords = 4;
 

@@ -30,6 +30,12 @@ typename Vec::U32 row_of(const Row* rows, std::size_t i) {
   return Vec::rows(rows + i);
 }
 
+[[maybe_unused]] std::uint32_t row_number(const OneRow* rows, int) { return rows->row; }
+template <class Row>
+std::uint32_t row_number(const Row* rows, int i) {
+  return static_cast<std::uint32_t>(rows[i]);
+}
+
 }  // namespace
 
 /// Symbols of table rows: the bucket of a slot names the first bin in it, mostly the right one.
@@ -153,13 +159,13 @@ class SkewedLookup : TableLookup<Vec, Row> {
       const U32 within = Vec::sub(slot, start);
       const auto outside =
           Vec::either(Vec::greater(start, slot), Vec::greater(within, freq_minus_1));
-      if (Vec::bits(outside) != 0) [[unlikely]] {
-        x[v] = look_up(x[v], advanced(rows, first), out + first, lowest);
-        return;
-      }
       Vec::store(out + first, value);
-      const U32 quotient = Vec::shift_right(x[v], this->bits_);
+      const U32 before = x[v];
+      const U32 quotient = Vec::shift_right(before, this->bits_);
       x[v] = Vec::add(Vec::add(Vec::mul(freq_minus_1, quotient), quotient), within);
+      if (const std::uint32_t others = Vec::bits(outside); others != 0) [[unlikely]] {
+        look_up(others, before, advanced(rows, first), out + first, x[v], lowest);
+      }
     });
   }
 
@@ -171,14 +177,31 @@ class SkewedLookup : TableLookup<Vec, Row> {
   void entries_of(const R* rows, std::size_t first, U32& entry, U32& value) const {
     Vec::lookup(this->tables_.likeliest, rows + first, entry, value);
   }
-  /// Out of line, so that the loop keeps its registers.
-  [[gnu::noinline, gnu::cold]] U32 look_up(U32 x,
-                                           const Row* rows,
-                                           std::int32_t* out,
-                                           U32& lowest) const {
-    U32 one[1] = {x};
-    Base::step(one, rows, out, lowest);
-    return one[0];
+  /// Lanes of another symbol than the likeliest find theirs one by one from there on, and mostly it
+  /// is the next; x and out have what the likeliest would have led to.
+  [[gnu::always_inline]] void look_up(std::uint32_t lanes,
+                                      U32 before,
+                                      const Row* rows,
+                                      std::int32_t* out,
+                                      U32& x,
+                                      U32& lowest) const {
+    std::uint32_t states[Vec::kLanes];
+    Vec::store(states, before);
+    do {
+      const int lane = __builtin_ctz(lanes);
+      const std::uint32_t slot = states[lane] & ((1U << this->tables_.bits) - 1U);
+      const DecodeEntry* bin =
+          this->tables_.entries + this->tables_.likeliest_at[row_number(rows, lane)];
+      const std::ptrdiff_t way = slot < bin->start ? -1 : 1;
+      do {
+        bin += way;
+      } while (slot - bin->start > bin->freq_minus_1);
+      const auto value = static_cast<std::uint32_t>(bin->value);
+      const std::uint32_t freq = bin->freq_minus_1 + 1U;
+      out[lane] = bin->value;
+      lowest = Vec::min_signed(lowest, Vec::splat(value));
+      x = Vec::with_lane(x, lane, freq * (states[lane] >> this->tables_.bits) + slot - bin->start);
+    } while ((lanes &= lanes - 1) != 0);
   }
 };
 

@@ -62,7 +62,7 @@ void append_row(TableData& data, std::span<const std::uint32_t> freqs, std::int3
 
   const int shift = data.bits - data.coarse_bits;
   const std::uint32_t n_buckets = 1U << data.coarse_bits;
-  DecodeEntry likeliest{};
+  std::size_t likeliest = base;
   std::uint32_t start = 0;
   std::uint32_t bucket = 0;
   for (std::uint32_t bin = 0; bin < freqs.size(); ++bin) {
@@ -80,15 +80,16 @@ void append_row(TableData& data, std::span<const std::uint32_t> freqs, std::int3
         bin < n_direct ? static_cast<std::int32_t>(offset + std::int64_t{bin}) : kEscapeValue;
     const auto entry = static_cast<std::uint16_t>(data.decode.size() - base);
     data.decode.push_back({start16, freq_minus_1, value});
-    if (start == 0 || freq_minus_1 > likeliest.freq_minus_1) likeliest = data.decode.back();
+    if (freq_minus_1 > data.decode[likeliest].freq_minus_1) likeliest = data.decode.size() - 1;
     start += freq;
     for (; bucket < n_buckets && bucket << shift < start; ++bucket) {
       data.coarse.push_back(entry);
       data.buckets.push_back(data.decode.back());
     }
   }
-  data.likeliest.push_back(likeliest);
-  data.likeliest_escapes |= data.escape && likeliest.value == kEscapeValue;
+  data.likeliest.push_back(data.decode[likeliest]);
+  data.likeliest_at.push_back(static_cast<std::uint32_t>(likeliest));
+  data.likeliest_escapes |= data.escape && data.likeliest.back().value == kEscapeValue;
 }
 
 }  // namespace
@@ -200,7 +201,8 @@ std::size_t TableSet::nbytes() const {
   const TableData& d = *data_;
   return d.rows.size() * sizeof(RowInfo) + d.encode.size() * sizeof(EncodeEntry) +
          d.cost.size() * sizeof(std::uint32_t) + d.decode.size() * sizeof(DecodeEntry) +
-         d.decode_base.size() * sizeof(std::uint32_t) + d.coarse.size() * sizeof(std::uint16_t) +
+         (d.decode_base.size() + d.likeliest_at.size()) * sizeof(std::uint32_t) +
+         d.coarse.size() * sizeof(std::uint16_t) +
          (d.buckets.size() + d.likeliest.size()) * sizeof(DecodeEntry);
 }
 

@@ -60,6 +60,11 @@ struct Avx2 {
     return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(m)));
   }
   static U32 where(Mask m, U32 v) { return _mm256_and_si256(m, v); }
+  static U32 with_lane(U32 v, int lane, std::uint32_t value) {
+    const U32 lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_blendv_epi8(
+        v, splat(value), equal(lanes, splat(static_cast<std::uint32_t>(lane))));
+  }
 
   /// The 8-byte entries table[index], their first and second halves.
   template <class Entry>

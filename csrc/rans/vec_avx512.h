@@ -56,6 +56,9 @@ struct Avx512 {
   static std::uint32_t bits(Mask m) { return m; }
   static Mask none() { return 0; }
   static U32 where(Mask m, U32 v) { return _mm512_maskz_mov_epi32(m, v); }
+  static U32 with_lane(U32 v, int lane, std::uint32_t value) {
+    return _mm512_mask_set1_epi32(v, static_cast<Mask>(1U << lane), static_cast<int>(value));
+  }
 
   /// The 8-byte entries table[index], their first and second halves.
   template <class Entry>

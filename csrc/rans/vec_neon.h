@@ -60,6 +60,11 @@ struct Neon {
     return vaddvq_u32(vandq_u32(m, vld1q_u32(kBits)));
   }
   static U32 where(Mask m, U32 v) { return vandq_u32(m, v); }
+  static U32 with_lane(U32 v, int lane, std::uint32_t value) {
+    static constexpr std::uint32_t kNumbers[4] = {0, 1, 2, 3};
+    const Mask there = vceqq_u32(vld1q_u32(kNumbers), splat(static_cast<std::uint32_t>(lane)));
+    return vbslq_u32(there, splat(value), v);
+  }
 
   /// The 8-byte entries table[index], their first and second halves.
   template <class Entry>
