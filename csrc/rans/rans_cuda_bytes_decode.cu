@@ -166,7 +166,7 @@ __global__ void __launch_bounds__(kHeadBlock) read_kernel(ReadParams p) {
 
 class ByteLookup {
  public:
-  using Seen = std::uint32_t;  ///< not 0 when the marker may have been
+  using Seen = std::uint32_t;  ///< not 0 when the marker was, if there is one
   struct Turn {
     std::uint32_t bytes;  ///< of the steps so far, step 0 lowest
   };
@@ -189,7 +189,7 @@ class ByteLookup {
     turn.bytes = __byte_perm(turn.bytes, static_cast<std::uint32_t>(value), kPlaces[a]);
     if (a == kAhead - 1) seen |= zero_bytes(turn.bytes ^ marker_ * 0x01010101U);
   }
-  __device__ void see(Seen& seen, std::uint8_t value) const { seen |= zero_bytes(value ^ marker_); }
+  __device__ void see(Seen& seen, std::uint8_t value) const { seen |= value == marker_ ? 1U : 0U; }
   [[nodiscard]] __device__ bool has_escape(Seen seen) const { return has_marker_ && seen != 0; }
   [[nodiscard]] __device__ int marker() const {
     return has_marker_ ? static_cast<int>(marker_) : -1;
