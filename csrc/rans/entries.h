@@ -43,7 +43,7 @@ struct RowInfo {
   std::uint32_t encode_base;
   std::uint32_t n_direct;  ///< bins that stand for a symbol, i.e. without the escape bin
   std::int32_t offset;
-  std::uint32_t unused;  ///< 16 bytes in all, for the vector kernels
+  std::uint32_t likeliest;  ///< where the bin of most slots is among the decode entries
 };
 
 inline constexpr std::uint32_t kNoCost = 0xFFFFFFFFU;  ///< cost of a bin of frequency 0
@@ -70,7 +70,7 @@ struct DecodeTables {
   const DecodeEntry* entries;
   const std::uint32_t* bases;
   const DecodeEntry* likeliest;  ///< null where it may be an escape
-  const std::uint32_t* likeliest_at;  ///< the same as places in entries
+  const RowInfo* rows;
   int bits;
   int coarse_bits;
   bool escape;

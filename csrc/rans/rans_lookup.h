@@ -191,7 +191,7 @@ class SkewedLookup : TableLookup<Vec, Row> {
       const int lane = __builtin_ctz(lanes);
       const std::uint32_t slot = states[lane] & ((1U << this->tables_.bits) - 1U);
       const DecodeEntry* bin =
-          this->tables_.entries + this->tables_.likeliest_at[row_number(rows, lane)];
+          this->tables_.entries + this->tables_.rows[row_number(rows, lane)].likeliest;
       const std::ptrdiff_t way = slot < bin->start ? -1 : 1;
       do {
         bin += way;

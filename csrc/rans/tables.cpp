@@ -88,7 +88,7 @@ void append_row(TableData& data, std::span<const std::uint32_t> freqs, std::int3
     }
   }
   data.likeliest.push_back(data.decode[likeliest]);
-  data.likeliest_at.push_back(static_cast<std::uint32_t>(likeliest));
+  data.rows.back().likeliest = static_cast<std::uint32_t>(likeliest);
   data.likeliest_escapes |= data.escape && data.likeliest.back().value == kEscapeValue;
 }
 
@@ -201,8 +201,7 @@ std::size_t TableSet::nbytes() const {
   const TableData& d = *data_;
   return d.rows.size() * sizeof(RowInfo) + d.encode.size() * sizeof(EncodeEntry) +
          d.cost.size() * sizeof(std::uint32_t) + d.decode.size() * sizeof(DecodeEntry) +
-         (d.decode_base.size() + d.likeliest_at.size()) * sizeof(std::uint32_t) +
-         d.coarse.size() * sizeof(std::uint16_t) +
+         d.decode_base.size() * sizeof(std::uint32_t) + d.coarse.size() * sizeof(std::uint16_t) +
          (d.buckets.size() + d.likeliest.size()) * sizeof(DecodeEntry);
 }
 

@@ -22,18 +22,17 @@ struct TableData {
   int bits = 0;
   int coarse_bits = 0;
   bool escape = false;
-  std::vector<std::int32_t> n_bins;         // [rows]
-  std::vector<std::int32_t> offsets;        // [rows]
-  std::vector<RowInfo> rows;                // [rows]
-  std::vector<EncodeEntry> encode;          // [bins]
-  std::vector<std::uint32_t> cost;          // [bins + 1], units of 2^-16 bit
-  std::vector<DecodeEntry> decode;          // [present bins]
-  std::vector<std::uint32_t> decode_base;   // [rows]
-  std::vector<std::uint16_t> coarse;        // [rows << coarse_bits]
-  std::vector<DecodeEntry> buckets;         // [rows << coarse_bits]
-  std::vector<DecodeEntry> likeliest;       // [rows], the bin of most slots
-  std::vector<std::uint32_t> likeliest_at;  // [rows], where it is in decode
-  bool likeliest_escapes = false;           // one of them is an escape bin
+  std::vector<std::int32_t> n_bins;        // [rows]
+  std::vector<std::int32_t> offsets;       // [rows]
+  std::vector<RowInfo> rows;               // [rows]
+  std::vector<EncodeEntry> encode;         // [bins]
+  std::vector<std::uint32_t> cost;         // [bins + 1], units of 2^-16 bit
+  std::vector<DecodeEntry> decode;         // [present bins]
+  std::vector<std::uint32_t> decode_base;  // [rows]
+  std::vector<std::uint16_t> coarse;       // [rows << coarse_bits]
+  std::vector<DecodeEntry> buckets;        // [rows << coarse_bits]
+  std::vector<DecodeEntry> likeliest;      // [rows], the bin of most slots
+  bool likeliest_escapes = false;          // one of them is an escape bin
 
   [[nodiscard]] BinTables bin_tables() const { return {rows.data(), cost.data()}; }
   [[nodiscard]] DecodeTables decode_tables() const {
@@ -42,7 +41,7 @@ struct TableData {
             decode.data(),
             decode_base.data(),
             likeliest_escapes ? nullptr : likeliest.data(),
-            likeliest_at.data(),
+            rows.data(),
             bits,
             coarse_bits,
             escape};
