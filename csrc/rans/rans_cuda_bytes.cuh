@@ -179,13 +179,14 @@ struct ByteBins {
   /// By all threads of the block, a barrier behind what wrote the frequencies.
   __device__ void find_starts() {
     auto& of_warps = block_shared<std::uint32_t[kHeadBlock / kWarpLanes]>();
+    const auto lane = static_cast<unsigned>(Group::thread_lane());
     const std::uint32_t freq = freqs[threadIdx.x];
     std::uint32_t end = freq;
-    for (int d = 1; d < kWarpLanes; d *= 2) {
+    for (unsigned d = 1; d < kWarpLanes; d *= 2) {
       const std::uint32_t before = __shfl_up_sync(kFullWarp, end, d);
-      if (Group::thread_lane() >= d) end += before;
+      if (lane >= d) end += before;
     }
-    if (Group::thread_lane() == kWarpLanes - 1) of_warps[threadIdx.x / kWarpLanes] = end;
+    if (lane == kWarpLanes - 1) of_warps[threadIdx.x / kWarpLanes] = end;
     __syncthreads();
     for (unsigned warp = 0; warp < threadIdx.x / kWarpLanes; ++warp) end += of_warps[warp];
     starts[threadIdx.x] = end - freq;
