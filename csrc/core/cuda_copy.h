@@ -34,9 +34,11 @@ __device__ __forceinline__ void copy_async(float* to, const float* from, bool in
 #endif
 }
 
-/// Starts loading a number that no kernel writes, or gives 0 and reads nothing. Written as a choice
-/// between the two, the load would be waited for at once.
-__device__ __forceinline__ std::uint32_t load_if(bool wanted, const std::uint32_t* from) {
+/// Starts loading the number at a place, which no kernel writes, or gives 0 and reads nothing.
+/// Written as a choice between the two, the load would be waited for at once.
+__device__ __forceinline__ std::uint32_t load_if(bool wanted,
+                                                 const std::uint32_t* numbers,
+                                                 std::uint32_t place) {
   std::uint32_t value = 0;
 #ifdef __CUDACC__
   asm volatile(
@@ -46,9 +48,9 @@ __device__ __forceinline__ std::uint32_t load_if(bool wanted, const std::uint32_
       "  @wanted ld.global.nc.u32 %0, [%1];\n"
       "}"
       : "+r"(value)
-      : "l"(from), "r"(static_cast<std::uint32_t>(wanted)));
+      : "l"(numbers + place), "r"(static_cast<std::uint32_t>(wanted)));
 #else
-  if (wanted) value = *from;
+  if (wanted) value = numbers[place];
 #endif
   return value;
 }

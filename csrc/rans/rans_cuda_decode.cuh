@@ -94,7 +94,7 @@ class Window {
   __device__ void load() {
     for (int i = 0; i < 2; ++i) {
       const std::uint32_t word = next_ + static_cast<std::uint32_t>(i) * lanes_;
-      ahead_[i] = load_if(word < n_, words_ + word);
+      ahead_[i] = load_if(word < n_, words_, word);
     }
   }
 
