@@ -60,13 +60,12 @@ def nvcomp_ans(data: torch.Tensor) -> Coder | None:
     source = nvcomp.as_array(data)
     room = torch.empty_like(data)
     place = nvcomp.as_array(room)
-    known: dict[int, Any] = {}
+    known: list[Any] = [None, None]  # an array that was coded, and its configuration
 
     def decode(coded: Any) -> torch.Tensor:
-        if id(coded) not in known:
-            known.clear()
-            known[id(coded)] = codec.decompression_config(coded)
-        codec.decode(coded, out=place, decompression_config=known[id(coded)])
+        if known[0] is not coded:
+            known[:] = coded, codec.decompression_config(coded)
+        codec.decode(coded, out=place, decompression_config=known[1])
         return room
 
     return Coder(lambda: codec.encode(source), decode, lambda coded: coded.buffer_size)

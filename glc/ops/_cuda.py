@@ -63,8 +63,8 @@ def to_host(x: Tensor) -> Tensor:
 def to_own_memory(x: Tensor) -> Tensor:
     """Copy to the CPU for whoever asked, who may keep it: of what a device writes there is little.
 
-    The system hands out the memory page by page, at their first use. That is while the device is at
-    work, for megabytes it takes milliseconds.
+    The system hands memory out page by page, at the first use of each, which takes milliseconds for
+    megabytes: so it is first written while the device is at work.
     """
     if x.device.type != "cuda":
         return x.cpu()

@@ -142,7 +142,8 @@ void rans_decode(std::span<const std::uint8_t> data,
 /// Notes an error when bytes of the stream are left.
 void rans_decode_end(RansProgress* progress, cudaStream_t stream);
 
-/// The three of them for a stream of one push, in two kernels.
+/// The three of them for a stream of one push, in two kernels; arguments as theirs. Throws as
+/// rans_decode() does.
 void rans_decode_only(std::span<const std::uint8_t> data,
                       const std::uint64_t* size,
                       const rans::Rows& rows,
