@@ -64,6 +64,13 @@ def test_a_wrong_tensor_is_refused_by_name(change, message):
         _core.vq_nearest(change(latents), codebook, indices)
 
 
+def test_a_tensor_without_memory_is_refused():
+    latents, codebook, indices = arguments()
+    latents.untyped_storage().resize_(0)  # as sharded training frees parameters
+    with pytest.raises(InvalidArgumentError, match="latents: expected a tensor with memory"):
+        _core.vq_nearest(latents, codebook, indices)
+
+
 def test_a_consumed_capsule_is_refused():
     latents, codebook, indices = arguments()
     capsule = latents.__dlpack__()

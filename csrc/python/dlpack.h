@@ -132,6 +132,9 @@ class Dlpack {
       throw InvalidArgument(where_ + (device == Device::kCuda ? ": expected a CUDA tensor"
                                                               : ": expected a CPU tensor"));
     }
+    if (tensor_->data == nullptr && size_ != 0) {  // of a tensor that only tells its shape
+      throw InvalidArgument(where_ + ": expected a tensor with memory, got none");
+    }
     const bool rows = layout == Layout::kRows;
     if (contiguous_from(rows && ndim() == 2 ? 1 : 0)) return;
     if (rows && ndim() == 4) pixel_stride_ = pixel_stride();

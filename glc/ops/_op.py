@@ -143,6 +143,22 @@ def require_alike(op: str, **tensors: Tensor) -> None:
             )
 
 
+_HAS_MEMORY = Tensor.__torch_dispatch__
+
+
+def _lend(tensor: Tensor) -> object:
+    try:
+        if type(tensor).__torch_dispatch__ is not _HAS_MEMORY:
+            raise TypeError("its class has another memory, or none")  # torch would lend null
+        capsule: object = to_dlpack(tensor)
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise InvalidArgumentError(
+            f"native code: tensor: expected memory to read, got {type(tensor).__name__} on "
+            f"{tensor.device} ({str(error).partition('. ')[0]}); call an op that is registered"
+        ) from error
+    return capsule
+
+
 def borrow(tensor: Tensor) -> object:
     """Lend a tensor's memory, made contiguous, to a native call; autograd does not see it.
 
@@ -154,9 +170,12 @@ def borrow(tensor: Tensor) -> object:
 
     Returns:
         A DLPack capsule that keeps the memory alive.
+
+    Raises:
+        InvalidArgumentError: a tensor without memory of its own: fake, meta, batched by a
+            transform, of a class that wraps others.
     """
-    capsule: object = to_dlpack(tensor.contiguous())
-    return capsule
+    return _lend(tensor.contiguous())
 
 
 def borrow_rows(matrix: Tensor) -> object:
@@ -168,6 +187,8 @@ def borrow_rows(matrix: Tensor) -> object:
 
     Returns:
         A DLPack capsule that keeps the memory alive.
+
+    Raises:
+        InvalidArgumentError: as `borrow`.
     """
-    capsule: object = to_dlpack(matrix)
-    return capsule
+    return _lend(matrix)

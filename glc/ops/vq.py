@@ -116,8 +116,8 @@ def nearest_rows(latents: Tensor, codebook: Tensor, search: _core.VqSearch) -> T
     """Search on the CPU in a way of one's choice; arguments are checked already."""
     rows = _as_rows(codebook)
     index = torch.empty(latents.shape[0], dtype=torch.int32, device="cpu")
-    native = _prepared.get(codebook, rows)
-    native.nearest(borrow(_as_rows(latents)), borrow(rows), borrow(index), search)
+    lent = borrow(_as_rows(latents)), borrow(rows), borrow(index)
+    _prepared.get(codebook, rows).nearest(*lent, search)
     return index
 
 

@@ -2,6 +2,14 @@
 import subprocess
 import sys
 
+import pytest
+import torch
+from torch._subclasses import FakeTensorMode
+from torch.utils._pytree import tree_map_only
+
+from glc.errors import InvalidArgumentError
+from glc.ops import exact_conv2d, four_part_pick, gaussian_bits, vq_nearest
+
 CALLS = """
 import sys, torch
 from glc.ops import *
@@ -38,3 +46,47 @@ def test_torchs_default_device_has_no_say_in_ops():
 def test_plain_calls_do_not_load_the_compiler():
     # The first call of a registered op does, which would cost a command-line encoder two seconds.
     subprocess.run([sys.executable, "-c", CALLS], check=True)
+
+
+class Wrapper(torch.Tensor):
+    """A tensor that holds another and has no memory itself, as distributed ones do."""
+
+    @staticmethod
+    def __new__(cls, held):
+        return torch.Tensor._make_wrapper_subclass(cls, held.shape, dtype=held.dtype)
+
+    def __init__(self, held):
+        self.held = held
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        args, kwargs = tree_map_only(Wrapper, lambda t: t.held, (args, kwargs or {}))
+        return tree_map_only(torch.Tensor, Wrapper, func(*args, **kwargs))
+
+
+WEIGHT = torch.ones(4, 4, 1, 1)
+BLIND = [
+    lambda x: four_part_pick(x, 1),
+    lambda x: exact_conv2d(x, WEIGHT, None),
+    lambda x: gaussian_bits.plain(x, x, x, rounding="round"),
+    lambda x: vq_nearest.plain(x[0, 0], x[0, 1]),
+]
+
+
+def call_fake(call, x):
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        call(mode.from_tensor(x))
+
+
+WITHOUT_MEMORY = {
+    "fake": call_fake,
+    "batched": lambda call, x: torch.func.vmap(call)(x[None]),
+    "wrapper": lambda call, x: call(Wrapper(x)),
+}
+
+
+@pytest.mark.parametrize("call", BLIND)
+@pytest.mark.parametrize("kind", WITHOUT_MEMORY)
+def test_a_tensor_without_memory_is_refused(call, kind):
+    with pytest.raises(InvalidArgumentError, match="expected memory to read"):
+        WITHOUT_MEMORY[kind](call, torch.rand(4, 4, 4, 4))
