@@ -150,6 +150,8 @@ def _lend(tensor: Tensor) -> object:
     try:
         if type(tensor).__torch_dispatch__ is not _HAS_MEMORY:
             raise TypeError("its class has another memory, or none")  # torch would lend null
+        if tensor.is_neg():  # a view whose memory has the other sign, such as conj().imag
+            tensor = tensor.resolve_neg()
         capsule: object = to_dlpack(tensor)
     except (BufferError, RuntimeError, TypeError) as error:
         raise InvalidArgumentError(

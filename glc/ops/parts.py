@@ -66,18 +66,20 @@ def note_written(y_hat: Tensor) -> None:
 
 
 def require_dense(op: str, y_hat: Tensor) -> None:
-    """Refuse a map [b, c, h, w] that is neither contiguous nor channels_last.
+    """Refuse a map [b, c, h, w] that cannot be written as it lies: contiguous or channels_last.
 
     Args:
         op: name for the message.
         y_hat: the map that would be written in place.
 
     Raises:
-        InvalidArgumentError: it has other strides.
+        InvalidArgumentError: it has other strides, or is a view that negates.
     """
     dense = torch.channels_last if is_channels_last(y_hat) else torch.contiguous_format
-    if not y_hat.is_contiguous(memory_format=dense):
-        raise InvalidArgumentError(f"{op}: y_hat: expected a dense tensor, got strides")
+    if not y_hat.is_contiguous(memory_format=dense) or y_hat.is_neg():
+        raise InvalidArgumentError(
+            f"{op}: y_hat: expected a dense tensor, got strides or a view that negates"
+        )
 
 
 def shape_of(x: Tensor) -> tuple[int, int, int, int, bool]:

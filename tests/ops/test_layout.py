@@ -6,7 +6,16 @@ import torch
 
 from glc import _core, cdf
 from glc.errors import InvalidArgumentError
-from glc.ops import gaussian_rows
+from glc.ops import (
+    categorical_bits,
+    exact_conv2d,
+    four_part_pick,
+    four_part_step,
+    four_part_step_,
+    gaussian_bits,
+    gaussian_rows,
+    vq_quantize,
+)
 
 SHAPES = [(b, c, h, w) for b in (0, 1, 2) for c in (1, 4) for h in (1, 3) for w in (1, 5)]
 
@@ -46,3 +55,39 @@ def test_other_strides_are_refused_by_the_native_call(form):
     rows = torch.empty(2 * 3 * 5, 4, dtype=torch.uint8)
     with pytest.raises(InvalidArgumentError, match="scale: expected a contiguous tensor, got str"):
         _core.gaussian_rows(scale, torch.ones(1), rows)
+
+
+def negated(x):
+    """Make x a view that negates its memory, as the imaginary part of a conjugate is."""
+    return torch.complex(torch.zeros_like(x), -x).conj().imag
+
+
+def test_a_view_that_negates_is_read_as_what_it_is():
+    x = torch.randn(1, 4, 4, 6, generator=torch.Generator().manual_seed(0))
+    rows, index = x.view(16, 6), torch.arange(16) % 6
+    weight = torch.eye(4)[:, :, None, None]
+    calls = [
+        lambda x, _: gaussian_bits(x, 2 * x, x, rounding="ste"),
+        lambda x, _: four_part_step(x, 2 * x, x, 1),
+        lambda x, _: four_part_pick(x, 1),
+        lambda x, _: exact_conv2d(x, weight, None),
+        lambda _, rows: categorical_bits(rows, index),
+        lambda _, rows: vq_quantize(rows, rows[::2]).z_hat,
+    ]
+    assert negated(x).is_neg()
+    for call in calls:
+        assert torch.equal(call(negated(x), negated(rows)), call(x, rows))
+
+
+def test_a_gradient_that_negates_is_read_as_what_it_is():
+    y, mean = torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    bits = gaussian_bits(y, mean, y.exp(), rounding="ste")
+    grad = torch.rand(2, 3)
+    (expected,) = torch.autograd.grad(bits, y, grad, retain_graph=True)
+    assert torch.equal(torch.autograd.grad(bits, y, negated(grad))[0], expected)
+
+
+def test_a_view_that_negates_is_not_written():
+    x = torch.zeros(1, 4, 2, 2)
+    with pytest.raises(InvalidArgumentError, match="a view that negates"):
+        four_part_step_(x, x, negated(x), 0)
