@@ -10,7 +10,7 @@ from torch import Tensor
 
 from glc.ops._layout import as_rows, is_channels_last
 from glc.ops.philox import philox_noise
-from glc.ops.straight_through import lower_bound
+from glc.ops.straight_through import lower_bound, round_ste
 
 SCALE_MIN = 1e-5
 SCALE_MAX = 1e10
@@ -46,6 +46,13 @@ def _symbol_and_scale(
 def bits_by_torch(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
     """Compute what the kernel does, on devices without it; no seed: rounded."""
     return unbounded_bits(*_symbol_and_scale(y, mean, scale, seed)).clamp_min_(0.0)
+
+
+def bits_by_formula(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None) -> Tensor:
+    """Compute the same so that transforms of `torch.func` see through; rounds straight through."""
+    residual = y.float() - mean.float()
+    symbol = round_ste(residual) if seed is None else residual + noise_like(y, seed)
+    return lower_bound(unbounded_bits(symbol, scale.float()), 0.0)
 
 
 def backward_by_torch(

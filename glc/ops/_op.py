@@ -54,13 +54,41 @@ class Op(Generic[_Params, _Result]):
         return self._call(*args, **kwargs)
 
 
+def is_transformed() -> bool:
+    """Whether a transform of `torch.func` is at work: `grad`, `vmap`, `jvp`, or made of those.
+
+    They refuse a registered op that has gradients, and `jvp` takes it for a constant. So ops that
+    are trained through compute by formulas there, in torch and float32, whose values agree with the
+    kernels' but for rounding. Where a gradient passes straight through there is no forward mode:
+    torch says so.
+    """
+    return torch._C._are_functorch_transforms_active()
+
+
+def is_batched(*tensors: Tensor | None) -> bool:
+    """Whether one is a batch inside `vmap`, or of gradients: native code cannot see its memory."""
+    return any(
+        torch._C._functorch.is_batchedtensor(t) or torch._C._functorch.is_legacy_batchedtensor(t)
+        for t in tensors
+        if t is not None
+    )
+
+
+def is_registered_for(*grads: Tensor | None) -> bool:
+    """Whether a backward pass has to call registered ops.
+
+    They refuse second derivatives, where those are asked for, and take batches apart.
+    """
+    return torch.is_grad_enabled() or is_batched(*grads)
+
+
 def is_traced(*tensors: Tensor | None) -> bool:
     """Whether anything but torch's eager autograd looks on, so that an op has to be registered.
 
     A registered op takes torch some twenty microseconds in each direction; a plain
     `autograd.Function` a third. So ops that are trained through call the latter where nothing can
-    tell the difference: no compiler or export, no dispatch mode, no transform of `torch.func`
-    (which refuses registered ops by name), no subclass of tensors.
+    tell the difference: no compiler or export, no dispatch mode, no subclass of tensors, and no
+    transform of `torch.func` where `is_transformed` was not asked before.
     """
     return (
         torch.compiler.is_compiling()

@@ -12,7 +12,15 @@ from torch import Tensor
 from glc import _core
 from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
-from glc.ops._op import Op, borrow, borrow_rows, is_traced, require_same_device
+from glc.ops._op import (
+    Op,
+    borrow,
+    borrow_rows,
+    is_registered_for,
+    is_traced,
+    is_transformed,
+    require_same_device,
+)
 
 _LN2 = math.log(2.0)
 _MAX_BITS = 16
@@ -45,6 +53,12 @@ def _bits_by_torch(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         logits[0, index] if len(logits) == 1 else logits.gather(1, index[:, None])[:, 0]
     )
     return (total.log2() + above / _LN2).clamp_min_(0.0), torch.stack([largest, total], 1)
+
+
+def _bits_by_formula(logits: Tensor, index: Tensor) -> Tensor:
+    """Compute the same so that transforms of `torch.func` see through."""
+    bits = torch.log_softmax(logits.float(), 1) * (-1 / _LN2)
+    return bits.expand(index.shape[0], -1).gather(1, index[:, None])[:, 0]
 
 
 @torch.library.custom_op("glc::categorical_bits", mutates_args=())
@@ -108,9 +122,9 @@ class _Bits(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        # the registered op refuses second derivatives
-        backward = _categorical_bits_backward_op if torch.is_grad_enabled() else _backward_plain
-        return backward(grads[0], *ctx.saved_tensors), None
+        (grad,) = grads
+        backward = _categorical_bits_backward_op if is_registered_for(grad) else _backward_plain
+        return backward(grad, *ctx.saved_tensors), None
 
 
 def _prepared(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,8 +175,11 @@ def _categorical_bits(logits: Tensor, index: Tensor) -> Tensor:
             CPU, an index out of range (our CUDA kernels give NaN for it).
     """
     matrix, choices = _prepared(logits, index)
-    if is_traced(logits, index):
-        bits: Tensor = _categorical_bits_op(matrix, choices)[0]
+    bits: Tensor
+    if is_transformed():
+        bits = _bits_by_formula(matrix, choices)
+    elif is_traced(logits, index):
+        bits = _categorical_bits_op(matrix, choices)[0]
     else:
         bits = _Bits.apply(matrix, choices)  # type: ignore[no-untyped-call]
     return bits.view(index.shape)
@@ -231,7 +248,7 @@ def _categorical_cdf(logits: Tensor, bits: int = _MAX_BITS) -> Tensor:
         InvalidArgumentError: bits or k out of range, another dtype; and, but for our CUDA kernels,
             which take equal logits for such a row, a logit that is not finite.
     """
-    cdf: Tensor = _categorical_cdf_op(logits, bits)
+    cdf: Tensor = _categorical_cdf_op(logits.detach(), bits)
     return cdf
 
 

@@ -19,7 +19,14 @@ from glc import _core
 from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
 from glc.ops._layout import lend_rows, new_like
-from glc.ops._op import Op, borrow, is_traced, require_no_gradients, require_same_device
+from glc.ops._op import (
+    Op,
+    borrow,
+    is_traced,
+    is_transformed,
+    require_no_gradients,
+    require_same_device,
+)
 from glc.ops.parts import (
     ALL_PARTS,
     EACH_PART,
@@ -168,15 +175,17 @@ def _step(y: Tensor, mean: Tensor, y_hat: Tensor | None, part: int) -> Tensor:
         InvalidArgumentError: as `four_part_step_`.
     """
     _require_step(y, mean, y_hat, part)
-    step = _step_op if is_traced(y, mean, y_hat) else _Step.apply
     before = None if y_hat is None else y_hat.float()
+    if is_transformed():
+        return _step_reference(y.float(), mean.float(), before, part)
+    step = _step_op if is_traced(y, mean, y_hat) else _Step.apply
     out: Tensor = step(y.float(), mean.float(), before, part)  # type: ignore[no-untyped-call]
     return out
 
 
 def _step_reference(y: Tensor, mean: Tensor, y_hat: Tensor | None, part: int) -> Tensor:
     mask = part_mask(y.shape, part, y.device)
-    return torch.where(mask, round_ste(y - mean) + mean, 0.0 if y_hat is None else y_hat)
+    return torch.where(mask, round_ste(y - mean) + 0.0 + mean, 0.0 if y_hat is None else y_hat)
 
 
 four_part_step = Op(_step, reference=_step_reference, plain=_step_plain)
@@ -201,9 +210,7 @@ Merged = tuple[Tensor, Tensor, Tensor, Tensor]
 def _merge_plain(y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]) -> Merged:
     _require_fours(y, scales, means)
     if not _cuda.has_kernels(y):
-        y_q, _, scale, mean = _merge_reference(y, scales, means)
-        y_q = y_q + 0.0  # a symbol of -0 is 0
-        return y_q, y_q + mean, scale, mean
+        return _merge_reference(y, scales, means)
     y_q, y_hat, scale, mean = (new_like(y) for _ in range(4))
     lent = lend_rows(y, *means, *scales, y_q, y_hat, mean, scale)
     stream = _cuda.stream_for(y)
@@ -279,9 +286,12 @@ def _merge(y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]) -> Merg
         InvalidArgumentError: not four maps each, or as `four_part_step_`.
     """
     _require_fours(y, scales, means)
+    merged: Merged
     wide = [m.float() for m in (y, *scales, *means)]
-    if is_traced(*wide):
-        merged: Merged = _merge_op(wide[0], wide[1 : PARTS + 1], wide[PARTS + 1 :])
+    if is_transformed():
+        merged = _merge_reference(wide[0], wide[1 : PARTS + 1], wide[PARTS + 1 :])
+    elif is_traced(*wide):
+        merged = _merge_op(wide[0], wide[1 : PARTS + 1], wide[PARTS + 1 :])
     else:
         merged = _Merge.apply(*wide)  # type: ignore[no-untyped-call]
     return merged
@@ -292,7 +302,7 @@ def _merge_reference(y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor
     for part in range(1, PARTS):
         mask = part_mask(y.shape, part, y.device)
         scale, mean = torch.where(mask, scales[part], scale), torch.where(mask, means[part], mean)
-    y_q = round_ste(y - mean)
+    y_q = round_ste(y - mean) + 0.0  # a symbol of -0 is 0
     return y_q, y_q + mean, scale, mean
 
 

@@ -28,12 +28,13 @@ from glc.ops._gaussian_ahead import (
 )
 from glc.ops._gaussian_formulas import (
     backward_by_torch,
+    bits_by_formula,
     bits_by_torch,
     noise_like,
     unbounded_bits,
 )
 from glc.ops._layout import is_channels_last, lend_rows, new_like
-from glc.ops._op import Op, borrow, is_traced, require_alike
+from glc.ops._op import Op, borrow, is_registered_for, is_traced, is_transformed, require_alike
 from glc.ops.straight_through import lower_bound, round_ste
 
 Rounding = Literal["noise", "ste", "round"]
@@ -75,8 +76,8 @@ def _totals_plain(
     ahead: Ahead | AheadOnDevice | None = None,
 ) -> Tensor:
     if not _cuda.has_kernels(y):
-        bits = bits_by_torch(y, mean, scale, seed).double()
-        return (bits.flatten(1).sum(1) if per_sample else bits.sum()).float()
+        bits = bits_by_torch(y, mean, scale, seed)
+        return _reduced(bits, "sample" if per_sample else "sum")
     totals = _empty_totals(y, per_sample)
     if y.numel() == 0:
         return totals.zero_()
@@ -90,6 +91,13 @@ def _totals_plain(
     left = lend_ahead(ahead)
     _core.gaussian_total_bits(latents, noise, borrow(totals), scratch, ticket, left, stream)
     return totals
+
+
+def _reduced(bits: Tensor, reduction: Reduction) -> Tensor:
+    if reduction == "none":
+        return bits
+    wide = bits.double()
+    return (wide.sum() if reduction == "sum" else wide.flatten(1).sum(1)).to(bits.dtype)
 
 
 def _empty_totals(y: Tensor, per_sample: bool) -> Tensor:
@@ -232,7 +240,7 @@ class _Bits(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
-        if torch.is_grad_enabled():  # the registered op refuses second derivatives
+        if is_registered_for(grad):
             return _differentiate(ctx, grad)
         wanted = list(ctx.needs_input_grad[:3])
         by_each: tuple[Tensor | None, ...] | None = None
@@ -333,6 +341,8 @@ def _gaussian_bits(
     y, mean, scale, seed = _prepared(y, mean, scale, rounding, reduction)
     if rounding == "round":
         y, mean = y.detach(), mean.detach()
+    if is_transformed():
+        return _reduced(bits_by_formula(y, mean, scale, seed), reduction)
     if not is_traced(y, mean, scale):
         return _Bits.apply(  # type: ignore[no-any-return, no-untyped-call]
             y, mean, scale, seed, reduction, torch.is_grad_enabled()
@@ -372,9 +382,7 @@ def _gaussian_bits_reference(
     else:
         symbol = round_ste(residual) if rounding == "ste" else residual.round()
     bits = lower_bound(unbounded_bits(symbol.double(), scale.double()), 0.0)
-    if reduction == "sum":
-        return bits.sum()
-    return bits if reduction == "none" else bits.flatten(1).sum(1)
+    return _reduced(bits, reduction)
 
 
 gaussian_bits = Op(_gaussian_bits, reference=_gaussian_bits_reference, plain=_gaussian_bits_plain)

@@ -57,7 +57,7 @@ def _gaussian_rows(scale: Tensor, bounds: Tensor) -> Tensor:
         InvalidArgumentError: bounds not as above (on CUDA they are taken as they are), on another
             device, or another dtype.
     """
-    rows: Tensor = _gaussian_rows_op(scale, bounds)
+    rows: Tensor = _gaussian_rows_op(scale.detach(), bounds.detach())
     return rows
 
 
@@ -137,7 +137,8 @@ def _gaussian_symbols(
             increasing. Our CUDA kernels do not wait to see: there a residual that is NaN gives 0,
             one out of range the nearest int32.
     """
-    symbols, rows = _gaussian_symbols_op(y, mean, scale, bounds)
+    constants = (t.detach() for t in (y, mean, scale, bounds))
+    symbols, rows = _gaussian_symbols_op(*constants)
     return symbols, rows
 
 

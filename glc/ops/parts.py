@@ -13,7 +13,7 @@ from glc import _core
 from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
 from glc.ops._layout import is_channels_last, lend_rows, new_like
-from glc.ops._op import require_alike
+from glc.ops._op import is_batched, require_alike
 
 PARTS = 4
 # PHASES[part][group] = the pixel phase 2 * (row % 2) + (column % 2) that this part codes.
@@ -98,6 +98,11 @@ def _set_mask(shape: Sequence[int], parts: int, device: torch.device) -> Tensor:
     return functools.reduce(torch.logical_or, masks)
 
 
+def _spread_by_torch(x: Tensor, minus: Tensor | None, parts: list[int]) -> list[Tensor]:
+    x = x if minus is None else x - minus
+    return [torch.where(_set_mask(x.shape, s, x.device), x, 0.0) for s in parts]
+
+
 def spread(x: Tensor, minus: Tensor | None, parts: list[int]) -> list[Tensor]:
     """Take x - minus apart.
 
@@ -111,8 +116,7 @@ def spread(x: Tensor, minus: Tensor | None, parts: list[int]) -> list[Tensor]:
         the gradients of a step and of a merge go.
     """
     if not _cuda.has_kernels(x):
-        x = x if minus is None else x - minus
-        return [torch.where(_set_mask(x.shape, s, x.device), x, 0.0) for s in parts]
+        return _spread_by_torch(x, minus, parts)
     out = [new_like(x) for _ in parts]
     lent: list[object] = list(lend_rows(x, *(out if minus is None else (*out, minus))))
     taken = None if minus is None else lent.pop()
@@ -135,4 +139,6 @@ def _(x: Tensor, minus: Tensor | None, parts: list[int]) -> list[Tensor]:
 
 def eager_spread(x: Tensor, minus: Tensor | None, parts: list[int]) -> list[Tensor]:
     """`spread`; the registered op, which refuses second derivatives, where they are asked for."""
+    if is_batched(x, minus):
+        return _spread_by_torch(x, minus, parts)
     return (spread_op if torch.is_grad_enabled() else spread)(x, minus, parts)

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glc.ops._gaussian_formulas import PROBABILITY_FLOOR, SCALE_MAX, SCALE_MIN
+from glc.ops._gaussian_formulas import PROBABILITY_FLOOR, SCALE_MAX, SCALE_MIN, unbounded_bits
+from glc.ops._op import is_transformed
 from glc.ops.gaussian import gaussian_bits
+from glc.ops.straight_through import lower_bound
 
 
 class _WithSlope(torch.autograd.Function):
@@ -67,4 +69,7 @@ def residual_bits(y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
         RuntimeError: a second derivative is asked for.
     """
     bits = gaussian_bits(y.detach(), mean.detach(), scale, rounding="ste")
+    if is_transformed():
+        slope = lower_bound(unbounded_bits(y.float() - mean.float(), scale.detach().float()), 0.0)
+        return bits + (slope - slope.detach())
     return _WithSlope.apply(bits, y, mean, scale.detach())  # type: ignore[no-any-return, no-untyped-call]

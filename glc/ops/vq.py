@@ -175,7 +175,7 @@ def _vq_nearest(latents: Tensor, codebook: Tensor) -> Tensor:
     Raises:
         InvalidArgumentError: shapes or devices disagree, the codebook is empty, or another dtype.
     """
-    index: Tensor = _vq_nearest_op(latents, codebook)
+    index: Tensor = _vq_nearest_op(latents.detach(), codebook.detach())
     return index
 
 

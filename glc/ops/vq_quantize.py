@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from glc import _core
 from glc.ops import _cuda
-from glc.ops._op import Op, borrow, is_traced
+from glc.ops._op import Op, borrow, is_registered_for, is_traced, is_transformed
 from glc.ops.vq import require_matrices, vq_nearest
 
 __all__ = [
@@ -171,7 +171,7 @@ def _backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, Tensor | 
     latents, z_hat, index, usage = ctx.saved_tensors
     # The registered ops refuse second derivatives. Autograd would get them wrong: it takes z_hat,
     # a constant to either loss, for what passes straight through to the latents.
-    differentiated = torch.is_grad_enabled()
+    differentiated = is_registered_for(by_z_hat, by_codebook_loss, by_commitment_loss)
     by_latents, by_codebook = by_z_hat, None
     if by_codebook_loss is not None or by_commitment_loss is not None:
         error = (_error_op if differentiated else _error)(z_hat, latents)
@@ -206,6 +206,40 @@ class _Quantize(torch.autograd.Function):
         return _backward(ctx, *grads)
 
 
+class _Straight(torch.autograd.Function):
+    """Rows in place of latents, whose gradient they get."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(latents: Tensor, rows: Tensor) -> Tensor:
+        return rows.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Save nothing: the gradient depends on none of it."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
+def _quantize_by_formula(latents: Tensor, codebook: Tensor) -> QuantizedRows:
+    """Compute the same so that transforms of `torch.func` see through."""
+    require_matrices("vq_quantize", latents, codebook)
+    index = vq_nearest(latents, codebook)
+    choices = index.long()
+    latents, rows = latents.float(), codebook.float()[choices]
+    size = max(latents.numel(), 1)
+    return QuantizedRows(
+        z_hat=_Straight.apply(latents, rows),  # type: ignore[no-untyped-call]
+        index=index,
+        codebook_loss=(rows - latents.detach()).square().sum() / size,
+        commitment_loss=(rows.detach() - latents).square().sum() / size,
+        usage=choices.new_zeros(codebook.shape[0]).scatter_add(0, choices, choices * 0 + 1),
+    )
+
+
 def _vq_quantize(latents: Tensor, codebook: Tensor) -> QuantizedRows:
     """Quantise vectors to their nearest codebook rows, with the losses that train both.
 
@@ -226,6 +260,8 @@ def _vq_quantize(latents: Tensor, codebook: Tensor) -> QuantizedRows:
     Raises:
         InvalidArgumentError: as `vq_nearest`.
     """
+    if is_transformed():
+        return _quantize_by_formula(latents, codebook)
     if is_traced(latents, codebook):
         return QuantizedRows(*_vq_quantize_op(latents, codebook))
     return QuantizedRows(*_Quantize.apply(latents, codebook))  # type: ignore[no-untyped-call]
