@@ -237,9 +237,10 @@ class VectorQuantizer(nn.Module):
         if n == 0:
             return 0
         m = reservoir.shape[0]
-        order = torch.randperm(m, generator=generator)
+        device = "cpu" if generator is None else generator.device  # not torch's default one
+        order = torch.randperm(m, generator=generator, device=device)
         if n > m:
-            more = torch.randint(m, (n - m,), generator=generator)
+            more = torch.randint(m, (n - m,), generator=generator, device=device)
             order = torch.cat([order, more])
         chosen = reservoir[order[:n].to(reservoir.device)].to(self.codebook)
         if many_processes():

@@ -36,6 +36,9 @@ for _ in range(3):  # a gradient that comes again is foreseen
 assert codebook.grad.is_cpu
 assert vq_nearest(x, codebook).is_cpu
 assert categorical_cdf.reference(x.detach()).is_cpu
+vq = VectorQuantizer(5, 8).to_empty(device="cpu")
+vq.row_usage.zero_()[0] = 1.0
+assert vq.reseed(0.5, x.detach()[:3]) == 4
 """
 
 
