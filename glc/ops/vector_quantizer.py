@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from glc.errors import InvalidArgumentError
+from glc.ops._op import is_traced
 from glc.ops.vq import vq_nearest
 from glc.ops.vq_quantize import all_reduced, ema_update, many_processes, vq_quantize
 
@@ -36,6 +38,12 @@ class Quantized:
     commitment_loss: Tensor
     loss: Tensor
     usage: Tensor
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager[object]:
+    if not torch.amp.is_autocast_available(device_type):  # such as "meta"
+        return nullcontext()
+    return torch.autocast(device_type, enabled=False)
 
 
 class VectorQuantizer(nn.Module):
@@ -134,7 +142,7 @@ class VectorQuantizer(nn.Module):
         latents = self._vectors(z.detach())
         # There is no gradient to register for, and a first call through torch.library imports the
         # whole of torch's compiler: two seconds that a command-line encoder would wait.
-        search = vq_nearest if torch.compiler.is_compiling() else vq_nearest.plain
+        search = vq_nearest if is_traced(latents, self.codebook) else vq_nearest.plain
         return search(latents, self.codebook).long().view(z.shape[0], *z.shape[2:])
 
     def lookup(self, index: Tensor) -> Tensor:
@@ -157,7 +165,7 @@ class VectorQuantizer(nn.Module):
         Returns:
             See `Quantized`.
         """
-        with torch.autocast(device_type=z.device.type, enabled=False):
+        with _without_autocast(z.device.type):
             latents = self._vectors(z)
             b, d, h, w = z.shape
             rows = vq_quantize(latents, self.codebook)

@@ -3,6 +3,7 @@ import copy
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 from glc.errors import InvalidArgumentError
 from glc.ops import VectorQuantizer
@@ -247,3 +248,20 @@ def test_two_processes_train_as_one(tmp_path):
     assert alone.reseed(0.9, torch.randn(30, 2)) == first["moved"] > 0
     torch.testing.assert_close(alone.codebook, first["codebook"])
     torch.testing.assert_close(alone.row_weight, first["row_weight"])
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
+@pytest.mark.parametrize("kind", ["meta", "fake"])
+def test_shapes_alone_pass_through(kind, ema_decay):
+    with FakeTensorMode() if kind == "fake" else torch.device("meta"):
+        vq, z = VectorQuantizer(5, 4, ema_decay=ema_decay), torch.randn(2, 4, 3, 6)
+        out = vq(z)
+        assert out.z_hat.shape == z.shape
+        assert out.index.shape == vq.nearest(z).shape == (2, 3, 6)
+
+
+def test_the_nearest_row_is_no_gradient_and_comes_in_batches():
+    vq, z = VectorQuantizer(5, 4), torch.randn(3, 4, 2, 2)
+    assert torch.equal(torch.func.vmap(lambda t: vq.nearest(t[None])[0])(z), vq.nearest(z))
+    slope = torch.func.grad(lambda t: t.sum() + vq.nearest(t).sum())(z)
+    assert torch.equal(slope, torch.ones_like(z))
