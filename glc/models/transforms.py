@@ -14,6 +14,7 @@ from glc.errors import InvalidArgumentError
 from glc.models.blocks import DepthConvBlock, scale_init
 from glc.models.config import GLCConfig
 from glc.ops import _cuda
+from glc.ops._op import is_traced
 
 
 class RateTransform(nn.Module):
@@ -48,8 +49,9 @@ class RateTransform(nn.Module):
             [n, channels', h, w] float32, y or l_hat.
 
         Raises:
-            InvalidArgumentError: a quality outside the range. One in a tensor on a CUDA device, for
-                whose values the host would have to wait, gives NaN.
+            InvalidArgumentError: a quality outside the range. One in a tensor whose values cannot
+                be asked for, or only by waiting, gives NaN: on a device, in a compiled or exported
+                graph, under a transform.
         """
         return self.finish(self.features(x), quality)
 
@@ -81,7 +83,7 @@ class RateTransform(nn.Module):
         level = torch.as_tensor(quality, dtype=torch.float32, device=there).reshape(-1)
         top = self.levels - 1
         within = (level >= 0) & (level <= top)
-        if _cuda.is_cuda(level):
+        if isinstance(quality, Tensor) and _hides_values(level):
             level = torch.where(within, level, math.nan)
         elif not bool(within.all()):
             raise InvalidArgumentError(f"quality: expected within [0, {top}], got {quality}")
@@ -95,6 +97,10 @@ class RateTransform(nn.Module):
         # q[row], by a backward pass without a sort
         low, high = (self.q.index_select(0, k) for k in (row, (row + 1).clamp(max=top)))
         return low * (1 - part) + high * part
+
+
+def _hides_values(level: Tensor) -> bool:
+    return _cuda.is_cuda(level) or not level.is_cpu or is_traced(level)
 
 
 def _blocks(config: GLCConfig) -> nn.Sequential:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import copy
 import dataclasses
 
 import numpy as np
@@ -147,6 +148,24 @@ def test_inspect_leaves_every_part_in_its_mode():
     assert model.training
     assert model.g_a.training
     assert not any(module.training for module in model.latent_encoder.modules())
+
+
+def test_a_quality_in_a_tensor_is_traced(model):
+    x, quality = torch.rand(2, 3, 64, 64) * 2 - 1, torch.tensor([0.5, 2.0])
+
+    def rates(x, quality):
+        latent = model(x, quality).latent
+        return latent.bits_y + latent.bits_z
+
+    expected = rates(x, quality)
+    torch._dynamo.reset()
+    compiled = torch.compile(rates, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x, quality), expected)
+    assert compiled(x, torch.tensor([0.5, 9.0])).isnan().tolist() == [False, True]
+    one_by_one = torch.func.vmap(lambda x, level: rates(x[None], level)[0])
+    torch.testing.assert_close(one_by_one(x, quality), expected)
+    meta = copy.deepcopy(model).to("meta")
+    assert meta(x.to("meta"), quality.to("meta")).x_hat.shape == x.shape
 
 
 def test_a_prior_has_a_row_for_any_quality_that_a_device_is_given(model):
