@@ -112,6 +112,32 @@ inline std::vector<std::vector<std::int32_t>> cuda_decode(std::span<const std::u
   return symbols;
 }
 
+/// The same of a stream that is one push, by the call for those. `size`, if given, is what the
+/// device is told of data's length.
+inline std::vector<std::vector<std::int32_t>> cuda_decode_only(
+    std::span<const std::uint8_t> data,
+    const CudaPush& push,
+    const cuda::RansTables* made = nullptr,
+    std::optional<std::uint64_t> size = std::nullopt) {
+  const OnDevice<std::uint8_t> stream(data);
+  const OnDevice<std::uint64_t> told(std::vector<std::uint64_t>{size.value_or(0)});
+  const OnDevice<cuda::RansProgress> progress(1);
+  const cuda::RansTables tables = made == nullptr ? cuda::RansTables(push.tables) : *made;
+  const OnDevice<std::byte> blob(tables.blob());
+  const DeviceRows rows(push.rows);
+  const OnDevice<std::int32_t> out(push.symbols.size());
+  cuda::rans_decode_only(stream.span(),
+                         size ? told.data() : nullptr,
+                         rows.rows(),
+                         tables,
+                         blob.data(),
+                         out.span(),
+                         progress.data(),
+                         nullptr);
+  checked(progress);
+  return {out.host()};
+}
+
 inline std::vector<std::uint8_t> cuda_encode_bytes(std::span<const std::uint8_t> data,
                                                    std::size_t segment_bytes,
                                                    std::optional<int> lanes = std::nullopt) {

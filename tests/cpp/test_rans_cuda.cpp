@@ -29,6 +29,7 @@ using glc::test::check;
 using glc::test::check_equal;
 using glc::test::check_throws;
 using glc::test::cuda_decode;
+using glc::test::cuda_decode_only;
 using glc::test::cuda_encode;
 using glc::test::CudaPush;
 
@@ -137,6 +138,7 @@ void check_round_trip(const std::vector<CudaPush>& pushes, int lanes, std::size_
   const Bytes stream = cpu_encode(pushes, lanes, segment_symbols);
   check(cuda_encode(pushes, lanes, segment_symbols) == stream, "the CPU's bytes");
   const auto decoded = cuda_decode(stream, pushes);
+  if (pushes.size() == 1) check(cuda_decode_only(stream, pushes[0]) == decoded, "symbols in one");
   for (std::size_t p = 0; p < pushes.size(); ++p) {
     check(std::equal(decoded[p].begin(), decoded[p].end(), pushes[p].symbols.begin()), "symbols");
   }
@@ -255,6 +257,7 @@ void check_same_outcome(const Bytes& data,
                         const CudaPush& push,
                         const glc::cuda::RansTables& tables) {
   const auto ours = outcome([&] { return cuda_decode(data, {push}, &tables); });
+  check(ours == outcome([&] { return cuda_decode_only(data, push, &tables); }), "in one call");
   if (!data.empty() && (data[0] & 0xF0U) == 0) return check(ours.empty(), "refuses a plain stream");
   check(ours == outcome([&] { return cpu_decode(data, {push}); }), "the CPU's outcome");
 }
@@ -282,6 +285,34 @@ void hostile_streams() {
     longer.resize(stream.size() + 4);
     test(longer);
   }
+}
+
+/// The stream has to be the one push and nothing else, as long as the device says it is.
+void only_pushes() {
+  const Case a = make_case(300, 1);
+  const Case b = make_case(100, 2);
+  const Bytes stream = cpu_encode({a.push(0)}, 8, 128);
+  const std::vector<Symbols> symbols = {a.symbols};
+  Bytes in_room = stream;  // memory goes on behind the stream
+  in_room.resize(stream.size() + 40, 0xAB);
+  check(cuda_decode_only(in_room, a.push(1), nullptr, stream.size()) == symbols, "size");
+  check(cuda_decode_only(stream, a.push(2), nullptr, stream.size() + 40) == symbols, "beyond data");
+  const auto refused = [](const Bytes& data,
+                          const CudaPush& push,
+                          const char* why,
+                          std::optional<std::uint64_t> size = std::nullopt) {
+    check_throws<BitstreamError>([&] { cuda_decode_only(data, push, nullptr, size); }, why);
+  };
+  refused(in_room, a.push(0), "bytes behind the push");
+  refused(stream, a.push(0), "cut", stream.size() - 4);
+  refused(stream, a.push(0), "cut in the head", 2);
+  refused(stream, a.push(0), "nothing", 0);
+  refused(stream, b.push(0), "fewer symbols than were pushed");
+  refused(cpu_encode({a.push(0), b.push(0)}, 8, 128), a.push(0), "two pushes");
+  refused(cpu_encode({}, 8, 128), a.push(0), "no push");
+  const Case empty = make_case(0, 3);
+  refused(cpu_encode({}, 8, 128), empty.push(0), "no push, not even of nothing");
+  refused(stream, empty.push(0), "nothing of a push");
 }
 
 Bytes make_bytes(std::size_t n, std::uint32_t seed, double deviation) {
@@ -365,6 +396,10 @@ void mistakes() {
   const Bytes stream = coded({0, 2, 0}, 0);
   const Symbols three(3);
   check_throws<InvalidArgument>([&] { cuda_decode(stream, {{three, Rows(7), tables}}); }, "row");
+  check_throws<InvalidArgument>([&] { cuda_decode_only(stream, {three, Rows(7), tables}); }, "row");
+  const Bytes two(2);
+  check_throws<InvalidArgument>([&] { cuda_decode_only(stream, {three, Rows(two), tables}); },
+                                "rows");
   check_throws<InvalidArgument>(
       [] { static_cast<void>(glc::cuda::rans_encode_workspace_bytes(10, 3, 32)); }, "lanes");
   check_throws<InvalidArgument>(
@@ -376,6 +411,7 @@ void mistakes() {
 int main(int n_arguments, char**) {
   sizes_and_lanes();
   several_pushes();
+  only_pushes();
   lone_escapes();
   certain_symbols();
   large_tables();

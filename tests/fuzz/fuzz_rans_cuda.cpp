@@ -75,6 +75,7 @@ void read_stream(std::span<const std::uint8_t> data, const TableSet& tables) {
     return out;
   });
   expect(theirs == outcome([&] { return glc::test::cuda_decode(stream, pushes); }));
+  expect(theirs == outcome([&] { return glc::test::cuda_decode_only(stream, pushes[0]); }));
 }
 
 void code_symbols(std::span<const std::uint8_t> data, const TableSet& tables) {
