@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Compile settings shared by every target of ours. Never fast-math, never contraction: what the
 # decoder recomputes has to be the same bits on every machine. Nobody reads exception flags or
-# errno; saying so changes no value and lets loops with a comparison become vectors.
+# errno; saying so changes no value and lets loops with a comparison become vectors. What the
+# project around us asks of its own code stands before these on the command line: -ffast-math and
+# -fno-exceptions, from wherever they come, are taken back for ours.
 function(glc_target_defaults target)
   set_target_properties(${target} PROPERTIES
     CXX_EXTENSIONS OFF
@@ -11,6 +13,7 @@ function(glc_target_defaults target)
     VISIBILITY_INLINES_HIDDEN ON)
   if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
     target_compile_options(${target} PRIVATE
+      -fno-fast-math -fno-unsafe-math-optimizations -fno-finite-math-only -fexceptions
       -ffp-contract=off -fno-trapping-math -fno-math-errno -Wall -Wextra -Wpedantic -Wconversion -Wshadow
       $<$<BOOL:${GLC_WERROR}>:-Werror>)
     if(GLC_FUZZ)

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -82,6 +84,40 @@ def test_both_examples_run_against_an_installation(installed: tuple[Path, str]) 
 @needs_compilers
 def test_a_c_program_needs_no_cmake(installed: tuple[Path, str]) -> None:
     assert "50000 symbols" in run_commands("cc", installed[0])
+
+
+PARENT = """
+cmake_minimum_required(VERSION 3.20)
+project(parent LANGUAGES CXX)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+add_compile_options(-ffast-math)
+add_subdirectory("{root}" glc)
+"""
+
+
+@needs_compilers
+def test_flags_of_the_project_around_it_leave_numbers_and_exceptions_alone(tmp_path: Path) -> None:
+    (tmp_path / "CMakeLists.txt").write_text(PARENT.format(root=ROOT.as_posix()))
+    build = tmp_path / "build"
+    flags = "-DCMAKE_CXX_FLAGS=-funsafe-math-optimizations -ffinite-math-only -fno-exceptions"
+    subprocess.run(
+        ["cmake", "-S", tmp_path, "-B", build, "-G", "Unix Makefiles", flags],
+        env={**os.environ, "PATH": tools},
+        stdout=subprocess.DEVNULL,
+        check=True,
+        timeout=120,
+    )
+    compilations = json.loads((build / "compile_commands.json").read_text())
+    of_cdf = next(c for c in compilations if c["file"].endswith("rans/cdf.cpp"))["command"]
+    assert "-ffast-math" in of_cdf
+    assert "-fno-exceptions" in of_cdf
+    command = shlex.split(of_cdf)
+    command[command.index("-o") :] = ["-E", "-dM", "-x", "c++", os.devnull]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    macros = done.stdout.splitlines()
+    assert "#define __EXCEPTIONS 1" in macros
+    assert "#define __FINITE_MATH_ONLY__ 0" in macros
+    assert "#define __FAST_MATH__ 1" not in macros
 
 
 UNLOAD = """
