@@ -30,20 +30,27 @@ def in_range(name: str, value: Any, low: int, high: int) -> int:
     return value
 
 
-def as_array(values: Any, name: str, kinds: str = "iu") -> npt.NDArray[Any]:
+def as_array(values: Any, name: str, kinds: str = "iu", *, op: str = "rans") -> npt.NDArray[Any]:
     """Borrow values as a contiguous array of these kinds of dtype; integers unless told."""
     try:
         if not hasattr(values, "__array__") and hasattr(values, "__dlpack__"):
             values = np.from_dlpack(values)
         array = np.asarray(values)
     except (TypeError, ValueError, BufferError, RuntimeError) as error:  # ragged, or of a GPU
-        raise InvalidArgumentError(f"rans: {name}: expected a CPU array: {error}") from error
+        raise InvalidArgumentError(f"{op}: {name}: expected a CPU array: {error}") from error
     if array.size == 0 and not isinstance(values, np.ndarray):
         array = array.astype(np.int32)
     if array.dtype.kind not in kinds:
         wanted = "integers" if kinds == "iu" else "numbers"
-        raise InvalidArgumentError(f"rans: {name}: expected {wanted}, got dtype {array.dtype}")
+        raise InvalidArgumentError(f"{op}: {name}: expected {wanted}, got dtype {array.dtype}")
     return np.ascontiguousarray(array) if array.ndim else array
+
+
+def as_floats(values: Any, name: str, dtype: npt.DTypeLike, *, op: str) -> npt.NDArray[Any]:
+    """Borrow or convert numbers; one too large for the dtype becomes infinite, as it would in C."""
+    array = as_array(values, name, "iuf", op=op)
+    with np.errstate(over="ignore"):
+        return array.astype(dtype, copy=False)
 
 
 def as_int32(values: Any, name: str) -> Int32Array:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glc import _core
-from glc._arguments import in_range
+from glc._arguments import as_array, as_floats, in_range
 from glc.errors import InvalidArgumentError
 from glc.rans import TableSet
 
@@ -51,20 +51,18 @@ def normalise(weights: Any, bits: int = 14) -> npt.NDArray[np.uint32]:
         InvalidArgumentError: weights or bits outside these limits.
     """
     bits = in_range("cdf: bits", bits, 8, 16)
-    array = np.asarray(weights)
+    array = as_array(weights, "weights", "iuf", op="cdf")
     if array.ndim != 1:
         raise InvalidArgumentError(f"cdf: weights: expected one dimension, got {array.shape}")
     freqs = np.empty(array.shape, np.uint32)
     if array.dtype.kind == "f":
-        pmf = np.ascontiguousarray(array, np.float64)
+        pmf = as_floats(array, "weights", np.float64, op="cdf")
         _core.cdf_normalise_pmf(pmf, bits, freqs)
-    elif array.dtype.kind in "iu":
+    else:
         if array.size and int(array.min()) < 0:
             raise InvalidArgumentError(f"cdf: weights: expected >= 0, got {array.min()}")
         counts = np.ascontiguousarray(array, np.uint64)
         _core.cdf_normalise_counts(counts, bits, freqs)
-    else:
-        raise InvalidArgumentError(f"cdf: weights: expected numbers, got dtype {array.dtype}")
     return freqs
 
 
@@ -73,51 +71,48 @@ def histogram(values: Any, n_bins: int) -> npt.NDArray[np.uint64]:
 
     Args:
         values: integers, any shape.
-        n_bins: at least 1.
+        n_bins: 1 .. 2^31.
 
     Returns:
         [n_bins] uint64.
 
     Raises:
-        InvalidArgumentError: a value outside 0 .. n_bins - 1.
+        InvalidArgumentError: a value outside 0 .. n_bins - 1; an n_bins outside its range.
     """
-    if n_bins < 1:
-        raise InvalidArgumentError(f"cdf: n_bins: expected at least 1, got {n_bins}")
-    counts = np.empty(n_bins, np.uint64)
-    array = np.asarray(values)
-    if array.size and array.dtype.kind not in "iu":
-        raise InvalidArgumentError(f"cdf: values: expected integers, got dtype {array.dtype}")
+    n_bins = in_range("cdf: n_bins", n_bins, 1, 1 << 31)
+    array = as_array(values, "values", op="cdf")
     if array.size and not 0 <= int(array.min()) <= int(array.max()) < n_bins:
         raise InvalidArgumentError(
             f"cdf: values: expected 0..{n_bins - 1}, got {array.min()}..{array.max()}"
         )
+    counts = np.empty(n_bins, np.uint64)
     _core.cdf_histogram(np.ascontiguousarray(array, np.int32), counts)
     return counts
 
 
-def gaussian_rows(
-    scale: Any, bounds: npt.NDArray[np.float32]
-) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+def gaussian_rows(scale: Any, bounds: Any) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
     """Pick the table row for each Gaussian scale.
 
     row = number of bounds strictly below scale; NaN or scale <= 0 gives row 0.
 
     Args:
-        scale: float32, any shape, latent units.
-        bounds: [rows - 1] float32, strictly increasing.
+        scale: numbers, taken as float32, any shape, latent units.
+        bounds: [rows - 1] numbers, taken as float32, strictly increasing; at most 65535.
 
     Returns:
         Rows shaped like scale; uint8 up to 256 rows, else uint16.
 
     Raises:
-        InvalidArgumentError: bounds not increasing.
+        InvalidArgumentError: bounds not increasing, or too many; not numbers.
     """
-    bounds = np.asarray(bounds, np.float32)
-    if bounds.ndim != 1 or not bool(np.all(bounds[1:] > bounds[:-1])):
+    steps = as_floats(bounds, "bounds", np.float32, op="cdf")
+    if steps.ndim != 1 or np.isnan(steps).any() or not bool(np.all(steps[1:] > steps[:-1])):
         raise InvalidArgumentError("cdf: bounds: expected one increasing dimension")
-    values = np.asarray(scale, np.float32)
-    rows = np.where(values > 0, np.searchsorted(bounds, values, side="left"), 0)
-    return rows.astype(np.uint8) if bounds.size < 256 else rows.astype(np.uint16)
+    if steps.size > 65535:
+        raise InvalidArgumentError(f"cdf: bounds: expected at most 65535, got {steps.size}")
+    values = as_floats(scale, "scale", np.float32, op="cdf")
+    rows = np.where(values > 0, np.searchsorted(steps, values, side="left"), 0)
+    return rows.astype(np.uint8) if steps.size < 256 else rows.astype(np.uint16)
 
 
 def index_tables(counts: Any) -> TableSet:
@@ -136,11 +131,15 @@ def index_tables(counts: Any) -> TableSet:
     Raises:
         InvalidArgumentError: another shape, dtype or k.
     """
-    array = np.asarray(counts)
-    if array.ndim != 1 or not 1 <= array.size <= 1 << 20 or array.dtype.kind not in "iu":
-        raise InvalidArgumentError("cdf: counts: expected [k] integers, k in 1..2^20")
+    array = as_array(counts, "counts", op="cdf")
+    if array.ndim != 1 or not 1 <= array.size <= 1 << 20:
+        raise InvalidArgumentError(
+            f"cdf: counts: expected [k], k in 1..2^20, got {list(array.shape)}"
+        )
     if int(array.min()) < 0:
         raise InvalidArgumentError(f"cdf: counts: expected >= 0, got {array.min()}")
+    if int(array.max()) > 1 << 46:  # before sums go round at 2^64
+        raise InvalidArgumentError("cdf: counts: expected a sum of at most 2^46")
     raised = np.maximum(array, 1).astype(np.uint64)
     lows = [raised[i : i + (1 << LOW_BITS)] for i in range(0, raised.size, 1 << LOW_BITS)]
     highs = np.array([low.sum() for low in lows], np.uint64)
@@ -162,7 +161,7 @@ def ranked_index_tables(logits: Any) -> tuple[npt.NDArray[np.int32], TableSet]:
     Raises:
         InvalidArgumentError: another shape or k, or a logit that is not finite.
     """
-    array = np.ascontiguousarray(logits, np.float32)
+    array = as_floats(logits, "logits", np.float32, op="cdf")
     if array.ndim != 1 or not 1 <= array.size <= 1 << 16:
         raise InvalidArgumentError(
             f"cdf: logits: expected [k], k in 1..2^16, got {list(array.shape)}"
@@ -175,7 +174,6 @@ def ranked_index_tables(logits: Any) -> tuple[npt.NDArray[np.int32], TableSet]:
     return rank, index_tables(weights[order])
 
 
-@cache
 def uniform_index_tables(k: int) -> TableSet:
     """Make tables for codebook indices that are all alike.
 
@@ -189,8 +187,11 @@ def uniform_index_tables(k: int) -> TableSet:
     Raises:
         InvalidArgumentError: k out of range.
     """
-    if not 1 <= k <= 1 << 20:
-        raise InvalidArgumentError(f"cdf: k: expected 1..2^20, got {k}")
+    return _uniform_index_tables(in_range("cdf: k", k, 1, 1 << 20))
+
+
+@cache
+def _uniform_index_tables(k: int) -> TableSet:
     return index_tables(np.ones(k, np.uint64))
 
 

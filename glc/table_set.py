@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glc import _core
-from glc._arguments import Int32Array, as_array, as_int32, as_rows, in_range
+from glc._arguments import Int32Array, as_array, as_floats, as_int32, as_rows, in_range
 from glc.errors import InvalidArgumentError
 
 __all__ = ["TableSet"]
@@ -156,7 +156,7 @@ class TableSet:
         Raises:
             InvalidArgumentError: scales or bits outside their range.
         """
-        array = as_array(scales, "scales", "iuf").astype(np.float64).reshape(-1)
+        array = as_floats(scales, "scales", np.float64, op="rans").reshape(-1)
         return cls(_core.RansTableSet.from_gaussian(array, _bits(bits)))
 
     def arrays(self) -> tuple[npt.NDArray[np.uint32], Int32Array, Int32Array]:
