@@ -53,6 +53,13 @@ def as_floats(values: Any, name: str, dtype: npt.DTypeLike, *, op: str) -> npt.N
         return array.astype(dtype, copy=False)
 
 
+def as_flag(name: str, value: Any) -> bool:
+    """Return value as a bool: True or False, Python's or numpy's, or the integers 1 and 0."""
+    if not isinstance(value, (int, np.bool_, np.integer)) or int(value) not in (0, 1):
+        raise InvalidArgumentError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
 def as_int32(values: Any, name: str) -> Int32Array:
     """Borrow values as int32, or copy other integers that fit."""
     array = as_array(values, name)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glc import _core
-from glc._arguments import Int32Array, as_array, as_floats, as_int32, as_rows, in_range
+from glc._arguments import Int32Array, as_array, as_flag, as_floats, as_int32, as_rows, in_range
 from glc.errors import InvalidArgumentError
 
 __all__ = ["TableSet"]
@@ -97,6 +97,7 @@ class TableSet:
         """
         from glc.cdf import normalise
 
+        escape = as_flag("rans: escape", escape)
         rows = []
         for array in _freq_rows(freqs):
             if array.size and int(array.min()) < 0:  # before escape makes it 1
@@ -137,7 +138,7 @@ class TableSet:
                 as_int32(n_bins, "n_bins"),
                 np.ascontiguousarray(as_int32(offsets, "offsets")),
                 _bits(bits),
-                escape,
+                as_flag("rans: escape", escape),
             )
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glc import cdf
+from glc import cdf, rans
 from glc.errors import InvalidArgumentError
 
 NO_NUMBERS = ([[1, 2], [3]], "text", ["text"], None, [None], [1j], {1: 2})
@@ -37,6 +37,15 @@ def test_what_is_no_count(count: Any) -> None:
         cdf.histogram([1], count)
     with pytest.raises(InvalidArgumentError, match=r"^cdf: k: expected "):
         cdf.uniform_index_tables(count)
+
+
+@pytest.mark.parametrize("escape", ["no", None, 2, 0.0, np.array([True, False])], ids=str)
+def test_what_is_no_flag(escape: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"^rans: escape: expected True or False"):
+        rans.TableSet.from_freqs([1, 2], escape=escape)
+    with pytest.raises(InvalidArgumentError, match=r"^rans: escape: expected True or False"):
+        rans.TableSet.from_exact_freqs([100, 156], [2], [0], 8, escape)
+    assert rans.TableSet.from_freqs([1, 2], escape=np.bool_(True)).escape
 
 
 @pytest.mark.filterwarnings("error")
