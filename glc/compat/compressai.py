@@ -258,8 +258,10 @@ class _Tables:
     @cached_property
     def glc(self) -> TableSet:
         cdfs, sizes, offsets = self.arrays
-        total = int(cdfs[0, sizes[0] - 1]) if cdfs.size and 0 < sizes[0] <= cdfs.shape[1] else 0
-        return TableSet.from_cdfs(cdfs, sizes, offsets, bits=max(total, 1).bit_length() - 1)
+        known = cdfs.size and sizes.size and 0 < sizes[0] <= cdfs.shape[1]
+        total = int(cdfs[0, sizes[0] - 1]) if known else 0
+        bits = next((n for n in range(8, 16) if total == 1 << n), 16)  # CompressAI's, if none fits
+        return TableSet.from_cdfs(cdfs, sizes, offsets, bits=bits)
 
 
 # Most recent first. Replaced as a whole, so that threads need no lock: at worst one loses an entry.
@@ -276,7 +278,10 @@ def _tables(cdfs: Any, sizes: Any, offsets: Any) -> _Tables:
     lists = (cdfs, sizes, offsets) if _all_lists(cdfs, sizes, offsets) else None
     found = None
     if lists is not None:
-        found = next((t for t in _recent if t.lists == lists), None)
+        try:
+            found = next((t for t in _recent if t.lists == lists), None)
+        except (ValueError, RuntimeError):  # arrays or tensors where numbers belong have no truth
+            lists = None
     if found is None:
         flat = (_ints(sizes, "cdfs_sizes").reshape(-1), _ints(offsets, "offsets").reshape(-1))
         arrays = (_matrix(cdfs), *flat)
@@ -302,6 +307,9 @@ def _matrix(cdfs: Any) -> Int32Array:
     """Convert cdfs to [rows, width]; rows of a list may differ in length."""
     if isinstance(cdfs, list):
         rows = [_ints(row, "cdfs") for row in cdfs]
+        odd = next((row.shape for row in rows if row.ndim != 1), None)
+        if odd is not None:
+            raise InvalidArgumentError(f"compressai: cdfs: expected rows of integers, got {odd}")
         table = np.zeros((len(rows), max((row.size for row in rows), default=0)), np.int32)
         for i, row in enumerate(rows):
             table[i, : row.size] = row

@@ -282,6 +282,32 @@ def test_bad_arguments(format):
         RansEncoder("zip")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(
+    ("cdfs", "sizes", "what"),
+    [
+        ([[0, 9, 65536]], [9], r"tables: row 0: .*size.* 2\.\.3.* got 9"),
+        ([[0, 9, 65536]], [], "expected"),
+        ([[0, 9, 65536]], [np.array([3, 3])], "expected"),
+        ([0, 9, 65536], [3], "cdfs: expected rows of integers"),
+        ([[[0, 9, 65536], [0, 5, 65536]]], [3], "cdfs: expected rows of integers"),
+        ([[]], [0], "expected"),
+    ],
+)
+def test_errors_speak_of_the_tables_that_were_passed(format, cdfs, sizes, what):
+    for _ in range(2):  # the second time beside tables that are known
+        with pytest.raises(InvalidArgumentError, match=what) as error:
+            RansEncoder(format).encode_with_indexes([0], [0], cdfs, sizes, [0])
+        assert "bits" not in str(error.value)  # which nobody passed
+        RansEncoder(format).encode_with_indexes([0], [0], *TABLES)
+
+
+@pytest.mark.parametrize("total", [200, 60000, 70000])
+def test_a_total_that_is_no_power_of_two(total):
+    with pytest.raises(InvalidArgumentError, match=f"65536 last, got 0 and {total}"):
+        RansEncoder().encode_with_indexes([0], [0], [[0, 9, total]], [3], [0])
+
+
 @pytest.mark.parametrize("symbol", [REACH + 2, -REACH - 1, 2**31 - 1, -(2**31)])
 def test_escapes_beyond_compressai(symbol):
     """compressai.ans never returns from these; its format has no place for most of them."""
