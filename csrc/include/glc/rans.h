@@ -105,7 +105,8 @@ class Rows {
 
 struct TableData;
 
-/// Immutable set of integer cdfs, validated once. Copies share the same memory.
+/// Immutable set of integer cdfs, validated once. Copies share the same memory. What was moved from
+/// may only be destroyed or assigned to, as with the classes below.
 class TableSet {
  public:
   /// Rows of frequencies, concatenated: row r has n_bins[r] entries of freqs that sum to
