@@ -133,7 +133,8 @@ class Decoder:
             rows: integers, row of each symbol, as pushed; or one number for all, and then out or
                 count says how many.
             tables: equal to those of the push.
-            out: contiguous, writable int32 array for the symbols; new memory by default.
+            out: contiguous, writable int32 array for the symbols, which shares no memory with rows
+                or the stream; new memory by default.
             count: number of symbols, 0..2^31 - 1.
 
         Returns:

@@ -12,6 +12,7 @@
 
 #include "compat/compressai_tables.h"
 #include "core/little_endian.h"
+#include "core/overlap.h"
 #include "glc/error.h"
 
 namespace glc::compressai {
@@ -184,6 +185,8 @@ void AnsDecoder::pull(std::span<const std::int32_t> rows,
                       std::span<std::int32_t> out) {
   const AnsTableData& data = tables.data();
   check_rows(rows, out.size(), tables.rows());
+  require_apart(rows, out, "compressai: out: expected memory apart from the indexes'");
+  require_apart(data_, out, "compressai: out: expected memory apart from the stream's");
   if (failed_) fail_stream("pull: an earlier pull failed", next_);
   failed_ = true;  // until every symbol is there
   WordSource source{state_, data_.data() + next_, data_.data() + data_.size(), data_.data()};

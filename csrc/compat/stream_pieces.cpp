@@ -6,6 +6,7 @@
 #include "compat/compressai_tables.h"
 #include "core/byte_reader.h"
 #include "core/little_endian.h"
+#include "core/overlap.h"
 #include "glc/error.h"
 #include "rans/rans_state.h"
 #include "rans/stream.h"
@@ -50,6 +51,8 @@ void PieceDecoder::pull(std::span<const std::int32_t> rows,
                         std::span<std::int32_t> out) {
   const AnsTableData& data = tables.data();
   check_rows(rows, out.size(), tables.rows());
+  require_apart(rows, out, "compressai: out: expected memory apart from the indexes'");
+  require_apart(data_, out, "compressai: out: expected memory apart from the stream's");
   if (failed_) fail("pull: an earlier pull failed", next_);
   failed_ = true;  // until every symbol is there
   for (std::size_t i = 0; i < out.size(); ++i) {

@@ -120,6 +120,7 @@ void Decoder::pull(Rows rows, const TableSet& tables, std::span<std::int32_t> ou
                           std::to_string(out.size()));
   }
   check_rows(rows, out.size(), tables.rows());
+  check_apart(rows, impl.data, out);
   if (impl.failed) throw BitstreamError("rans: pull: an earlier pull failed");
   impl.failed = true;  // unless this returns: states and words have moved by then
   if (impl.segmented) {

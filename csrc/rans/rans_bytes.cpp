@@ -12,6 +12,7 @@
 #include "core/big_array.h"
 #include "core/byte_reader.h"
 #include "core/byte_writer.h"
+#include "core/overlap.h"
 #include "core/thread_pool.h"
 #include "glc/error.h"
 #include "glc/rans.h"
@@ -181,6 +182,7 @@ std::size_t encode_bytes(std::span<const std::uint8_t> data,
     throw InvalidArgument("bytes: out: expected at least " + std::to_string(bound) +
                           " bytes, got " + std::to_string(out.size()));
   }
+  require_apart(data, out, "bytes: out: expected memory apart from the data's");
   if (data.empty()) return store(data, out);
   const ByteCounts counts = count(data);
   const ByteTable table = byte_table_for(counts);
@@ -251,6 +253,7 @@ void decode_bytes(std::span<const std::uint8_t> data, std::span<std::uint8_t> ou
     throw InvalidArgument("bytes: out: expected " + std::to_string(n) + " bytes, got " +
                           std::to_string(out.size()));
   }
+  require_apart(data, out, "bytes: out: expected memory apart from the data's");
   ByteReader reader(data, kContext);
   const auto method = static_cast<Method>(reader.u8("method"));
   reader.varint("size", SIZE_MAX);

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "core/big_array.h"
+#include "core/overlap.h"
 #include "glc/error.h"
 #include "glc/rans.h"
 #include "glc/threads.h"
@@ -216,6 +217,7 @@ glc_rans_status glc_rans_encode_bytes(const uint8_t* data,
     size_t& result = object(size, "size");
     const auto room = array(out, capacity, "out");
     const auto bytes = array(data, n, "data");
+    glc::require_apart(bytes, room, "bytes: out: expected memory apart from the data's");
     const auto segments = segments_of(segment_bytes);
     const std::size_t bound = glc::rans::encoded_bytes_bound(n, segments);
     if (room.size() >= bound) {

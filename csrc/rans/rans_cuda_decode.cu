@@ -203,6 +203,7 @@ void check_push(std::span<const std::uint8_t> data,
   require_aligned(data.data(), 4, "data");
   require_aligned(blob, kRansAlign, "blob");
   rans::check_row_count(rows, out.size());
+  rans::check_apart(rows, data, out);
 }
 
 /// Reads the segments of the record that progress has open.

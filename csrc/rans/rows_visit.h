@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <type_traits>
 
+#include "core/overlap.h"
 #include "glc/error.h"
 #include "glc/rans.h"
 #include "rans/entries.h"
@@ -52,6 +54,21 @@ inline void check_row_count(const Rows& rows, std::size_t n) {
     throw InvalidArgument("rans: rows: expected one number or " + std::to_string(n) +
                           " rows, one per symbol, got " + std::to_string(rows.size()));
   }
+}
+
+/// Throws InvalidArgument where out shares memory with the rows or the stream that it is read from.
+inline void check_apart(const Rows& rows,
+                        std::span<const std::uint8_t> data,
+                        std::span<const std::int32_t> out) {
+  require_apart(data, out, "rans: out: expected memory apart from the stream's");
+  if (rows.is_scalar()) return;
+  const std::size_t row_bytes = rows.type() == Rows::Type::kUint8    ? 1
+                                : rows.type() == Rows::Type::kUint16 ? 2
+                                                                     : 4;
+  const auto* const bytes = static_cast<const std::uint8_t*>(rows.data());
+  require_apart(std::span(bytes, rows.size() * row_bytes),
+                out,
+                "rans: out: expected memory apart from the rows'");
 }
 
 [[noreturn]] inline void fail_bad_row(std::uint32_t row, std::size_t n_rows, std::size_t i) {

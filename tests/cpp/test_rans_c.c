@@ -294,6 +294,8 @@ static void test_bytes(void) {
   CHECK_INVALID(glc_rans_encode_bytes(data, kBytes, 0, NULL, 100, &size));
   CHECK_INVALID(glc_rans_encode_bytes(NULL, 1, 0, coded, kRoom, &size));
   CHECK_INVALID(glc_rans_encode_bytes(data, 1, 0, coded, kRoom, NULL));
+  CHECK_INVALID(glc_rans_encode_bytes(coded, 9, 0, coded + 8, 12, &size));
+  CHECK_INVALID(glc_rans_decode_bytes(coded, size, coded + 64, n));
   CHECK_INVALID(glc_rans_decoded_bytes_size(coded, size, kBytes, NULL));
   CHECK_INVALID(glc_rans_decode_bytes(NULL, size, back, n));
   for (size_t cut = 0; cut < size; cut += 1 + cut / 16) {

@@ -333,6 +333,16 @@ void mistakes() {
   const Bytes two(2);
   check_throws<InvalidArgument>([&] { cuda_decode_only(stream, {three, Rows(two), tables}); },
                                 "rows");
+  const glc::test::OnDevice<std::uint8_t> data(stream);
+  const glc::test::OnDevice<std::int32_t> shared(3);
+  const glc::test::OnDevice<glc::cuda::RansProgress> progress(1);
+  const glc::cuda::RansTables made(tables);
+  const glc::test::OnDevice<std::byte> blob(made.blob());
+  const auto over = [&](const Rows& rows) {
+    glc::cuda::rans_decode_only(
+        data.span(), nullptr, rows, made, blob.data(), shared.span(), progress.data(), nullptr);
+  };
+  check_throws<InvalidArgument>([&] { over(Rows(shared.span())); }, "over its rows");
   check_throws<InvalidArgument>(
       [] { static_cast<void>(glc::cuda::rans_encode_workspace_bytes(10, 3, 32)); }, "lanes");
   check_throws<InvalidArgument>(

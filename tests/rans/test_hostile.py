@@ -262,3 +262,26 @@ def test_histograms_are_checked() -> None:
     for wrong in ([5], [-1], [0.5]):
         with pytest.raises(InvalidArgumentError, match="cdf: values: expected"):
             cdf.histogram(wrong, 3)
+
+
+@pytest.mark.parametrize("n", [7, 5000, 300_000])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_symbols_are_not_decoded_over_rows_or_stream(n: int, dtype: type) -> None:
+    """Rows written over after they were checked would lead beyond the tables."""
+    symbols = np.resize(np.array([0, 2**31 - 1, -1, 1, -(2**31)], np.int32), n)
+    wanted = np.arange(n, dtype=dtype) % 3
+    stream = rans.encode(symbols, wanted, TABLES)
+    memory = np.zeros(4 * n, np.uint8)
+    rows = memory[: n * wanted.itemsize].view(dtype)
+    rows[:] = wanted
+    decoder = rans.Decoder(stream)
+    with pytest.raises(InvalidArgumentError, match="memory apart from the rows'"):
+        decoder.pull(rows, TABLES, memory.view(np.int32))
+    np.testing.assert_array_equal(decoder.pull(rows, TABLES), symbols)
+    decoder.finish()
+
+    memory = np.zeros(4 * n + len(stream), np.uint8)
+    place = memory[4 * n - 1 : -1]
+    place[:] = np.frombuffer(stream, np.uint8)
+    with pytest.raises(InvalidArgumentError, match="memory apart from the stream's"):
+        rans.decode(place, wanted, TABLES, memory[: 4 * n].view(np.int32))

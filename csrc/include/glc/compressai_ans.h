@@ -66,8 +66,9 @@ class AnsDecoder {
   explicit AnsDecoder(const std::vector<std::uint8_t>&& data) = delete;
 
   /// Writes out.size() symbols, coded with rows [out.size()] of the tables.
-  /// Throws InvalidArgument (a row outside the tables, sizes that differ) or BitstreamError; after
-  /// a BitstreamError out is unspecified and the decoder refuses further pulls.
+  /// Throws InvalidArgument (a row outside the tables, sizes that differ, an out that shares memory
+  /// with rows or the stream) or BitstreamError; after a BitstreamError out is unspecified and the
+  /// decoder refuses further pulls.
   void pull(std::span<const std::int32_t> rows,
             const AnsTables& tables,
             std::span<std::int32_t> out);

@@ -215,9 +215,10 @@ class Decoder {
 
   /// Writes out.size() symbols; rows is that many or one number.
   /// A stream cut after the last word these symbols need still gives them.
-  /// Throws InvalidArgument (a row outside the tables, sizes that differ) and then leaves the
-  /// decoder as it was; or BitstreamError. After that and after any other exception, std::bad_alloc
-  /// for one, out is unspecified and the decoder answers nothing but BitstreamError.
+  /// Throws InvalidArgument (a row outside the tables, sizes that differ, an out that shares memory
+  /// with rows or the stream) and then leaves the decoder as it was; or BitstreamError. After that
+  /// and after any other exception, std::bad_alloc for one, out is unspecified and the decoder
+  /// answers nothing but BitstreamError.
   void pull(Rows rows, const TableSet& tables, std::span<std::int32_t> out);
 
   /// Verifies that every lane is back at its start and every word and escape bit was used.
@@ -240,7 +241,8 @@ class Decoder {
     std::optional<std::size_t> segment_bytes = std::nullopt,
     std::optional<int> lanes = std::nullopt);
 
-/// The same into out, which must have encoded_bytes_bound() bytes; returns the size.
+/// The same into out, which must have encoded_bytes_bound() bytes, apart from data's; returns the
+/// size.
 std::size_t encode_bytes(std::span<const std::uint8_t> data,
                          std::span<std::uint8_t> out,
                          std::optional<std::size_t> segment_bytes = std::nullopt,
@@ -258,7 +260,7 @@ std::size_t encode_bytes(std::span<const std::uint8_t> data,
                                              bool whole = false);
 
 /// Inverse of encode_bytes(); out.size() must be decoded_bytes_size().
-/// Throws BitstreamError, or InvalidArgument when out has another size.
+/// Throws BitstreamError, or InvalidArgument when out has another size or shares memory with data.
 void decode_bytes(std::span<const std::uint8_t> data, std::span<std::uint8_t> out);
 
 }  // namespace glc::rans

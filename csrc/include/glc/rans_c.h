@@ -19,7 +19,9 @@
 /// count of 0 is an empty array.
 ///
 /// Memory: callers own all buffers, and inputs are borrowed for the call only (but see
-/// glc_rans_decoder_create). A *_free function takes NULL.
+/// glc_rans_decoder_create). Symbols are not decoded over their rows or their stream, nor bytes
+/// coded or decoded over what they come from: that is GLC_RANS_INVALID_ARGUMENT. A *_free function
+/// takes NULL.
 ///
 /// Threads: tables never change and may be used by any number of threads at once. An encoder or
 /// decoder belongs to one thread at a time.
@@ -283,7 +285,6 @@ GLC_RANS_API size_t glc_rans_bytes_bound(size_t n);
 /// Order-0 coding of data [n], self-describing; stored when that is shorter. segment_bytes is to
 /// bytes what an encoder's segment_symbols is to symbols.
 /// glc_rans_bytes_bound bytes of capacity always suffice; a little over twice that saves a copy.
-/// out must not overlap data.
 GLC_RANS_API glc_rans_status glc_rans_encode_bytes(const uint8_t* data,
                                                    size_t n,
                                                    size_t segment_bytes,

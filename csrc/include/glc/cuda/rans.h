@@ -130,7 +130,8 @@ void rans_decode_begin(std::span<const std::uint8_t> data,
                        cudaStream_t stream);
 
 /// Reads the next push into out [n]; rows and tables as they were pushed. Any bytes give symbols or
-/// an error in progress. Throws InvalidArgument when sizes disagree, or CudaError.
+/// an error in progress. Throws InvalidArgument when sizes disagree or out shares memory with data
+/// or rows, or CudaError.
 void rans_decode(std::span<const std::uint8_t> data,
                  const rans::Rows& rows,
                  const RansTables& tables,
