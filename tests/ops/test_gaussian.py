@@ -3,8 +3,6 @@ import math
 import os
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +10,7 @@ from torch import Tensor
 
 import glc
 from glc.errors import InvalidArgumentError
-from glc.ops import gaussian_bits
+from glc.ops import gaussian_bits, gaussian_symbols
 from glc.ops.gaussian import (
     _gaussian_bits_backward_op,
     _gaussian_bits_op,
@@ -282,36 +280,29 @@ def test_compressai_likelihoods_and_the_authors_formula_are_reproduced():
     torch.testing.assert_close(bits.double(), authors, rtol=1e-6, atol=BITS_ATOL)
 
 
+def outcome() -> list[torch.Tensor]:
+    args = inputs((3, 1009), seed=8)
+    leaves = [t.clone().requires_grad_() for t in args]
+    torch.manual_seed(2)
+    total = gaussian_bits(*leaves, reduction="sample")
+    grads = torch.autograd.grad(total.sum(), leaves)
+    return [total.detach(), *grads, *gaussian_symbols(*args, BOUNDS)]
+
+
 @pytest.mark.parametrize("simd", ["scalar", "neon", "avx2", "avx512"])
-def test_every_instruction_set_agrees(simd):
-    code = """
-import sys, torch
-sys.path.insert(0, ".")
-from tests.ops.test_gaussian import BOUNDS, inputs
-from glc.ops import gaussian_bits, gaussian_symbols
-args = inputs((3, 1009), seed=8)
-leaves = [t.clone().requires_grad_() for t in args]
-torch.manual_seed(2)
-total = gaussian_bits(*leaves, reduction="sample")
-grads = torch.autograd.grad(total.sum(), leaves)
-torch.save([total, *grads, *gaussian_symbols(*args, BOUNDS)], sys.argv[1])
-"""
-    outcomes = []
-    with tempfile.TemporaryDirectory() as folder:
-        for asked in (simd, ""):
-            path = Path(folder) / f"of-{asked}.pt"
-            done = subprocess.run(
-                [sys.executable, "-c", code, str(path)],
-                env=dict(os.environ, GLC_SIMD=asked),
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if "this CPU has no" in done.stderr:
-                pytest.skip(f"no {simd} here")
-            assert done.returncode == 0, done.stderr
-            outcomes.append(torch.load(path))
-    for got, expected in zip(outcomes[0], outcomes[1], strict=True):
+def test_every_instruction_set_agrees(simd, tmp_path):
+    code = "import sys, torch\nfrom tests.ops.test_gaussian import outcome\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code + "torch.save(outcome(), sys.argv[1])", tmp_path / "out.pt"],
+        env={**os.environ, "GLC_SIMD": simd},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "this CPU has no" in done.stderr:
+        pytest.skip(f"no {simd} here")
+    assert done.returncode == 0, done.stderr
+    for got, expected in zip(torch.load(tmp_path / "out.pt"), outcome(), strict=True):
         if got.is_floating_point():
             torch.testing.assert_close(got, expected, rtol=SLOPE_RTOL, atol=2e-4)
         else:
