@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from glc import _core
 from glc._arguments import as_bytes, in_range
+from glc.defaults import MAX_PIXELS as MAX_PIXELS
 from glc.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 FINGERPRINT_BYTES = 32
 N_PARTS = 4
-MAX_PIXELS = 178_956_970  # a 512 MiB RGB picture
 
 TILE_UNIT = 64
 """Pixels; the side of a tile is a multiple of it."""

@@ -252,7 +252,10 @@ class Codec:
             report("symbols", 0.0)
             verified = self._check(data, partial=partial)
             header, pieces = self._read(data, max_pixels, until=until, cut=not verified)
-            pixels = np.empty((header.height, header.width, 3), np.uint8)
+            try:
+                pixels = np.empty((header.height, header.width, 3), np.uint8)
+            except ValueError as error:  # numpy's word for more than can be addressed
+                raise MemoryError from error
             n_parts = N_PARTS
             places = boxes(header.height, header.width, header.tile)
             for n, piece in enumerate(pieces):

@@ -18,13 +18,11 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageErro
 
 from glc._quiet import quiet
 from glc.bitstream import CHUNK_EXIF, CHUNK_ICC
+from glc.defaults import MAX_PIXELS
 from glc.errors import InvalidArgumentError
 from glc.files import check_output, read_file, write_file
 
 __all__ = ["MAX_PIXELS", "Metadata", "load_image", "load_with_metadata", "png_bytes", "save_png"]
-
-MAX_PIXELS = 178_956_970
-"""Default bound on width * height: 512 MiB of RGB pixels, where Pillow gives up too."""
 
 Metadata = dict[int, bytes]
 """Content of the metadata chunks by tag; see `glc.bitstream.chunks`."""

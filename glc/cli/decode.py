@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from glc.cli.options import Device, OptionalModel, Overwrite
+from glc.cli.options import MAX_PIXELS, Device, MaxPixels, OptionalModel, Overwrite
 from glc.cli.progress import progress_bar
 from glc.cli.source import read_glc
 
@@ -42,6 +42,7 @@ def run(
         Until, typer.Option("--until", help="Stop early: a coarser picture from fewer bytes.")
     ] = Until.PART3,
     model: OptionalModel = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "cpu",
     overwrite: Overwrite = False,
 ) -> None:
@@ -53,14 +54,20 @@ def run(
     from glc.image import check_png_path, save_png
 
     check_png_path(output, overwrite=overwrite)
-    data = read_glc(source, cut=partial)
+    data = read_glc(source, cut=partial, max_pixels=max_pixels)
     with progress_bar("decode") as progress:
         progress("loading the model", 0.0)
         from glc.shortcuts import codec_for
 
-        codec = codec_for(data, model, device=device)
+        codec = codec_for(data, model, device=device, max_pixels=max_pixels)
         start = time.perf_counter()
-        picture = codec.restore(data, until=until.n_parts, partial=partial, progress=progress)
+        picture = codec.restore(
+            data,
+            until=until.n_parts,
+            partial=partial,
+            max_pixels=max_pixels,
+            progress=progress,
+        )
         seconds = time.perf_counter() - start
     metadata = chunks(data) if picture.verified else {}
     save_png(output, picture.pixels, metadata=metadata, overwrite=overwrite)

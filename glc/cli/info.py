@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glc.cli.options import OptionalModel
+from glc.cli.options import MAX_PIXELS, MaxPixels, OptionalModel
 from glc.cli.progress import progress_bar
 from glc.cli.source import read_glc
 
@@ -21,17 +21,18 @@ __all__ = ["run"]
 def run(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="The .glc file.")],
     model: OptionalModel = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Account for every bit of a .glc file."""
-    data = read_glc(source)
+    data = read_glc(source, max_pixels=max_pixels)
     with progress_bar("info") as progress:
         progress("loading the model", 0.0)
         from glc.shortcuts import codec_for
 
-        codec = codec_for(data, model)
+        codec = codec_for(data, model, max_pixels=max_pixels)
         progress("symbols", 0.5)
-        analysis = codec.analyze(data)
+        analysis = codec.analyze(data, max_pixels=max_pixels)
     if as_json:
         typer.echo(json.dumps(_as_dict(source, analysis), indent=2))
     else:

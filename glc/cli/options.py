@@ -6,9 +6,18 @@ from typing import Annotated
 
 import typer
 
-from glc.defaults import DEFAULT_MODEL
+from glc.defaults import DEFAULT_MODEL, MAX_PIXELS
 
-__all__ = ["DEFAULT_MODEL", "Device", "Json", "Model", "OptionalModel", "Overwrite"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "MAX_PIXELS",
+    "Device",
+    "Json",
+    "MaxPixels",
+    "Model",
+    "OptionalModel",
+    "Overwrite",
+]
 
 Model = Annotated[
     str, typer.Option("--model", help="A bundled model's name or a folder holding a model.")
@@ -19,6 +28,12 @@ OptionalModel = Annotated[
 ]
 Device = Annotated[
     str, typer.Option("--device", help="Where the networks run, such as cpu or cuda.")
+]
+MaxPixels = Annotated[
+    int,
+    typer.Option(
+        "--max-pixels", metavar="N", min=1, help="Refuse a file that claims more pixels than this."
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output file.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]
