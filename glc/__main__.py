@@ -33,8 +33,16 @@ def main() -> None:
             print(f"glc: {error}", file=sys.stderr)
             sys.exit(2)
         return
-    from glc.cli import main as cli_main
+    try:
+        from glc.cli import main as cli_main
+    except ModuleNotFoundError as error:
+        from glc._missing import advice
 
+        text = advice(error)
+        if text is None:
+            raise
+        print(f"glc: {text}", file=sys.stderr)
+        sys.exit(2)
     cli_main()
 
 

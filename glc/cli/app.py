@@ -13,6 +13,7 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperGroup
 
+from glc._missing import advice
 from glc.cli import (
     bench,
     decode,
@@ -73,6 +74,11 @@ class OneLineErrors(TyperGroup):
             if not any(words in str(error) for words in ("can't allocate", "out of memory")):
                 raise
             code = _complain("expected more memory than this machine has left")
+        except ImportError as error:
+            text = advice(error)
+            if text is None:
+                raise
+            code = _complain(text)
         except OSError as error:  # such as a full disk behind standard output
             code = _complain(str(error))
         code = code if isinstance(code, int) else 0

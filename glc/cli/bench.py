@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`glc bench NAME`: run the committed benchmarks, in a checkout."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -50,6 +51,9 @@ def run(
         raise InvalidArgumentError(
             f"bench: name: expected one of {', '.join([*names, 'all'])}, got {name!r}"
         )
+    for package in ("torch", "pytest", "pytest_benchmark"):
+        if importlib.util.find_spec(package) is None:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
     if name.endswith("_cuda"):
         import torch
 

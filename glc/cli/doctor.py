@@ -4,16 +4,20 @@
 import importlib.metadata
 import os
 import platform
+from collections.abc import Callable
 
 import typer
 
-__all__ = ["run"]
+from glc._missing import PACKAGES, advice
 
-_PACKAGES = ("numpy", "torch", "pillow", "safetensors", "huggingface_hub", "pytorch-msssim")
+__all__ = ["run"]
 
 
 def run() -> None:
-    """Print the environment and check the parts that coding needs."""
+    """Print the environment and check the parts that coding needs.
+
+    Exit code 1 says that one of them is broken or missing; the others are checked all the same.
+    """
     import glc
 
     _line("python", f"{platform.python_version()} on {platform.platform()}")
@@ -21,22 +25,35 @@ def run() -> None:
     for name, value in glc.build_info().items():
         text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         _line(f"glc {name}", text)
-    for name in _PACKAGES:
+    for name in PACKAGES.values():
         _line(name, _version_of(name))
-    _check_torch()
-    _check_coder()
-    _check_models()
+    checks = {"torch": _check_torch, "coder round trip": _check_coder, "models": _check_models}
+    sound = [_is_sound(name, check) for name, check in checks.items()]
+    if not all(sound):
+        raise typer.Exit(1)
 
 
-def _check_torch() -> None:
+def _is_sound(name: str, check: Callable[[], bool]) -> bool:
+    try:
+        return check()
+    except ImportError as error:
+        text = advice(error)
+        _line(name, f"BROKEN: {error}" if text is None else f"MISSING: {text}")
+    except OSError as error:  # of a library that is damaged, or lacks another
+        _line(name, f"BROKEN: {error}")
+    return False
+
+
+def _check_torch() -> bool:
     import torch
 
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "not available"
     _line("torch threads", str(torch.get_num_threads()))
     _line("torch cuda", cuda)
+    return True
 
 
-def _check_coder() -> None:
+def _check_coder() -> bool:
     import numpy as np
 
     from glc import cdf, rans
@@ -47,27 +64,25 @@ def _check_coder() -> None:
     data = rans.encode(symbols, rows, tables)
     good = np.array_equal(rans.decode(data, rows, tables), symbols)
     _line("coder round trip", "good" if good else "BROKEN: symbols differ")
-    if not good:
-        raise typer.Exit(1)
+    return good
 
 
-def _check_models() -> None:
+def _check_models() -> bool:
     from glc.codec import Codec
     from glc.defaults import DEFAULT_MODEL
     from glc.errors import GlcError
     from glc.models.pretrained import bundled_models
 
-    broken = False
+    sound = True
     for name in bundled_models() or [DEFAULT_MODEL]:
         try:
             codec = Codec(name)
         except GlcError as error:
             _line(name, f"BROKEN: {error}")
-            broken = True
+            sound = False
         else:
             _line(name, f"id {codec.fingerprint[:2].hex()}, pads to {codec.model.pad_multiple}")
-    if broken:
-        raise typer.Exit(1)
+    return sound
 
 
 def _version_of(package: str) -> str:

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Say which package to install where one is not there.
+
+The coder needs numpy alone, so that whoever wants no more may have installed no more.
+"""
+
+from types import MappingProxyType
+
+__all__ = ["PACKAGES", "advice"]
+
+PACKAGES = MappingProxyType(
+    {
+        "numpy": "numpy",
+        "torch": "torch",
+        "PIL": "Pillow",
+        "safetensors": "safetensors",
+        "huggingface_hub": "huggingface_hub",
+        "pytorch_msssim": "pytorch-msssim",
+        "yaml": "PyYAML",
+        "typer": "typer",
+        "rich": "rich",
+    }
+)
+"""What glc depends on: the name to import, and the one to install."""
+
+_OF_BENCH = MappingProxyType({"pytest": "pytest", "pytest_benchmark": "pytest-benchmark"})
+
+
+def advice(error: ImportError) -> str | None:
+    """What to install, if that is what an import came to grief over."""
+    name = (error.name or "").partition(".")[0]
+    package = PACKAGES.get(name) or _OF_BENCH.get(name)
+    if package is None or not isinstance(error, ModuleNotFoundError):
+        return None
+    return f"{package} is not installed: pip install {package}"

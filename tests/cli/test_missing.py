@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command where packages that it needs are not installed: what to install, and no traceback."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from glc._missing import PACKAGES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def glc_without(package: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    code = (
+        "import sys\n"
+        f"sys.modules[{package!r}] = None\n"  # an import of it fails as if it were not there
+        "from glc.__main__ import main\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("verb", "encode decode info verify eval fit-prior train finetune".split())
+def test_verbs_name_torch(verb: str, picture: Path, coded: Path, tmp_path: Path) -> None:
+    config = tmp_path / "a.yaml"
+    config.write_text("steps: 1\n")
+    arguments = {
+        "encode": (picture, tmp_path / "b.glc"),
+        "decode": (coded, tmp_path / "b.png"),
+        "eval": (tmp_path,),
+        "fit-prior": (tmp_path, tmp_path / "model"),
+        "train": ("stage1", config),
+        "finetune": (tmp_path, tmp_path / "run"),
+    }
+    done = glc_without("torch", verb, *arguments.get(verb, (coded,)))
+    assert done.returncode == 2
+    assert done.stderr == "glc: torch is not installed: pip install torch\n"
+
+
+@pytest.mark.parametrize("package", ["torch", "pytest", "pytest_benchmark"])
+def test_bench_names_what_it_needs(package: str) -> None:
+    done = glc_without(package, "bench", "rans", "--fast")
+    assert done.returncode == 2
+    name = package.replace("_", "-")
+    assert done.stderr == f"glc: {name} is not installed: pip install {name}\n"
+
+
+@pytest.mark.parametrize("package", ["typer", "rich", "numpy", "PIL", "yaml"])
+def test_other_packages(package: str, coded: Path) -> None:
+    done = glc_without(package, "info", coded)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"pip install {PACKAGES[package]}" in done.stderr
+
+
+def test_what_needs_no_torch() -> None:
+    assert glc_without("torch", "--version").stdout.startswith("glc ")
+    assert "doctor" in glc_without("torch", "--help").stdout
+
+
+@pytest.mark.parametrize("package", ["torch", "numpy", "PIL"])
+def test_doctor_tells_what_is_there_and_what_is_missing(package: str) -> None:
+    done = glc_without(package, "doctor")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    missing = f"MISSING: {package} is not installed"
+    assert re.search(f"^models +{missing.replace('PIL', 'Pillow')}", done.stdout, re.M)
+    assert bool(re.search("^coder round trip +good", done.stdout, re.M)) == (package != "numpy")
+    assert re.search("^glc compiler", done.stdout, re.M)
+
+
+def test_all_dependencies_are_known() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = [re.split("[<>=]", name)[0] for name in project["dependencies"]]
+    assert sorted(PACKAGES.values()) == sorted(listed)
