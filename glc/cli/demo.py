@@ -42,6 +42,8 @@ def run(
     except OSError as error:
         raise InvalidArgumentError(f"demo: output: {output}: {error.strerror}") from error
     coded, restored = output / f"{source.stem}.glc", output / f"{source.stem}.png"
+    if any(path.exists() and path.samefile(source) for path in (coded, restored)):
+        raise InvalidArgumentError(f"demo: output: expected another folder than that of {source}")
 
     with progress_bar("demo") as progress:
         progress("loading the model", 0.0)

@@ -324,6 +324,12 @@ def test_demo(run: Run, picture: Path, tmp_path: Path) -> None:
     assert load_image(tmp_path / "out" / "photo.png").shape == (70, 90, 3)
 
 
+def test_demo_spares_the_picture(run: Run, picture: Path) -> None:
+    before = picture.read_bytes()
+    assert_refused(run("demo", picture, "--output", picture.parent), "another folder")
+    assert picture.read_bytes() == before
+
+
 def test_names_in_brackets_are_shown_as_they_are(
     run: Run,
     picture: Path,
