@@ -41,6 +41,8 @@ _APP1_HEAD = b"Exif\0\0"  # before it in a JPEG
 # what Pillow reads back from a PNG at most; no profile of a camera or printer is as large
 _MAX_PROFILE_BYTES = PngImagePlugin.MAX_TEXT_CHUNK
 _GREY_16 = {"I;16", "I;16L", "I;16B", "I;16N"}
+# of a PNG's grey of few bits Pillow spreads the samples over 8, but not the one that is transparent
+_SPREAD = {"L;2": 85, "L;4": 17}
 
 
 def load_image(image: Any, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -48,7 +50,8 @@ def load_image(image: Any, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
 
     The EXIF orientation is baked in; an embedded ICC profile is converted to sRGB; 16-bit grey is
     rounded to 8 bits, of 16-bit colours Pillow gives the upper 8; grey, palette, CMYK and CIELAB
-    become RGB; alpha is composited on white; of an animated file the first frame is taken.
+    become RGB; alpha is composited on white, except that the one transparent colour which a PNG of
+    16-bit colours may have is drawn; of an animated file the first frame is taken.
 
     Args:
         image: a path, a PIL image, a uint8 array [h, w, 3], or a float torch tensor [3, h, w] in
@@ -187,6 +190,8 @@ def _from_pil(
     picture: Image.Image, name: str, max_pixels: int, keep: bool
 ) -> tuple[NDArray[np.uint8], Metadata]:
     _check_size(name, picture.height, picture.width, max_pixels)
+    tiles = getattr(picture, "tile", []) if picture.format == "PNG" else []  # until it is loaded
+    spread = _SPREAD.get(tiles[0].args) if tiles else None
     try:
         with quiet():  # about damaged EXIF, which Pillow then ignores
             picture.load()
@@ -195,6 +200,10 @@ def _from_pil(
         raise _damaged(name, error) from error
     upright, exif = _upright(picture, name)
     metadata = {CHUNK_EXIF: exif} if keep and exif else {}
+    sample = upright.info.get("transparency")
+    if spread is not None and sample is not None:
+        upright = upright.copy()  # the caller's picture stays as it is
+        upright.info["transparency"] = sample % (255 // spread + 1) * spread
     try:
         plain = _to_8_bits(upright, name)
     except InvalidArgumentError:

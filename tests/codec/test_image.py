@@ -6,9 +6,7 @@ import io
 import struct
 import threading
 import warnings
-import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ from PIL import Image, ImageCms
 from glc.bitstream import CHUNK_ICC
 from glc.errors import InvalidArgumentError
 from glc.image import load_image, load_with_metadata, png_bytes, save_png
+from tests.codec.raw_png import raw_png
 
 ORIENTATION = 0x0112
 
@@ -229,16 +228,6 @@ def test_profile_of_converted_pixels_is_not_kept(tmp_path: Path, mode: str) -> N
         assert CHUNK_ICC not in load_with_metadata(path)[1]
 
 
-def test_transparent_grey_of_16_bits_is_white(tmp_path: Path) -> None:
-    x = np.full((4, 4), 1000, dtype=np.uint16)
-    x[0] = 515
-    picture = Image.fromarray(x)
-    path = save(picture, tmp_path / "a.png", transparency=515)
-    pixels = load_image(path)
-    assert (pixels[0] == 255).all()
-    assert (pixels[1:] == 4).all()
-
-
 def test_first_frame_of_an_animation(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (3, 2), colour) for colour in ("red", "blue")]
     path = tmp_path / "a.webp"
@@ -331,36 +320,6 @@ def test_flipped_bytes_give_a_picture_or_our_error(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with contextlib.suppress(InvalidArgumentError):
             assert load_image(path).ndim == 3
-
-
-def raw_png(
-    width: int, height: int, *, depth: int, colour: int, rows: bytes, more: Any = ()
-) -> bytes:
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-        )
-
-    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", head)
-        + b"".join(chunk(name, body) for name, body in more)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
-
-
-def test_transparency_of_more_colours_than_a_palette_has_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
-    for n_alphas in (2, 300):
-        chunks = [(b"PLTE", bytes(6)), (b"tRNS", bytes(n_alphas))]
-        path.write_bytes(raw_png(1, 1, depth=8, colour=3, rows=bytes(2), more=chunks))
-        if n_alphas == 2:
-            assert load_image(path).tolist() == [[[255, 255, 255]]]
-        else:
-            with pytest.raises(InvalidArgumentError, match=r"damaged .*palette"):
-                load_image(path)
 
 
 def test_threads_leave_the_filters_of_warnings_as_they_were() -> None:
