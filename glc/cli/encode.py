@@ -84,7 +84,7 @@ def _check_name(source: Path, output: Path) -> None:
 
     from glc.errors import InvalidArgumentError
 
-    if output.exists() and output.samefile(source):
+    if output.exists() and source.exists() and output.samefile(source):
         raise InvalidArgumentError(f"encode: output: expected another file than {source}")
     if output.suffix.lower() in Image.registered_extensions():
         raise InvalidArgumentError(

@@ -96,6 +96,9 @@ def test_picture_of_200_megapixels(run: Run, tmp_path: Path) -> None:
 def test_missing_input(run: Run, tmp_path: Path) -> None:
     assert_refused(run("encode", tmp_path / "a.png", tmp_path / "a.glc"), "no such file")
     assert_refused(run("encode", tmp_path, tmp_path / "a.glc"), "directory")
+    (tmp_path / "old.glc").touch()
+    refused = run("encode", tmp_path / "a.png", tmp_path / "old.glc", "--overwrite")
+    assert_refused(refused, "read: input: ", "no such file")
     for verb in ("info", "verify"):
         assert_refused(run(verb, tmp_path / "a.glc"), "no such file")
     assert_refused(run("decode", tmp_path / "a.glc", tmp_path / "a.png"), "no such file")
