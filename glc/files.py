@@ -164,9 +164,15 @@ def check_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
         InvalidArgumentError: it exists unasked for, is no folder, or is closed to us.
     """
     folder = Path(path)
-    if folder.exists() and not overwrite:
+    parts = (folder, *folder.absolute().parents)
+    try:
+        there = next(part for part in parts if part.exists() or part.is_symlink())
+    except OSError as error:  # a name too long
+        raise InvalidArgumentError(f"write: output: {path}: {_reason(error)}") from error
+    if not there.exists():
+        raise InvalidArgumentError(f"write: output: {there} is a link to what does not exist")
+    if there is folder and not overwrite:
         raise InvalidArgumentError(f"write: output: {path} exists; use --overwrite to replace it")
-    there = next(part for part in (folder, *folder.resolve().parents) if part.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise InvalidArgumentError(
             f"write: output: expected a folder that can be made and written to, got {path}"

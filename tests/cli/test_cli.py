@@ -245,6 +245,12 @@ def test_fit_prior(run: Run, tiny_folder: Path, picture: Path, tmp_path: Path) -
     for name in ("a.png", "b.png"):
         (photos / name).write_bytes(picture.read_bytes())
     assert_refused(run("fit-prior", tmp_path / "none", fitted), "folder")
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "nowhere").symlink_to("absent")
+    for link in (tmp_path / "circle", tmp_path / "nowhere", tmp_path / "nowhere" / "b"):
+        for options in ((), ("--overwrite",)):
+            assert_refused(run("fit-prior", photos, link, *options), "is a link to what")
+    assert_refused(run("fit-prior", photos, tmp_path / ("a" * 300)), "write: output: ", "too long")
     for output in (photos / "a.png", photos / "a.png" / "b"):
         result = run("fit-prior", photos, output, "--overwrite")
         assert_refused(result, "expected a folder that can be made")
