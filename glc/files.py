@@ -147,7 +147,7 @@ def read_list(path: str | os.PathLike[str]) -> list[str]:
         InvalidArgumentError: as `read_file`, or it is not text.
     """
     try:
-        lines = read_file(path).decode("utf-8").splitlines()
+        lines = read_file(path).decode("utf-8-sig").splitlines()  # Windows puts a mark first
     except UnicodeDecodeError as error:
         raise InvalidArgumentError(f"list: expected a text file, got {path}: {error}") from error
     return [name for line in lines if (name := line.strip())]

@@ -282,7 +282,7 @@ def test_fit_prior_takes_listed_names_as_they_are(run: Run, picture: Path, tmp_p
     names.write_bytes(b"\xff\xfe\n")
     refused = run("fit-prior", photos, tmp_path / "fitted", "--list", names)
     assert_refused(refused, "expected a text file")
-    names.write_text("a.png\n\nb 2.png\n")
+    names.write_bytes("\ufeffa.png\r\n\r\nb 2.png\r\n".encode())  # as an editor of Windows does
     result = run("fit-prior", photos, tmp_path / "fitted", "--list", names)
     assert "prior from 2 photographs" in result.stdout
 
