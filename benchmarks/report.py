@@ -76,11 +76,12 @@ def draw_bars(results: Sequence[Result], console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("case", "side", "rate", ""):
         table.add_column(name, no_wrap=True)
+    block = "█" if console.encoding.startswith("utf") else "#"
     for result in results:
         rates = throughputs(result)
         most = max(rates.values())
         for name, rate in rates.items():
-            bar = "█" * max(1, round(_BAR_COLUMNS * rate / most))
+            bar = block * max(1, round(_BAR_COLUMNS * rate / most))
             label = escape(result.name) if name == "ours" else ""
             table.add_row(label, escape(name), f"{quantity_text(rate)}{result.unit}/s", bar)
     console.print(table)

@@ -150,6 +150,15 @@ def test_figures_of_each_side_are_reported(tmp_path):
 
 
 @pytest.mark.usefixtures("quick")
+def test_bars_where_letters_are_all_there_is():
+    result = race(lambda: 1, {"peer": lambda: 1}, lambda ours, peers: None)
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")  # the locale C, without UTF-8
+    report.draw_bars([result], Console(width=200, file=stream))
+    stream.seek(0)
+    assert "####" in stream.read()
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_chart_is_drawn_where_matplotlib_is(tmp_path, suffix):
     result = race(lambda: 1, {"peer": lambda: 1}, lambda ours, peers: None)
