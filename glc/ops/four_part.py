@@ -200,7 +200,7 @@ def _require_fours(y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor])
             f"four_part_merge: scales, means: expected 4 each, got {len(scales)}, {len(means)}"
         )
     parts = {f"scales[{i}]": m for i, m in enumerate(scales)}
-    parts |= {f"means[{i}]": m for i, m in enumerate(means)}
+    parts.update({f"means[{i}]": m for i, m in enumerate(means)})
     require_maps("four_part_merge", 0, y=y, **parts)
 
 
@@ -220,14 +220,14 @@ def _merge_plain(y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]) -
 
 @torch.library.custom_op("glc::four_part_merge", mutates_args=())
 def _merge_op(
-    y: Tensor, scales: list[Tensor], means: list[Tensor]
+    y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return _merge_plain(y, scales, means)
 
 
 @_merge_op.register_fake
 def _(
-    y: Tensor, scales: list[Tensor], means: list[Tensor]
+    y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return new_like(y), new_like(y), new_like(y), new_like(y)
 

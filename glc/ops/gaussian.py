@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -127,7 +128,7 @@ def _(y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, per_sample: b
 
 
 def _empty_gradients(
-    y: Tensor, mean: Tensor, scale: Tensor, wanted: list[bool]
+    y: Tensor, mean: Tensor, scale: Tensor, wanted: Sequence[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
     by_y, by_mean, by_scale = (
         new_like(y, t.dtype) if want else t.new_empty(0)
@@ -137,7 +138,12 @@ def _empty_gradients(
 
 
 def _backward_plain(
-    grad: Tensor, y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, wanted: list[bool]
+    grad: Tensor,
+    y: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    seed: Tensor | None,
+    wanted: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients, for a grad as of `lend_grad`. An unwanted one is left empty."""
     out = _empty_gradients(y, mean, scale, wanted)
@@ -179,7 +185,12 @@ _gaussian_bits_backward_op = torch.library.custom_op(
 
 @_gaussian_bits_backward_op.register_fake
 def _(
-    grad: Tensor, y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, wanted: list[bool]
+    grad: Tensor,
+    y: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    seed: Tensor | None,
+    wanted: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
     return _empty_gradients(y, mean, scale, wanted)
 

@@ -126,7 +126,11 @@ def spread(x: Tensor, minus: Tensor | None, parts: list[int]) -> list[Tensor]:
     return out
 
 
-@torch.library.custom_op("glc::four_part_spread", mutates_args=())
+@torch.library.custom_op(
+    "glc::four_part_spread",
+    mutates_args=(),
+    schema="(Tensor x, Tensor? minus, int[] parts) -> Tensor[]",  # torch 2.5 reads no list[...]
+)
 def spread_op(x: Tensor, minus: Tensor | None, parts: list[int]) -> list[Tensor]:
     """`spread`, registered."""
     return spread(x, minus, parts)

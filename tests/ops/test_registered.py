@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ops that are trained through skip torch's registry only where nothing can tell the difference."""
 
+import importlib
+import pkgutil
+
 import pytest
 import torch
+from torch._library.custom_ops import CustomOpDef
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import glc.ops
 from glc.ops import (
     categorical_bits,
     four_part_merge,
@@ -103,3 +108,17 @@ def test_second_derivatives_are_refused(name):
     _, grads = gradients(RATES[name], tensors, create_graph=True)
     with pytest.raises(RuntimeError, match="autograd"):
         torch.autograd.grad(grads[0].sum(), tensors)
+
+
+def test_signatures_are_read_by_the_oldest_torch_that_is_allowed():
+    """Torch 2.5 knows no `list[...]` in what is registered without a schema."""
+    registered = {
+        value._qualname: value._init_fn.__annotations__
+        for name in (module.name for module in pkgutil.iter_modules(glc.ops.__path__))
+        for value in vars(importlib.import_module(f"glc.ops.{name}")).values()
+        if isinstance(value, CustomOpDef)
+    }
+    assert registered.pop("glc::four_part_spread")  # has one
+    assert len(registered) > 10
+    for name, annotations in registered.items():
+        assert not any("list[" in str(kind) for kind in annotations.values()), name
