@@ -191,7 +191,7 @@ def _from_pil(
 ) -> tuple[NDArray[np.uint8], Metadata]:
     _check_size(name, picture.height, picture.width, max_pixels)
     tiles = getattr(picture, "tile", []) if picture.format == "PNG" else []  # until it is loaded
-    spread = _SPREAD.get(tiles[0].args) if tiles else None
+    spread = _SPREAD.get(tiles[0][3]) if tiles else None  # its raw mode
     try:
         with quiet():  # about damaged EXIF, which Pillow then ignores
             picture.load()
