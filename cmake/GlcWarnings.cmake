@@ -2,8 +2,8 @@
 # Compile settings shared by every target of ours. Never fast-math, never contraction: what the
 # decoder recomputes has to be the same bits on every machine. Nobody reads exception flags or
 # errno; saying so changes no value and lets loops with a comparison become vectors. What the
-# project around us asks of its own code stands before these on the command line: -ffast-math and
-# -fno-exceptions, from wherever they come, are taken back for ours.
+# project around us asks of its own code stands before these on the command line: fast math and
+# code without exceptions are taken back for ours.
 function(glc_target_defaults target)
   set_target_properties(${target} PROPERTIES
     CXX_EXTENSIONS OFF
