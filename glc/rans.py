@@ -141,7 +141,8 @@ class Decoder:
             int32 symbols: out if given, else shaped like rows.
 
         Raises:
-            InvalidArgumentError: sizes that disagree, a row outside the tables.
+            InvalidArgumentError: sizes that disagree, a row outside the tables, an out that shares
+                memory with rows or the stream.
             BitstreamError: the stream ends too early, or an escape in it is malformed. The content
                 of out is then unspecified, and the decoder refuses further pulls.
         """

@@ -93,7 +93,7 @@ class TableSet:
 
         Raises:
             InvalidArgumentError: a row without a positive entry, or with over `1 << bits`; a
-                symbol outside int32.
+                symbol outside int32; an escape that is neither True nor False.
         """
         from glc.cdf import normalise
 
@@ -127,7 +127,8 @@ class TableSet:
             escape: The last bin of each row is its escape.
 
         Raises:
-            InvalidArgumentError: sizes or sums that do not fit.
+            InvalidArgumentError: sizes or sums that do not fit, or an escape that is neither True
+                nor False.
         """
         flat = as_array(freqs, "freqs")
         if flat.size and not 0 <= int(flat.min()) <= int(flat.max()) < 2**32:

@@ -171,12 +171,12 @@ def require_alike(op: str, **tensors: Tensor) -> None:
             )
 
 
-_HAS_MEMORY = Tensor.__torch_dispatch__
+_NO_DISPATCH = Tensor.__torch_dispatch__
 
 
 def _lend(tensor: Tensor) -> object:
     try:
-        if type(tensor).__torch_dispatch__ is not _HAS_MEMORY:
+        if type(tensor).__torch_dispatch__ is not _NO_DISPATCH:
             raise TypeError("its class has another memory, or none")  # torch would lend null
         if tensor.is_neg():  # a view whose memory has the other sign, such as conj().imag
             tensor = tensor.resolve_neg()

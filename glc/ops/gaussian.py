@@ -185,12 +185,7 @@ _gaussian_bits_backward_op = torch.library.custom_op(
 
 @_gaussian_bits_backward_op.register_fake
 def _(
-    grad: Tensor,
-    y: Tensor,
-    mean: Tensor,
-    scale: Tensor,
-    seed: Tensor | None,
-    wanted: Sequence[bool],
+    grad: Tensor, y: Tensor, mean: Tensor, scale: Tensor, seed: Tensor | None, wanted: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
     return _empty_gradients(y, mean, scale, wanted)
 

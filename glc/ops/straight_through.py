@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bounds and rounding whose gradients pass straight through."""
+"""Bounds, rounding and replacement whose gradients pass straight through."""
 
 from __future__ import annotations
 
@@ -45,6 +45,22 @@ class _RoundSte(torch.autograd.Function):
         return grads[0]
 
 
+class _ReplaceSte(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Save nothing: the gradient depends on none of it."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
 def lower_bound(x: Tensor, bound: float) -> Tensor:
     """Clamp from below, but let gradients through that pull the input back up.
 
@@ -71,3 +87,18 @@ def round_ste(x: Tensor) -> Tensor:
         Like x, integer valued.
     """
     return _RoundSte.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def replace_ste(x: Tensor, value: Tensor) -> Tensor:
+    """Give another value; the gradient passes straight through to x, none to the value.
+
+    What quantised vectors do, whose rows no gradient of theirs reaches.     (facts F)
+
+    Args:
+        x: any shape, floating point.
+        value: like x.
+
+    Returns:
+        Like value.
+    """
+    return _ReplaceSte.apply(x, value)  # type: ignore[no-any-return, no-untyped-call]

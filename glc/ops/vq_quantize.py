@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from glc import _core
 from glc.ops import _cuda
 from glc.ops._op import Op, borrow, is_registered_for, is_traced, is_transformed
+from glc.ops.straight_through import replace_ste
 from glc.ops.vq import require_matrices, vq_nearest
 
 __all__ = [
@@ -206,24 +207,6 @@ class _Quantize(torch.autograd.Function):
         return _backward(ctx, *grads)
 
 
-class _Straight(torch.autograd.Function):
-    """Rows in place of latents, whose gradient they get."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(latents: Tensor, rows: Tensor) -> Tensor:
-        return rows.clone()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        """Save nothing: the gradient depends on none of it."""
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0], None
-
-
 def _quantize_by_formula(latents: Tensor, codebook: Tensor) -> QuantizedRows:
     """Compute the same so that transforms of `torch.func` see through."""
     require_matrices("vq_quantize", latents, codebook)
@@ -232,11 +215,13 @@ def _quantize_by_formula(latents: Tensor, codebook: Tensor) -> QuantizedRows:
     latents, rows = latents.float(), codebook.float()[choices]
     size = max(latents.numel(), 1)
     return QuantizedRows(
-        z_hat=_Straight.apply(latents, rows),  # type: ignore[no-untyped-call]
+        z_hat=replace_ste(latents, rows),
         index=index,
         codebook_loss=(rows - latents.detach()).square().sum() / size,
         commitment_loss=(rows.detach() - latents).square().sum() / size,
-        usage=choices.new_zeros(codebook.shape[0]).scatter_add(0, choices, choices * 0 + 1),
+        usage=choices.new_zeros(codebook.shape[0]).scatter_add(
+            0, choices, torch.ones_like(choices)
+        ),
     )
 
 

@@ -150,7 +150,10 @@ def test_integers_are_constants(name):
     assert torch.equal(vmap(op)(batch), torch.stack([op(t) for t in batch]))
 
 
-@pytest.mark.skipif(torch.__version__ < "2.11", reason="torch 2.9's compiler cannot")
+@pytest.mark.skipif(
+    torch.__version__ < "2.11",
+    reason="older compilers cannot trace an autograd.Function under a transform",
+)
 @pytest.mark.parametrize("name", ["gaussian_bits", "vq_quantize"])
 def test_transforms_compile_in_one_graph(name):
     torch._dynamo.reset()
