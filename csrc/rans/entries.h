@@ -23,6 +23,12 @@ struct DecodeEntry {
   std::int32_t value;  ///< decoded symbol, or kEscapeValue
 };
 
+/// The bin of a bucket's first slot and the one after it: the same one after a row's last.
+struct DecodePair {
+  DecodeEntry first;
+  DecodeEntry next;
+};
+
 /// Decoded value of an escape bin until the escape section replaces it. Tables with escape have it
 /// for no symbol of their own; for those without, it is a symbol like any other.
 inline constexpr std::int32_t kEscapeValue = INT32_MIN;
@@ -66,6 +72,7 @@ struct FoundBins {
 /// The arrays of a TableData that decoding reads; tables.h draws them.
 struct DecodeTables {
   const DecodeEntry* buckets;
+  const DecodePair* pairs;  ///< null where buckets are as good
   const std::uint16_t* coarse;
   const DecodeEntry* entries;
   const std::uint32_t* bases;
@@ -73,6 +80,7 @@ struct DecodeTables {
   const RowInfo* rows;
   int bits;
   int coarse_bits;
+  int pair_bits;
   bool escape;
 };
 

@@ -59,6 +59,10 @@ struct RansBackend {
   Decode<DecodeTables, DecodeRun<std::uint16_t, std::int32_t>> decode_u16;
   Decode<DecodeTables, DecodeRun<std::int32_t, std::int32_t>> decode_i32;
   Decode<DecodeTables, DecodeRun<OneRow, std::int32_t>> decode_one_row;
+  Decode<DecodeTables, DecodeRun<std::uint8_t, std::int32_t>> pairs_u8;
+  Decode<DecodeTables, DecodeRun<std::uint16_t, std::int32_t>> pairs_u16;
+  Decode<DecodeTables, DecodeRun<std::int32_t, std::int32_t>> pairs_i32;
+  Decode<DecodeTables, DecodeRun<OneRow, std::int32_t>> pairs_one_row;
   Decode<DecodeTables, DecodeRun<std::uint8_t, std::int32_t>> skewed_u8;
   Decode<DecodeTables, DecodeRun<std::uint16_t, std::int32_t>> skewed_u16;
   Decode<DecodeTables, DecodeRun<std::int32_t, std::int32_t>> skewed_i32;

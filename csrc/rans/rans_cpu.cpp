@@ -21,6 +21,8 @@ namespace {
 // a state at a time, and for a vector of them.
 constexpr std::size_t kSkewedScalar = 16;
 constexpr std::size_t kSkewedVector = 28;
+// With fewer, bins are narrow, and the first one of a bucket is wrong too often.
+constexpr std::size_t kNarrowBins = 2;
 // From here on few bytes need a word, and a branch tells which.
 constexpr std::size_t kRareWords = 4;
 
@@ -118,6 +120,15 @@ template <>
 constexpr auto kDecodeKernel<std::uint16_t> = &RansBackend::decode_u16;
 template <>
 constexpr auto kDecodeKernel<std::int32_t> = &RansBackend::decode_i32;
+
+template <class Row>
+constexpr auto kPairsKernel = &RansBackend::pairs_one_row;
+template <>
+constexpr auto kPairsKernel<std::uint8_t> = &RansBackend::pairs_u8;
+template <>
+constexpr auto kPairsKernel<std::uint16_t> = &RansBackend::pairs_u16;
+template <>
+constexpr auto kPairsKernel<std::int32_t> = &RansBackend::pairs_i32;
 
 template <class Row>
 constexpr auto kSkewedKernel = &RansBackend::skewed_one_row;
@@ -279,15 +290,18 @@ void decode_runs(const DecodeTables& tables,
       [&](const Density& density) {
         // What a pull leaves of its words is another's, which may be of other symbols: what the
         // runs say of themselves goes for their first piece.
-        const auto skewed = [&](std::size_t enough) {
-          if (tables.likeliest == nullptr) return false;
-          if (density.known()) return density.reaches(enough);
+        const auto reaches = [&](std::size_t symbols_per_byte) {
+          if (density.known()) return density.reaches(symbols_per_byte);
           return std::ranges::all_of(
-              runs, [&](const auto& run) { return run.symbols_per_byte >= enough; });
+              runs, [&](const auto& run) { return run.symbols_per_byte >= symbols_per_byte; });
         };
-        if (by_guess.simd != nullptr && skewed(kSkewedVector)) return decode_by_guess(by_guess);
-        if (by_table.simd == nullptr && skewed(kSkewedScalar)) return decode_by_guess({});
-        decode(tables, lanes, runs, by_table, kDecodeKernel<Row>, [&](const auto& run) {
+        if (tables.likeliest != nullptr) {
+          if (by_guess.simd != nullptr && reaches(kSkewedVector)) return decode_by_guess(by_guess);
+          if (by_table.simd == nullptr && reaches(kSkewedScalar)) return decode_by_guess({});
+        }
+        const auto kernel = tables.pairs != nullptr && !reaches(kNarrowBins) ? kPairsKernel<Row>
+                                                                             : kDecodeKernel<Row>;
+        decode(tables, lanes, runs, by_table, kernel, [&](const auto& run) {
           return TableLookup<Row>{tables, run.rows};
         });
       },

@@ -39,7 +39,9 @@ std::uint32_t row_number(const Row* rows, int i) {
 }  // namespace
 
 /// Symbols of table rows: the bucket of a slot names the first bin in it, mostly the right one.
-template <class Vec, class Row>
+/// With kPairs it names the next bin too: more work, but less to guess wrongly where bins are
+/// narrow.
+template <class Vec, class Row, bool kPairs>
 class TableLookup {
   using U32 = typename Vec::U32;
 
@@ -52,8 +54,8 @@ class TableLookup {
       : tables_(tables),
         slot_mask_(Vec::splat((1U << tables.bits) - 1U)),
         bits_(Vec::splat(static_cast<std::uint32_t>(tables.bits))),
-        bucket_shift_(Vec::splat(static_cast<std::uint32_t>(tables.bits - tables.coarse_bits))),
-        row_shift_(Vec::splat(static_cast<std::uint32_t>(tables.coarse_bits))),
+        bucket_shift_(Vec::splat(static_cast<std::uint32_t>(tables.bits - bucket_bits(tables)))),
+        row_shift_(Vec::splat(static_cast<std::uint32_t>(bucket_bits(tables)))),
         low_half_(Vec::splat(0xFFFF)) {}
 
   template <int kVecs>
@@ -65,20 +67,22 @@ class TableLookup {
           Vec::add(Vec::shift_left(row, row_shift_), Vec::shift_right(slot, bucket_shift_));
       U32 entry;
       U32 value;
-      Vec::lookup(tables_.buckets, bucket, entry, value);
+      if constexpr (kPairs) {
+        U32 next;
+        U32 next_value;
+        Vec::lookup(tables_.pairs, bucket, entry, value, next, next_value);
+        const U32 within_first = Vec::sub(slot, Vec::both(entry, low_half_));
+        const auto second = Vec::greater(within_first, upper_half(entry));
+        entry = Vec::select(second, next, entry);
+        value = Vec::select(second, next_value, value);
+      } else {
+        Vec::lookup(tables_.buckets, bucket, entry, value);
+      }
       U32 freq_minus_1 = upper_half(entry);
       U32 within = Vec::sub(slot, Vec::both(entry, low_half_));
       const std::uint32_t beyond = Vec::bits(Vec::greater(within, freq_minus_1));
       if (beyond != 0) [[unlikely]] {
-        walk(tables_.entries,
-             tables_.bases,
-             tables_.coarse,
-             beyond,
-             row,
-             bucket,
-             slot,
-             entry,
-             value);
+        walk(tables_, beyond, row, slot, entry, value);
         freq_minus_1 = upper_half(entry);
         within = Vec::sub(slot, Vec::both(entry, low_half_));
       }
@@ -90,33 +94,27 @@ class TableLookup {
   }
 
  protected:
+  static int bucket_bits(const DecodeTables& tables) {
+    return kPairs ? tables.pair_bits : tables.coarse_bits;
+  }
   static U32 upper_half(U32 v) { return Vec::shift_right(v, Vec::splat(16)); }
-  /// Lanes whose slot lies beyond the first bin of its bucket find theirs one by one.
-  [[gnu::noinline, gnu::cold]] static void walk(const DecodeEntry* all_entries,
-                                                const std::uint32_t* bases,
-                                                const std::uint16_t* coarse,
-                                                std::uint32_t lanes,
-                                                U32 row,
-                                                U32 bucket,
-                                                U32 slot,
-                                                U32& entry,
-                                                U32& value) {
+  /// Lanes whose slot lies beyond what their bucket names find their bins one by one.
+  [[gnu::noinline, gnu::cold]] static void walk(
+      const DecodeTables& tables, std::uint32_t lanes, U32 row, U32 slot, U32& entry, U32& value) {
     std::uint32_t rows[Vec::kLanes];
-    std::uint32_t buckets[Vec::kLanes];
     std::uint32_t slots[Vec::kLanes];
     std::uint32_t entries[Vec::kLanes];
     std::uint32_t values[Vec::kLanes];
     Vec::store(rows, row);
-    Vec::store(buckets, bucket);
     Vec::store(slots, slot);
     Vec::store(entries, entry);
     Vec::store(values, value);
     for (; lanes != 0; lanes &= lanes - 1) {
       const int lane = __builtin_ctz(lanes);
-      const DecodeEntry* bin = all_entries + bases[rows[lane]] + coarse[buckets[lane]];
-      do {
-        ++bin;
-      } while (slots[lane] - bin->start > bin->freq_minus_1);
+      const std::size_t bucket = (std::size_t{rows[lane]} << tables.coarse_bits) +
+                                 (slots[lane] >> (tables.bits - tables.coarse_bits));
+      const DecodeEntry* bin = tables.entries + tables.bases[rows[lane]] + tables.coarse[bucket];
+      while (slots[lane] - bin->start > bin->freq_minus_1) ++bin;
       entries[lane] = bin->start | static_cast<std::uint32_t>(bin->freq_minus_1) << 16;
       values[lane] = static_cast<std::uint32_t>(bin->value);
     }
@@ -135,9 +133,9 @@ class TableLookup {
 /// The same where nearly every symbol is the likeliest of its row: so taken until its slot says
 /// otherwise, no state waits for a table.
 template <class Vec, class Row>
-class SkewedLookup : TableLookup<Vec, Row> {
+class SkewedLookup : TableLookup<Vec, Row, false> {
   using U32 = typename Vec::U32;
-  using Base = TableLookup<Vec, Row>;
+  using Base = TableLookup<Vec, Row, false>;
 
  public:
   using typename Base::Tables;

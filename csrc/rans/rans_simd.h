@@ -250,10 +250,14 @@ struct RansSimd {
   }
 
   static constexpr RansBackend backend() {
-    return {.decode_u8 = &decode<TableLookup<Vec, std::uint8_t>, std::uint8_t>,
-            .decode_u16 = &decode<TableLookup<Vec, std::uint16_t>, std::uint16_t>,
-            .decode_i32 = &decode<TableLookup<Vec, std::int32_t>, std::int32_t>,
-            .decode_one_row = &decode<TableLookup<Vec, OneRow>, OneRow>,
+    return {.decode_u8 = &decode<TableLookup<Vec, std::uint8_t, false>, std::uint8_t>,
+            .decode_u16 = &decode<TableLookup<Vec, std::uint16_t, false>, std::uint16_t>,
+            .decode_i32 = &decode<TableLookup<Vec, std::int32_t, false>, std::int32_t>,
+            .decode_one_row = &decode<TableLookup<Vec, OneRow, false>, OneRow>,
+            .pairs_u8 = &decode<TableLookup<Vec, std::uint8_t, true>, std::uint8_t>,
+            .pairs_u16 = &decode<TableLookup<Vec, std::uint16_t, true>, std::uint16_t>,
+            .pairs_i32 = &decode<TableLookup<Vec, std::int32_t, true>, std::int32_t>,
+            .pairs_one_row = &decode<TableLookup<Vec, OneRow, true>, OneRow>,
             .skewed_u8 = &decode<SkewedLookup<Vec, std::uint8_t>, std::uint8_t>,
             .skewed_u16 = &decode<SkewedLookup<Vec, std::uint16_t>, std::uint16_t>,
             .skewed_i32 = &decode<SkewedLookup<Vec, std::int32_t>, std::int32_t>,

@@ -18,6 +18,7 @@ namespace {
 constexpr std::size_t kManyBuckets = std::size_t{1} << 15;
 constexpr std::size_t kMostBuckets = std::size_t{1} << 20;
 constexpr int kGoodCoarseBits = 8;
+constexpr int kFewBucketsBits = 11;
 
 [[noreturn]] void fail_row(std::size_t row, const std::string& what) {
   throw InvalidArgument("rans: tables: row " + std::to_string(row) + ": " + what);
@@ -28,6 +29,13 @@ int choose_coarse_bits(std::size_t n_rows, int bits) {
   while (coarse_bits > kGoodCoarseBits && n_rows << coarse_bits > kManyBuckets) --coarse_bits;
   while (n_rows << coarse_bits > kMostBuckets) --coarse_bits;
   return coarse_bits;
+}
+
+// Half as many pairs as buckets, in the same memory, or 0 for none: many buckets find nearly every
+// bin by themselves, and sets that no cache holds would only grow.
+int choose_pair_bits(std::size_t n_rows, int bits, int coarse_bits) {
+  const bool few = coarse_bits < bits && coarse_bits <= kFewBucketsBits;
+  return few && n_rows << coarse_bits <= kManyBuckets ? coarse_bits - 1 : 0;
 }
 
 void check_row(std::size_t row,
@@ -48,6 +56,17 @@ void check_row(std::size_t row,
   const std::int64_t n_direct = static_cast<std::int64_t>(freqs.size()) - (escape ? 1 : 0);
   if (std::int64_t{offset} + n_direct - 1 > INT32_MAX || (escape && offset == INT32_MIN)) {
     fail_row(row, "offset: expected symbols inside int32, got offset " + std::to_string(offset));
+  }
+}
+
+// Appends the pairs of the row whose decode entries begin at base, the last ones so far.
+void append_pairs(TableData& data, std::size_t base) {
+  const int shift = data.bits - data.pair_bits;
+  const std::span<const DecodeEntry> bins = std::span(data.decode).subspan(base);
+  std::size_t bin = 0;
+  for (std::uint32_t bucket = 0; bucket < 1U << data.pair_bits; ++bucket) {
+    while (bin + 1 < bins.size() && bins[bin + 1].start <= bucket << shift) ++bin;
+    data.pairs.push_back({bins[bin], bins[std::min(bin + 1, bins.size() - 1)]});
   }
 }
 
@@ -87,6 +106,7 @@ void append_row(TableData& data, std::span<const std::uint32_t> freqs, std::int3
       data.buckets.push_back(data.decode.back());
     }
   }
+  if (data.pair_bits != 0) append_pairs(data, base);
   data.likeliest.push_back(data.decode[likeliest]);
   data.rows.back().likeliest = static_cast<std::uint32_t>(likeliest);
   data.likeliest_escapes |= data.escape && data.likeliest.back().value == kEscapeValue;
@@ -135,12 +155,14 @@ TableSet TableSet::from_freqs(std::span<const std::uint32_t> freqs,
   auto data = std::make_shared<TableData>();
   data->bits = bits;
   data->coarse_bits = choose_coarse_bits(n_bins.size(), bits);
+  data->pair_bits = choose_pair_bits(n_bins.size(), bits, data->coarse_bits);
   data->escape = escape;
   data->encode.reserve(total_bins);
   data->cost.reserve(total_bins + 1);
   data->decode.reserve(total_bins);
   data->coarse.reserve(n_bins.size() << data->coarse_bits);
   data->buckets.reserve(n_bins.size() << data->coarse_bits);
+  if (data->pair_bits != 0) data->pairs.reserve(n_bins.size() << data->pair_bits);
   std::size_t begin = 0;
   for (std::size_t row = 0; row < n_bins.size(); ++row) {
     const auto row_freqs = freqs.subspan(begin, static_cast<std::size_t>(n_bins[row]));
@@ -202,7 +224,7 @@ std::size_t TableSet::nbytes() const {
   return d.rows.size() * sizeof(RowInfo) + d.encode.size() * sizeof(EncodeEntry) +
          d.cost.size() * sizeof(std::uint32_t) + d.decode.size() * sizeof(DecodeEntry) +
          d.decode_base.size() * sizeof(std::uint32_t) + d.coarse.size() * sizeof(std::uint16_t) +
-         (d.buckets.size() + d.likeliest.size()) * sizeof(DecodeEntry);
+         (d.buckets.size() + 2 * d.pairs.size() + d.likeliest.size()) * sizeof(DecodeEntry);
 }
 
 std::vector<std::uint32_t> TableSet::freqs() const {

@@ -6,6 +6,7 @@
 //   decode  row r, slot s ->  bucket = r << coarse_bits | s >> (bits - coarse_bits)
 //                             buckets[bucket] is the bin of the bucket's first slot, mostly the
 //                             one; else walk on from decode[decode_base[r] + coarse[bucket]]
+//                             pairs[r << pair_bits | s >> (bits - pair_bits)] has the next bin too
 //
 // Bins of frequency 0 have no decode entry, so a walk always ends inside its own row.
 #pragma once
@@ -21,6 +22,7 @@ namespace glc::rans {
 struct TableData {
   int bits = 0;
   int coarse_bits = 0;
+  int pair_bits = 0;
   bool escape = false;
   std::vector<std::int32_t> n_bins;        // [rows]
   std::vector<std::int32_t> offsets;       // [rows]
@@ -31,12 +33,14 @@ struct TableData {
   std::vector<std::uint32_t> decode_base;  // [rows]
   std::vector<std::uint16_t> coarse;       // [rows << coarse_bits]
   std::vector<DecodeEntry> buckets;        // [rows << coarse_bits]
+  std::vector<DecodePair> pairs;           // [rows << pair_bits], or none
   std::vector<DecodeEntry> likeliest;      // [rows], the bin of most slots
   bool likeliest_escapes = false;          // one of them is an escape bin
 
   [[nodiscard]] BinTables bin_tables() const { return {rows.data(), cost.data()}; }
   [[nodiscard]] DecodeTables decode_tables() const {
     return {buckets.data(),
+            pairs.empty() ? nullptr : pairs.data(),
             coarse.data(),
             decode.data(),
             decode_base.data(),
@@ -44,6 +48,7 @@ struct TableData {
             rows.data(),
             bits,
             coarse_bits,
+            pair_bits,
             escape};
   }
 };

@@ -60,6 +60,8 @@ struct Avx2 {
     return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(m)));
   }
   static U32 where(Mask m, U32 v) { return _mm256_and_si256(m, v); }
+  /// a where the mask is set, else b.
+  static U32 select(Mask m, U32 a, U32 b) { return _mm256_blendv_epi8(b, a, m); }
   static U32 with_lane(U32 v, int lane, std::uint32_t value) {
     const U32 lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_blendv_epi8(
@@ -72,6 +74,34 @@ struct Avx2 {
     const __m128i i0 = _mm256_castsi256_si128(index);
     const __m128i i1 = _mm256_extracti128_si256(index, 1);
     split(two(table, i0, 0), two(table, i0, 1), two(table, i1, 0), two(table, i1, 1), low, high);
+  }
+  /// The 16-byte entries table[index], their four quarters.
+  template <class Entry>
+  [[gnu::always_inline]] static void lookup(
+      const Entry* table, U32 index, U32& a, U32& b, U32& c, U32& d) {
+    static_assert(sizeof(Entry) == 16);
+    const __m128i i0 = _mm256_castsi256_si128(index);
+    const __m128i i1 = _mm256_extracti128_si256(index, 1);
+    const auto i01 = static_cast<std::uint64_t>(_mm_cvtsi128_si64(i0));
+    const auto i23 = static_cast<std::uint64_t>(_mm_extract_epi64(i0, 1));
+    const auto i45 = static_cast<std::uint64_t>(_mm_cvtsi128_si64(i1));
+    const auto i67 = static_cast<std::uint64_t>(_mm_extract_epi64(i1, 1));
+    const auto entries = [table](std::uint64_t low, std::uint64_t high) {
+      return _mm256_set_m128i(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table + high)),
+                              _mm_loadu_si128(reinterpret_cast<const __m128i*>(table + low)));
+    };
+    const U32 e04 = entries(static_cast<std::uint32_t>(i01), static_cast<std::uint32_t>(i45));
+    const U32 e15 = entries(i01 >> 32, i45 >> 32);
+    const U32 e26 = entries(static_cast<std::uint32_t>(i23), static_cast<std::uint32_t>(i67));
+    const U32 e37 = entries(i23 >> 32, i67 >> 32);
+    const U32 ab01 = _mm256_unpacklo_epi32(e04, e15);
+    const U32 cd01 = _mm256_unpackhi_epi32(e04, e15);
+    const U32 ab23 = _mm256_unpacklo_epi32(e26, e37);
+    const U32 cd23 = _mm256_unpackhi_epi32(e26, e37);
+    a = _mm256_unpacklo_epi64(ab01, ab23);
+    b = _mm256_unpackhi_epi64(ab01, ab23);
+    c = _mm256_unpacklo_epi64(cd01, cd23);
+    d = _mm256_unpackhi_epi64(cd01, cd23);
   }
   /// The 4-byte entries table[index].
   [[gnu::always_inline]] static U32 lookup(const std::uint32_t* table, U32 index) {

@@ -56,6 +56,8 @@ struct Avx512 {
   static std::uint32_t bits(Mask m) { return m; }
   static Mask none() { return 0; }
   static U32 where(Mask m, U32 v) { return _mm512_maskz_mov_epi32(m, v); }
+  /// a where the mask is set, else b.
+  static U32 select(Mask m, U32 a, U32 b) { return _mm512_mask_blend_epi32(m, b, a); }
   static U32 with_lane(U32 v, int lane, std::uint32_t value) {
     return _mm512_mask_set1_epi32(v, static_cast<Mask>(1U << lane), static_cast<int>(value));
   }
@@ -68,6 +70,35 @@ struct Avx512 {
           _mm512_i32gather_epi64(_mm512_extracti64x4_epi64(index, 1), table, 8),
           low,
           high);
+  }
+  /// The 16-byte entries table[index], their four quarters.
+  template <class Entry>
+  [[gnu::always_inline]] static void lookup(
+      const Entry* table, U32 index, U32& a, U32& b, U32& c, U32& d) {
+    static_assert(sizeof(Entry) == 16);
+    std::uint32_t at[kLanes];
+    store(at, index);
+    const auto entry = [&](int lane) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(table + at[lane]));
+    };
+    const auto every_fourth = [&](int lane) {
+      U32 v = _mm512_castsi128_si512(entry(lane));
+      v = _mm512_inserti32x4(v, entry(lane + 4), 1);
+      v = _mm512_inserti32x4(v, entry(lane + 8), 2);
+      return _mm512_inserti32x4(v, entry(lane + 12), 3);
+    };
+    const U32 e0 = every_fourth(0);
+    const U32 e1 = every_fourth(1);
+    const U32 e2 = every_fourth(2);
+    const U32 e3 = every_fourth(3);
+    const U32 ab01 = _mm512_unpacklo_epi32(e0, e1);
+    const U32 cd01 = _mm512_unpackhi_epi32(e0, e1);
+    const U32 ab23 = _mm512_unpacklo_epi32(e2, e3);
+    const U32 cd23 = _mm512_unpackhi_epi32(e2, e3);
+    a = _mm512_unpacklo_epi64(ab01, ab23);
+    b = _mm512_unpackhi_epi64(ab01, ab23);
+    c = _mm512_unpacklo_epi64(cd01, cd23);
+    d = _mm512_unpackhi_epi64(cd01, cd23);
   }
   /// The 4-byte entries table[index].
   [[gnu::always_inline]] static U32 lookup(const std::uint32_t* table, U32 index) {

@@ -60,6 +60,8 @@ struct Neon {
     return vaddvq_u32(vandq_u32(m, vld1q_u32(kBits)));
   }
   static U32 where(Mask m, U32 v) { return vandq_u32(m, v); }
+  /// a where the mask is set, else b.
+  static U32 select(Mask m, U32 a, U32 b) { return vbslq_u32(m, a, b); }
   static U32 with_lane(U32 v, int lane, std::uint32_t value) {
     static constexpr std::uint32_t kNumbers[4] = {0, 1, 2, 3};
     const Mask there = vceqq_u32(vld1q_u32(kNumbers), splat(static_cast<std::uint32_t>(lane)));
@@ -73,6 +75,24 @@ struct Neon {
     const U32 b = two(table + vgetq_lane_u32(index, 2), table + vgetq_lane_u32(index, 3));
     low = vuzp1q_u32(a, b);
     high = vuzp2q_u32(a, b);
+  }
+  /// The 16-byte entries table[index], their four quarters.
+  template <class Entry>
+  [[gnu::always_inline]] static void lookup(
+      const Entry* table, U32 index, U32& a, U32& b, U32& c, U32& d) {
+    static_assert(sizeof(Entry) == 16);
+    const U32 e0 = four(table + vgetq_lane_u32(index, 0));
+    const U32 e1 = four(table + vgetq_lane_u32(index, 1));
+    const U32 e2 = four(table + vgetq_lane_u32(index, 2));
+    const U32 e3 = four(table + vgetq_lane_u32(index, 3));
+    const uint64x2_t ab01 = vreinterpretq_u64_u32(vzip1q_u32(e0, e1));
+    const uint64x2_t cd01 = vreinterpretq_u64_u32(vzip2q_u32(e0, e1));
+    const uint64x2_t ab23 = vreinterpretq_u64_u32(vzip1q_u32(e2, e3));
+    const uint64x2_t cd23 = vreinterpretq_u64_u32(vzip2q_u32(e2, e3));
+    a = vreinterpretq_u32_u64(vzip1q_u64(ab01, ab23));
+    b = vreinterpretq_u32_u64(vzip2q_u64(ab01, ab23));
+    c = vreinterpretq_u32_u64(vzip1q_u64(cd01, cd23));
+    d = vreinterpretq_u32_u64(vzip2q_u64(cd01, cd23));
   }
   /// The 4-byte entries table[index].
   [[gnu::always_inline]] static U32 lookup(const std::uint32_t* table, U32 index) {
@@ -140,6 +160,10 @@ struct Neon {
   }
 
  private:
+  template <class Entry>
+  static U32 four(const Entry* p) {
+    return vreinterpretq_u32_u8(vld1q_u8(reinterpret_cast<const std::uint8_t*>(p)));
+  }
   template <class Entry>
   static U32 two(const Entry* a, const Entry* b) {
     static_assert(sizeof(Entry) == 8);

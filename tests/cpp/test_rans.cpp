@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
 #include <deque>
 #include <limits>
+#include <random>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -215,6 +217,82 @@ void changing_streams_on_every_back_end() {
   }
 }
 
+/// Rows of 16 bits, whose buckets hold 128 slots: bins that fill some, are hidden in one, stand
+/// beside bins of frequency 0, or are alone.
+TableSet uneven_rows(bool escape) {
+  constexpr std::uint32_t kTotal = 65536;
+  std::vector<std::uint32_t> freqs;
+  Symbols n_bins;
+  Symbols offsets;
+  for (std::uint32_t row = 0; row < 64; ++row) {
+    const std::size_t begin = freqs.size();
+    std::uint32_t left = kTotal;
+    while (left > 0 && row % 8 != 7) {
+      const std::array<std::uint32_t, 7> next = {
+          16 + row, 128, 1 + row % 3, 64 * (1 + left % 5), 200, 1 + left % 900, 5};
+      freqs.push_back(std::min(left, next[row % 8]));
+      left -= freqs.back();
+      if (!escape && left % 3 == 0) freqs.push_back(0);
+      if (freqs.size() - begin == 1500) break;
+    }
+    if (left > 0) freqs.push_back(left);
+    n_bins.push_back(static_cast<std::int32_t>(freqs.size() - begin));
+    offsets.push_back(static_cast<std::int32_t>(row) * 1000 - 30000);
+  }
+  return TableSet::from_freqs(freqs, n_bins, offsets, 16, escape);
+}
+
+/// Streams of many bits a symbol, where decoders expect a bucket's second bin.
+void narrow_bins_on_every_back_end() {
+  for (const bool escape : {false, true}) {
+    const TableSet tables = uneven_rows(escape);
+    const std::vector<std::uint32_t> freqs = tables.freqs();
+    std::vector<Symbols> present;
+    std::size_t bin = 0;
+    for (std::size_t row = 0; row < tables.rows(); ++row) {
+      present.emplace_back();
+      const std::int32_t n_direct = tables.n_bins()[row] - (escape ? 1 : 0);
+      for (std::int32_t i = 0; i < tables.n_bins()[row]; ++i, ++bin) {
+        if (i < n_direct && freqs[bin] > 0) present[row].push_back(tables.offsets()[row] + i);
+      }
+    }
+    for (const int lanes : {8, 16, 32}) {
+      Message m;
+      std::mt19937 random(static_cast<unsigned>(lanes));
+      while (m.symbols.size() < 40000 + static_cast<std::size_t>(lanes) / 2) {
+        const std::size_t row = random() % tables.rows();
+        m.rows.push_back(static_cast<std::uint8_t>(row));
+        const Symbols& some = present[row];
+        m.symbols.push_back(some.empty() ? -5 : some[random() % some.size()]);
+        if (escape && random() % 5000 == 0) m.symbols.back() = 123456789;
+      }
+      const Bytes whole = encode(m, tables, lanes);
+      check(whole.size() > m.symbols.size() / 2, "narrow");
+      const Bytes cut = encode(m, tables, lanes, 10016);
+      const std::size_t row = 5;
+      Symbols of_row(10000);
+      for (std::int32_t& symbol : of_row) symbol = present[row][random() % present[row].size()];
+      Encoder encoder(lanes);
+      encoder.push(of_row, row, tables);
+      const Bytes row_stream = encoder.finish();
+      for (const char* back_end : glc::test::back_ends()) {
+        glc::test::use_back_end(back_end);
+        for (const Bytes& stream : {whole, cut}) {
+          check(decode_with<std::uint8_t>(stream, m.rows, tables) == m.symbols, "uint8 rows");
+          check(decode_with<std::uint16_t>(stream, m.rows, tables) == m.symbols, "uint16 rows");
+          check(decode_with<std::int32_t>(stream, m.rows, tables) == m.symbols, "int32 rows");
+        }
+        Symbols out(of_row.size());
+        Decoder decoder(row_stream);
+        decoder.pull(row, tables, out);
+        decoder.finish();
+        check(out == of_row, "one row");
+      }
+      glc::test::use_back_end("");
+    }
+  }
+}
+
 /// The example at the head of glc/rans.h, which is of vectors.
 void rows_are_taken_as_they_come() {
   const std::vector<std::uint32_t> freqs = {100, 100, 56, 1, 255};
@@ -362,6 +440,7 @@ int main() {
   row_types_agree();
   skewed_streams_on_every_back_end();
   changing_streams_on_every_back_end();
+  narrow_bins_on_every_back_end();
   rows_are_taken_as_they_come();
   any_int32_escapes();
   the_smallest_int32_is_a_symbol();
