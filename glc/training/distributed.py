@@ -54,7 +54,10 @@ class Processes:
             raise InvalidArgumentError(
                 "train: accelerate: expected it to be installed; pip install '.[train]'"
             ) from error
-        self._accelerator = Accelerator(cpu=config.device == "cpu")
+        any_kind = getattr(torch, "accelerator", torch.cuda)  # torch 2.5 has only the latter
+        # on a CPU accelerate sees the other processes only if told that the CPU is meant
+        on_cpu = config.device == "cpu" or not any_kind.is_available()
+        self._accelerator = Accelerator(cpu=on_cpu)
         self.device: torch.device = self._accelerator.device
         self.rank: int = self._accelerator.process_index
         self.world: int = self._accelerator.num_processes

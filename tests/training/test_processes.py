@@ -89,6 +89,25 @@ def test_two_processes_leave_alone_what_has_no_gradient_yet(trained, tmp_path):
     assert states[0]["discriminator_optimizer"]["state"][0]["step"] == 1
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="wants a machine without an accelerator")
+def test_processes_find_each_other_unasked(tmp_path):
+    """`device: auto`, the default, on a machine that has nothing but its CPU."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from glc.training.config import DataConfig, StageConfig\n"
+        "from glc.training.distributed import Processes\n"
+        "found = Processes(StageConfig(out='', data=DataConfig(root='')))\n"
+        "print('found', found.rank, found.world, found.first)\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node=2", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [line for line in done.stdout.splitlines() if line.startswith("found")]
+    assert sorted(lines) == ["found 0 2 True", "found 1 2 False"]
+
+
 def test_accelerate_launches_a_stage(trained, tmp_path):
     command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes=1"]
     command += ["-m", "glc.training.stage2", str(trained / "stage2.yaml")]
