@@ -8,7 +8,8 @@
 Streams are cut into segments (docs/format.md), so that `glc.rans` reads what a GPU wrote and the
 other way round. On a CUDA device all work is queued on the current stream. What is wrong with the
 data is known there first; it is raised when the host has to wait anyway: by `Encoded`'s methods, by
-`Decoder.finish`, and by `decode` unless it is told not to check.
+`Decoder.finish`, and by `decode` unless it is told not to check. Tensors of other devices are an
+UnsupportedError, and so are those of a CUDA device where glc was built without kernels for it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 
 from glc import _core, rans
-from glc.errors import InvalidArgumentError
+from glc.errors import BitstreamError, InvalidArgumentError
 from glc.ops import _coder_cuda
 from glc.rans import TableSet
 
@@ -174,6 +175,7 @@ class Decoder:
 
         Raises:
             BitstreamError: CPU only: a head that is malformed or cut.
+            InvalidArgumentError: another dtype.
         """
         encoded = data if isinstance(data, Encoded) else Encoded(_require_bytes(data, "data"))
         self._buffer = encoded.buffer
@@ -317,6 +319,7 @@ def decode_bytes(
 
     Raises:
         BitstreamError: malformed, cut, damaged, of another size, or larger than max_size.
+        InvalidArgumentError: another dtype.
         UnsupportedError: a CUDA tensor with data that were coded in one piece.
     """
     encoded = data if isinstance(data, Encoded) else Encoded(_require_bytes(data, "data"))
@@ -324,7 +327,7 @@ def decode_bytes(
     if not _coder_cuda.takes(buffer):
         restored = _tensor_of(rans.decode_bytes(buffer.numpy(), max_size))
         if size is not None and restored.numel() != size:
-            raise InvalidArgumentError(f"coder: size: expected {restored.numel()}, got {size}")
+            raise BitstreamError(f"coder: size: expected {size}, got {restored.numel()}")
         return restored
     if size is None:
         size = _core.rans_decoded_bytes_size(buffer[:16].cpu().numpy(), max_size)

@@ -108,6 +108,9 @@ def test_damage_is_a_typed_error(device):
         coder.decode_bytes(data[:-4].clone())
     with pytest.raises(BitstreamError):
         coder.decode_bytes(data, max_size=4999)
+    for size in (4999, 5001):
+        with pytest.raises(BitstreamError, match="size"):
+            coder.decode_bytes(data, size=size)
 
 
 def test_a_slice_that_is_not_aligned(device):
