@@ -293,7 +293,7 @@ def check(data: Buffer, fingerprint: bytes) -> None:
     Raises:
         BitstreamError: made by another model (names both ids), damaged (names both checksums), or
             malformed as in `parse`.
-        UnsupportedError: written by a newer version, or under an unknown profile.
+        UnsupportedError: as `parse`.
         InvalidArgumentError: the fingerprint is not 32 bytes, or data is not contiguous bytes.
     """
     _core.check_container(as_bytes(data, "check: data"), _checked_fingerprint(fingerprint))
@@ -310,7 +310,7 @@ def accounting(data: Buffer) -> Accounting:
 
     Raises:
         BitstreamError: malformed as in `parse`, or a payload too short for what it announces.
-        UnsupportedError: written by a newer version, or under an unknown profile.
+        UnsupportedError: as `parse`.
         InvalidArgumentError: data is not contiguous bytes.
     """
     return Accounting(**_core.container_accounting(as_bytes(data, "accounting: data")))

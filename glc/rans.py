@@ -109,6 +109,7 @@ class Decoder:
 
         Raises:
             BitstreamError: a head that is malformed or cut; names the byte offset in data.
+            InvalidArgumentError: data is not bytes, or a descriptor outside its range.
         """
         if descriptor is not None:
             descriptor = in_range("rans: descriptor", descriptor, 0, 255)
@@ -218,8 +219,8 @@ def encode_bytes(data: Any, segment_bytes: int | None = None, lanes: int | None 
             size; a GPU decodes 32 fastest, one warp a segment.
 
     Raises:
-        InvalidArgumentError: other lanes, or a segment_bytes that is neither 0 nor a multiple of 32
-            up to 2^30.
+        InvalidArgumentError: data is not bytes, other lanes, or a segment_bytes that is neither 0
+            nor a multiple of 32 up to 2^30.
     """
     return _core.rans_encode_bytes(
         as_bytes(data, "bytes: data"), _segment(segment_bytes), _lanes(lanes, "bytes")
@@ -234,7 +235,7 @@ def decode_bytes(data: Any, max_size: int = 1 << 30) -> bytes:
         max_size: Largest result accepted, in bytes. A short input may claim a long result.
 
     Raises:
-        InvalidArgumentError: a max_size outside 0..2^63 - 1.
+        InvalidArgumentError: data is not bytes, or a max_size outside 0..2^63 - 1.
         BitstreamError: malformed, cut, damaged, or larger than max_size.
         MemoryError: a max_size for which there is no memory, when data claims as much.
     """

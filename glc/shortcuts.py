@@ -62,6 +62,7 @@ def decode(
     Raises:
         BitstreamError: damaged, truncated, made by another model, or too many pixels.
         UnsupportedError: written by another version.
+        InvalidArgumentError: no such model, data is not bytes, or max_pixels below 1.
     """
     return codec_for(data, model, max_pixels=max_pixels).decode(data, max_pixels=max_pixels)
 
@@ -84,6 +85,7 @@ def verify(
     Raises:
         BitstreamError: damaged, truncated, made by another model, or too many pixels.
         UnsupportedError: written by another version.
+        InvalidArgumentError: no such model, data is not bytes, or max_pixels below 1.
     """
     return codec_for(data, model, max_pixels=max_pixels).verify(data, max_pixels=max_pixels)
 

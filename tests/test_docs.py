@@ -11,6 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+import glc
+from glc.errors import InvalidArgumentError
+from glc.models import preset
+from glc.ops import VectorQuantizer, coder, four_part_pick
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -64,6 +70,39 @@ def test_benchmark_block_runs(block, tmp_path):
 def test_docstring_examples(name):
     result = doctest.testmod(importlib.import_module(name))
     assert result.failed == 0
+
+
+REFUSED = [
+    pytest.param(glc.decode, ("photo.glc",), id="glc.decode"),
+    pytest.param(glc.verify, ("photo.glc",), id="glc.verify"),
+    pytest.param(glc.rans.encode_bytes, ([1],), id="rans.encode_bytes"),
+    pytest.param(glc.rans.decode_bytes, ([1],), id="rans.decode_bytes"),
+    pytest.param(glc.rans.Decoder, ([1],), id="rans.Decoder"),
+    pytest.param(coder.decode_bytes, (torch.zeros(9),), id="coder.decode_bytes"),
+    pytest.param(coder.Decoder, (torch.zeros(9),), id="coder.Decoder"),
+    pytest.param(four_part_pick, (torch.zeros(1, 4, 2, 2), 4), id="four_part_pick"),
+    pytest.param(VectorQuantizer(4, 3).nearest, (torch.zeros(3, 3),), id="VectorQuantizer.nearest"),
+]
+
+
+@pytest.mark.parametrize(("function", "arguments"), REFUSED)
+def test_what_is_refused_is_documented(function, arguments):
+    with pytest.raises(InvalidArgumentError):
+        function(*arguments)
+    text = (function.__init__ if isinstance(function, type) else function).__doc__
+    assert "InvalidArgumentError:" in text.partition("Raises:")[2]
+
+
+@pytest.mark.parametrize("quality", [-1, 4])
+@pytest.mark.parametrize("name", ["forward", "code_latent", "inspect"])
+def test_a_quality_out_of_range_is_documented(name, quality):
+    model = glc.GLC(preset("glc-tiny"))
+    function = getattr(model, name)
+    shape = (1, 16, 4, 4) if name == "code_latent" else (1, 3, 64, 64)
+    with pytest.raises(InvalidArgumentError, match="quality"):
+        function(torch.zeros(shape), quality)
+    documented = " ".join(function.__doc__.partition("Raises:")[2].split())
+    assert "a quality out of range" in documented
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

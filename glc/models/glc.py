@@ -171,6 +171,9 @@ class GLC(nn.Module, PyTorchModelHubMixin):
 
         Returns:
             See `LatentOutput`.
+
+        Raises:
+            InvalidArgumentError: a quality out of range, or another rounding.
         """
         y = self.analysis(l, quality)
         z = self.h_a(y)
@@ -204,6 +207,9 @@ class GLC(nn.Module, PyTorchModelHubMixin):
 
         Returns:
             See `Output`.
+
+        Raises:
+            InvalidArgumentError: a quality out of range.
         """
         l = self.latents(x)
         latent = self.code_latent(l, quality, rounding=rounding)
@@ -223,7 +229,8 @@ class GLC(nn.Module, PyTorchModelHubMixin):
             See `Inspection`. Evaluation-mode attention is used whatever the module's mode.
 
         Raises:
-            InvalidArgumentError: sides that are not multiples of `pad_multiple`.
+            InvalidArgumentError: sides that are not multiples of `pad_multiple`, or a quality
+                out of range.
         """
         if x.dim() != 4 or x.shape[-2] % self.pad_multiple or x.shape[-1] % self.pad_multiple:
             raise InvalidArgumentError(

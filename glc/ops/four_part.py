@@ -321,6 +321,9 @@ def four_part_pick(x: Tensor, part: int) -> Tensor:
 
     Returns:
         [n] float32, ascending in [b, c, h, w].
+
+    Raises:
+        InvalidArgumentError: another shape, dtype or part.
     """
     require_maps("four_part_pick", part, x=x)
     shape = shape_of(x)

@@ -138,6 +138,9 @@ class VectorQuantizer(nn.Module):
 
         Returns:
             [b, h, w] int64.
+
+        Raises:
+            InvalidArgumentError: another shape.
         """
         latents = self._vectors(z.detach())
         # There is no gradient to register for, and a first call through torch.library imports the
@@ -164,6 +167,9 @@ class VectorQuantizer(nn.Module):
 
         Returns:
             See `Quantized`.
+
+        Raises:
+            InvalidArgumentError: another shape.
         """
         with _without_autocast(z.device.type):
             latents = self._vectors(z)
