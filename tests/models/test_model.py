@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 import copy
 import dataclasses
+import hashlib
+import json
+import struct
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
+from glc.cdf import canonical
 from glc.errors import InvalidArgumentError
 from glc.models import GLC, GLCConfig, preset
 from glc.models.context import part_index
@@ -206,6 +211,26 @@ def test_fingerprint_covers_the_coded_path_only(model):
             assert (model.fingerprint() != before) == coded, name
             parameter.copy_(kept)
     assert model.fingerprint() == before
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_fingerprint_is_what_the_format_says(tmp_path, model, half):
+    """docs/format.md, "Model fingerprint", from a folder alone."""
+    model.save_pretrained(tmp_path, half=half)
+    everything = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    keys = "adaptor_blocks fusion_widths gated_transforms hyper_channels hyper_codebook_size"
+    keys += " l_channels latent_channels levels prior_channels prior_depth transform_blocks"
+    tables, _ = canonical()
+    freqs, n_bins, offsets = tables.arrays()
+    digest = hashlib.sha256(struct.pack("<BBI", tables.bits, 1, tables.rows))
+    for array, kind in ((n_bins, "<i4"), (offsets, "<i4"), (freqs, "<u4")):
+        digest.update(array.astype(kind).tobytes())
+    whole = hashlib.sha256(json.dumps({key: everything[key] for key in keys.split()}).encode())
+    whole.update(b"profile 1" + digest.digest())
+    for name, values in sorted(load_file(tmp_path / "model.safetensors").items()):
+        if name.startswith(("context.", "g_s.", "h_s.", "hyper_vq.", "z_prior.")):
+            whole.update(f"{name} {values.shape}".encode() + values.astype("<f4").tobytes())
+    assert GLC.from_pretrained(tmp_path).fingerprint() == whole.digest()
 
 
 @pytest.mark.parametrize("fault", ["no folder", "no config", "cut", "other weights"])
