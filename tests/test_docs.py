@@ -113,6 +113,32 @@ def test_linked_files_exist(page):
     assert not [target for target in targets if not target.exists()]
 
 
+def table_of(heading):
+    """The names in the first column of the table that follows these words in architecture.md."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = text.partition(heading)[2].partition("\n\n")[0].splitlines()
+    return {name for row in rows for name in re.findall(r"`(GLC_\w+)`", row.split("|")[1])}
+
+
+def test_every_build_option_is_documented():
+    text = (ROOT / "cmake/GlcOptions.cmake").read_text(encoding="utf-8")
+    options = re.findall(r"^option\((GLC_\w+)|^set\((GLC_\w+)[^\n]* CACHE", text, re.M)
+    assert table_of("| option | default | help |\n") == {a or b for a, b in options}
+
+
+def test_every_environment_variable_is_documented():
+    folders = ("glc", "csrc", "benchmarks", "tools", "tests", "examples")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+    reads = re.compile(r"(?:environ(?:\.get)?[(\[]|getenv\()\"(GLC_\w+)")
+    found = {
+        name
+        for path in [ROOT / "setup.py", *files]
+        if path.suffix in {".py", ".cpp", ".cu", ".h"}
+        for name in reads.findall(path.read_text(encoding="utf-8"))
+    }
+    assert table_of("| variable | read by | meaning |\n") == found
+
+
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = {
