@@ -13,7 +13,7 @@ __all__ = ["run"]
 
 
 def run(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Photographs, at least a hundred.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Photographs, best a few hundred.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the new model.")],
     model: Model = DEFAULT_MODEL,
     listed: Annotated[
