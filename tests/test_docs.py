@@ -113,6 +113,20 @@ def test_linked_files_exist(page):
     assert not [target for target in targets if not target.exists()]
 
 
+def test_commits_that_measured_exist():
+    def git(*words):
+        command = ["git", "-C", str(ROOT), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    whole = git("rev-parse", "--is-shallow-repository") if (ROOT / ".git").exists() else None
+    if whole is None or whole.stdout != "false\n":
+        pytest.skip("no history here")
+    named = re.compile(r"(?:\b[Cc]ommits? |\d{4}-\d\d-\d\d, )\[?([0-9a-f]{7,40})\b")
+    commits = {c for page in PAGES for c in named.findall(page.read_text(encoding="utf-8"))}
+    assert len(commits) > 20
+    assert not [c for c in sorted(commits) if git("cat-file", "-e", f"{c}^{{commit}}").returncode]
+
+
 def table_of(heading):
     """The names in the first column of the table that follows these words in architecture.md."""
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")

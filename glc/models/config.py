@@ -77,7 +77,7 @@ class GLCConfig:
             unless it is 2N already.
         prior_depth: blocks of the spatial prior shared by parts 1 to 3.
         adaptor_blocks: full blocks (the authors') rather than 1x1 convolutions as adaptors.
-        levels: learned rate levels.
+        levels: learned rate levels; four for files, whose qualities are 0 .. 3.
         residual_gain: factor on the last convolution of every residual branch at
             initialisation.
         predictor: shape of the code predictors.
