@@ -153,6 +153,18 @@ def test_every_environment_variable_is_documented():
     assert table_of("| variable | read by | meaning |\n") == found
 
 
+def test_folders_of_the_core_see_what_the_architecture_says():
+    folders = "rans vq entropy exact generator bitstream compat".split()
+    seen = {
+        (folder, other)
+        for folder in folders
+        for path in (ROOT / "csrc" / folder).iterdir()
+        for other in re.findall(r'^#include "(\w+)/', path.read_text(encoding="utf-8"), re.M)
+    }
+    others = {pair for pair in seen if pair[1] not in {pair[0], "core", "glc"}}
+    assert others == {("compat", "rans")}
+
+
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = {
