@@ -188,7 +188,7 @@ class TableSet:
         """Sum the cost of symbols, -log2(freq / 2^bits) each, escape bits included.
 
         A multiple of 2^-16, from integer arithmetic: equal on every machine. What the stream adds
-        to it is about 4 bytes per lane and 1 byte of descriptor.
+        to it is about 3 bytes per lane and 3 more.
 
         Args:
             symbols: integers, any shape.
