@@ -95,7 +95,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     # torch's threads spin while they wait for each other. Beside other work that turns tenths of a
     # second into seconds; sleeping costs microseconds. Long runs may prefer to spin.
-    if sys.argv[1:2] not in (["train"], ["finetune"], ["bench"]):
+    if sys.argv[1:2] not in (["train"], ["finetune"]):
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()
 
