@@ -33,7 +33,7 @@ from glc.pieces import (
     piece_report,
     read_pieces,
 )
-from glc.rate import MAX_LEVEL, largest_within, level_of
+from glc.rate import LEVELS_PER_QUALITY, MAX_LEVEL, largest_within, level_of
 from glc.report import Analysis, PartAnalysis, Report
 from glc.strips import Networks
 
@@ -381,23 +381,26 @@ class Codec:
     def _check(self, data: bytes, *, partial: bool = False) -> bool:
         """Whether the checksum is right; another model, or a wrong one unasked for, raises."""
         self._require_same_weights()
-        profile = parse(data, max_pixels=_ANY_SIZE, cut=True)[0].profile
-        if profile != ARITHMETIC_PROFILE:
+        header, _ = parse(data, max_pixels=_ANY_SIZE, cut=True)
+        if header.profile != ARITHMETIC_PROFILE:
             raise UnsupportedError(
-                f"decode: profile: expected {ARITHMETIC_PROFILE}, got {profile}: such a file needs "
-                "the arithmetic of the machine and release that wrote it"
+                f"decode: profile: expected {ARITHMETIC_PROFILE}, got {header.profile}: such a "
+                "file needs the arithmetic of the machine and release that wrote it"
             )
+        verified = True
         try:
             check(data, self.fingerprint)
         except BitstreamError:
-            if not partial:
+            if not partial or header.model_id.hex() != self.fingerprint[:2].hex():
                 raise
-            header, _ = parse(data, max_pixels=_ANY_SIZE, cut=True)
-            ours = self.fingerprint[:2].hex()
-            if header.model_id.hex() != ours:
-                raise
-            return False
-        return True
+            verified = False
+        most = LEVELS_PER_QUALITY * (self.model.config.levels - 1)
+        if header.level > most:
+            raise BitstreamError(
+                f"decode: level: expected at most {most} with this model, got {header.level} "
+                "(at byte 6)"
+            )
+        return verified
 
     def _read(
         self, data: bytes, max_pixels: int, *, until: int = N_PARTS, cut: bool = False

@@ -17,7 +17,7 @@ from glc.bitstream import Header, accounting, pack, parse
 from glc.codec import MAX_LEVEL, Codec, level_of
 from glc.entropy_path import Symbols
 from glc.errors import BitstreamError, GlcError, InvalidArgumentError, UnsupportedError
-from glc.models import GLC
+from glc.models import GLC, preset
 from glc.models.padding import pad_to_multiple
 
 # One torch thread against several sums in another order, which moves a few symbols across a half.
@@ -374,3 +374,19 @@ def test_coding_does_not_wait_for_torchs_compiler(tiny_folder: Path, sample_path
         "sys.exit('torch._dynamo' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("level", [22, 63])
+def test_a_level_that_the_model_has_not_learned_is_a_bitstream_error(level: int) -> None:
+    """By a writer that knows the fingerprint, and by damage to a file drawn all the same."""
+    torch.manual_seed(0)
+    codec = Codec(GLC(replace(preset("glc-tiny"), levels=2)))
+    data = codec.encode(np.full((64, 64, 3), 99, np.uint8), quality=1)
+    header, payload = parse(data)
+    forged = pack(replace(header, level=level), bytes(payload), codec.fingerprint)
+    for read in (codec.decode, codec.verify, codec.analyze):
+        with pytest.raises(BitstreamError, match=r"decode: level: expected at most 21 .* byte 6"):
+            read(forged)
+    damaged = data[:6] + bytes([level]) + data[7:]
+    with pytest.raises(BitstreamError, match="decode: level"):
+        codec.restore(damaged, partial=True)
