@@ -20,6 +20,8 @@ from glc.ops import VectorQuantizer, coder, four_part_pick
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+CARDS = ("examples/images", "glc/pretrained/glc-image-small", "tests/cuda_on_cpu")
+LINKED = [*PAGES, *(ROOT / folder / "README.md" for folder in CARDS)]
 DOCTESTED = ("glc.rans", "glc.cdf", "glc.bitstream", "glc.compat.compressai")
 
 
@@ -105,12 +107,18 @@ def test_a_quality_out_of_range_is_documented(name, quality):
     assert "a quality out of range" in documented
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_linked_files_exist(page):
     text = page.read_text(encoding="utf-8")
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text) + re.findall(r'src="([^"]+)"', text)
-    targets = [(page.parent / link).resolve() for link in links]
-    assert not [target for target in targets if not target.exists()]
+    links = re.findall(r"\]\((?!https?:)([^)]+)", text) + re.findall(r'src="([^"]+)"', text)
+    for link in links:
+        file, _, heading = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), link
+        if heading:
+            titles = re.findall(r"^#+ (.+)", target.read_text(encoding="utf-8"), re.M)
+            anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert heading in anchors, link
 
 
 def test_commits_that_measured_exist():
