@@ -3,13 +3,15 @@
 
     python examples/train_tiny.py [PHOTOS] [--out runs/tiny]
 
-PHOTOS is a folder; its first 32 photos are used, shrunk to 96 pixels. Without it the photos are 32
-tiles of the bundled sample. The sizes in the table are those of real files, decoded again.
+PHOTOS is a folder; its first 32 photos, or all of fewer, are used, shrunk to 96 pixels. Without it
+the photos are 32 tiles of the bundled sample. The sizes in the table are those of real files,
+decoded again.
 """
 
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -20,12 +22,12 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from glc.evaluation import evaluate
+from glc.evaluation import evaluate, find_images, psnr
+from glc.image import load_image
 from glc.models import GLC
 from glc.models.config import preset
+from glc.models.padding import pad_to_multiple
 from glc.training.cli import run
-from glc.training.config import DataConfig
-from glc.training.data import Photos
 from glc.training.shards import find_sources
 
 COUNT, SIDE = 32, 96
@@ -67,7 +69,7 @@ def main() -> None:
     args = parser.parse_args()
     photos = args.out / "photos"
     photos.mkdir(parents=True, exist_ok=True)
-    write_photos(args.photos, photos)
+    count = write_photos(args.photos, photos)
     data = {"root": str(photos), "holdout": 0, "crop": 64, "resized_share": 0.0}
 
     untrained = args.out / "untrained"
@@ -85,7 +87,7 @@ def main() -> None:
         before = str(out / "checkpoint.pt")
         rows.append((stage, str(settings["steps"]), losses(out), *measure(photos, out / "model")))
 
-    table = Table(title=f"{COUNT} photos, {args.out}", box=None)
+    table = Table(title=f"{count} photos, {args.out}", box=None)
     levels = ("bpp, q 0", "PSNR, q 0", "bpp, q 3", "PSNR, q 3")
     for name in ("", "steps", "loss", "PSNR of D(E(x))", *levels):
         table.add_column(name, justify="right")
@@ -94,8 +96,8 @@ def main() -> None:
     Console(width=100).print(table)
 
 
-def write_photos(source: Path | None, out: Path) -> None:
-    """Write 32 small PNGs."""
+def write_photos(source: Path | None, out: Path) -> int:
+    """Write 32 small PNGs, or as many as there are photos; how many."""
     if source is None:
         sample = Image.open(SAMPLE).convert("RGB")
         boxes = [(x, y, x + 96, y + 128) for y in range(0, 512, 128) for x in range(0, 768, 96)]
@@ -107,8 +109,12 @@ def write_photos(source: Path | None, out: Path) -> None:
             scale = SIDE / min(image.size)
             size = (round(image.width * scale), round(image.height * scale))
             images.append(image.resize(size, Image.Resampling.LANCZOS))
-    for number, image in enumerate(images):
-        image.save(out / f"{number:02d}.png")
+    files = {out / f"{number:02d}.png": image for number, image in enumerate(images)}
+    if others := set(out.iterdir()) - files.keys():  # they would be trained on and measured too
+        sys.exit(f"expected no other files in {out}, got {min(others).name}; give another --out")
+    for path, image in files.items():
+        image.save(path)
+    return len(files)
 
 
 def losses(out: Path) -> str:
@@ -121,18 +127,20 @@ def losses(out: Path) -> str:
 
 def measure(photos: Path, model: Path) -> tuple[str, ...]:
     """PSNR of the autoencoder alone, and real bits per pixel and PSNR at qualities 0 and 3."""
-    crops = Photos(DataConfig(root=str(photos), holdout=COUNT - 1, validation_crop=64), 0)
-    x = crops.validation_batch()
     glc = GLC.from_pretrained(model)
-    with torch.inference_mode():
-        square = ((x - glc.reconstruct(glc.latents(x)).clamp(-1, 1)) / 2).square()
-    alone = float((-10 * square.mean((1, 2, 3)).log10()).mean())
+    alone = []
+    for x in map(load_image, find_images(photos)):
+        pixels = torch.from_numpy(x).permute(2, 0, 1)[None] / 127.5 - 1
+        with torch.inference_mode():
+            x_hat = glc.reconstruct(glc.latents(pad_to_multiple(pixels, glc.pad_multiple)))
+        drawn = ((x_hat[0].permute(1, 2, 0).clamp(-1, 1) + 1) * 127.5).round().byte().numpy()
+        alone.append(psnr(x, drawn[: x.shape[0], : x.shape[1]]))
     result = evaluate(photos, str(model), (0.0, 3.0))
-    figures = [text for level in result.levels for text in (f"{level.bpp:.3f}", psnr(level))]
-    return (f"{alone:.2f}", *figures)
+    figures = [text for level in result.levels for text in (f"{level.bpp:.3f}", decibels(level))]
+    return (f"{sum(alone) / len(alone):.2f}", *figures)
 
 
-def psnr(level) -> str:
+def decibels(level) -> str:
     """Decibels as text."""
     return f"{level.psnr_db:.2f}"
 

@@ -2,15 +2,53 @@
 """The example that overfits 32 photos through all three stages does so."""
 
 import os
+import runpy
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+
+from glc import evaluation
+from glc.models import GLC
 
 ROOT = Path(__file__).resolve().parents[2]
 FIVE_MINUTES = 300
+
+
+@pytest.fixture(scope="module")
+def example():
+    return runpy.run_path(str(ROOT / "examples" / "train_tiny.py"))
+
+
+def test_the_autoencoder_is_measured_on_what_the_files_are(example, tmp_path, photo, tiny_folder):
+    """All of a photo, and of any number of photos: the figures stand side by side."""
+    x = np.ascontiguousarray(photo[:128, :128])
+    Image.fromarray(x).save(tmp_path / "00.png")
+    alone, *_ = example["measure"](tmp_path, tiny_folder)
+    model = GLC.from_pretrained(tiny_folder)
+    with torch.inference_mode():
+        pixels = torch.from_numpy(x).permute(2, 0, 1)[None] / 127.5 - 1
+        x_hat = (model.reconstruct(model.latents(pixels))[0].clamp(-1, 1) + 1) * 127.5
+    drawn = x_hat.permute(1, 2, 0).round().byte().numpy()
+    assert float(alone) == pytest.approx(evaluation.psnr(x, drawn), abs=0.006)
+
+
+def test_photos_of_an_earlier_run_are_not_mixed_in(example, tmp_path, photo):
+    for folder in ("three", "two", "out"):
+        (tmp_path / folder).mkdir()
+    for folder, count in (("three", 3), ("two", 2)):
+        for n in range(count):
+            Image.fromarray(photo).save(tmp_path / folder / f"{n}.jpg")
+    write_photos, out = example["write_photos"], tmp_path / "out"
+    for _ in range(2):
+        assert write_photos(tmp_path / "three", out) == 3
+    with pytest.raises(SystemExit, match=r"02\.png; give another --out"):
+        write_photos(tmp_path / "two", out)
 
 
 @pytest.mark.slow
