@@ -8,6 +8,8 @@ each with a Gaussian row that its neighbours choose. Encoder and decoder derive 
 symbols that both know, block by block: that is what push and pull are for.
 """
 
+import math
+
 import numpy as np
 
 from glc import cdf, rans
@@ -18,15 +20,16 @@ BLOCK = 512
 
 def row_of_next_block(block: np.ndarray, bounds: np.ndarray) -> int:
     """Choose the table row for the next block from the spread of this one."""
-    # Integer sums, so that both sides agree to the last bit on any machine.
+    # Integer sums, and a square root, which unlike a power is rounded in one way only, so that both
+    # sides agree to the last bit on any machine.
     mean_square = int(np.sum(block.astype(np.int64) ** 2)) / max(block.size, 1)
-    return int(cdf.gaussian_rows(np.float32(max(mean_square, 0.01) ** 0.5), bounds))
+    return int(cdf.gaussian_rows(np.float32(math.sqrt(max(mean_square, 0.01))), bounds))
 
 
 def compress(samples: np.ndarray) -> bytes:
     """Code int32 samples."""
     tables, bounds = cdf.canonical()
-    residuals = np.diff(samples, prepend=0)
+    residuals = np.diff(samples, prepend=np.int32(0))  # of int32 they wrap, and so do their sums
     encoder = rans.Encoder()
     row = 40
     for begin in range(0, residuals.size, BLOCK):
@@ -62,8 +65,7 @@ def main() -> None:
 
     data = compress(samples)
     assert np.array_equal(restore(data), samples)
-    raw = 2 * samples.size
-    print(f"{samples.size} samples, {raw} bytes as int16, {len(data)} coded")
+    print(f"{samples.size} samples, {samples.nbytes} bytes as int32, {len(data)} coded")
 
     for name, damaged in {"cut": data[:-100], "flipped": data[:-9] + b"?" + data[-8:]}.items():
         try:

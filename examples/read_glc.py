@@ -7,8 +7,8 @@ model, whose networks say which table row a symbol uses; the golden files bring 
     python examples/read_glc.py tests/golden/files/v1.json
 """
 
+import argparse
 import json
-import sys
 from binascii import crc_hqx
 from collections.abc import Iterator, Sequence
 from functools import cmp_to_key
@@ -280,7 +280,9 @@ def read_pieces(
 
 def main() -> None:
     """Decode every file of a golden collection and compare."""
-    golden = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("golden", type=Path, help="such as tests/golden/files/v1.json")
+    golden = json.loads(parser.parse_args().golden.read_text(encoding="utf-8"))
     canonical = [Row(r["freqs"], r["offset"], 14, escape=True) for r in golden["canonical"]]
     for case in golden["files"]:
         file = read_file(bytes.fromhex(case["file"]), bytes.fromhex(case["fingerprint"]))

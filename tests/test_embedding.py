@@ -7,6 +7,7 @@ import ctypes
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -51,6 +52,15 @@ def run_commands(name: str, folder: Path) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def test_the_toy_codec_in_python_takes_any_int32() -> None:
+    """As it says: differences that no int32 holds wrap, and so do their sums."""
+    toy = runpy.run_path(str(ROOT / "examples" / "embed_rans.py"))
+    ends = np.iinfo(np.int32)
+    for samples in ([], [7], [ends.max, ends.min, 0, ends.min] * 300):
+        array = np.array(samples, np.int32)
+        np.testing.assert_array_equal(toy["restore"](toy["compress"](array)), array)
 
 
 def test_every_command_is_run() -> None:

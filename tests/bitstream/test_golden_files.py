@@ -189,3 +189,10 @@ def test_the_example_runs() -> None:
     command = [sys.executable, ROOT / "examples" / "read_glc.py", GOLDEN[-1]]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.count("good") == len(CASES)
+
+
+def test_the_example_says_what_it_wants() -> None:
+    command = [sys.executable, ROOT / "examples" / "read_glc.py"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "usage: read_glc.py" in result.stderr
