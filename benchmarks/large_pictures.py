@@ -10,7 +10,6 @@ included, is what the table shows. The pictures are made of photographs laid sid
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+
+from benchmarks import memory
 
 SAMPLE = Path(__file__).resolve().parents[1] / "examples" / "images"
 WIDTH = 8192
@@ -60,8 +61,7 @@ def work(verb: str, source: Path, target: Path) -> None:
         pixels = codec.decode(data)
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         assert pixels.std() > 10, "a picture, not a grey plane"
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    print(f"{seconds:.2f} {cpu:.2f} {peak_mb:.0f} {len(data)}")
+    print(f"{seconds:.2f} {cpu:.2f} {memory.resident_peak() / 1e6:.0f} {len(data)}")
 
 
 def main() -> None:

@@ -43,6 +43,11 @@ def _status(key: str) -> int:
     raise KeyError(key)
 
 
+def resident_peak() -> int:
+    """Bytes that this process held at most; its `ru_maxrss` would count its parent's as well."""
+    return _status("VmHWM")
+
+
 def measure(call: Callable[[], Any]) -> int:
     """Reset this process's peak, make the call, and return by how many bytes the peak rose."""
     gc.collect()
@@ -51,7 +56,7 @@ def measure(call: Callable[[], Any]) -> int:
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # 5 resets VmHWM
     before = _status("VmRSS")
     outcome = call()
-    peak = _status("VmHWM") - before
+    peak = resident_peak() - before
     del outcome
     return peak
 

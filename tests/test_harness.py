@@ -4,9 +4,12 @@
 import importlib.util
 import io
 import json
+import subprocess
 import sys
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -174,6 +177,22 @@ def test_peak_memory_is_that_of_the_call():
     kept = bytearray(megabytes << 20)  # held before: does not count
     peak = memory.measure(lambda: bytearray(b"x") * (megabytes << 20))
     assert len(kept) <= peak < 1.25 * len(kept)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's peak memory")
+def test_the_peak_of_a_large_picture_is_not_that_of_the_process_that_made_it(tmp_path):
+    ballast = bytearray(b"x") * (1 << 30)
+    path = tmp_path / "a.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    command = [sys.executable, "-m", "benchmarks.large_pictures", "--work", "encode"]
+    done = subprocess.run(
+        [*command, str(path), str(tmp_path / "a.glc")],
+        cwd=Path(__file__).resolve().parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert 1e6 * float(done.stdout.split()[2]) < len(ballast)
 
 
 def test_the_bar_counts_cases():
