@@ -27,7 +27,7 @@ class Bar:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=console or Console(stderr=True),
             auto_refresh=False,
             transient=True,

@@ -198,14 +198,14 @@ def test_the_peak_of_a_large_picture_is_not_that_of_the_process_that_made_it(tmp
 def test_the_bar_counts_cases():
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     bar = progress.Bar(2, console)
-    bar.begin("first")
+    bar.begin("first[low 8K-decode]")
     bar.advance(0.5)
     bar.end()
     bar.begin("second")
     bar.end()
     bar.close()
     text = console.file.getvalue()
-    for piece in ("0/2", "1/2", "2/2", "first", "second"):
+    for piece in ("0/2", "1/2", "2/2", "first[low 8K-decode]", "second"):
         assert piece in text
 
 
