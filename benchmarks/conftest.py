@@ -127,6 +127,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 def show(results: list[Result], chart: Path | None) -> None:
     from rich.console import Console
+    from rich.markup import escape
 
     from benchmarks import report
 
@@ -137,7 +138,7 @@ def show(results: list[Result], chart: Path | None) -> None:
     if chart is None:
         report.draw_bars(results, console)
     elif report.draw_chart(results, chart):
-        console.print(f"chart drawn into {chart}")
+        console.print(escape(f"chart drawn into {chart}"))
     else:
         report.draw_bars(results, console)
         console.print("chart not drawn into a file: matplotlib is not installed")

@@ -10,9 +10,12 @@ from typing import Annotated
 
 import typer
 
+from glc.cli.options import Overwrite
+
 __all__ = ["run"]
 
-_NO_CASE = 5  # pytest's exit code when it has selected nothing
+# pytest's exit codes for a command line it cannot use, and when it has selected nothing
+_BAD_WORDS, _NO_CASE = 4, 5
 
 
 def run(
@@ -37,9 +40,11 @@ def run(
     jsonl: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Append the figures as JSON lines.")
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Run one benchmark file of a checkout, or all, each case beside its peers."""
     from glc.errors import InvalidArgumentError, UnsupportedError
+    from glc.files import check_output
 
     folder = Path(__file__).resolve().parents[2] / "benchmarks"
     if not folder.is_dir():
@@ -69,7 +74,10 @@ def run(
     command += ["-o", "console_output_style=classic", "-p", "no:cacheprovider"]
     command += ["-k", only] if only else []
     for option, path in (("--glc-chart", chart), ("--glc-jsonl", jsonl)):
-        command += [option, str(path.absolute())] if path is not None else []
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            check_output(path, overwrite=overwrite or path is jsonl)  # which is added to
+            command += [option, str(path.absolute())]
     environment = dict(os.environ)
     # or idle threads wait on the cores of those that are timed, and count as their work
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -80,4 +88,4 @@ def run(
     done = subprocess.run(command, cwd=folder.parent, env=environment, check=False)
     if done.returncode == _NO_CASE:
         raise InvalidArgumentError(f"bench: -k: no case of {name} matches {only!r}")
-    raise typer.Exit(done.returncode)
+    raise typer.Exit(2 if done.returncode == _BAD_WORDS else done.returncode)

@@ -63,6 +63,22 @@ def test_bench(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert "1 passed" not in out  # pytest's own report made way
 
 
+def test_bench_writes_no_file_over_another(tmp_path: Path) -> None:
+    """Nor races for minutes before it says so."""
+    chart = tmp_path / "old.svg"
+    chart.write_text("old")
+    bench = ["bench", "vq", "--fast", "-k", "no_such_case"]
+    assert_refused(CliRunner().invoke(app, [*bench, "--chart", str(chart)]), "old.svg exists")
+    assert_refused(CliRunner().invoke(app, [*bench, "--jsonl", str(tmp_path)]), "folder")
+    result = CliRunner().invoke(app, [*bench, "--chart", str(chart), "--overwrite"])
+    assert_refused(result, "no_such_case")
+    assert chart.read_text() == "old"
+
+
+def test_bench_with_words_that_select_nothing_in_any_case() -> None:
+    assert CliRunner().invoke(app, ["bench", "vq", "--fast", "-k", "("]).exit_code == 2
+
+
 def test_bench_without_a_matching_case() -> None:
     result = CliRunner().invoke(app, ["bench", "vq", "--fast", "-k", "no_such_case"])
     assert_refused(result, "no_such_case")
