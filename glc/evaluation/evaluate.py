@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -130,16 +130,28 @@ class Evaluation:
 def find_images(folder: str | os.PathLike[str]) -> list[Path]:
     """List the pictures of a folder, sub-folders included, in sorted order.
 
+    A link that leads to no picture is listed, for whoever reads the pictures to name: means over
+    those that happen to be there would be taken for means over all.
+
     Raises:
-        InvalidArgumentError: not a folder, or it holds no picture.
+        InvalidArgumentError: not a folder, it or a sub-folder is closed to us, or it holds no
+            picture.
     """
     root = Path(folder)
     if not root.is_dir():
         raise InvalidArgumentError(f"evaluate: folder: expected a folder of pictures, got {folder}")
-    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    files = (
+        Path(place, name) for place, _, names in os.walk(root, onerror=_closed) for name in names
+    )
+    pictures = (p for p in files if p.suffix.lower() in SUFFIXES)
+    found = sorted(p for p in pictures if p.is_file() or not p.exists())
     if not found:
         raise InvalidArgumentError(f"evaluate: folder: {folder} holds no pictures")
     return found
+
+
+def _closed(error: OSError) -> NoReturn:
+    raise InvalidArgumentError(f"evaluate: folder: {error.filename}: {error.strerror}") from error
 
 
 def evaluate(
@@ -160,8 +172,8 @@ def evaluate(
         qualities: rate levels, each 0 .. 3.
         device: where the networks run.
         keep: a folder in which to leave `NAME-qQUALITY.glc` and the decoded `.png`, in sub-folders
-            like those of the pictures; it must be empty or absent. By default the files are
-            temporary.
+            like those of the pictures; it must be empty or absent, and no part of `folder`, whose
+            pictures the decoded ones would join. By default the files are temporary.
         tinydarknet: weights of Tiny Darknet, to measure the distance of its features too.
         progress: called with (picture name, fraction done).
 
@@ -182,7 +194,7 @@ def evaluate(
     codec = Codec(model, device)
     results: list[ImageResult] = []
     with tempfile.TemporaryDirectory(prefix="glc-eval-") as scratch:
-        output = Path(scratch) if keep is None else _new_folder(keep)
+        output = Path(scratch) if keep is None else _new_folder(keep, folder)
         _check_readable(paths, progress)
         _warm_up(codec, paths[0], qualities[0])
         for n, path in enumerate(paths):
@@ -292,8 +304,13 @@ def _warm_up(codec: Codec, path: Path, quality: float) -> None:
     codec.decode(codec.encode(path, quality=quality))
 
 
-def _new_folder(path: str | os.PathLike[str]) -> Path:
+def _new_folder(path: str | os.PathLike[str], pictures: str | os.PathLike[str]) -> Path:
     folder = Path(path)
+    if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(pictures)):
+        raise InvalidArgumentError(
+            f"evaluate: keep: expected an empty folder outside {pictures}, got {path}, which the "
+            "next run would measure too"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         occupied = any(folder.iterdir())

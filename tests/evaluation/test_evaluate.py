@@ -65,6 +65,33 @@ def test_find_images(folder: Path) -> None:
     assert names == ["a.png", "b.png", "c.webp"]
 
 
+def test_no_picture_is_left_out_in_silence(folder: Path, tiny_folder: Path) -> None:
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    with pytest.raises(InvalidArgumentError, match=r"gone\.png: no such file"):
+        evaluate(folder, str(tiny_folder), [1.0])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may look anywhere")
+def test_a_closed_folder_is_not_left_out_in_silence(folder: Path) -> None:
+    (folder / "more").chmod(0)
+    try:
+        with pytest.raises(InvalidArgumentError, match=r"more: Permission denied"):
+            find_images(folder)
+    finally:
+        (folder / "more").chmod(0o755)
+
+
+@pytest.mark.parametrize("name", ["kept", "more/kept", "link/kept"])
+def test_what_is_kept_is_not_among_what_is_measured(
+    folder: Path, tiny_folder: Path, tmp_path: Path, name: str
+) -> None:
+    (folder / "link").symlink_to(folder / "more")
+    with pytest.raises(InvalidArgumentError, match="outside"):
+        evaluate(folder, str(tiny_folder), [1.0], keep=folder / name)
+    assert not (folder / name).exists()
+    evaluate(folder, str(tiny_folder), [1.0], keep=tmp_path / "pictures kept")
+
+
 def test_nothing_stays(folder: Path, tiny_folder: Path) -> None:
     before = sorted(folder.rglob("*"))
     evaluate(folder, str(tiny_folder), [1.0])
