@@ -5,8 +5,9 @@
 
 Every setting codes a picture, decodes it and measures as `glc eval` does. At a twentieth of a bit
 per pixel these codecs do best on a picture of half the size, so that is tried too; shrinking and
-enlarging (Lanczos) belong to the codec then. `--against` takes what `glc eval --json` wrote with
-`--tinydarknet`, and prints its bytes over the anchor's at equal feature distance.
+enlarging (Lanczos) belong to the codec then. `--against` takes what `glc eval --json` wrote of the
+same pictures with `--tinydarknet`, and prints its bytes over the anchor's at equal feature
+distance.
 """
 
 from __future__ import annotations
@@ -156,11 +157,12 @@ def _round_trip(
     return buffer.getbuffer().nbytes, np.asarray(decoded)
 
 
-def _points(path: Path) -> list[tuple[float, float]]:
-    """(bpp, distance) per level of what `glc eval --json` wrote."""
+def _points(path: Path, folder: Path) -> list[tuple[float, float]]:
+    """(bpp, distance) per level of what `glc eval --json` wrote of the pictures in the folder."""
     try:
-        levels = json.loads(path.read_text(encoding="utf-8"))["levels"]
-        points = [(level["bpp"], level["tinydarknet"]) for level in levels]
+        report = json.loads(path.read_text(encoding="utf-8"))
+        points = [(level["bpp"], level["tinydarknet"]) for level in report["levels"]]
+        measured = {image["image"] for image in report["images"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidArgumentError(
             f"anchors: against: expected what glc eval --json wrote, got {path}: {error!r}"
@@ -169,6 +171,11 @@ def _points(path: Path) -> list[tuple[float, float]]:
         raise InvalidArgumentError(
             f"anchors: against: expected levels with a Tiny Darknet distance, got {path} without; "
             f"run glc eval with --tinydarknet"
+        )
+    if others := measured ^ {str(p.relative_to(folder)) for p in find_images(folder)}:
+        raise InvalidArgumentError(
+            f"anchors: against: expected the pictures of {folder}, got {path} of others: "
+            f"{min(others)} is in one of them only"
         )
     return points
 
@@ -195,7 +202,7 @@ def main() -> None:
             parser.error(f"--codecs: expected some of {sorted(SETTINGS)}, got {unknown}")
         if args.json:
             check_output(args.json, overwrite=True)
-        points = _points(args.against) if args.against else None
+        points = _points(args.against, args.folder) if args.against else None
         distance = tinydarknet_distance(args.tinydarknet) if args.tinydarknet else None
         by_codec = {
             codec: measure(args.folder, codec, distance, lambda step: console.print(step))

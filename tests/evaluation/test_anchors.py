@@ -86,7 +86,12 @@ def test_distances_that_are_not_there_are_refused():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"levels": [{"bpp": 0.1, "tinydarknet": null}]}', "--tinydarknet"),
+        ('{"levels": [{"bpp": 0.1, "tinydarknet": null}], "images": []}', "--tinydarknet"),
+        (
+            '{"levels": [{"bpp": 0.1, "tinydarknet": 0.5}], "images": [{"image": "a.png"}]}',
+            "b.png is in one of them only",
+        ),
+        ('{"levels": [{"bpp": 0.1, "tinydarknet": 0.5}]}', "glc eval --json"),
         ('{"levels": [{"bpp": 0.1}]}', "glc eval --json"),
         ("[]", "glc eval --json"),
         ("no json", "glc eval --json"),
