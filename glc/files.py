@@ -13,6 +13,7 @@ __all__ = [
     "LOAD_ERRORS",
     "check_folder",
     "check_output",
+    "load_complaint",
     "read_file",
     "read_list",
     "write_file",
@@ -26,6 +27,18 @@ LOAD_ERRORS = (
 
 _HEAD_BYTES = 1 << 10
 _MOST_BYTES = 1 << 32
+
+
+def load_complaint(error: Exception) -> str:
+    """Say in a line why `torch.load`, or what read its result, refused a file.
+
+    Of a file of something else torch itself says a number, or advises to load it with less care and
+    to report a bug.
+    """
+    unknown_opcode = isinstance(error, KeyError) and isinstance(error.args[0], int)
+    if unknown_opcode or isinstance(error, pickle.UnpicklingError | EOFError):
+        return "something other than tensors, or damaged ones"
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:

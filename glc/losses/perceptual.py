@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glc.errors import InvalidArgumentError
-from glc.files import LOAD_ERRORS
+from glc.files import LOAD_ERRORS, load_complaint
 
 FEATURE_EPS = 1e-10
 
@@ -240,7 +240,7 @@ def lpips_vgg(
     except LOAD_ERRORS as error:
         raise InvalidArgumentError(
             f"perceptual: heads: expected LPIPS v0.1 heads for VGG at {os.fspath(heads)}, got: "
-            f"{error}"
+            f"{load_complaint(error)}"
         ) from error
     return FeatureDistance(network, linear)
 
@@ -251,10 +251,9 @@ def _load(network: nn.Module, weights: str | os.PathLike[str], prefix: str = "")
         state = {k: v for k, v in state.items() if k.startswith(prefix)}
         network.load_state_dict(state, strict=True)
     except LOAD_ERRORS as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise InvalidArgumentError(
             f"perceptual: weights: expected a {type(network).__name__} state dict at "
-            f"{os.fspath(weights)}, got: {first}"
+            f"{os.fspath(weights)}, got: {load_complaint(error)}"
         ) from error
     return network
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from glc.errors import InvalidArgumentError
-from glc.files import LOAD_ERRORS
+from glc.files import LOAD_ERRORS, load_complaint
 from glc.models.config import GLC_IMAGE
 from glc.models.glc import GLC
 from glc.models.predictor import CodePredictor
@@ -124,7 +124,8 @@ def _unwrap(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Ten
             state = torch.load(source, map_location="cpu", weights_only=True)
         except LOAD_ERRORS as error:
             raise InvalidArgumentError(
-                f"load_official: source: expected a checkpoint of tensors, got {source}: {error}"
+                f"load_official: source: expected a checkpoint of tensors, got {source}: "
+                f"{load_complaint(error)}"
             ) from error
     for wrapper in WRAPPERS:
         if isinstance(state, Mapping) and wrapper in state:

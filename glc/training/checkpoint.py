@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from glc.errors import InvalidArgumentError, TrainingError
-from glc.files import LOAD_ERRORS
+from glc.files import LOAD_ERRORS, load_complaint
 from glc.models.config import GLCConfig, preset
 from glc.models.glc import GLC
 from glc.training.config import StageConfig
@@ -40,7 +40,7 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
         kept = f"the one before it stands: {path}" if path.exists() else "there was none before"
         raise TrainingError(
             f"checkpoint: expected room for the checkpoint of step {state['step']}, got: "
-            f"{_first_line(error)}; {kept}"
+            f"{load_complaint(error)}; {kept}"
         ) from error
 
 
@@ -55,7 +55,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     except LOAD_ERRORS as error:
         raise InvalidArgumentError(
             f"checkpoint: expected one written by glc train at {os.fspath(path)}, got: "
-            f"{_first_line(error)}"
+            f"{load_complaint(error)}"
         ) from error
     if not isinstance(state, dict) or not {"stage", "model", "model_config"} <= state.keys():
         raise InvalidArgumentError(
@@ -161,7 +161,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -195,6 +195,17 @@ def test_lpips_is_the_published_formula(vgg, twice):
     torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("content", [b"", b"hello world", b"# A page\n"])
+def test_weights_that_are_none_are_refused_without_advice_to_trust_them(tmp_path, content):
+    """As torch gives it: to load with weights_only=False, and to file an issue."""
+    path = tmp_path / "weights.pth"
+    path.write_bytes(content)
+    for load in (squeezenet_distance, tinydarknet_distance, lambda p: lpips_vgg(p, p)):
+        with pytest.raises(InvalidArgumentError, match="something other than tensors") as error:
+            load(path)
+        assert "weights_only" not in str(error.value)
+
+
 def test_published_lpips_heads_are_read(vgg, shared_data):
     folder, _, _ = vgg
     distance = lpips_vgg(folder / "vgg.pth", shared_data / "weights" / "lpips_v0.1_vgg.pth")

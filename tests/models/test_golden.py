@@ -138,7 +138,8 @@ def test_loader_reads_a_file_and_refuses_another(tmp_path, state, model):
         torch.set_default_dtype(torch.float32)
     assert {p.dtype for p in loaded.parameters()} == {torch.float32}
     assert loaded.fingerprint() == model.fingerprint()
-    for other in (b"no checkpoint", b"hello world"):
+    for other in (b"", b"no checkpoint", b"hello world", b"# A page\n"):
         (tmp_path / "other").write_bytes(other)
-        with pytest.raises(InvalidArgumentError, match="expected a checkpoint"):
+        refusal = "expected a checkpoint of tensors, got .*other: something other than tensors"
+        with pytest.raises(InvalidArgumentError, match=refusal):
             load_official(tmp_path / "other")
