@@ -24,12 +24,15 @@ def test_files_of_one_device_are_compared_on_another(tmp_path, tiny_folder):
 
     picture = ROOT / "examples" / "images" / "kodim23.png"
     options = ("--qualities", "0", "3", "--crop", "64", picture)
-    written = run("--write", tmp_path, *options)
+    (tmp_path / "other").mkdir()
+    namesake = tmp_path / "other" / picture.name
+    namesake.write_bytes(picture.read_bytes())
+    written = run("--write", tmp_path, *options, namesake)
     assert written.returncode == 0, written.stderr
     read = run("--read", tmp_path)
-    assert "2 files" in read.stdout
+    assert "4 files" in read.stdout
     assert "0 differ" in read.stdout
-    other, one = sorted(tmp_path.glob("*.glc"))
+    other, one, *_ = sorted(tmp_path.glob("*.glc"))
     one.write_bytes(other.read_bytes())
     read = run("--read", tmp_path)
     assert read.returncode == 1

@@ -69,12 +69,12 @@ def write_files(codec: Codec, options: argparse.Namespace, folder: Path) -> None
     found = {}
     remember_features(codec)
     folder.mkdir(parents=True, exist_ok=True)
-    for path in options.pictures:
+    for n, path in enumerate(options.pictures):
         pixels = load_image(path)
         if options.crop:
             pixels = np.ascontiguousarray(pixels[: options.crop, : options.crop])
         for quality in options.qualities:
-            name = f"{path.stem}-q{quality:g}.glc"
+            name = f"{n}-{path.stem}-q{quality:g}.glc"
             data = codec.encode(pixels, quality=quality)
             (folder / name).write_bytes(data)
             found[name] = read(codec, data)

@@ -63,7 +63,7 @@ def work(options: argparse.Namespace) -> None:
                 glc.set_num_threads(n_threads)
                 _, (piece,) = codec._read(data, MAX_PIXELS)
                 row = {
-                    "case": f"{path.stem} q{quality:g}",
+                    "case": f"{path} q{quality:g}",
                     "threads": n_threads,
                     "hashes": [digest(data), *hashes(piece.symbols)],
                 }

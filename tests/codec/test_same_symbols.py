@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import glc
 
@@ -21,9 +23,14 @@ def agree(*arguments: object) -> str:
     return run.stdout
 
 
-def test_a_tiny_model_agrees(tiny_folder: Path, sample_path: Path) -> None:
-    table = agree("--model", tiny_folder, "--crop", 200, "--qualities", 0, 3, "--", sample_path)
-    assert "2 files" in table
+def test_a_tiny_model_agrees(
+    tiny_folder: Path, sample_path: Path, tmp_path: Path, photo: np.ndarray
+) -> None:
+    """On pictures of one name in two folders, too."""
+    Image.fromarray(photo).save(namesake := tmp_path / sample_path.name)
+    pictures = (sample_path, namesake)
+    table = agree("--model", tiny_folder, "--crop", 200, "--qualities", 0, 3, "--", *pictures)
+    assert "4 files" in table
     assert "0 differ" in table
 
 
