@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 from torch import Tensor
 
 from glc.errors import InvalidArgumentError
@@ -60,9 +61,10 @@ class Monitor:
             TextColumn("{task.completed}/{task.total}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            # takes the room that is left, or the others would have none
+            TextColumn("{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True)),
         )
-        self.bar = Progress(*columns, console=self.console, disable=not self.first)
+        self.bar = Progress(*columns, console=self.console, disable=not self.first, expand=True)
         self.bar.start()
         self.task = self.bar.add_task(self.stage, total=self.steps, note="")
         return self
@@ -83,7 +85,7 @@ class Monitor:
 
     def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Log the numbers of a training step."""
-        note = " ".join(f"{k} {v:.4g}" for k, v in metrics.items())
+        note = " ".join(f"{k} {v:.4g}" for k, v in metrics.items() if v)  # a line is short
         self.bar.update(self.task, completed=step, note=note)
         self.record({"step": step, **metrics})
         self._scalars("train", step, metrics)
@@ -104,7 +106,7 @@ class Monitor:
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self.console.print(f"{self.stage} {text}", markup=False, highlight=False)
+        self.console.print(f"{self.stage} {text}", markup=False, highlight=False, soft_wrap=True)
 
     def _scalars(self, group: str, step: int, values: Mapping[str, float]) -> None:
         if self.writer is not None:
