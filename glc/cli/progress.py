@@ -19,11 +19,17 @@ def progress_bar(title: str) -> Iterator[Callable[[str, float], None]]:
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    rest = Column(ratio=1, no_wrap=True)  # a long name would leave no room for the others
+    text = TextColumn("{task.description}", markup=False, table_column=rest)
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *(text, BarColumn(), TimeElapsedColumn()),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        expand=True,
     ) as bar:
         task = bar.add_task(title, total=1.0)
 

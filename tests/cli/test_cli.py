@@ -339,6 +339,18 @@ def test_demo_spares_the_picture(run: Run, picture: Path) -> None:
     assert picture.read_bytes() == before
 
 
+def test_a_long_name_leaves_room_for_the_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as at a terminal
+    monkeypatch.setenv("COLUMNS", "80")
+    with progress_bar("eval") as progress:
+        progress("imagenet/" + 80 * "x", 0.5)
+    shown = capsys.readouterr().err.rpartition("imagenet")[2]
+    assert "━" in shown
+    assert "0:00:0" in shown
+
+
 def test_names_in_brackets_are_shown_as_they_are(
     run: Run,
     picture: Path,
