@@ -11,6 +11,7 @@ import time
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 __all__ = ["Bar"]
 
@@ -23,14 +24,18 @@ class Bar:
     def __init__(self, n_cases: int, console: Console | None = None) -> None:
         self._progress = Progress(
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            BarColumn(),
+            BarColumn(bar_width=12),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.description}", markup=False),
+            # a long name would leave no room for the others
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)
+            ),
             console=console or Console(stderr=True),
             auto_refresh=False,
             transient=True,
+            expand=True,
             speed_estimate_period=600,  # seconds; cases differ by far
         )
         self._task = self._progress.add_task("", total=n_cases)

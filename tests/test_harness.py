@@ -209,6 +209,16 @@ def test_the_bar_counts_cases():
         assert piece in text
 
 
+def test_the_bar_has_room_for_case_and_time_in_80_columns():
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    bar = progress.Bar(12, console)
+    bar.begin("bits_forward_backward[1x256x68x120-1-thread-ste-sample]")
+    bar.close()
+    line = console.file.getvalue().rpartition("0/12")[2]
+    for piece in ("0:00:0", "left -:--:--", "bits_forward_backward[1x256x"):
+        assert piece in line
+
+
 def test_quartiles_of_one_and_of_many():
     one = Timing.of([2.0], 1)
     assert (one.quartile1_s, one.median_s, one.quartile3_s) == (2.0, 2.0, 2.0)
