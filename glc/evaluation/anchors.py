@@ -71,7 +71,8 @@ def measure(
     """Measure every setting of one codec on a folder of pictures.
 
     Raises:
-        InvalidArgumentError: no pictures, or a codec that Pillow here lacks.
+        InvalidArgumentError: no pictures, a codec that Pillow here lacks, or a picture that is too
+            large for it.
     """
     if codec not in SETTINGS:
         raise InvalidArgumentError(
@@ -148,8 +149,12 @@ def _round_trip(
     buffer = io.BytesIO()
     try:
         small.save(buffer, codec, quality=quality, **OPTIONS[codec])
-    except (KeyError, OSError) as error:
+    except KeyError as error:
         raise InvalidArgumentError(f"anchors: codec: this Pillow cannot write {codec}") from error
+    except (OSError, RuntimeError, ValueError) as error:  # each codec has a largest picture
+        raise InvalidArgumentError(
+            f"anchors: codec: {codec} cannot code {small.width}x{small.height} pixels: {error}"
+        ) from error
     with Image.open(buffer) as coded:
         decoded = coded.convert("RGB")
     if divisor > 1:

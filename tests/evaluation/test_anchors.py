@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, features
 from typer.testing import CliRunner
 
 from glc.cli import app
@@ -116,6 +116,13 @@ def test_reports_that_cannot_be_compared_are_refused_before_measuring(
 def test_unknown_codecs_are_refused(folder):
     with pytest.raises(InvalidArgumentError, match="codec"):
         anchors.measure(folder, "bmp")
+
+
+@pytest.mark.skipif(not features.check("webp"), reason="needs a Pillow that writes WebP")
+def test_pictures_too_large_for_a_codec_are_refused(tmp_path):
+    Image.new("RGB", (40000, 2)).save(tmp_path / "wide.png")
+    with pytest.raises(InvalidArgumentError, match="webp cannot code 20000x1 pixels"):
+        anchors.measure(tmp_path, "webp")
 
 
 def test_feature_distance_of_pixels(weights, photo):
