@@ -3,9 +3,10 @@
 
 CompressAI binds its coder in three ways, and each is met where it is bound:
 
-* `EntropyModel.compress/decompress` go through an `_EntropyCoder` that holds a coder of its own.
-  All four methods are replaced on their classes, which reaches every model and every copy. The
-  replaced compress/decompress pass tensors, where the originals make Python lists.
+* Every entropy model has an `_EntropyCoder` that holds an encoder and a decoder, which some models
+  take from there. Both attributes become properties of the class that give ours for CompressAI's
+  own, which reaches every model and every copy. `EntropyModel.compress/decompress` are replaced on
+  their class: they pass tensors, where the originals make Python lists.
 * Modules with autoregressive models hold the names of the coder classes since their import. Each
   such name, in any loaded module, gets a class of ours that knows its format.
 * Modules imported later take the names from `compressai.ans`, which counts as such a module.
@@ -18,13 +19,15 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Mapping
 from typing import Any
 
 from glc.compat import compressai as ours
 from glc.errors import UnsupportedError
 
 _NAMES = ("RansEncoder", "RansDecoder", "BufferedRansEncoder")
+_HELD = {"_encoder": "RansEncoder", "_decoder": "RansDecoder"}  # by an _EntropyCoder
 
 
 class _Patch:
@@ -46,82 +49,80 @@ class _Patch:
         self.format = format
         self.encoder = ours.RansEncoder(format)
         self.decoder = ours.RansDecoder(format)
-        replaced: list[tuple[str, str, Callable[[_Patch, Any], Any]]] = [
-            ("_EntropyCoder", "__init__", _init),
-            ("_EntropyCoder", "encode_with_indexes", _encode_with_indexes),
-            ("_EntropyCoder", "decode_with_indexes", _decode_with_indexes),
-            ("EntropyModel", "compress", _compress),
-            ("EntropyModel", "decompress", _decompress),
-        ]
+        replaced = {"compress": _compress, "decompress": _decompress}
         try:  # all names are looked up before anything is replaced
             self.originals = {name: getattr(ans, name) for name in _NAMES}
-            owners = [getattr(models, owner) for owner, _, _ in replaced]
-            self.methods: list[tuple[type, str, Any]] = [
-                (owner, name, owner.__dict__[name])
-                for owner, (_, name, _) in zip(owners, replaced, strict=True)
-            ]
+            self.entropy_model: type = models.EntropyModel
+            self.methods = {name: vars(self.entropy_model)[name] for name in replaced}
+            self.entropy_coder: type = models._EntropyCoder
+            held = vars(self.entropy_coder("ans"))
+            self.theirs = {name: type(held[name]) for name in _HELD}
         except (AttributeError, KeyError) as error:
             raise UnsupportedError(
                 "compressai: install: expected a CompressAI whose coder is built as in 1.2, got "
                 f"one without {error}"
             ) from error
         self.coders = {name: _with_format(getattr(ours, name), format) for name in _NAMES}
-        for (owner, name, original), (_, _, make) in zip(self.methods, replaced, strict=True):
-            setattr(owner, name, functools.wraps(original)(make(self, original)))
+        for name, original in self.methods.items():
+            replacement = replaced[name](self, original)
+            setattr(self.entropy_model, name, functools.wraps(original)(replacement))
+        for name, cls in _HELD.items():
+            setattr(self.entropy_coder, name, _Held(name, self.theirs, self.coders[cls]))
         _rebind({id(self.originals[name]): self.coders[name] for name in _NAMES})
 
     def undo(self) -> None:
         _rebind({id(self.coders[name]): self.originals[name] for name in _NAMES})
-        for owner, name, original in self.methods:
-            setattr(owner, name, original)
-
-    def stands_in_for(self, coder: Any) -> bool:
-        """Tell whether an _EntropyCoder holds CompressAI's coder, not one put there by others."""
-        return type(coder._encoder) is self.originals["RansEncoder"]
+        for name, original in self.methods.items():
+            setattr(self.entropy_model, name, original)
+        for name in _HELD:
+            delattr(self.entropy_coder, name)
 
     def codes(self, model: Any) -> bool:
+        """Tell whether a model is ready to code, and not by a coder put there by others."""
         parts = (model._quantized_cdf, model._cdf_length, model._offset)
         ready = [part.dim() for part in parts] == [2, 1, 1] and all(p.numel() for p in parts)
-        return ready and self.stands_in_for(model.entropy_coder)
+        coder = model.entropy_coder
+        return ready and type(coder) is self.entropy_coder and _holds(coder, self.theirs)
+
+
+class _Held:
+    """An attribute of `_EntropyCoder` that reads as ours where CompressAI's own are held."""
+
+    def __init__(self, name: str, theirs: Mapping[str, type], stand_in: type) -> None:
+        self._name, self._theirs, self._stand_in = name, theirs, stand_in
+        # one for each, since a decoder knows how far it has come in its stream
+        self._stand_ins: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+    def __get__(self, coder: Any, owner: type | None = None) -> Any:
+        if coder is None:
+            return self
+        if _holds(coder, self._theirs):
+            return self._stand_ins.setdefault(coder, self._stand_in())
+        try:
+            return vars(coder)[self._name]
+        except KeyError:
+            raise AttributeError(self._name, name=self._name, obj=coder) from None
+
+    def __set__(self, coder: Any, held: Any) -> None:
+        own = type(held) is self._stand_in
+        vars(coder)[self._name] = self._theirs[self._name]() if own else held
+
+
+def _holds(coder: Any, types: Mapping[str, type]) -> bool:
+    """Tell whether all that is held is of these types: streams of one coder are for its decoder."""
+    return all(type(vars(coder).get(name)) is cls for name, cls in types.items())
 
 
 # The replacements. Where an argument is not as it should be, the original knows what to say.
 
 
-def _init(patch: _Patch, original: Any) -> Any:
-    def init(coder: Any, method: str) -> None:
-        original(coder, method)
-        if type(coder._encoder) is patch.coders["RansEncoder"]:
-            coder._encoder = patch.originals["RansEncoder"]()
-            coder._decoder = patch.originals["RansDecoder"]()
-
-    return init
-
-
-def _encode_with_indexes(patch: _Patch, original: Any) -> Any:
-    def encode_with_indexes(coder: Any, *args: Any, **kwargs: Any) -> Any:
-        if patch.stands_in_for(coder):
-            return patch.encoder.encode_with_indexes(*args, **kwargs)
-        return original(coder, *args, **kwargs)
-
-    return encode_with_indexes
-
-
-def _decode_with_indexes(patch: _Patch, original: Any) -> Any:
-    def decode_with_indexes(coder: Any, *args: Any, **kwargs: Any) -> Any:
-        if patch.stands_in_for(coder):
-            return patch.decoder.decode_with_indexes(*args, **kwargs)
-        return original(coder, *args, **kwargs)
-
-    return decode_with_indexes
-
-
 def _compress(patch: _Patch, original: Any) -> Any:
     def compress(model: Any, inputs: Any, indexes: Any, means: Any = None) -> Any:
-        if inputs.dim() < 2 or inputs.size() != indexes.size() or not patch.codes(model):
+        fits = inputs.dim() >= 2 and inputs.size() == indexes.size()
+        if not (fits and patch.codes(model)):
             return original(model, inputs, indexes, means)
-        symbols = ours._ints(model.quantize(inputs, "symbols", means), "symbols")
-        rows = ours._ints(indexes, "indexes")
+        symbols = ours._ints(model.quantize(inputs, "symbols", means).int(), "symbols")
+        rows = ours._ints(indexes.int(), "indexes")
         tables = _tables_of(model)
         return [patch.encoder._encode(s, r, tables) for s, r in zip(symbols, rows, strict=True)]
 
@@ -132,9 +133,10 @@ def _decompress(patch: _Patch, original: Any) -> Any:
     def decompress(model: Any, strings: Any, indexes: Any, *args: Any, **kwargs: Any) -> Any:
         means = args[1] if len(args) > 1 else kwargs.get("means")
         fits = isinstance(strings, list | tuple) and len(strings) == indexes.size(0)
-        if not (fits and indexes.dim() >= 2 and _means_fit(means, indexes) and patch.codes(model)):
+        fits = fits and indexes.dim() >= 2 and _means_fit(means, indexes)
+        if not (fits and patch.codes(model)):
             return original(model, strings, indexes, *args, **kwargs)
-        rows = ours._ints(indexes, "indexes")
+        rows = ours._ints(indexes.int(), "indexes")
         tables = _tables_of(model)
         cdfs = model._quantized_cdf
         symbols = indexes.new_empty(indexes.size(), dtype=cdfs.dtype, device="cpu")

@@ -278,7 +278,7 @@ def test_models_from_before_and_during_and_their_copies(small):
     assert torch.equal(got, x_hat)
     assert expected["strings"] != theirs["strings"]
     bottleneck = pickle.loads(pickle.dumps(small.entropy_bottleneck))
-    assert type(bottleneck.entropy_coder._encoder) is THEIRS.encoder
+    assert type(vars(bottleneck.entropy_coder)["_encoder"]) is THEIRS.encoder
     family = [during, copy.deepcopy(small), copy.deepcopy(during)]
     for model in family:
         assert compress(model, x)[0]["strings"] == expected["strings"]
@@ -327,21 +327,79 @@ def test_modules_imported_in_between(monkeypatch):
     assert during.RansDecoder is THEIRS.decoder
 
 
-def test_a_coder_put_there_by_others_stays(small):
+@pytest.mark.parametrize("place", ["entropy_coder", "_encoder", "_decoder"])
+def test_a_coder_put_there_by_others_stays(small, place):
+    """And so does the other half of a pair: it is for the same streams."""
+
     class Recorder:
         def __init__(self) -> None:
-            self.calls = 0
+            self.calls: list[str] = []
 
         def encode_with_indexes(self, *arguments: Any) -> bytes:
-            self.calls += 1
+            self.calls.append("encode")
             return bytes(THEIRS.encoder().encode_with_indexes(*arguments))
+
+        def decode_with_indexes(self, *arguments: Any) -> list[int]:
+            self.calls.append("decode")
+            return list(THEIRS.decoder().decode_with_indexes(*arguments))
 
     bottleneck = copy.deepcopy(small.entropy_bottleneck)
     recorder = Recorder()
-    bottleneck.entropy_coder._encoder = recorder
+    setattr(bottleneck if place == "entropy_coder" else bottleneck.entropy_coder, place, recorder)
+    x = torch.randn(2, 8, 4, 4) * 9
+    expected = bottleneck.compress(x)
+    recorder.calls.clear()
     with ours.installed("glc"):
-        bottleneck.compress(torch.zeros(2, 8, 4, 4))
-    assert recorder.calls == 2
+        assert bottleneck.compress(x) == expected
+        bottleneck.decompress(expected, (4, 4))
+    coded = ["encode"] * 2 * (place != "_decoder") + ["decode"] * 2 * (place != "_encoder")
+    assert recorder.calls == coded
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_models_that_ask_for_the_coder_itself(format):
+    """A mixture makes tables for one message, and passes the proxy before the coder by."""
+    torch.manual_seed(5)
+    model = entropy_models.GaussianMixtureConditional(K=3)
+    y = torch.randn(1, 4, 6, 6) * 3
+    weights = torch.rand(1, 3, 4, 6, 6).softmax(1).flatten(1, 2)
+    params = torch.rand(1, 12, 6, 6) + 0.5, torch.randn(1, 12, 6, 6)
+
+    def compress() -> Any:  # it writes to what it is given
+        return model.compress(y, *(p.clone() for p in params), weights)
+
+    (theirs, *_), y_q = compress()
+    with ours.installed(format):
+        (stream, *rest), _ = compress()
+        back = model.decompress(stream, *rest, *(p.clone() for p in params), weights)
+    assert torch.equal(back, y_q)
+    assert (stream == theirs) == (format == "compressai")
+
+
+def test_coders_of_different_models_decode_pieces_side_by_side(small):
+    tables = [[0, 30000, 60000, 65536]], [4], [0]
+    messages = [[0, 1, 1, 5], [1, 0, 0, -3]]
+    coders = [copy.deepcopy(small.entropy_bottleneck).entropy_coder for _ in messages]
+    with ours.installed("glc"):
+        for coder, message in zip(coders, messages, strict=True):
+            stream = coder.encode_with_indexes(message, [0] * 4, *tables)
+            coder._decoder.set_stream(stream)
+        got = [[c._decoder.decode_stream([0], *tables)[0] for c in coders] for _ in range(4)]
+    assert [list(piece) for piece in zip(*got, strict=True)] == messages
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.float32])
+def test_indexes_of_any_dtype(small, format, dtype):
+    y = torch.randn(2, 12, 4, 4) * 9
+    indexes = torch.ones(y.shape, dtype=dtype)
+    gaussian = small.gaussian_conditional
+    expected = gaussian.compress(y, indexes.int())
+    assert gaussian.compress(y, indexes) == expected
+    with ours.installed(format):
+        strings = gaussian.compress(y, indexes)
+        assert torch.equal(gaussian.decompress(strings, indexes), y.round())
+    assert format == "glc" or strings == expected
 
 
 def test_damage_is_a_bitstream_error(small):

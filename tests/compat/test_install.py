@@ -24,9 +24,13 @@ def test_another_compressai_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch, na
         with pytest.raises(UnsupportedError, match=name):
             ours.install("glc")
     assert coder_bindings() == before
-    method = "encode_with_indexes" if name == "_EntropyCoder" else "compress"
     with monkeypatch.context() as patch:
-        patch.delattr(owner, method)
-        with pytest.raises(UnsupportedError, match=method):
+        if name == "_EntropyCoder":
+            missing = "_encoder"
+            patch.setattr(owner, "__init__", lambda coder, method: None)
+        else:
+            missing = "compress"
+            patch.delattr(owner, missing)
+        with pytest.raises(UnsupportedError, match=missing):
             ours.install("glc")
     assert coder_bindings() == before
