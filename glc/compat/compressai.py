@@ -40,7 +40,9 @@ Format: TypeAlias = Literal["glc", "compressai"]
 Symbols: TypeAlias = list[int] | Int32Array
 """What decoding returns: a list for a list of indexes, as CompressAI does, else an array."""
 
+_MAX_ROWS = 1 << 16  # of a TableSet
 _MAX_TABLES = 8
+_MAX_ENTRIES = 1 << 20  # of cdfs that are remembered; a row for each symbol serves one message
 
 
 class RansEncoder:
@@ -258,6 +260,11 @@ class _Tables:
     @cached_property
     def glc(self) -> TableSet:
         cdfs, sizes, offsets = self.arrays
+        if len(cdfs) > _MAX_ROWS:
+            raise InvalidArgumentError(
+                f"compressai: cdfs: expected at most {_MAX_ROWS} rows in the format 'glc', got "
+                f"{len(cdfs)}; the format 'compressai' takes more"
+            )
         known = cdfs.size and sizes.size and 0 < sizes[0] <= cdfs.shape[1]
         total = int(cdfs[0, sizes[0] - 1]) if known else 0
         bits = next((n for n in range(8, 16) if total == 1 << n), 16)  # CompressAI's, if none fits
@@ -291,9 +298,10 @@ def _tables(cdfs: Any, sizes: Any, offsets: Any) -> _Tables:
                 break
         else:
             found = _Tables(*(array.copy() for array in arrays))
-        if lists is not None:
+        if lists is not None and found.arrays[0].size <= _MAX_ENTRIES:
             found.lists = ([list(row) for row in cdfs], list(sizes), list(offsets))
-    if not _recent or _recent[0] is not found:
+    small = found.arrays[0].size <= _MAX_ENTRIES
+    if small and (not _recent or _recent[0] is not found):
         _recent = (found, *(t for t in _recent if t is not found))[:_MAX_TABLES]
     return found
 

@@ -308,6 +308,28 @@ def test_a_total_that_is_no_power_of_two(total):
         RansEncoder().encode_with_indexes([0], [0], [[0, 9, total]], [3], [0])
 
 
+def test_more_rows_than_a_table_set_has():
+    n = (1 << 16) + 1
+    cdfs = np.tile(np.int32([0, 30000, 65536]), (n, 1))
+    symbols, rows, tables = np.arange(n) % 5, np.arange(n), (cdfs, np.full(n, 3), np.zeros(n, int))
+    with pytest.raises(InvalidArgumentError, match=r"65536 rows.*got 65537; .*'compressai'"):
+        RansEncoder().encode_with_indexes(symbols, rows, *tables)
+    stream = RansEncoder("compressai").encode_with_indexes(symbols, rows, *tables)
+    back = RansDecoder("compressai").decode_with_indexes(stream, rows, *tables)
+    assert np.array_equal(back, symbols)
+
+
+def test_tables_for_one_message_are_not_kept():
+    """Models that make a row for each symbol never come back to them."""
+    n, width = 1 << 12, (1 << 8) + 1
+    cdfs = np.tile(np.arange(width, dtype=np.int32) << 8, (n, 1))
+    RansEncoder().encode_with_indexes([0], [0], *TABLES)
+    kept = compressai._recent
+    for arrays in (cdfs, cdfs.tolist()):
+        RansEncoder().encode_with_indexes([7], [1], arrays, [width] * n, [0] * n)
+        assert compressai._recent is kept
+
+
 @pytest.mark.parametrize("symbol", [REACH + 2, -REACH - 1, 2**31 - 1, -(2**31)])
 def test_escapes_beyond_compressai(symbol):
     """compressai.ans never returns from these; its format has no place for most of them."""
