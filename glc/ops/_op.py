@@ -99,6 +99,11 @@ def is_traced(*tensors: Tensor | None) -> bool:
     )
 
 
+def is_recomputed() -> bool:
+    """Whether a backward pass makes a forward pass again, as gradient checkpointing does."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
 def require_no_gradients(op: str, given: Iterable[object], instead: str) -> None:
     """Refuse tensors that want gradients, where an op has none.
 

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from glc.errors import InvalidArgumentError
-from glc.ops._op import is_traced
+from glc.ops._op import is_recomputed, is_traced
 from glc.ops.vq import vq_nearest
 from glc.ops.vq_quantize import all_reduced, ema_update, many_processes, vq_quantize
 
@@ -58,7 +58,9 @@ class VectorQuantizer(nn.Module):
 
     Selections are counted, and the moving average followed, in the forward pass. With `deferred`
     set they wait for `settle`, so that a batch computed in several calls counts as one, and one
-    that turns out to be useless can be left out (`forget`).
+    that turns out to be useless can be left out (`forget`). What gradient checkpointing computes
+    again is not counted again. It needs `deferred` where rows follow a moving average, which would
+    have moved since the forward pass.
 
     The state dict holds `codebook` only. What training adds (selection statistics) is kept in
     buffers outside it and travels through `training_state` / `load_training_state`.
@@ -169,8 +171,15 @@ class VectorQuantizer(nn.Module):
             See `Quantized`.
 
         Raises:
-            InvalidArgumentError: another shape.
+            InvalidArgumentError: another shape; gradient checkpointing of rows that have moved.
         """
+        recomputed = is_recomputed()
+        if recomputed and self.training and self.ema_decay is not None and not self.deferred:
+            raise InvalidArgumentError(
+                "VectorQuantizer: forward: expected deferred to be set under gradient "
+                "checkpointing, got rows that have moved since the forward pass; set it, and call "
+                "settle() after the backward pass"
+            )
         with _without_autocast(z.device.type):
             latents = self._vectors(z)
             b, d, h, w = z.shape
@@ -178,7 +187,7 @@ class VectorQuantizer(nn.Module):
             codebook_loss = rows.codebook_loss
             if self.ema_decay is not None:
                 codebook_loss = torch.zeros_like(codebook_loss)
-            if self.training:
+            if self.training and not recomputed:
                 selected = latents.detach(), rows.index, rows.usage
                 if self.deferred:
                     self._waiting.append(selected)

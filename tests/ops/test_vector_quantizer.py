@@ -233,6 +233,39 @@ def _train_with_others(rank: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize(("ema_decay", "deferred"), [(None, False), (None, True), (0.9, True)])
+def test_checkpointing_counts_once(ema_decay, deferred, reentrant):
+    torch.manual_seed(0)
+    plain = VectorQuantizer(16, 4, ema_decay=ema_decay)
+    plain.deferred = deferred
+    again = copy.deepcopy(plain)
+    z = torch.randn(2, 4, 5, 3, requires_grad=True)
+
+    def loss(z: torch.Tensor, quantizer: VectorQuantizer) -> torch.Tensor:
+        out = quantizer(z)
+        return out.z_hat.square().sum() + out.loss  # whose backward pass needs z_hat
+
+    (expected,) = torch.autograd.grad(loss(z, plain), z)
+    torch.utils.checkpoint.checkpoint(loss, z, again, use_reentrant=reentrant).backward()
+    torch.testing.assert_close(z.grad, expected, rtol=0, atol=0)
+    for quantizer in (plain, again):
+        quantizer.settle()
+    assert torch.equal(again.row_usage, plain.row_usage)
+    assert torch.equal(again.codebook, plain.codebook)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpointing_refuses_rows_that_have_moved(reentrant):
+    quantizer = VectorQuantizer(16, 4, ema_decay=0.9)
+    z = torch.randn(2, 4, 5, 3, requires_grad=True)
+    out = torch.utils.checkpoint.checkpoint(
+        lambda z: quantizer(z).z_hat, z, use_reentrant=reentrant
+    )
+    with pytest.raises(InvalidArgumentError, match="deferred"):
+        out.sum().backward()
+
+
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch without gloo")
 def test_two_processes_train_as_one(tmp_path):
     torch.multiprocessing.spawn(_train_with_others, (str(tmp_path),), nprocs=2)
