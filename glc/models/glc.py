@@ -209,8 +209,9 @@ class GLC(nn.Module, PyTorchModelHubMixin):
             See `Output`.
 
         Raises:
-            InvalidArgumentError: a quality out of range.
+            InvalidArgumentError: another shape, or a quality out of range.
         """
+        self._check_image("forward", x)
         l = self.latents(x)
         latent = self.code_latent(l, quality, rounding=rounding)
         return Output(self.reconstruct(latent.l_hat), l, latent)
@@ -229,14 +230,9 @@ class GLC(nn.Module, PyTorchModelHubMixin):
             See `Inspection`. Evaluation-mode attention is used whatever the module's mode.
 
         Raises:
-            InvalidArgumentError: sides that are not multiples of `pad_multiple`, or a quality
-                out of range.
+            InvalidArgumentError: another shape, or a quality out of range.
         """
-        if x.dim() != 4 or x.shape[-2] % self.pad_multiple or x.shape[-1] % self.pad_multiple:
-            raise InvalidArgumentError(
-                f"inspect: x: expected [b, 3, h, w] with h and w multiples of "
-                f"{self.pad_multiple}, got {tuple(x.shape)}; pad with glc.models.padding"
-            )
+        self._check_image("inspect", x)
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
@@ -266,6 +262,14 @@ class GLC(nn.Module, PyTorchModelHubMixin):
             bits_y=float(bits_y.double().sum()),
             bits_z=math.log2(self.config.hyper_codebook_size) * z_index.numel(),
         )
+
+    def _check_image(self, op: str, x: Tensor) -> None:
+        multiple = self.pad_multiple
+        if x.dim() != 4 or x.shape[1] != 3 or x.shape[2] % multiple or x.shape[3] % multiple:
+            raise InvalidArgumentError(
+                f"{op}: x: expected [b, 3, h, w] with h and w multiples of {multiple}, got "
+                f"{tuple(x.shape)}; pad with glc.models.padding"
+            )
 
     def fingerprint(self) -> bytes:
         """SHA-256 over everything a file's symbols and y_hat depend on: 32 bytes.

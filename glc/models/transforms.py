@@ -49,9 +49,9 @@ class RateTransform(nn.Module):
             [n, channels', h, w] float32, y or l_hat.
 
         Raises:
-            InvalidArgumentError: a quality outside the range. One in a tensor whose values cannot
-                be asked for, or only by waiting, gives NaN: on a device, in a compiled or exported
-                graph, under a transform.
+            InvalidArgumentError: a quality outside the range, or no number. One outside it in a
+                tensor whose values cannot be asked for, or only by waiting, gives NaN: on a device,
+                in a compiled or exported graph, under a transform.
         """
         return self.finish(self.features(x), quality)
 
@@ -79,6 +79,10 @@ class RateTransform(nn.Module):
 
     def rate_scale(self, quality: float | Tensor) -> Tensor:
         """Per-channel scale at a level: [1 or n, N, 1, 1] float32; exact at whole levels."""
+        if not hasattr(quality, "__float__"):
+            raise InvalidArgumentError(
+                f"quality: expected a number, or a tensor of one for each sample, got {quality!r}"
+            )
         there = quality.device if isinstance(quality, Tensor) else "cpu"
         level = torch.as_tensor(quality, dtype=torch.float32, device=there).reshape(-1)
         top = self.levels - 1

@@ -112,7 +112,7 @@ def test_levels_interpolate(model):
     scale = model.g_a.rate_scale(torch.tensor([0.0, 1.5, 3.0]))
     assert scale[:, 0, 0, 0].tolist() == [1.0, 2.5, 4.0]
     assert model.g_a.rate_scale(2.0).unique().tolist() == [3.0]
-    for quality in (-0.1, 3.01, float("nan")):
+    for quality in (-0.1, 3.01, float("nan"), [0.0, 1.0], "1", None):
         with pytest.raises(InvalidArgumentError, match="quality"):
             model.g_a.rate_scale(quality)
     with torch.no_grad():
@@ -144,6 +144,15 @@ def test_inspect_agrees_with_forward(model):
     assert run.bits_z == 2 * 5  # two hyper positions, 32 codes
     with pytest.raises(InvalidArgumentError, match="multiples of 64"):
         model.inspect(x[..., :100])
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 64, 80), (1, 3, 65, 64), (3, 64, 64), (1, 1, 64, 64)])
+@pytest.mark.parametrize("op", ["forward", "inspect"])
+def test_pictures_of_another_shape_are_refused(model, op, shape):
+    with pytest.raises(
+        InvalidArgumentError, match=rf"{op}: x: .*multiples of 64, got \({shape[0]}"
+    ):
+        getattr(model, op)(torch.zeros(shape), 1.0)
 
 
 def test_inspect_leaves_every_part_in_its_mode():
