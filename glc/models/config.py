@@ -32,11 +32,17 @@ class VQGANConfig:
 class LightConfig:
     """Shape of the CPU-sized autoencoder: space-to-depth stem, no normalisation or attention."""
 
-    stem: int = 8  # space-to-depth factor in front of the first layer
+    stem: int = 8  # space-to-depth factor in front of the first layer; a multiple of 4
     encoder_widths: tuple[int, int] = (96, 160)  # at 1/stem and 1/(2 stem)
     encoder_depths: tuple[int, int] = (2, 2)
     decoder_widths: tuple[int, int, int] = (192, 128, 64)  # at 1/16, 1/8 and 1/4
     decoder_depths: tuple[int, int, int] = (2, 3, 1)
+
+    def __post_init__(self) -> None:
+        if self.stem < 4 or self.stem % 4:  # the decoder doubles the sides, and ends with 4
+            raise InvalidArgumentError(
+                f"LightConfig: stem: expected a positive multiple of 4, got {self.stem}"
+            )
 
     @property
     def stride(self) -> int:

@@ -56,6 +56,11 @@ class GLC(nn.Module, PyTorchModelHubMixin):
 
     def __init__(self, config: GLCConfig) -> None:
         super().__init__()
+        if not isinstance(config, GLCConfig):
+            raise InvalidArgumentError(
+                f"GLC: config: expected a GLCConfig, got {type(config).__name__}; "
+                "glc.models.preset gives one by name, GLC.from_pretrained a trained model"
+            )
         self.config = config
         self._half = False
         ema = config.codebook_ema

@@ -42,8 +42,26 @@ def test_config_names_what_is_wrong():
         GLCConfig.from_dict({})
     with pytest.raises(InvalidArgumentError, match=r"autoencoder\.type"):
         GLCConfig.from_dict(plain | {"autoencoder": {"type": "steam"}})
+    for stem in (0, 2, 6):
+        light = {**plain["autoencoder"], "stem": stem}
+        with pytest.raises(InvalidArgumentError, match=f"stem: expected .* of 4, got {stem}"):
+            GLCConfig.from_dict(plain | {"autoencoder": light})
     with pytest.raises(InvalidArgumentError, match="glc-image-small"):
         preset("glc-huge")
+    for config in ("glc-tiny", plain, None):
+        with pytest.raises(
+            InvalidArgumentError, match=r"GLC: config: expected a GLCConfig.*preset"
+        ):
+            GLC(config)
+
+
+@pytest.mark.parametrize("stem", [4, 12])
+def test_a_picture_keeps_its_size_whatever_the_stem(stem):
+    tiny = preset("glc-tiny")
+    autoencoder = dataclasses.replace(tiny.autoencoder, stem=stem)
+    model = GLC(dataclasses.replace(tiny, autoencoder=autoencoder)).eval()
+    x = torch.zeros(1, 3, model.pad_multiple, 2 * model.pad_multiple)
+    assert model(x, 1.0).x_hat.shape == x.shape
 
 
 def test_small_preset_keeps_its_promise():
