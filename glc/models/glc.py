@@ -214,9 +214,9 @@ class GLC(nn.Module, PyTorchModelHubMixin):
             See `Output`.
 
         Raises:
-            InvalidArgumentError: another shape, or a quality out of range.
+            InvalidArgumentError: another shape, weights in another dtype, a quality out of range.
         """
-        self._check_image("forward", x)
+        self._check_input("forward", x)
         l = self.latents(x)
         latent = self.code_latent(l, quality, rounding=rounding)
         return Output(self.reconstruct(latent.l_hat), l, latent)
@@ -235,9 +235,9 @@ class GLC(nn.Module, PyTorchModelHubMixin):
             See `Inspection`. Evaluation-mode attention is used whatever the module's mode.
 
         Raises:
-            InvalidArgumentError: another shape, or a quality out of range.
+            InvalidArgumentError: another shape, weights in another dtype, a quality out of range.
         """
-        self._check_image("inspect", x)
+        self._check_input("inspect", x)
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
@@ -268,7 +268,12 @@ class GLC(nn.Module, PyTorchModelHubMixin):
             bits_z=math.log2(self.config.hyper_codebook_size) * z_index.numel(),
         )
 
-    def _check_image(self, op: str, x: Tensor) -> None:
+    def _check_input(self, op: str, x: Tensor) -> None:
+        if self.g_a.q.dtype != torch.float32:  # codebooks are searched and symbols made in it
+            raise InvalidArgumentError(
+                f"{op}: weights: expected torch.float32, got {self.g_a.q.dtype}; torch.autocast "
+                "computes in less"
+            )
         multiple = self.pad_multiple
         if x.dim() != 4 or x.shape[1] != 3 or x.shape[2] % multiple or x.shape[3] % multiple:
             raise InvalidArgumentError(

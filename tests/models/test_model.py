@@ -173,6 +173,21 @@ def test_pictures_of_another_shape_are_refused(model, op, shape):
         getattr(model, op)(torch.zeros(shape), 1.0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_dtype_are_refused(model, dtype):
+    other, x = copy.deepcopy(model).to(dtype), torch.zeros(1, 3, 64, 64)
+    for call in (lambda: other(x.to(dtype), 1.0), lambda: other.inspect(x.to(dtype))):
+        with pytest.raises(
+            InvalidArgumentError, match=rf"expected torch.float32, got {dtype}; .*autocast"
+        ):
+            call()
+    for less in (torch.float16, torch.bfloat16):
+        with torch.autocast("cpu", less):
+            out = model(x, 1.0)
+        assert out.x_hat.dtype == less
+        assert out.x_hat.isfinite().all()
+
+
 def test_inspect_leaves_every_part_in_its_mode():
     model = GLC(preset("glc-tiny")).train()
     model.latent_encoder.eval()
