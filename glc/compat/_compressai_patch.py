@@ -130,20 +130,22 @@ def _compress(patch: _Patch, original: Any) -> Any:
 
 
 def _decompress(patch: _Patch, original: Any) -> Any:
-    def decompress(model: Any, strings: Any, indexes: Any, *args: Any, **kwargs: Any) -> Any:
-        means = args[1] if len(args) > 1 else kwargs.get("means")
+    import torch
+
+    def decompress(
+        model: Any, strings: Any, indexes: Any, dtype: Any = torch.float, means: Any = None
+    ) -> Any:
         fits = isinstance(strings, list | tuple) and len(strings) == indexes.size(0)
         fits = fits and indexes.dim() >= 2 and _means_fit(means, indexes)
         if not (fits and patch.codes(model)):
-            return original(model, strings, indexes, *args, **kwargs)
+            return original(model, strings, indexes, dtype, means)
         rows = ours._ints(indexes.int(), "indexes")
         tables = _tables_of(model)
         cdfs = model._quantized_cdf
         symbols = indexes.new_empty(indexes.size(), dtype=cdfs.dtype, device="cpu")
         for string, r, out in zip(strings, rows, symbols, strict=True):
             patch.decoder._decode(string, r, tables, out.numpy())
-        dtype = args[:1] or ((kwargs["dtype"],) if "dtype" in kwargs else ())
-        return model.dequantize(symbols.to(cdfs.device), means, *dtype)
+        return model.dequantize(symbols.to(cdfs.device), means, dtype)
 
     return decompress
 

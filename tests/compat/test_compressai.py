@@ -430,6 +430,10 @@ def test_compressais_own_errors_stay(small):
             call()
         assert str(got.value) == str(theirs.value)
         assert type(got.value) is type(theirs.value)
+    with ours.installed("glc"):
+        strings = gaussian.compress(torch.zeros(1, 12, 4, 4), indexes)
+        with pytest.raises(TypeError, match="mean"):
+            gaussian.decompress(strings, indexes, mean=torch.zeros(1, 12, 4, 4))
 
 
 @pytest.mark.parametrize("format", FORMATS)
