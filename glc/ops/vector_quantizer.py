@@ -60,7 +60,8 @@ class VectorQuantizer(nn.Module):
     set they wait for `settle`, so that a batch computed in several calls counts as one, and one
     that turns out to be useless can be left out (`forget`). What gradient checkpointing computes
     again is not counted again. It needs `deferred` where rows follow a moving average, which would
-    have moved since the forward pass.
+    have moved since the forward pass. A quantiser compiled within a checkpoint cannot tell; a
+    checkpoint that is compiled itself can.
 
     The state dict holds `codebook` only. What training adds (selection statistics) is kept in
     buffers outside it and travels through `training_state` / `load_training_state`.
