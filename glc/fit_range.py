@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from glc.errors import InvalidArgumentError
 from glc.image import load_image
 from glc.models.glc import GLC
 from glc.models.padding import pad_to_multiple
@@ -17,6 +18,7 @@ __all__ = ["fit_range", "middles"]
 _MOST_SIDE = 1024  # pixels of a photograph's middle that are looked at
 _SHARE = 0.995  # of the photographs, whose values lie within; the rest may be no photographs
 _MARGIN = 0.125  # of a range, added to it on both sides
+_RUN_AWAY = 8.0  # times the usual photograph's largest value: the networks ran away on this one
 
 
 def middles(
@@ -43,22 +45,39 @@ def fit_range(model: GLC, pictures: Iterable[Tensor]) -> None:
 
     Args:
         model: in evaluation mode; its `latent_range` is set.
-        pictures: at least one, each [n, 3, h, w] float32 in [-1, 1].
+        pictures: at least one, each [n, 3, h, w] float32 in [-1, 1]. Those on which the networks
+            run away, if it is the lesser part, say nothing of the others and are left out.
+
+    Raises:
+        InvalidArgumentError: the networks give no finite values.
     """
+    model.latent_range.open()
     levels = model.config.levels
     found: list[list[Tensor]] = [[] for _ in range(3 + levels)]
     for x in pictures:
         l = model.latents(pad_to_multiple(x, model.pad_multiple))
         runs = [model.code_latent(l, level, rounding="round") for level in range(levels)]
         l_hat = torch.cat([run.l_hat for run in runs])
-        maps = (l, model.g_a.features(l), l_hat, *(run.y for run in runs))
+        maps = (l, model.features(l), l_hat, *(run.y for run in runs))
         for extremes, values in zip(found, maps, strict=True):
             extremes.append(torch.stack([-values.amin((0, 2, 3)), values.amax((0, 2, 3))]))
-    l, features, l_hat, *ys = (_bounds(torch.stack(extremes).numpy()) for extremes in found)
+    extremes_of = [torch.stack(extremes).numpy() for extremes in found]
+    calm = _calm(extremes_of)
+    if not calm.any():
+        raise InvalidArgumentError("fit_range: model: expected maps of finite values, got others")
+    l, features, l_hat, *ys = (_bounds(extremes[calm]) for extremes in extremes_of)
     model.latent_range.l.copy_(l)
     model.latent_range.features.copy_(features)
     model.latent_range.l_hat.copy_(l_hat)
     model.latent_range.y.copy_(torch.stack(ys))
+
+
+def _calm(extremes_of: Sequence[np.ndarray]) -> np.ndarray:
+    """Tell on which photographs no map ran away: bool [photographs]."""
+    peaks = np.stack([np.abs(extremes).max(axis=(1, 2)) for extremes in extremes_of])
+    peaks[~np.isfinite(peaks)] = np.inf
+    usual = np.quantile(peaks, 0.5, axis=1, keepdims=True, method="lower")
+    return np.all(np.isfinite(peaks) & (peaks <= _RUN_AWAY * usual), axis=0)
 
 
 def _bounds(extremes: np.ndarray) -> Tensor:

@@ -149,8 +149,7 @@ class Networks:
         z_height, z_width = (-(-side // multiple) for side in pixels.shape[:2])
 
         def network(x: Tensor) -> Tensor:
-            l = model.latent_range.limit_l(model.latents(x))
-            return model.latent_range.limit_features(model.g_a.features(l))
+            return model.features(model.latents(x))
 
         def strip(first: int, last: int) -> Tensor:
             rows = torch.from_numpy(pixels[first * stride : last * stride]).to(self.device)
@@ -263,8 +262,7 @@ class Networks:
         return self._generators[dtype]
 
     def _draw_plainly(self, y_hat: Tensor, quality: float) -> Tensor:
-        l_hat = self.model.latent_range.limit_l_hat(self.model.synthesis(y_hat, quality))
-        return self.model.reconstruct(l_hat)
+        return self.model.reconstruct(self.model.synthesis(y_hat, quality))
 
     @property
     def _stride(self) -> int:

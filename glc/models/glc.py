@@ -85,12 +85,16 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         return self.config.pad_multiple
 
     def latents(self, x: Tensor) -> Tensor:
-        """E: [b, 3, h, w] float32 in [-1, 1] -> l [b, l_channels, h/16, w/16]."""
-        return cast(Tensor, self.latent_encoder(x))
+        """E: [b, 3, h, w] float32 in [-1, 1] -> l [b, l_channels, h/16, w/16] within its bounds."""
+        return self.latent_range.limit_l(self.latent_encoder(x))
 
     def analysis(self, l: Tensor, quality: float | Tensor) -> Tensor:
         """g_a: l -> y [b, N, h, w]. Raises InvalidArgumentError on a quality out of range."""
-        return cast(Tensor, self.g_a(l, quality))
+        return self.g_a.finish(self.features(l), quality)
+
+    def features(self, l: Tensor) -> Tensor:
+        """First half of g_a, the same at every level: l -> [b, N, h, w] within its bounds."""
+        return self.latent_range.limit_features(self.g_a.features(l))
 
     def hyper_index(self, y: Tensor) -> Tensor:
         """Nearest hyper code of h_a(y): [b, N, h, w] -> int64 [b, h/4, w/4]."""
@@ -132,8 +136,8 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         return cast(Tensor, self.g_s(y_hat, quality))
 
     def reconstruct(self, l_hat: Tensor) -> Tensor:
-        """D: l_hat -> x_hat [b, 3, 16h, 16w], about [-1, 1], not clamped."""
-        return cast(Tensor, self.latent_decoder(l_hat))
+        """D: l_hat, held within its bounds -> x_hat [b, 3, 16h, 16w], about [-1, 1]."""
+        return cast(Tensor, self.latent_decoder(self.latent_range.limit_l_hat(l_hat)))
 
     def four_part(self, y: Tensor, params: Tensor) -> FourPart:
         """Quantise y part by part; rounding passes gradients straight through (facts D).

@@ -2,8 +2,8 @@
 """Between which values the maps of a model lie on photographs, beyond which it was never trained.
 
 Where a picture is unlike all photographs, as hard stripes and bar codes are, networks run away: y a
-million times as large as ever, symbols that cannot be coded, pictures of no finite value. So the
-codec holds the maps between its networks within these bounds, channel by channel, but for those
+million times as large as ever, symbols that cannot be coded, pictures of no finite value. So a
+model holds the maps between its networks within these bounds, channel by channel, but for those
 that symbols depend on. A photograph's file and picture are the same without.
 """
 
@@ -51,16 +51,16 @@ class LatentRange(nn.Module):
             _open(bounds)
 
     def limit_l(self, l: Tensor) -> Tensor:
-        """Hold l [n, l_channels, h, w] within its bounds."""
-        return _limit(l, *self.l)
+        """Hold l [n, l_channels, h, w], of any floating dtype, within its bounds."""
+        return _limit(l, self.l)
 
     def limit_features(self, features: Tensor) -> Tensor:
         """Hold what g_a's `features` gives, [n, N, h, w], within its bounds."""
-        return _limit(features, *self.features)
+        return _limit(features, self.features)
 
     def limit_l_hat(self, l_hat: Tensor) -> Tensor:
         """Hold l_hat [n, l_channels, h, w], of any floating dtype, within its bounds."""
-        return _limit(l_hat, *self.l_hat.to(l_hat.dtype))
+        return _limit(l_hat, self.l_hat)
 
     def holds_y(self, y: Tensor, quality: float, times: float = 1.0) -> bool:
         """Whether y [1, N, h, w] of a quality lies within so many times its range."""
@@ -81,8 +81,7 @@ class LatentRange(nn.Module):
         low, high = (bounds.to(y.device) for bounds in self._bounds_of_y(quality, 1.0))
         outside = ((y < low.view(-1, 1, 1)) | (y > high.view(-1, 1, 1))).any(1, keepdim=True)
         near = F.max_pool2d(outside.float(), 2 * _NEAR + 1, 1, _NEAR) > 0
-        tight = (bounds.to(y.device) for bounds in self._bounds_of_y(quality, share))
-        return torch.where(near, _limit(y, *tight), y)
+        return torch.where(near, _limit(y, self._bounds_of_y(quality, share)), y)
 
     def _bounds_of_y(self, quality: float, times: float) -> Tensor:
         around = self.y[[math.floor(quality), math.ceil(quality)]]
@@ -115,5 +114,6 @@ def _holds(x: Tensor, bounds: Tensor) -> bool:
     return bool(((channels.amin(1) >= low) & (channels.amax(1) <= high)).all())
 
 
-def _limit(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def _limit(x: Tensor, bounds: Tensor) -> Tensor:
+    low, high = bounds.to(x)
     return x.clamp(low.view(-1, 1, 1), high.view(-1, 1, 1))

@@ -131,7 +131,8 @@ def initial_model(
         InvalidArgumentError: the checkpoint is of another stage, or `init` is missing or no model.
     """
     model = _initial_model(config, after, resumed)
-    model.latent_range.open()  # a trained encoder has another
+    if not config.keep_range:
+        model.latent_range.open()
     return model
 
 

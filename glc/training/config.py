@@ -148,6 +148,9 @@ class StageConfig:
         model: name of a preset (Stage I; later stages take it from `init`).
         init: checkpoint of the stage before, or a model (a folder, or a bundled one's name)
             to go on from; None starts from scratch.
+        keep_range: hold maps within the latent range that the model of `init` has, for short runs
+            on pictures like those it knows; by default it is forgotten, since another encoder has
+            another.
         steps: optimiser steps.
         batch: crops per step, all processes together.
         accumulate: parts a process computes its crops in, one after the other, to save memory.
@@ -187,6 +190,7 @@ class StageConfig:
     data: DataConfig
     model: str = "glc-image-small"
     init: str | None = None
+    keep_range: bool = False
     steps: int = 1000
     batch: int = 8
     accumulate: int = 1

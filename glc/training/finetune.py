@@ -134,6 +134,7 @@ def _config(photos: Path, out: Path, model: str, steps: int, features: Path | No
         out=str(out),
         data=data,
         init=model,
+        keep_range=True,  # pictures that its networks run away on would decide every step
         steps=steps,
         learning_rate=2e-4,
         warmup=max(1, steps // 10),

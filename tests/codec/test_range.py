@@ -83,6 +83,34 @@ def test_bounds_are_no_part_of_the_coded_path(tiny_folder, photo, tmp_path):
     assert torch.equal(between, again.latent_range.y[1:3, 1].amax(0))
 
 
+def test_models_hold_their_maps_within_bounds(photo):
+    model = GLC.from_pretrained("glc-image-small").eval()
+    x = torch.from_numpy(photo[None, :128, :128]).permute(0, 3, 1, 2) / 10.0  # far too bright
+    with torch.inference_mode():
+        l = model.latents(x)
+        features = model.features(10 * l)
+        x_hat = model.reconstruct(torch.full_like(l, 1e6))
+    for values, bounds in ((l, model.latent_range.l), (features, model.latent_range.features)):
+        low, high = bounds.view(2, -1, 1, 1)
+        assert bool(((values >= low) & (values <= high)).all())
+        assert bool(((values == low) | (values == high)).any())
+    assert bool(torch.isfinite(x_hat).all())
+
+
+def test_pictures_that_networks_run_away_on_do_not_widen_the_range(photo):
+    model = GLC.from_pretrained("glc-image-small").eval()
+    x = torch.from_numpy(photo).permute(2, 0, 1)[None] / 127.5 - 1
+    photographs = [x[..., n : n + 128, n : n + 128] for n in (0, 32, 64)]
+    striped = torch.from_numpy(stripes(4)).permute(2, 0, 1)[None] / 127.5 - 1
+    fit_range(model, photographs)
+    expected = {name: bounds.clone() for name, bounds in model.latent_range.named_buffers()}
+    fit_range(model, [photographs[0], 100 * x[..., :128, :128], *photographs[1:], striped])
+    for name, bounds in model.latent_range.named_buffers():
+        assert torch.equal(bounds, expected[name]), name
+    with pytest.raises(InvalidArgumentError, match="finite"):
+        fit_range(model, [torch.full_like(striped, torch.nan)])
+
+
 def test_weights_from_before_have_no_bounds(tiny_folder):
     state = GLC.from_pretrained(tiny_folder).state_dict()
     old = {k: v for k, v in state.items() if not k.startswith("latent_range.")}

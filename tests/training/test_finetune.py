@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fine-tuning: from a model on a folder to a model and a table of real files."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from glc.cli import app
+from glc.defaults import DEFAULT_MODEL
 from glc.errors import InvalidArgumentError
 from glc.models import GLC
 from glc.training.checkpoint import read_checkpoint
@@ -41,6 +44,28 @@ def test_one_command_tunes_and_compares(domain, tiny_folder, tmp_path):
     assert len(list((out / "held_out").iterdir())) == 2
     tuned, given = GLC.from_pretrained(out / "model"), GLC.from_pretrained(tiny_folder)
     assert tuned.fingerprint() != given.fingerprint()
+
+
+def test_pictures_that_networks_run_away_on_decide_nothing(tmp_path, photo, monkeypatch):
+    monkeypatch.setattr("glc.training.finetune.RANGE_CROPS", 24)
+    domain = tmp_path / "domain"
+    domain.mkdir()
+    for number in range(11):
+        pixels = photo[2 * number :][:128, 5 * number :][:, :128].copy()
+        if number % 4 == 2:
+            pixels[:] = np.arange(128)[:, None, None] // 4 % 2 * 255
+        Image.fromarray(pixels).save(domain / f"{number}.png")
+    overrides = [*OVERRIDES, "data.resized_share=0"]
+    result = finetune(domain, tmp_path / "tuned", model=DEFAULT_MODEL, steps=2, overrides=overrides)
+    log = (tmp_path / "tuned" / "log.jsonl").read_text().splitlines()
+    assert not any(json.loads(line).get("skipped") for line in log)
+    targets = read_checkpoint(tmp_path / "tuned" / "checkpoint.pt")["config"]["rate"]["targets"]
+    assert max(targets) < 5  # they were millions
+    before, after = result.before.levels[-1], result.after.levels[-1]
+    assert after.psnr_db > before.psnr_db - 1
+    found = GLC.from_pretrained(tmp_path / "tuned" / "model").latent_range.l_hat
+    given = GLC.from_pretrained(DEFAULT_MODEL).latent_range.l_hat
+    assert found.abs().max() < 2 * given.abs().max()
 
 
 def test_rates_are_kept_and_runs_resumed(domain, tiny_folder, tmp_path):
