@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from glc.training.config import StageConfig
 from glc.training.config_rules import check_ranges
 
 
-def load_config(path: Path, overrides: list[str]) -> StageConfig:
+def load_config(path: Path, overrides: Sequence[str]) -> StageConfig:
     """Read a stage configuration.
 
     Args:
@@ -33,6 +34,29 @@ def load_config(path: Path, overrides: list[str]) -> StageConfig:
         raise InvalidArgumentError(f"config: {path}: expected a YAML file, got {error}") from error
     if not isinstance(plain, dict):
         raise InvalidArgumentError(f"config: {path}: expected a mapping, got {plain!r:.60}")
+    return _checked(plain, overrides)
+
+
+def override_config(config: StageConfig, overrides: Sequence[str]) -> StageConfig:
+    """Set single values of a configuration.
+
+    Args:
+        config: it stays as it is.
+        overrides: as for `load_config`.
+
+    Raises:
+        InvalidArgumentError: as `load_config`.
+    """
+    return _checked(_plain(dataclasses.asdict(config)), overrides)
+
+
+def dump_config(config: StageConfig) -> str:
+    """YAML text of a resolved configuration; `load_config` reads it back."""
+    text: str = yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
+    return text
+
+
+def _checked(plain: dict[str, Any], overrides: Sequence[str]) -> StageConfig:
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
@@ -52,12 +76,6 @@ def load_config(path: Path, overrides: list[str]) -> StageConfig:
     config = _build(StageConfig, plain, "")
     check_ranges(config)
     return config
-
-
-def dump_config(config: StageConfig) -> str:
-    """YAML text of a resolved configuration; `load_config` reads it back."""
-    text: str = yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
-    return text
 
 
 _Config = TypeVar("_Config")

@@ -14,8 +14,9 @@ from PIL import Image
 
 from glc.errors import InvalidArgumentError
 from glc.evaluation import Evaluation, evaluate
-from glc.files import write_file
+from glc.files import check_folder
 from glc.fit_range import fit_range
+from glc.losses.perceptual import tinydarknet_distance
 from glc.models.glc import GLC
 from glc.training.checkpoint import checkpoint_to_resume
 from glc.training.config import (
@@ -26,9 +27,11 @@ from glc.training.config import (
     RateConfig,
     StageConfig,
 )
-from glc.training.config_file import dump_config, load_config
+from glc.training.config_file import override_config
 from glc.training.config_rules import check_model
 from glc.training.data import Photos
+from glc.training.distributed import Processes
+from glc.training.features import perceptual_distance
 from glc.training.level_rates import hold_rates, level_rates
 from glc.training.stage3 import train
 
@@ -88,23 +91,28 @@ def finetune(
     """
     config = _config(photos, out, model, steps, features)
     resumed = checkpoint_to_resume("stage3", config, resume=resume)
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "finetune.yaml"
-    write_file(path, dump_config(config).encode(), overwrite=True)
-    config = load_config(path, list(overrides))
+    config = override_config(config, overrides)
     for key, said, got in (("out", str(out), config.out), ("init", model, config.init)):
         if got != said:  # the result would be looked for, and compared, elsewhere
             raise InvalidArgumentError(
                 f"finetune: {key}: expected {said}, which an argument says, got {got}"
             )
     layout = GLC.from_pretrained(model).config
-    check_model(config, layout, levels=True, codes=config.code_weight > 0)  # not after measuring
+    # all of this not after measuring, and before anything is written
+    check_model(config, layout, levels=True, codes=config.code_weight > 0)
+    Processes(config)
+    perceptual_distance(config.features, torch.device("cpu"))
+    if tinydarknet is not None:
+        tinydarknet_distance(tinydarknet)
+    check_folder(out, overwrite=True)
     loader = Photos(config.data, config.seed)
+    loader.validation_batch()
+    crops = loader.first_crops(RATE_CROPS)
     if resumed is not None:
         targets = tuple(resumed["config"]["rate"]["targets"])
     else:
         given = GLC.from_pretrained(model)
-        targets = config.rate.targets or level_rates(given, loader.first_crops(RATE_CROPS))
+        targets = config.rate.targets or level_rates(given, crops)
     rate = dataclasses.replace(config.rate, targets=targets)
     held_out = _write_held_out(loader, out / "held_out")
     qualities = [float(level) for level in range(len(targets))]
@@ -112,7 +120,7 @@ def finetune(
     train(dataclasses.replace(config, rate=rate), resume=resume)
     tuned = out / "model"
     trained = GLC.from_pretrained(tuned)
-    hold_rates(trained, loader.first_crops(RATE_CROPS), targets)
+    hold_rates(trained, crops, targets)
     fit_range(trained, loader.first_crops(RANGE_CROPS).split(1))
     trained.save_pretrained(tuned)
     after = evaluate(held_out, str(tuned), qualities, tinydarknet=tinydarknet)
@@ -153,7 +161,7 @@ def _config(photos: Path, out: Path, model: str, steps: int, features: Path | No
 
 
 def _write_held_out(photos: Photos, folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for number in photos.validation:
         source = photos.sources[number]
         photo = photos.photo(number)

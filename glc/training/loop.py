@@ -281,11 +281,11 @@ class Run:
             TrainingError: see `take_step` and `write_checkpoint`.
         """
         config, processes = self.config, self.processes
+        held_out = photos.validation_batch()  # or a refusal, before anything is written
         if processes.first:
             self.out.mkdir(parents=True, exist_ok=True)
             (self.out / "config.yaml").write_text(dump_config(config), encoding="utf-8")
         processes.wait()
-        held_out = photos.validation_batch()
         batches = photos.batches(
             self.step,
             config.batch,

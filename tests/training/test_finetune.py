@@ -104,14 +104,14 @@ def test_what_arguments_say_is_no_setting(domain, tiny_folder, tmp_path, key):
         InvalidArgumentError, match=rf"^finetune: {key}: expected .*, got .*another"
     ):
         finetune(domain, tmp_path / "tuned", model=str(tiny_folder), steps=1, overrides=overrides)
-    assert not (tmp_path / "tuned" / "held_out").exists()
+    assert not (tmp_path / "tuned").exists()
 
 
 def test_what_does_not_suit_the_model_is_refused_before_measuring(domain, tiny_folder, tmp_path):
     overrides = [*OVERRIDES, "rate.targets=[0.1]"]
     with pytest.raises(InvalidArgumentError, match=r"rate\.targets: expected 4 values"):
         finetune(domain, tmp_path / "tuned", model=str(tiny_folder), overrides=overrides)
-    assert not (tmp_path / "tuned" / "held_out").exists()
+    assert not (tmp_path / "tuned").exists()
 
 
 def test_too_few_photos_are_refused(domain, tiny_folder, tmp_path):
@@ -119,3 +119,31 @@ def test_too_few_photos_are_refused(domain, tiny_folder, tmp_path):
         path.unlink()
     with pytest.raises(InvalidArgumentError, match="at least 2"):
         finetune(domain, tmp_path / "tuned", model=str(tiny_folder))
+    assert not (tmp_path / "tuned").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "override"),
+    [
+        ({}, "data.crops=64"),
+        ({}, "data.crop=192"),
+        ({}, "accumulate=3"),
+        ({"features": "missing.pth"}, "steps=1"),
+        ({"tinydarknet": "missing.pth"}, "steps=1"),
+    ],
+)
+def test_a_refusal_leaves_nothing_behind(domain, tiny_folder, tmp_path, arguments, override):
+    overrides = [*OVERRIDES, override]
+    with pytest.raises(InvalidArgumentError):
+        finetune(
+            domain, tmp_path / "tuned", model=str(tiny_folder), overrides=overrides, **arguments
+        )
+    assert not (tmp_path / "tuned").exists()
+
+
+def test_held_out_photos_that_cannot_be_read_are_refused_first(domain, tiny_folder, tmp_path):
+    for path in (domain / "0.png", domain / "9.png"):  # the first and the last by name
+        path.write_bytes(b"no picture")
+    with pytest.raises(InvalidArgumentError, match=r"expected readable photos, got .* held out"):
+        finetune(domain, tmp_path / "tuned", model=str(tiny_folder), overrides=OVERRIDES)
+    assert not (tmp_path / "tuned").exists()
