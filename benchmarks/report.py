@@ -10,8 +10,8 @@ for, else as bars in the terminal.
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -126,9 +126,15 @@ def _scale(value: float) -> tuple[float, str]:
     return 1.0, ""
 
 
-def markdown(results: Sequence[Result]) -> Iterator[str]:
-    """Write a table row per race, with every peer's ratio and quartiles."""
-    yield "| case | time | throughput | against the peers (quartiles) | size over ideal |"
+def markdown(results: Sequence[Result], *, fast: bool = False) -> Iterator[str]:
+    """Write a table row per race, with every peer's ratio and quartiles.
+
+    Args:
+        results: of the races.
+        fast: whether they are of smoke tests, which the heading then says.
+    """
+    case = "case (smoke test: its times mean nothing)" if fast else "case"
+    yield f"| {case} | time | throughput | against the peers (quartiles) | size over ideal |"
     yield "|---|--:|--:|---|--:|"
     for result in results:
         peers = "; ".join(
@@ -147,17 +153,40 @@ def markdown(results: Sequence[Result]) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
-def read_json_lines(path: Path) -> list[Result]:
-    """Read what `harness.write_json_lines` wrote; lines about the machine are left out."""
+def read_json_lines(path: Path, *, fast: bool = False) -> list[Result]:
+    """Read what `harness.write_json_lines` wrote; lines about the machine are left out.
+
+    Args:
+        path: of the file.
+        fast: whether to read what was made with `GLC_BENCH_FAST` set, rather than without.
+    """
     results = []
+    was_fast = False
     for line in path.read_text(encoding="utf-8").splitlines():
         fields = json.loads(line)
-        if "environment" not in fields:
+        if "environment" in fields:
+            was_fast = fields["environment"].get("fast_mode", False)
+        elif was_fast == fast:
             fields["ours"] = Timing(**fields["ours"])
             fields["peers"] = {name: Timing(**timing) for name, timing in fields["peers"].items()}
             results.append(Result(**fields))
     return results
 
 
+def main() -> None:
+    """Print the tables of a file."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.add_argument("figures", type=Path, help="what --glc-jsonl or glc bench --jsonl kept")
+    path = parser.parse_args().figures
+    if not path.is_file():
+        parser.error(f"expected a file, got {path}")
+    tables = [
+        "\n".join(markdown(results, fast=fast))
+        for fast in (False, True)
+        if (results := read_json_lines(path, fast=fast))
+    ]
+    print("\n\n".join(tables))
+
+
 if __name__ == "__main__":
-    print(*markdown(read_json_lines(Path(sys.argv[1]))), sep="\n")
+    main()

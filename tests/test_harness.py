@@ -144,12 +144,39 @@ def test_figures_of_each_side_are_reported(tmp_path):
     text = console.file.getvalue()
     path = tmp_path / "out.jsonl"
     harness.write_json_lines(path, [result])
-    assert report.read_json_lines(path)[0].line() == result.line()
-    head, _, row = report.markdown(report.read_json_lines(path))
+    (read,) = report.read_json_lines(path, fast=harness.FAST)
+    assert read.line() == result.line()
+    head, _, row = report.markdown([read])
     assert head.count("|") == row.count("|")
     assert f"**{result.ratios['peer']:.2f}x** peer" in row
     for piece in ("case", "n 7", "ours", "peer", "0.25", "1.5", "█"):
         assert piece in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_tables_of_a_file_say_what_was_a_smoke_test(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "out.jsonl"
+    for fast, name in ((True, "short"), (False, "whole")):
+        monkeypatch.setattr(harness, "FAST", fast)
+        result = Race(FakeBenchmark(), name, [])(
+            lambda: 1, {}, check=lambda ours, peers: None, work=100, unit="sym"
+        )
+        harness.write_json_lines(path, [result])
+    monkeypatch.setattr(sys, "argv", ["report", str(path)])
+    report.main()
+    whole, short = capsys.readouterr().out.split("\n\n")
+    assert "smoke test" not in whole
+    assert "`whole`" in whole
+    assert "mean nothing" in short.splitlines()[0]
+    assert "`short`" in short
+
+
+@pytest.mark.parametrize("arguments", [[], ["missing.jsonl"]])
+def test_tables_of_no_file_are_a_usage_error(monkeypatch, capsys, arguments):
+    monkeypatch.setattr(sys, "argv", ["report", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        report.main()
+    assert "usage: python -m benchmarks.report" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("quick")
