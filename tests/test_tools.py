@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 needs_tools = pytest.mark.skipif(
@@ -69,3 +70,13 @@ def test_the_device_tests_are_built_by_the_same_cmake_as_the_module(tmp_path, mo
     monkeypatch.setattr(gpu_check, "run", lambda _, *words, **__: commands.append(words) or True)
     assert gpu_check.build(gpu_check.Stage("build"))
     assert [words[0] for words in commands[1:]] == [str(tmp_path / "environment/cmake")] * 2
+
+
+@needs_tools
+@pytest.mark.parametrize(("name", "kind"), [("a.png", "PNG"), ("a.jpg", "JPEG")])
+def test_the_caption_of_an_original_says_what_file_it_is(tmp_path, name, kind):
+    from tools.make_picture import caption_of
+
+    Image.new("RGB", (8, 8)).save(tmp_path / name)
+    size = (tmp_path / name).stat().st_size
+    assert caption_of(tmp_path / name) == f"original: {size:,} bytes ({kind})"

@@ -30,7 +30,7 @@ def main() -> None:
 
     pixels = load_image(args.image)
     height, width = pixels.shape[:2]
-    panels = [(pixels, f"original: {args.image.stat().st_size:,} bytes (PNG)")]
+    panels = [(pixels, caption_of(args.image))]
     codec = Codec(args.model)
     for quality in args.quality:
         data = codec.encode(pixels, quality=quality)
@@ -50,6 +50,12 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(args.out, optimize=True)
     print(f"{args.out}: {sheet.width} x {sheet.height}")
+
+
+def caption_of(original: Path) -> str:
+    """Say what file the original is."""
+    with Image.open(original) as picture:
+        return f"original: {original.stat().st_size:,} bytes ({picture.format})"
 
 
 if __name__ == "__main__":
