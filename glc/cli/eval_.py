@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glc.cli.counts import counted
 from glc.cli.options import DEFAULT_MODEL, Device, Json, Model, Overwrite
 from glc.cli.progress import progress_bar
 
@@ -79,8 +80,8 @@ def _print(result: "Evaluation") -> None:
     from rich.table import Table
 
     table = Table(
-        title=f"{escape(result.model)}, {result.levels[0].images} pictures, {result.device}, "
-        f"{result.threads} threads",
+        title=f"{escape(result.model)}, {counted(result.levels[0].images, 'picture')}, "
+        f"{result.device}, {counted(result.threads, 'thread')}",
         box=None,
     )
     columns = ("quality", "bytes", "bpp", "estimate", "real/est.", "PSNR dB", "MS-SSIM")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glc.cli.counts import counted
 from glc.cli.options import DEFAULT_MODEL, Model
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def _print(before: "Evaluation", after: "Evaluation") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{before.levels[0].images} held-out pictures, before -> after", box=None)
+    pictures = counted(before.levels[0].images, "held-out picture")
+    table = Table(title=f"{pictures}, before -> after", box=None)
     stand_in = ("Tiny Darknet",) if before.levels[0].tinydarknet is not None else ()
     for name in ("quality", "bpp", "PSNR dB", "MS-SSIM", *stand_in):
         table.add_column(name, justify="right")

@@ -364,7 +364,7 @@ def test_names_in_brackets_are_shown_as_they_are(
     monkeypatch.chdir(tmp_path)
     shown = run("eval", picture.parent, "--quality", "0", model=model.relative_to(tmp_path))
     assert shown.exit_code == 0, shown.output
-    assert "a [red]/b[/c], 1 pictures" in shown.output
+    assert "a [red]/b[/c], 1 picture, cpu, " in shown.output
     monkeypatch.setenv("FORCE_COLOR", "1")  # as at a terminal
     with progress_bar("eval") as progress:
         progress("a [red]/b[/c].png", 0.5)
