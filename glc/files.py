@@ -3,6 +3,7 @@
 
 import os
 import pickle
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ LOAD_ERRORS = (
 )
 """What `torch.load` raises for a file that is none of its own, or one of something else."""
 
+_SHOWN_MISMATCHES = 3  # keys of a kind, and tensors of another shape
 _HEAD_BYTES = 1 << 10
 _MOST_BYTES = 1 << 32
 
@@ -33,12 +35,29 @@ def load_complaint(error: Exception) -> str:
     """Say in a line why `torch.load`, or what read its result, refused a file.
 
     Of a file of something else torch itself says a number, or advises to load it with less care and
-    to report a bug.
+    to report a bug. Of a state dict that does not fit, the first keys of each kind
+    are named.
     """
     unknown_opcode = isinstance(error, KeyError) and isinstance(error.args[0], int)
     if unknown_opcode or isinstance(error, pickle.UnpicklingError | EOFError):
         return "something other than tensors, or damaged ones"
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    first, *others = str(error).splitlines() or [type(error).__name__]
+    return _mismatches(others) if first.startswith("Error(s) in loading state_dict") else first
+
+
+def _mismatches(lines: list[str]) -> str:
+    """Shorten what `load_state_dict` says, a line per kind of key or tensor of another shape."""
+    said = []
+    for line in map(str.strip, lines):
+        keys = re.findall(r'"[^"]+"', line)
+        said.append(f"{line.partition(':')[0]}: {_first(keys, ', ')}" if keys else line)
+    return _first([text[:1].lower() + text[1:] for text in said], "; ")
+
+
+def _first(texts: list[str], separator: str) -> str:
+    left_out = len(texts) - _SHOWN_MISMATCHES
+    more = [f"{left_out} more"] if left_out > 0 else []
+    return separator.join([*texts[:_SHOWN_MISMATCHES], *more])
 
 
 def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from glc.cdf import canonical
 from glc.errors import InvalidArgumentError
+from glc.files import load_complaint
 from glc.models.config import GLCConfig
 from glc.models.context import STEP_MIN, ContextModel
 from glc.models.hyper import HyperAnalysis, HyperPrior, HyperSynthesis
@@ -381,7 +382,7 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise InvalidArgumentError(
                 f"from_pretrained: {folder}: expected {' and '.join(MODEL_FILES)} of one model, "
-                f"got: {' '.join(str(error).split())[:200]}"
+                f"got: {load_complaint(error)}"
             ) from error
         return model.eval()
 

@@ -73,10 +73,9 @@ def load_module(module: nn.Module, state: dict[str, Any], name: str) -> None:
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        lines = str(error).splitlines()
         raise InvalidArgumentError(
-            f"checkpoint: {name}: expected the shapes of this configuration, got: "
-            f"{lines[1].strip() if len(lines) > 1 else lines[0]}"
+            f"checkpoint: {name}: expected the tensors of this configuration, got: "
+            f"{load_complaint(error)}"
         ) from error
 
 

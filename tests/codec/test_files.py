@@ -6,9 +6,10 @@ import stat
 from pathlib import Path
 
 import pytest
+import torch
 
 from glc.errors import InvalidArgumentError
-from glc.files import check_output, read_file, write_file
+from glc.files import check_output, load_complaint, read_file, write_file
 
 
 def test_write_and_read(tmp_path: Path) -> None:
@@ -136,3 +137,22 @@ def test_what_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.Monke
     for endless in (path, Path("/dev/zero")):  # the size of a device is not told
         with pytest.raises(InvalidArgumentError, match="at most 5000 bytes"):
             read_file(endless)
+
+
+def complaint_about(state: dict[str, torch.Tensor]) -> str:
+    layers = torch.nn.Sequential(*(torch.nn.Linear(2, 2, bias=False) for _ in range(6)))
+    with pytest.raises(RuntimeError) as caught:
+        layers.load_state_dict(state)
+    return load_complaint(caught.value)
+
+
+def test_the_first_keys_that_do_not_fit_are_named() -> None:
+    state = {"0.weight": torch.zeros(2, 2), "bias": torch.zeros(2)}
+    assert complaint_about(state) == (
+        'missing key(s) in state_dict: "1.weight", "2.weight", "3.weight", 2 more; '
+        'unexpected key(s) in state_dict: "bias"'
+    )
+    wrong = complaint_about({f"{n}.weight": torch.zeros(n + 3) for n in range(6)})
+    assert wrong.count("size mismatch for") == 3
+    assert "size mismatch for 0.weight: copying a param with shape torch.Size([3])" in wrong
+    assert wrong.endswith("; 3 more")
