@@ -100,5 +100,6 @@ class HyperPrior(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Take weights from before there was a prior: it is uniform."""
-        state_dict.setdefault(prefix + "logits", torch.zeros_like(self.logits))
+        device = "cpu" if self.logits.is_meta else self.logits.device  # for `assign`
+        state_dict.setdefault(prefix + "logits", torch.zeros_like(self.logits, device=device))
         super()._load_from_state_dict(state_dict, prefix, *rest)

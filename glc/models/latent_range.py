@@ -90,7 +90,8 @@ class LatentRange(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Take weights from before there were bounds: they have none."""
         for name, bounds in self.named_buffers():
-            state_dict.setdefault(prefix + name, _open(bounds.clone()))
+            device = "cpu" if bounds.is_meta else bounds.device  # else `assign` gives no values
+            state_dict.setdefault(prefix + name, _open(torch.empty_like(bounds, device=device)))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 

@@ -56,7 +56,8 @@ def load_official(source: str | os.PathLike[str] | Mapping[str, Any]) -> GLC:
         left out; `load_official_predictors` returns them.
 
     Raises:
-        InvalidArgumentError: not a checkpoint, or a key missing, unknown or of another shape.
+        InvalidArgumentError: not a checkpoint, or a key missing, unknown, of another shape or
+            without values.
     """
     return cast(GLC, _load(source)[0])
 
@@ -149,7 +150,14 @@ def _check_layout(state: Mapping[str, Tensor]) -> None:
         for key in expected.keys() & state.keys()
         if tuple(state[key].shape) != expected[key]
     )
-    for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", wrong)):
+    empty = sorted(key for key, tensor in state.items() if tensor.is_meta)
+    kinds = {
+        "missing": missing,
+        "unknown": unknown,
+        "of another shape": wrong,
+        "on the meta device, without values": empty,
+    }
+    for what, names in kinds.items():
         if names:
             raise InvalidArgumentError(
                 f"load_official: state dict: expected the authors' {len(expected)} tensors, "

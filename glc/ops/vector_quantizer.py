@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -112,9 +113,29 @@ class VectorQuantizer(nn.Module):
             self.codebook = nn.Parameter(rows)
         else:
             self.register_buffer("codebook", rows)
-        self.register_buffer("row_weight", torch.ones(codebook_size), persistent=False)
-        self.register_buffer("row_usage", torch.zeros(codebook_size), persistent=False)
+        self.register_buffer("row_weight", None, persistent=False)
+        self.register_buffer("row_usage", None, persistent=False)
+        self._begin_statistics()
         self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []  # latents, index, usage of a call
+
+    def _begin_statistics(self) -> None:
+        k = len(self.codebook)
+        self.row_weight = self.codebook.new_ones(k)
+        self.row_usage = self.codebook.new_zeros(k)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> VectorQuantizer:
+        """Give the statistics their first values where `to_empty` leaves the meta device."""
+        was_meta = self.row_weight.is_meta
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if was_meta and not self.row_weight.is_meta:
+            self._begin_statistics()
+        return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Give the statistics their first values where `assign` has left the meta device."""
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        if self.row_weight.is_meta and not self.codebook.is_meta:
+            self._begin_statistics()
 
     def extra_repr(self) -> str:
         """Describe the sizes and the way the codebook is trained."""

@@ -120,6 +120,22 @@ def test_weights_from_before_have_no_bounds(tiny_folder):
     assert model.latent_range.l.abs().min() == UNBOUNDED
 
 
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_model_made_without_values_takes_weights_from_before(tiny_folder, assign):
+    usual = GLC.from_pretrained(tiny_folder)
+    ours = ("latent_range.", "z_prior.")
+    old = {k: v for k, v in usual.state_dict().items() if not k.startswith(ours)}
+    with torch.device("meta"):
+        late = GLC(usual.config)
+    if not assign:
+        late.to_empty(device="cpu")
+    late.load_state_dict(old, assign=assign)
+    assert not any(t.is_meta for t in (*late.parameters(), *late.buffers()))
+    assert late.latent_range.l.abs().min() == UNBOUNDED
+    assert not late.z_prior.logits.any()
+    assert bool((late.hyper_vq.row_weight == 1).all())
+
+
 def test_only_the_middle_of_a_large_photograph_is_looked_at(tmp_path, photo):
     from PIL import Image
 

@@ -112,7 +112,7 @@ def test_predictors_load_and_predict(state):
     torch.testing.assert_close(pixel.feat_emb.weight.detach(), state[key], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("fault", ["missing", "unknown", "shape", "content", "key"])
+@pytest.mark.parametrize("fault", ["missing", "unknown", "shape", "content", "key", "meta"])
 def test_loader_is_strict(state, fault):
     broken = dict(state)
     if fault == "missing":
@@ -123,6 +123,8 @@ def test_loader_is_strict(state, fault):
         broken["q_enc"] = torch.zeros(5, 256, 1, 1)
     elif fault == "key":
         broken[1] = torch.zeros(1)
+    elif fault == "meta":
+        broken["q_enc"] = broken["q_enc"].to("meta")
     else:
         broken["q_enc"] = "not a tensor"
     with pytest.raises(InvalidArgumentError, match="load_official"):

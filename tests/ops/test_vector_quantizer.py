@@ -293,6 +293,26 @@ def test_shapes_alone_pass_through(kind, ema_decay):
         assert out.index.shape == vq.nearest(z).shape == (2, 3, 6)
 
 
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
+@pytest.mark.parametrize("assign", [False, True])
+def test_one_made_without_values_trains_as_any_other(assign, ema_decay):
+    usual = VectorQuantizer(5, 4, ema_decay=ema_decay)
+    with torch.device("meta"):
+        late = VectorQuantizer(5, 4, ema_decay=ema_decay)
+    if not assign:
+        empty = torch.empty_like
+        with pytest.MonkeyPatch.context() as patch:  # what happens to be there
+            patch.setattr(torch, "empty_like", lambda t, **kw: empty(t, **kw).fill_(1e30))
+            late.to_empty(device="cpu")
+    late.load_state_dict({"codebook": usual.codebook.detach().clone()}, assign=assign)
+    z = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    for quantizer in (usual, late):
+        quantizer(z)
+    assert torch.equal(late.codebook, usual.codebook)
+    for name, value in usual.training_state().items():
+        assert torch.equal(late.training_state()[name], value), name
+
+
 def test_the_nearest_row_is_no_gradient_and_comes_in_batches():
     vq, z = VectorQuantizer(5, 4), torch.randn(3, 4, 2, 2)
     assert torch.equal(torch.func.vmap(lambda t: vq.nearest(t[None])[0])(z), vq.nearest(z))
