@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from glc.errors import InvalidArgumentError
+
 SMOOTHING = 0.98  # of the measured rates, per step
 RANGE = math.log(100.0)  # how far a lambda may move from where it started
 
@@ -25,9 +27,23 @@ class LambdaController:
         lambdas: initial weight per level.
         targets: bits per pixel per level, or empty to leave the lambdas where they are.
         gain: change per step per unit of error.
+
+    Raises:
+        InvalidArgumentError: a number that is not above 0 and finite, or not as many targets as
+            lambdas.
     """
 
     def __init__(self, lambdas: tuple[float, ...], targets: tuple[float, ...], gain: float) -> None:
+        for name, values in (("lambdas", lambdas), ("targets", targets)):
+            if not all(0.0 < value < math.inf for value in values):
+                raise InvalidArgumentError(
+                    f"LambdaController: {name}: expected numbers above 0, got {list(values)}"
+                )
+        if len(targets) not in (0, len(lambdas)):
+            raise InvalidArgumentError(
+                f"LambdaController: targets: expected {len(lambdas)}, one per level, or none, got "
+                f"{list(targets)}"
+            )
         self.initial = torch.tensor(lambdas).log()
         self.log_lambda = self.initial.clone()
         self.log_targets = torch.tensor(targets).log()

@@ -89,6 +89,20 @@ def test_controller_finds_the_targets():
     assert again.weights(level).tolist() == controller.weights(level).tolist()
 
 
+@pytest.mark.parametrize(
+    ("lambdas", "targets", "name"),
+    [
+        ((0.1, 0.2), (0.05,), "targets: expected 2, one per level"),
+        ((0.1, 0.2), (0.05, -0.1), "targets: expected numbers above 0"),
+        ((0.1, -0.2), (), "lambdas: expected numbers above 0"),
+        ((0.1, float("nan")), (), "lambdas: expected numbers above 0"),
+    ],
+)
+def test_controller_refuses_what_has_no_logarithm_or_no_level(lambdas, targets, name):
+    with pytest.raises(InvalidArgumentError, match=f"^LambdaController: {name}"):
+        LambdaController(lambdas, targets, gain=0.02)
+
+
 def test_controller_stands_still_without_targets():
     controller = LambdaController((0.1, 0.2), (), gain=0.02)
     controller.observe(torch.tensor([1]), torch.tensor([0.5]), steer=True)
