@@ -14,13 +14,27 @@ from glc.errors import InvalidArgumentError
 class VQGANConfig:
     """Shape of the convolutional VQGAN autoencoder of the authors (GLC, facts B1-B3)."""
 
-    channels: int = 128
+    channels: int = 128  # times each multiplier: a multiple of 32, the groups of a normalisation
     channel_multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
     res_blocks: int = 2  # per level in the encoder; the decoder may have one more
     attention_window: int = 32  # latent positions; evaluation mode only
     final_swish: bool = True
     quant_conv: bool = True
     extra_decoder_block: bool = True
+
+    def __post_init__(self) -> None:
+        widths = [self.channels * multiplier for multiplier in self.channel_multipliers]
+        if not widths:
+            raise InvalidArgumentError("VQGANConfig: channel_multipliers: expected some, got none")
+        if any(width < 32 or width % 32 for width in widths):
+            raise InvalidArgumentError(
+                "VQGANConfig: channels: expected positive multiples of 32 times each of "
+                f"channel_multipliers, got {widths}"
+            )
+        if self.attention_window < 1:
+            raise InvalidArgumentError(
+                f"VQGANConfig: attention_window: expected >= 1, got {self.attention_window}"
+            )
 
     @property
     def stride(self) -> int:

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from glc.cdf import canonical
 from glc.errors import InvalidArgumentError
 from glc.models import GLC, GLCConfig, preset
+from glc.models.config import VQGANConfig
 from glc.models.context import part_index
 from glc.models.padding import pad_to_multiple
 
@@ -46,6 +47,12 @@ def test_config_names_what_is_wrong():
         light = {**plain["autoencoder"], "stem": stem}
         with pytest.raises(InvalidArgumentError, match=f"stem: expected .* of 4, got {stem}"):
             GLCConfig.from_dict(plain | {"autoencoder": light})
+    for change in ({"channels": 100}, {"channels": 0}, {"channel_multipliers": []}):
+        vqgan = {**preset("glc-image").to_dict()["autoencoder"], **change}
+        with pytest.raises(InvalidArgumentError, match=f"VQGANConfig: {next(iter(change))}: exp"):
+            GLCConfig.from_dict(plain | {"autoencoder": vqgan})
+    with pytest.raises(InvalidArgumentError, match="attention_window: expected >= 1, got 0"):
+        VQGANConfig(attention_window=0)
     with pytest.raises(InvalidArgumentError, match="glc-image-small"):
         preset("glc-huge")
     for config in ("glc-tiny", plain, None):
