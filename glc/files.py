@@ -80,7 +80,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
         )
     try:
         target = Path(os.path.realpath(path))
-        is_folder, is_file, exists = target.is_dir(), target.is_file(), target.exists()
+        is_folder, is_file, exists = target.is_dir(), target.is_file(), Path(path).exists()
         parent_exists = target.parent.is_dir()
     except (OSError, ValueError) as error:  # a name too long, a NUL byte, a folder closed to us
         raise InvalidArgumentError(f"write: output: {path}: {_reason(error)}") from error
@@ -89,7 +89,10 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
     if is_folder:
         raise InvalidArgumentError(f"write: output: expected a file name, got the folder {path}")
     if exists and not is_file:
-        raise InvalidArgumentError(f"write: output: {path} exists and is not a regular file")
+        raise InvalidArgumentError(
+            f"write: output: expected the name of a file that is new or a regular one, got {path}: "
+            "nothing is written to a device or a pipe"
+        )
     if exists and not overwrite:
         raise InvalidArgumentError(f"write: output: {path} exists; use --overwrite to replace it")
     if not parent_exists:

@@ -55,7 +55,8 @@ def test_devices_folders_and_missing_folders_are_refused(tmp_path: Path) -> None
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     for path, message in (
-        (fifo, "not a regular file"),
+        (fifo, "expected the name of a file .*: nothing is written to a device or a pipe"),
+        (Path(os.devnull), "a device or a pipe"),
         (tmp_path, "folder"),
         (tmp_path / "absent" / "a", "does not exist"),
         (tmp_path / ("n" * 300), "too long"),
@@ -65,6 +66,17 @@ def test_devices_folders_and_missing_folders_are_refused(tmp_path: Path) -> None
             write_file(path, b"x", overwrite=True)
         assert "\n" not in str(caught.value)
     assert os.listdir(tmp_path) == ["fifo"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_pipe_that_has_a_name_is_refused_as_one(overwrite: bool) -> None:
+    ends = os.pipe()
+    try:  # as /dev/stdout is one
+        with pytest.raises(InvalidArgumentError, match="nothing is written to a device or a pipe"):
+            check_output(f"/dev/fd/{ends[1]}", overwrite=overwrite)
+    finally:
+        for end in ends:
+            os.close(end)
 
 
 def test_nothing_stays_when_the_write_breaks(
