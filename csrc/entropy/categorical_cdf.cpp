@@ -12,6 +12,7 @@
 
 #include "core/check.h"
 #include "core/cpu_features.h"
+#include "core/float_mode.h"
 #include "core/thread_pool.h"
 #include "entropy/categorical_kernel.h"
 #include "entropy/entropy_check.h"
@@ -113,6 +114,7 @@ void categorical_weights(std::span<const float> logits, std::span<std::int32_t> 
     fail_argument(kOp, "weights", logits.size(), weights.size());
   }
   const CategoricalBackend backend = categorical_backend();
+  const IeeeFloats mode;
   const float largest = checked_max(backend, kOp, logits);
   backend.weights(logits.data(), largest, weights.data(), ssize(logits));
 }

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/float_mode.h"
 #include "exact/exact_backend.h"
 #include "exact/exact_check.h"
 #include "exact/exact_pack.h"
@@ -33,6 +34,7 @@ bool library_fma_is_right() {
       Case{0x1p-75F, 0x1p-75F, 0x1p-149F, 0x1p-148F},                      // denormal, a tie
       Case{0x1.fffffep-76F, 0x1p-75F, 0x1p-149F, 0x1p-149F},               // and just below it
   };
+  const IeeeFloats mode;
   return std::ranges::all_of(kCases, [](const Case& v) {
     const volatile float a = v.a;  // computed when run, not when compiled
     return std::fma(a, v.b, v.c) == v.result;

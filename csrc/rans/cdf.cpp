@@ -6,6 +6,7 @@
 #include <queue>
 #include <string>
 
+#include "core/float_mode.h"
 #include "glc/error.h"
 
 namespace glc::cdf {
@@ -129,6 +130,7 @@ void normalise(std::span<const std::uint64_t> counts, int bits, std::span<std::u
 
 void normalise(std::span<const double> pmf, int bits, std::span<std::uint32_t> freqs) {
   check(pmf.size(), freqs.size(), bits);
+  const IeeeFloats mode;  // a probability that the caller's thread flushes to zero is positive
   double total = 0;
   for (std::size_t i = 0; i < pmf.size(); ++i) {
     if (!std::isfinite(pmf[i]) || pmf[i] < 0) {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Gaussian bins from +, -, * and / alone, in a fixed order: unlike libm's erf, these give the same
-// bits on every IEEE machine (this project compiles with -ffp-contract=off).
+// bits on every IEEE machine (this project compiles with -ffp-contract=off), on threads that keep
+// to the standard (IeeeFloats).
 #include <cmath>
 #include <string>
 #include <vector>
 
+#include "core/float_mode.h"
 #include "glc/cdf.h"
 #include "glc/error.h"
 #include "rans/tables.h"
@@ -43,6 +45,7 @@ double half_mass(double z) {
 
 rans::TableSet gaussian_tables(std::span<const double> scales, int bits) {
   rans::check_shape(scales.size(), scales.size(), bits);  // before the work
+  const IeeeFloats mode;
   for (const double scale : scales) {
     if (!(scale > 0) || scale > kMaxScale) {
       throw InvalidArgument("cdf: scales: expected values in (0, 1024], got " +

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cfenv>
 #include <cstdint>
 
 #if defined(__x86_64__)
@@ -36,6 +37,22 @@ class Flushing {
 template <class F>
 auto while_flushing(F f) {
   const Flushing mode;
+  return f();
+}
+
+/// While it lives, this thread rounds upwards.
+class RoundingUp {
+ public:
+  RoundingUp() : before_(std::fegetround()) { std::fesetround(FE_UPWARD); }
+  ~RoundingUp() { std::fesetround(before_); }
+
+ private:
+  int before_;
+};
+
+template <class F>
+auto while_rounding_up(F f) {
+  const RoundingUp mode;
   return f();
 }
 

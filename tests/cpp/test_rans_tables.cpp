@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "check.h"
+#include "flushing.h"
 #include "glc/cdf.h"
 #include "glc/error.h"
 #include "glc/rans.h"
@@ -24,6 +25,8 @@ using glc::rans::TableSet;
 using glc::test::check;
 using glc::test::check_equal;
 using glc::test::check_throws;
+using glc::test::while_flushing;
+using glc::test::while_rounding_up;
 
 using Bytes = std::vector<std::uint8_t>;
 using Symbols = std::vector<std::int32_t>;
@@ -87,6 +90,27 @@ void gaussian_tables_are_bounded() {
     scales.back() = bad;
     check_throws<InvalidArgument>([&] { from(scales, 16); }, "scale");
   }
+}
+
+/// Encoder and decoder may call from threads of other settings.
+void tables_are_the_same_in_every_float_mode() {
+  const std::vector<double> pmf = {0.7, 1e-310, 0.1, 0.0, 0.3, 4e-320};
+  const auto normalised = [&] {
+    std::vector<std::uint32_t> freqs(pmf.size());
+    glc::cdf::normalise(std::span<const double>(pmf), 16, freqs);
+    return freqs;
+  };
+  const auto expected = normalised();
+  check(expected[1] == 1 && expected[5] == 1, "what is positive keeps a frequency");
+  check(while_flushing(normalised) == expected, "normalise, denormals flushed");
+  check(while_rounding_up(normalised) == expected, "normalise, rounding up");
+
+  std::vector<double> scales = {1e-310};
+  for (int i = 0; i < 64; ++i) scales.push_back(0.11 * std::exp(0.1 * i));
+  const auto gaussian = [&] { return glc::cdf::gaussian_tables(scales, 16).freqs(); };
+  const auto rows = gaussian();
+  check(while_flushing(gaussian) == rows, "gaussian_tables, denormals flushed");
+  check(while_rounding_up(gaussian) == rows, "gaussian_tables, rounding up");
 }
 
 void frequencies_are_exact() {
@@ -313,6 +337,7 @@ void rare_bytes_that_are_wrong_are_refused() {
 int main() {
   tables_are_validated();
   gaussian_tables_are_bounded();
+  tables_are_the_same_in_every_float_mode();
   frequencies_are_exact();
   histograms_make_tables();
   bytes_round_trip();

@@ -252,6 +252,20 @@ def test_every_instruction_set_of_this_cpu_gives_the_same_bits():
     assert set(outputs.values()) == {outputs["scalar"]}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="sets the rounding of glibc's threads")
+def test_a_thread_that_rounds_upwards_gets_the_scalar_kernels():
+    script = (
+        "import ctypes, platform\n"
+        "from tests.ops.test_exact import results\n"
+        "upwards = 0x800 if platform.machine() == 'x86_64' else 0x400000\n"
+        "assert ctypes.CDLL('libm.so.6').fesetround(upwards) == 0\n"
+        "results()"
+    )
+    root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+    environment = os.environ | {"GLC_SIMD": "scalar", "PYTHONPATH": root}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True, cwd=root)
+
+
 def test_changed_weights_are_seen():
     x, weight, bias = conv_arguments(1, 4, 4)
     first = exact_conv2d(x, weight, bias)
