@@ -31,7 +31,10 @@ def in_range(name: str, value: Any, low: int, high: int) -> int:
 
 
 def as_array(values: Any, name: str, kinds: str = "iu", *, op: str = "rans") -> npt.NDArray[Any]:
-    """Borrow values as a contiguous array of these kinds of dtype; integers unless told."""
+    """Borrow values as a contiguous array of these kinds of dtype; integers unless told.
+
+    Where they lie at odd addresses, as behind a header of bytes, they are copied.
+    """
     try:
         if not hasattr(values, "__array__") and hasattr(values, "__dlpack__"):
             values = np.from_dlpack(values)
@@ -43,7 +46,8 @@ def as_array(values: Any, name: str, kinds: str = "iu", *, op: str = "rans") -> 
     if array.dtype.kind not in kinds:
         wanted = "integers" if kinds == "iu" else "numbers"
         raise InvalidArgumentError(f"{op}: {name}: expected {wanted}, got dtype {array.dtype}")
-    return np.ascontiguousarray(array) if array.ndim else array
+    array = np.ascontiguousarray(array) if array.ndim else array
+    return array if array.flags.aligned else array.copy()
 
 
 def as_floats(values: Any, name: str, dtype: npt.DTypeLike, *, op: str) -> npt.NDArray[Any]:

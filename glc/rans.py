@@ -134,8 +134,8 @@ class Decoder:
             rows: integers, row of each symbol, as pushed; or one number for all, and then out or
                 count says how many.
             tables: equal to those of the push.
-            out: contiguous, writable int32 array for the symbols, which shares no memory with rows
-                or the stream; new memory by default.
+            out: contiguous, aligned, writable int32 array for the symbols, which shares no memory
+                with rows or the stream; new memory by default.
             count: number of symbols, 0..2^31 - 1.
 
         Returns:
@@ -164,9 +164,11 @@ class Decoder:
         elif (
             not isinstance(out, np.ndarray)
             or out.dtype != np.int32
-            or not (out.flags.c_contiguous and out.flags.writeable)
+            or not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable)
         ):
-            raise InvalidArgumentError("rans: out: expected a contiguous, writable int32 array")
+            raise InvalidArgumentError(
+                "rans: out: expected a contiguous, aligned, writable int32 array"
+            )
         elif count is not None and out.size != count:
             raise InvalidArgumentError(f"rans: out: expected {count} symbols, got {out.size}")
         self._native.pull(native_rows, native_tables(tables), out)

@@ -64,6 +64,24 @@ def test_a_wrong_tensor_is_refused_by_name(change, message):
         _core.vq_nearest(change(latents), codebook, indices)
 
 
+def at_an_odd_address(tensor):
+    """The same values, one byte behind an aligned address."""
+    memory = np.empty(tensor.nbytes + 1, np.uint8)[1:]
+    memory[:] = tensor.numpy().view(np.uint8).ravel()
+    return memory.view(tensor.numpy().dtype).reshape(tensor.shape)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_memory_at_an_odd_address_is_refused(number):
+    given = list(arguments())
+    given[number] = at_an_odd_address(given[number])
+    with pytest.raises(InvalidArgumentError, match="expected memory aligned to its dtype"):
+        _core.vq_nearest(*given)
+    given[number] = torch.from_numpy(given[number])
+    with pytest.raises(InvalidArgumentError, match="expected memory aligned to its dtype"):
+        _core.vq_nearest(*given)
+
+
 def test_a_tensor_without_memory_is_refused():
     latents, codebook, indices = arguments()
     latents.untyped_storage().resize_(0)  # as sharded training frees parameters

@@ -52,8 +52,8 @@ struct ManagedTensor {
 /// Borrows a tensor on the CPU for the duration of a call, from a DLPack capsule or any object with
 /// __dlpack__ (detach a tensor that requires grad first). The tensor must be C-contiguous,
 /// or be rows where kRows is asked for: of two dimensions, the last of them contiguous, or of
-/// [b, c, h, w] in channels_last, perhaps with other channels between, a row per pixel. Construct
-/// and destroy with the GIL held.
+/// [b, c, h, w] in channels_last, perhaps with other channels between, a row per pixel; and aligned
+/// to its dtype. Construct and destroy with the GIL held.
 /// Throws InvalidArgument. (Of a tensor on a CUDA device: DeviceTensor, cuda_device.h.)
 class Dlpack {
  public:
@@ -169,7 +169,11 @@ class Dlpack {
     if (tensor_->data == nullptr) {
       return nullptr;
     }
-    return reinterpret_cast<T*>(static_cast<std::byte*>(tensor_->data) + tensor_->byte_offset);
+    auto* const first = static_cast<std::byte*>(tensor_->data) + tensor_->byte_offset;
+    if (size_ != 0 && reinterpret_cast<std::uintptr_t>(first) % alignof(Value) != 0) {
+      throw InvalidArgument(where_ + ": expected memory aligned to its dtype, got a view of bytes");
+    }
+    return reinterpret_cast<T*>(first);
   }
 
   /// From a dimension on.

@@ -186,6 +186,23 @@ def test_rows_and_symbols_of_any_integer_kind() -> None:
         assert rans.decode(stream, row, tables, count=2).tolist() == [1, 2]
 
 
+def test_arrays_at_odd_addresses() -> None:
+    symbols, rows, tables = gaussian_message(100, 13)
+
+    def odd(array: np.ndarray) -> np.ndarray:  # as behind a header of one byte
+        return np.frombuffer(b"0" + array.tobytes(), array.dtype, offset=1)
+
+    stream = rans.encode(symbols, rows, tables)
+    for kind in (np.uint16, np.int32):
+        assert rans.encode(odd(symbols), odd(rows.astype(kind)), tables) == stream
+    assert tables.cost_bits(odd(symbols), rows) == tables.cost_bits(symbols, rows)
+    weights = np.linspace(0.1, 1.0, 9)
+    assert np.array_equal(cdf.normalise(odd(weights)), cdf.normalise(weights))
+    out = np.empty(401, np.uint8)[1:].view(np.int32)
+    with pytest.raises(InvalidArgumentError, match="out: expected a contiguous, aligned"):
+        rans.decode(stream, rows, tables, out)
+
+
 @pytest.mark.parametrize("n_rows", [65536 // 16, 65536 // 16 + 1])
 def test_tables_of_as_many_bins_as_16_bits_name_and_more(n_rows: int) -> None:
     tables = rans.TableSet.from_freqs(np.full((n_rows, 16), 16), bits=8)
