@@ -64,6 +64,8 @@ std::int64_t DepthConvBlock::padded_floats(std::int64_t h, std::int64_t w) const
 }
 
 std::size_t DepthConvBlock::workspace_bytes(std::int64_t h, std::int64_t w) const {
+  check_side(kOp, h);
+  check_side(kOp, w);
   const std::int64_t per_thread = std::max(use_->conv_scratch, use_->block_scratch(a_, b_));
   return Workspace::bytes(padded_floats(h, w), per_thread, glc::threads());
 }

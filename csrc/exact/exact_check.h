@@ -13,7 +13,8 @@
 
 namespace glc::exact {
 
-inline constexpr std::int64_t kMaxChannels = 1 << 20;  // keeps products of sizes within 64 bits
+// They keep sizes of weights and of planes within 64 bits.
+inline constexpr std::int64_t kMaxChannels = 1 << 20;
 inline constexpr std::int64_t kMaxSide = 1 << 24;
 
 inline void check_size(const char* op,
@@ -39,6 +40,11 @@ void check_shape(const char* op,
   if (map.n != n || map.c != c || map.h != h || map.w != w) {
     fail_argument(op, argument, shape_text(n, c, h, w), shape_text(map.n, map.c, map.h, map.w));
   }
+}
+
+/// Of an input that memory is asked for.
+inline void check_side(const char* op, std::int64_t side) {
+  if (side < 0 || side > kMaxSide) fail_argument(op, "x", "sides of 0 to 2^24", side);
 }
 
 inline void check_input(const char* op, const MapView<const float>& x, std::int64_t channels) {

@@ -153,6 +153,7 @@ void Conv::run(MapView<const float> x,
 }
 
 std::size_t depthwise_workspace_bytes(std::int64_t w) {
+  check_side(kConvOp, w);
   return Workspace::bytes(0, (band_rows(w) + 2) * (w + 2) + backend().slack, glc::threads());
 }
 

@@ -100,6 +100,7 @@ class Conv {
   Packed packed_;
 };
 
+/// Throws InvalidArgument when w is more than an input may have.
 std::size_t depthwise_workspace_bytes(std::int64_t w);
 
 /// Depthwise 3x3 convolution with one pixel of zero padding.
@@ -155,6 +156,7 @@ class DepthConvBlock {
            std::span<const MapView<float>> outs,
            std::span<std::byte> workspace) const;
 
+  /// Throws InvalidArgument when h or w is more than an input may have.
   [[nodiscard]] std::size_t workspace_bytes(std::int64_t h, std::int64_t w) const;
   [[nodiscard]] std::int64_t in_channels() const { return a_; }
   [[nodiscard]] std::int64_t out_channels() const { return b_; }
