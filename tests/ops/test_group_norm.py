@@ -85,6 +85,14 @@ def test_a_map_in_phases(kernels: Kernels, sides: tuple[int, int], dtype: torch.
                 assert total is None
 
 
+def test_phases_of_a_map_without_pixels(kernels: Kernels) -> None:
+    args, _ = arguments((2, 32, 4, 1, 3), torch.float32)
+    args[0] = torch.ones(2, 4 * 32, 1, 3)
+    for way in (group_norm, lambda *a, **o: kernels(group_norm, *a, **o)):
+        out, total = way(*args, phases=True, keep=True)
+        assert out.shape == total.shape == (2, 32, 0, 4)
+
+
 @pytest.mark.parametrize("added", ["", "offset", "residual", "offset residual"])
 def test_torch_against_the_reference(added: str) -> None:
     args, options = arguments(SHAPES[1], torch.float32, added=added)
