@@ -73,26 +73,30 @@ void AnsEncoder::push(std::span<const std::int32_t> symbols,
   const std::size_t n_bins = bins_.size();
   const std::size_t n_escapes = escapes_.size();
   const auto fail = [&](std::size_t i, const std::string& what) {
-    bins_.resize(n_bins);
-    escapes_.resize(n_escapes);
     throw InvalidArgument("compressai: symbols: expected " + what + ", got " +
                           std::to_string(symbols[i]) + " at symbol " + std::to_string(i));
   };
-  bins_.resize(n_bins + symbols.size());
-  std::uint32_t* const bins = bins_.data() + n_bins;
-  for (std::size_t i = 0; i < symbols.size(); ++i) {
-    const AnsRow& row = data.rows[static_cast<std::size_t>(rows[i])];
-    const std::int64_t v = std::int64_t{symbols[i]} - row.offset;
-    const bool direct = static_cast<std::uint64_t>(v) < row.n_direct;
-    bins[i] = row.encode_base + (direct ? static_cast<std::uint32_t>(v) : row.n_direct);
-    if (data.encode[bins[i]].kind == kDirect) [[likely]]
-      continue;
-    if (data.encode[bins[i]].kind == kAbsent) fail(i, "a symbol of frequency >= 1");
-    const std::int64_t number = escape_number(v, row.n_direct);
-    if (number > kMaxNumber) fail(i, "an escape of at most 28 bits");
-    escapes_.push_back(static_cast<std::uint32_t>(number));
+  try {
+    bins_.resize(n_bins + symbols.size());
+    std::uint32_t* const bins = bins_.data() + n_bins;
+    for (std::size_t i = 0; i < symbols.size(); ++i) {
+      const AnsRow& row = data.rows[static_cast<std::size_t>(rows[i])];
+      const std::int64_t v = std::int64_t{symbols[i]} - row.offset;
+      const bool direct = static_cast<std::uint64_t>(v) < row.n_direct;
+      bins[i] = row.encode_base + (direct ? static_cast<std::uint32_t>(v) : row.n_direct);
+      if (data.encode[bins[i]].kind == kDirect) [[likely]]
+        continue;
+      if (data.encode[bins[i]].kind == kAbsent) fail(i, "a symbol of frequency >= 1");
+      const std::int64_t number = escape_number(v, row.n_direct);
+      if (number > kMaxNumber) fail(i, "an escape of at most 28 bits");
+      escapes_.push_back(static_cast<std::uint32_t>(number));
+    }
+    pushes_.push_back({tables, bins_.size()});
+  } catch (...) {
+    bins_.resize(n_bins);
+    escapes_.resize(n_escapes);
+    throw;
   }
-  pushes_.push_back({tables, bins_.size()});
 }
 
 std::vector<std::uint8_t> AnsEncoder::finish() {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
+#include <new>
 #include <random>
 #include <span>
 #include <type_traits>
@@ -13,6 +16,27 @@
 #include "glc/compressai_ans.h"
 #include "glc/error.h"
 #include "glc/rans.h"
+
+namespace {
+
+constexpr std::size_t kNever = std::numeric_limits<std::size_t>::max();
+std::size_t allocations_left = kNever;
+
+void* allocate(std::size_t size) {
+  if (allocations_left == 0) throw std::bad_alloc();
+  if (allocations_left != kNever) --allocations_left;
+  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  throw std::bad_alloc();
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) { return allocate(size); }
+void* operator new[](std::size_t size) { return allocate(size); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -147,6 +171,31 @@ void test_pieces_of_many_lanes() {
   check_throws<BitstreamError>([] { glc::compressai::PieceDecoder(Bytes{0x10, 0, 0, 0, 0}); });
 }
 
+/// Memory runs out at each allocation of a push in turn.
+void test_pushes_without_memory() {
+  const AnsTables tables = sample();
+  const Ints symbols = {1, 5, kReach, -3};
+  const Ints rows(symbols.size());
+  std::size_t n_failed = 0;
+  for (bool failed = true; failed;) {
+    failed = false;
+    AnsEncoder encoder;
+    encoder.push(Ints{1}, Ints{0}, tables);
+    allocations_left = n_failed;
+    try {
+      encoder.push(symbols, rows, tables);
+    } catch (const std::bad_alloc&) {
+      failed = true;
+      ++n_failed;
+    }
+    allocations_left = kNever;
+    if (failed) encoder.push(symbols, rows, tables);
+    const Bytes stream = encoder.finish();
+    check(stream == encode({1, 1, 5, kReach, -3}, {0, 0, 0, 0, 0}, tables), "once");
+  }
+  check(n_failed >= 3, "bins, escapes, pushes");
+}
+
 void test_refusals() {
   const AnsTables tables = sample();
   AnsEncoder encoder;
@@ -212,6 +261,7 @@ int main() {
   test_pieces_and_reuse();
   test_pieces_of_many_lanes();
   test_refusals();
+  test_pushes_without_memory();
   test_hostile_streams();
   return 0;
 }

@@ -36,9 +36,9 @@ class AnsTables {
 class AnsEncoder {
  public:
   /// Appends symbols [n], coded with rows [n] of the tables.
-  /// Throws InvalidArgument, and then leaves the encoder as it was: a row outside the tables; a
-  /// symbol of frequency 0; one so far outside its row that its escape needs more than 28 bits,
-  /// which CompressAI's coder cannot write either.
+  /// Throws InvalidArgument: a row outside the tables; a symbol of frequency 0; one so far outside
+  /// its row that its escape needs more than 28 bits, which CompressAI's coder cannot write either.
+  /// When it throws, also for want of memory, it leaves the encoder as it was.
   void push(std::span<const std::int32_t> symbols,
             std::span<const std::int32_t> rows,
             const AnsTables& tables);
