@@ -41,11 +41,11 @@ struct VecPortable {
   static F min(F a, F b) { return a < b ? a : b; }
   static F abs(F v) { return floats(bits(v) & 0x7FFFFFFFU); }
   static F flip(F v, F sign) { return floats(bits(v) ^ (bits(sign) & 0x80000000U)); }
-  /// From 2^23 on every float is an integer, and adding 2^23 rounds the others half to even.
   static F quotient(F a, F b) { return a / b; }
   static F estimate(F a, F b) { return a / b; }
   static constexpr bool kHasExp2 = false;
   static F round_small(F v) { return round(v); }
+  /// From 2^23 on every float is an integer, and adding 2^23 rounds the others half to even.
   static F round(F v) {
     const F all_integers = splat(8388608.0F);
     const F rounder = flip(all_integers, v);

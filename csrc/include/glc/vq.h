@@ -64,7 +64,7 @@ class VqCodebook {
 };
 
 /// quantised[i] = codebook[indices[i]]; returns the sum over i, ascending, of |quantised[i] -
-/// latents[i]|^2, each row's in double, ascending.
+/// latents[i]|^2 in double: the same for any number of threads.
 ///   latents [n, d] f32 · codebook [k, d] f32 · indices [n] i32 in [0, k) · quantised [n, d] f32
 /// Throws InvalidArgument when shapes disagree or an index is out of range.
 double vq_lookup(MatrixView<const float> latents,
