@@ -152,7 +152,7 @@ inline void check_block(const DepthConvBlock::Weights& w, std::int64_t n_heads) 
   check_size(kOp, "gate_bias", size(w.gate_bias), 4 * b);
   check_size(kOp, "contract", size(w.contract), 2 * b * b);
   check_size(kOp, "contract_bias", size(w.contract_bias), b);
-  if (n_heads < 1 || (n_heads > 1 && b % (2 * n_heads) != 0)) {
+  if (n_heads < 1 || n_heads > b || (n_heads > 1 && b % (2 * n_heads) != 0)) {
     fail_argument(kOp, "n_heads", "1, or a divisor of half the output channels", n_heads);
   }
 }

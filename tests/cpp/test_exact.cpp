@@ -201,23 +201,30 @@ void arguments_are_checked() {
   check_throws<InvalidArgument>([&] { conv.run(x, {.shuffle = 2}, good, workspace); });
   check_throws<InvalidArgument>([&] { conv.run({ones.data(), 1, 4, 2, 4}, {}, good, workspace); });
 
+  const DepthConvBlock::Weights weights{.in_channels = 1,
+                                        .out_channels = 1,
+                                        .expand = all.first(1),
+                                        .expand_bias = all.first(1),
+                                        .depthwise = all.first(9),
+                                        .depthwise_bias = all.first(1),
+                                        .project = all.first(1),
+                                        .project_bias = all.first(1),
+                                        .adaptor = {},
+                                        .adaptor_bias = {},
+                                        .gate = all.first(4),
+                                        .gate_bias = all.first(4),
+                                        .contract = all.first(2),
+                                        .contract_bias = all.first(1),
+                                        .depth_slope = 0.1F,
+                                        .gate_slope = 0.1F};
+  for (const std::int64_t n_heads : {std::int64_t{-1},
+                                     std::int64_t{0},
+                                     std::int64_t{2},
+                                     std::numeric_limits<std::int64_t>::max()}) {
+    check_throws<InvalidArgument>([&] { DepthConvBlock(weights, n_heads); });
+  }
   // bindings ask for memory before the input is looked at
-  const DepthConvBlock block({.in_channels = 1,
-                              .out_channels = 1,
-                              .expand = all.first(1),
-                              .expand_bias = all.first(1),
-                              .depthwise = all.first(9),
-                              .depthwise_bias = all.first(1),
-                              .project = all.first(1),
-                              .project_bias = all.first(1),
-                              .adaptor = {},
-                              .adaptor_bias = {},
-                              .gate = all.first(4),
-                              .gate_bias = all.first(4),
-                              .contract = all.first(2),
-                              .contract_bias = all.first(1),
-                              .depth_slope = 0.1F,
-                              .gate_slope = 0.1F});
+  const DepthConvBlock block(weights);
   for (const std::int64_t side : {-1LL, (1LL << 24) + 1, 1LL << 60}) {
     check_throws<InvalidArgument>([&] { glc::exact::depthwise_workspace_bytes(side); });
     check_throws<InvalidArgument>([&] { static_cast<void>(block.workspace_bytes(side, 1)); });
