@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <limits>
 #include <new>
 #include <random>
@@ -16,27 +15,7 @@
 #include "glc/compressai_ans.h"
 #include "glc/error.h"
 #include "glc/rans.h"
-
-namespace {
-
-constexpr std::size_t kNever = std::numeric_limits<std::size_t>::max();
-std::size_t allocations_left = kNever;
-
-void* allocate(std::size_t size) {
-  if (allocations_left == 0) throw std::bad_alloc();
-  if (allocations_left != kNever) --allocations_left;
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-
-}  // namespace
-
-void* operator new(std::size_t size) { return allocate(size); }
-void* operator new[](std::size_t size) { return allocate(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+#include "limited_memory.h"
 
 namespace {
 
@@ -45,9 +24,11 @@ using glc::InvalidArgument;
 using glc::compressai::AnsDecoder;
 using glc::compressai::AnsEncoder;
 using glc::compressai::AnsTables;
+using glc::test::allocations_left;
 using glc::test::check;
 using glc::test::check_equal;
 using glc::test::check_throws;
+using glc::test::kNever;
 
 using Bytes = std::vector<std::uint8_t>;
 using Ints = std::vector<std::int32_t>;

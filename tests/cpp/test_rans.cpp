@@ -157,6 +157,12 @@ Symbols decode_with(std::span<const std::uint8_t> stream,
   return out;
 }
 
+void check_row_types(const Bytes& stream, const Message& m, const TableSet& tables) {
+  check(decode_with<std::uint8_t>(stream, m.rows, tables) == m.symbols, "uint8 rows");
+  check(decode_with<std::uint16_t>(stream, m.rows, tables) == m.symbols, "uint16 rows");
+  check(decode_with<std::int32_t>(stream, m.rows, tables) == m.symbols, "int32 rows");
+}
+
 /// Streams of hardly anything but the likeliest symbols, where decoders guess.
 void skewed_streams_on_every_back_end() {
   constexpr std::size_t kSymbolsPerByte = 100;  // more than any guess asks for
@@ -176,11 +182,7 @@ void skewed_streams_on_every_back_end() {
       glc::test::use_back_end(back_end);
       check(encode(m, tables, lanes) == whole, "stream");
       check(encode(m, tables, lanes, 10016) == cut, "stream of segments");
-      for (const Bytes& stream : {whole, cut}) {
-        check(decode_with<std::uint8_t>(stream, m.rows, tables) == m.symbols, "uint8 rows");
-        check(decode_with<std::uint16_t>(stream, m.rows, tables) == m.symbols, "uint16 rows");
-        check(decode_with<std::int32_t>(stream, m.rows, tables) == m.symbols, "int32 rows");
-      }
+      for (const Bytes& stream : {whole, cut}) check_row_types(stream, m, tables);
     }
     glc::test::use_back_end("");
   }
@@ -206,11 +208,7 @@ void changing_streams_on_every_back_end() {
       const Bytes cut = encode(m, tables, lanes, 20000);
       for (const char* back_end : glc::test::back_ends()) {
         glc::test::use_back_end(back_end);
-        for (const Bytes& stream : {whole, cut}) {
-          check(decode_with<std::uint8_t>(stream, m.rows, tables) == m.symbols, "uint8 rows");
-          check(decode_with<std::uint16_t>(stream, m.rows, tables) == m.symbols, "uint16 rows");
-          check(decode_with<std::int32_t>(stream, m.rows, tables) == m.symbols, "int32 rows");
-        }
+        for (const Bytes& stream : {whole, cut}) check_row_types(stream, m, tables);
       }
       glc::test::use_back_end("");
     }
@@ -277,11 +275,7 @@ void narrow_bins_on_every_back_end() {
       const Bytes row_stream = encoder.finish();
       for (const char* back_end : glc::test::back_ends()) {
         glc::test::use_back_end(back_end);
-        for (const Bytes& stream : {whole, cut}) {
-          check(decode_with<std::uint8_t>(stream, m.rows, tables) == m.symbols, "uint8 rows");
-          check(decode_with<std::uint16_t>(stream, m.rows, tables) == m.symbols, "uint16 rows");
-          check(decode_with<std::int32_t>(stream, m.rows, tables) == m.symbols, "int32 rows");
-        }
+        for (const Bytes& stream : {whole, cut}) check_row_types(stream, m, tables);
         Symbols out(of_row.size());
         Decoder decoder(row_stream);
         decoder.pull(row, tables, out);

@@ -2,44 +2,20 @@
 //
 // Memory runs out at every allocation in turn: the C interface answers GLC_RANS_OUT_OF_MEMORY,
 // keeps its promises and leaks nothing (the address sanitizer looks).
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <limits>
-#include <new>
 #include <vector>
 
 #include "check.h"
 #include "glc/rans_c.h"
+#include "limited_memory.h"
 
 namespace {
 
-constexpr std::size_t kNever = std::numeric_limits<std::size_t>::max();
-std::atomic<std::size_t> allocations_left = kNever;  // threads of the coder allocate too
-
-void* allocate(std::size_t size) {
-  std::size_t left = allocations_left;
-  while (left != kNever && left != 0 && !allocations_left.compare_exchange_weak(left, left - 1)) {
-  }
-  if (left == 0) throw std::bad_alloc();
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-
-}  // namespace
-
-void* operator new(std::size_t size) { return allocate(size); }
-void* operator new[](std::size_t size) { return allocate(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
-
-namespace {
-
+using glc::test::allocations_left;
 using glc::test::check;
 using glc::test::check_equal;
+using glc::test::kNever;
 
 constexpr std::size_t kSymbols = 700;
 
