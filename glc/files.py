@@ -35,10 +35,9 @@ def load_complaint(error: Exception) -> str:
     """Say in a line why `torch.load`, or what read its result, refused a file.
 
     Of a file of something else torch itself says a number, or advises to load it with less care and
-    to report a bug. Of a state dict that does not fit, the first keys of each kind
-    are named.
+    to report a bug. Of a state dict that does not fit, the first keys of each kind are named.
     """
-    unknown_opcode = isinstance(error, KeyError) and isinstance(error.args[0], int)
+    unknown_opcode = isinstance(error, KeyError) and any(isinstance(a, int) for a in error.args)
     if unknown_opcode or isinstance(error, pickle.UnpicklingError | EOFError):
         return "something other than tensors, or damaged ones"
     first, *others = str(error).splitlines() or [type(error).__name__]

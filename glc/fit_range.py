@@ -49,7 +49,7 @@ def fit_range(model: GLC, pictures: Iterable[Tensor]) -> None:
             run away, if it is the lesser part, say nothing of the others and are left out.
 
     Raises:
-        InvalidArgumentError: the networks give no finite values.
+        InvalidArgumentError: the networks give no finite values; the range is open then.
     """
     model.latent_range.open()
     levels = model.config.levels

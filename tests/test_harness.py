@@ -16,6 +16,10 @@ from rich.console import Console
 from benchmarks import harness, memory, progress, report
 from benchmarks.harness import Race, Timing
 
+linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells a process's peak memory"
+)
+
 
 class FakeBenchmark:
     """Stands in for pytest-benchmark's fixture and counts what it is asked to time."""
@@ -198,7 +202,7 @@ def test_chart_is_drawn_where_matplotlib_is(tmp_path, suffix):
     assert path.exists() == drawn
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's peak memory")
+@linux
 def test_peak_memory_is_that_of_the_call():
     megabytes = 64
     kept = bytearray(megabytes << 20)  # held before: does not count
@@ -206,7 +210,7 @@ def test_peak_memory_is_that_of_the_call():
     assert len(kept) <= peak < 1.25 * len(kept)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's peak memory")
+@linux
 def test_the_peak_of_a_large_picture_is_not_that_of_the_process_that_made_it(tmp_path):
     ballast = bytearray(b"x") * (1 << 30)
     path = tmp_path / "a.npy"

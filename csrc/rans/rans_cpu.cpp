@@ -112,41 +112,37 @@ constexpr auto kEncodeKernel<std::uint16_t> = &RansBackend::encode_u16;
 template <>
 constexpr auto kEncodeKernel<std::uint8_t> = &RansBackend::encode_bytes;
 
+/// The kernels for rows of a type.
 template <class Row>
-constexpr auto kDecodeKernel = &RansBackend::decode_one_row;
+struct KernelsOf;
 template <>
-constexpr auto kDecodeKernel<std::uint8_t> = &RansBackend::decode_u8;
+struct KernelsOf<std::uint8_t> {
+  static constexpr auto kDecode = &RansBackend::decode_u8;
+  static constexpr auto kPairs = &RansBackend::pairs_u8;
+  static constexpr auto kSkewed = &RansBackend::skewed_u8;
+  static constexpr auto kFind = &RansBackend::find_u8;
+};
 template <>
-constexpr auto kDecodeKernel<std::uint16_t> = &RansBackend::decode_u16;
+struct KernelsOf<std::uint16_t> {
+  static constexpr auto kDecode = &RansBackend::decode_u16;
+  static constexpr auto kPairs = &RansBackend::pairs_u16;
+  static constexpr auto kSkewed = &RansBackend::skewed_u16;
+  static constexpr auto kFind = &RansBackend::find_u16;
+};
 template <>
-constexpr auto kDecodeKernel<std::int32_t> = &RansBackend::decode_i32;
-
-template <class Row>
-constexpr auto kPairsKernel = &RansBackend::pairs_one_row;
+struct KernelsOf<std::int32_t> {
+  static constexpr auto kDecode = &RansBackend::decode_i32;
+  static constexpr auto kPairs = &RansBackend::pairs_i32;
+  static constexpr auto kSkewed = &RansBackend::skewed_i32;
+  static constexpr auto kFind = &RansBackend::find_i32;
+};
 template <>
-constexpr auto kPairsKernel<std::uint8_t> = &RansBackend::pairs_u8;
-template <>
-constexpr auto kPairsKernel<std::uint16_t> = &RansBackend::pairs_u16;
-template <>
-constexpr auto kPairsKernel<std::int32_t> = &RansBackend::pairs_i32;
-
-template <class Row>
-constexpr auto kSkewedKernel = &RansBackend::skewed_one_row;
-template <>
-constexpr auto kSkewedKernel<std::uint8_t> = &RansBackend::skewed_u8;
-template <>
-constexpr auto kSkewedKernel<std::uint16_t> = &RansBackend::skewed_u16;
-template <>
-constexpr auto kSkewedKernel<std::int32_t> = &RansBackend::skewed_i32;
-
-template <class Row>
-constexpr auto kFindKernel = &RansBackend::find_one_row;
-template <>
-constexpr auto kFindKernel<std::uint8_t> = &RansBackend::find_u8;
-template <>
-constexpr auto kFindKernel<std::uint16_t> = &RansBackend::find_u16;
-template <>
-constexpr auto kFindKernel<std::int32_t> = &RansBackend::find_i32;
+struct KernelsOf<OneRow> {
+  static constexpr auto kDecode = &RansBackend::decode_one_row;
+  static constexpr auto kPairs = &RansBackend::pairs_one_row;
+  static constexpr auto kSkewed = &RansBackend::skewed_one_row;
+  static constexpr auto kFind = &RansBackend::find_one_row;
+};
 
 }  // namespace
 
@@ -157,7 +153,7 @@ FoundBins find_bins(const BinTables& tables,
                     std::uint32_t* bins) {
   FoundBins found{};
   if (const RansBackend* simd = backend(kMaxLanes)) {
-    found = (simd->*kFindKernel<Row>)(tables, symbols.data(), rows, symbols.size(), bins);
+    found = (simd->*KernelsOf<Row>::kFind)(tables, symbols.data(), rows, symbols.size(), bins);
   }
   for (; found.n < symbols.size(); ++found.n) {
     const RowInfo& row = tables.rows[row_at(rows, found.n)];
@@ -280,7 +276,7 @@ void decode_runs(const DecodeTables& tables,
   const ByVectors by_table = by_vectors(lanes, runs.size());
   const ByVectors by_guess = by_vectors(lanes, runs.size(), kMinLanes);
   const auto decode_by_guess = [&](const ByVectors& by) {
-    decode(tables, lanes, runs, by, kSkewedKernel<Row>, [&](auto& run) {
+    decode(tables, lanes, runs, by, KernelsOf<Row>::kSkewed, [&](auto& run) {
       return SkewedLookup<Row>{{tables, run.rows}, &run.escapes};
     });
   };
@@ -299,8 +295,9 @@ void decode_runs(const DecodeTables& tables,
           if (by_guess.simd != nullptr && reaches(kSkewedVector)) return decode_by_guess(by_guess);
           if (by_table.simd == nullptr && reaches(kSkewedScalar)) return decode_by_guess({});
         }
-        const auto kernel = tables.pairs != nullptr && !reaches(kNarrowBins) ? kPairsKernel<Row>
-                                                                             : kDecodeKernel<Row>;
+        const auto kernel = tables.pairs != nullptr && !reaches(kNarrowBins)
+                                ? KernelsOf<Row>::kPairs
+                                : KernelsOf<Row>::kDecode;
         decode(tables, lanes, runs, by_table, kernel, [&](const auto& run) {
           return TableLookup<Row>{tables, run.rows};
         });

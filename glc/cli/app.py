@@ -94,7 +94,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     # torch's threads spin while they wait for each other. Beside other work that turns tenths of a
-    # second into seconds; sleeping costs microseconds. Long runs may prefer to spin.
+    # second into seconds, and in a benchmark counts as the work of those that are timed; sleeping
+    # costs microseconds. Long runs may prefer to spin.
     if sys.argv[1:2] not in (["train"], ["finetune"]):
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()

@@ -79,8 +79,6 @@ def run(
             check_output(path, overwrite=overwrite or path is jsonl)  # which is added to
             command += [option, str(path.absolute())]
     environment = dict(os.environ)
-    # or idle threads wait on the cores of those that are timed, and count as their work
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if threads is not None:
         environment["GLC_BENCH_THREADS"] = str(threads)
     if fast:
