@@ -81,7 +81,7 @@ test: $(TESTING)  ## set up, then run the tests
 .PHONY: test-cpp
 test-cpp: $(if $(shell command -v cmake),,$(TOOLS))  ## native tests, CUDA kernels on the CPU too, under the address and undefined-behaviour sanitizers
 	$(CMAKE) -S . -B $(CPP_BUILD) -DCMAKE_BUILD_TYPE=Debug -DGLC_SANITIZE=address,undefined \
-		-DCMAKE_C_FLAGS_DEBUG="-O1 -g" -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g" -DGLC_WERROR=ON \
+		-DCMAKE_C_FLAGS_DEBUG="-O1 -g1" -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" -DGLC_WERROR=ON \
 		-DGLC_CUDA=OFF -DGLC_CUDA_EMULATION=ON
 	$(CMAKE) --build $(CPP_BUILD)
 	cd $(CPP_BUILD) && $(dir $(CMAKE))ctest --output-on-failure

@@ -178,6 +178,7 @@ class GaussianBitsLoops {
       put_ahead<kAhead>(run, ahead, first, n, s);
       const std::int64_t counted = count - first < n ? count - first : n;
       const std::int64_t end = (counted + kGroup - 1) / kGroup * kGroup;
+      // NOLINTNEXTLINE(clang-analyzer-security.ArrayBound): 0 <= counted <= n <= kBlock
       for (std::int64_t i = counted; i < end; ++i) s.probability[i] = 1.0F;
       for (const float* p = s.probability; p < s.probability + end; p += kGroup) {
         F product = V::min(one, V::load(p));

@@ -65,6 +65,7 @@ struct Priced {
 struct Resolved : Priced {
   std::vector<Escape> escapes;
 
+  // NOLINTNEXTLINE(bugprone-derived-method-shadowing-base-method): resolve_range knows which it has
   void escape(std::size_t symbol, std::uint64_t raw) {
     escapes.push_back({symbol, raw});
     Priced::escape(symbol, raw);

@@ -65,7 +65,7 @@ void encode(const EncodeEntry* entries,
     for (EncodeRun<Index>& run : runs) (simd->*kernel)(entries, bits, lanes, &run, 1);
   }
   for (EncodeRun<Index>& run : runs) {
-    with_lanes(lanes, [&]<int kLanes>() { encode_steps<kLanes>(entries, bits, run); });
+    with_lanes(lanes, [&]<int kLanes> { encode_steps<kLanes>(entries, bits, run); });
   }
 }
 
@@ -101,7 +101,7 @@ void decode(Tables tables,
   if (by.simd != nullptr) decode_steps(tables, lanes, runs, by.fewest, by.simd->*kernel);
   for (Run& run : runs) {
     if (run.n == 0) continue;
-    with_lanes(lanes, [&]<int kLanes>() { decode_rest<kLanes>(make_lookup(run), run); });
+    with_lanes(lanes, [&]<int kLanes> { decode_rest<kLanes>(make_lookup(run), run); });
   }
 }
 
@@ -258,6 +258,7 @@ void decode_pieces(std::span<DecodeRun<Row, Value>> runs,
       at.words_ended |= runs[r].n != 0;
       more |= at.left != 0 && !at.words_ended;
       n_symbols += n_done;
+      // NOLINTNEXTLINE(clang-analyzer-core.NullPointerArithm): as above
       n_bytes += static_cast<std::size_t>(runs[r].next - words[r]);
     }
     density.add(n_symbols, n_bytes);

@@ -212,7 +212,7 @@ struct RansSimd {
   /// runs at once as there should be, then fewer, then, with kMinAlone lanes or more, one by one.
   template <int kMinAlone, class Run, class F>
   static void with_shape(int lanes, Run* runs, int n_runs, F f) {
-    const auto of = [&]<int kLanes>() {
+    const auto of = [&]<int kLanes> {
       if constexpr (kLanes >= Vec::kLanes) {
         constexpr int kVecs = kLanes / Vec::kLanes;
         constexpr int kRuns = runs_at_once(kLanes);

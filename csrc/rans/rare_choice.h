@@ -27,6 +27,7 @@ class BinsEstimate {
  private:
   GLC_HOST_DEVICE constexpr void change(std::uint64_t count, int sign) {
     if (count == 0) return;
+    // NOLINTNEXTLINE(clang-analyzer-core.DivideZero): n_ is the sum of all counts
     const std::uint64_t share = (count << 16) / n_;
     const auto slots = static_cast<std::uint32_t>(share > 16 ? share : 16);
     slots_ += sign > 0 ? slots : 0U - slots;
