@@ -3,6 +3,8 @@
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <xmmintrin.h>
+#elif !defined(__aarch64__)
+#include <cfenv>
 #endif
 
 namespace glc {
@@ -23,10 +25,10 @@ std::uint64_t mode() {
 }
 void set_mode(std::uint64_t value) { asm volatile("msr fpcr, %0" ::"r"(value)); }
 #else
-constexpr std::uint64_t kIeee = 0;  // no such switch that we know of
+constexpr std::uint64_t kIeee = FE_TONEAREST;  // no switch for denormals that we know of
 
-std::uint64_t mode() { return kIeee; }
-void set_mode(std::uint64_t) {}
+std::uint64_t mode() { return static_cast<std::uint64_t>(std::fegetround()); }
+void set_mode(std::uint64_t value) { std::fesetround(static_cast<int>(value)); }
 #endif
 
 }  // namespace
