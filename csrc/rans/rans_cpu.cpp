@@ -27,7 +27,7 @@ constexpr std::size_t kNarrowBins = 2;
 constexpr std::size_t kRareWords = 4;
 
 /// The kernels in force that take this many lanes, or none.
-const RansBackend* backend(int lanes) {
+const RansBackend* backend([[maybe_unused]] int lanes) {
 #if defined(GLC_X86_SIMD)
   static const RansBackend avx2 = rans_backend_avx2();
   static const RansBackend avx512 = rans_backend_avx512();
