@@ -16,6 +16,10 @@ function(glc_target_defaults target)
       -fno-fast-math -fno-unsafe-math-optimizations -fno-finite-math-only -fexceptions
       -ffp-contract=off -fno-trapping-math -fno-math-errno -Wall -Wextra -Wpedantic -Wconversion -Wshadow
       $<$<BOOL:${GLC_WERROR}>:-Werror>)
+    if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+      # up to 16, -fno-fast-math asks for trapping math, and a warning says that it is taken back
+      target_compile_options(${target} PRIVATE -Wno-unknown-warning-option -Wno-overriding-t-option)
+    endif()
     if(GLC_FUZZ)
       target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
     endif()
