@@ -3,7 +3,13 @@
 # decoder recomputes has to be the same bits on every machine. Nobody reads exception flags or
 # errno; saying so changes no value and lets loops with a comparison become vectors. What the
 # project around us asks of its own code stands before these on the command line: fast math and
-# code without exceptions are taken back for ours.
+# code without exceptions are taken back for ours. Other compilers have neither these flags nor the
+# vectors and 128-bit integers of the kernels, which 32-bit machines lack too.
+if(NOT CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang" OR MSVC OR CMAKE_SIZEOF_VOID_P LESS 8)
+  message(FATAL_ERROR "glc: expected GCC or Clang for a 64-bit machine, got "
+                      "${CMAKE_CXX_COMPILER_ID}, pointers of ${CMAKE_SIZEOF_VOID_P} bytes")
+endif()
+
 function(glc_target_defaults target)
   set_target_properties(${target} PROPERTIES
     CXX_EXTENSIONS OFF
@@ -11,26 +17,22 @@ function(glc_target_defaults target)
     POSITION_INDEPENDENT_CODE ON
     CXX_VISIBILITY_PRESET hidden
     VISIBILITY_INLINES_HIDDEN ON)
-  if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+  target_compile_options(${target} PRIVATE
+    -fno-fast-math -fno-unsafe-math-optimizations -fno-finite-math-only -fexceptions
+    -ffp-contract=off -fno-trapping-math -fno-math-errno -Wall -Wextra -Wpedantic -Wconversion -Wshadow
+    $<$<BOOL:${GLC_WERROR}>:-Werror>)
+  if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    # up to 16, -fno-fast-math asks for trapping math, and a warning says that it is taken back
+    target_compile_options(${target} PRIVATE -Wno-unknown-warning-option -Wno-overriding-t-option)
+  endif()
+  if(GLC_FUZZ)
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
+  if(GLC_SANITIZE)
     target_compile_options(${target} PRIVATE
-      -fno-fast-math -fno-unsafe-math-optimizations -fno-finite-math-only -fexceptions
-      -ffp-contract=off -fno-trapping-math -fno-math-errno -Wall -Wextra -Wpedantic -Wconversion -Wshadow
-      $<$<BOOL:${GLC_WERROR}>:-Werror>)
-    if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
-      # up to 16, -fno-fast-math asks for trapping math, and a warning says that it is taken back
-      target_compile_options(${target} PRIVATE -Wno-unknown-warning-option -Wno-overriding-t-option)
-    endif()
-    if(GLC_FUZZ)
-      target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
-    endif()
-    if(GLC_SANITIZE)
-      target_compile_options(${target} PRIVATE
-        -fsanitize=${GLC_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer
-        $<$<NOT:$<CONFIG:Debug>>:-g1>)  # lines, for the reports
-      target_link_options(${target} PUBLIC -fsanitize=${GLC_SANITIZE})
-    endif()
-  elseif(MSVC)
-    target_compile_options(${target} PRIVATE /W4 /fp:precise /utf-8 $<$<BOOL:${GLC_WERROR}>:/WX>)
+      -fsanitize=${GLC_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer
+      $<$<NOT:$<CONFIG:Debug>>:-g1>)  # lines, for the reports
+    target_link_options(${target} PUBLIC -fsanitize=${GLC_SANITIZE})
   endif()
 endfunction()
 

@@ -72,6 +72,31 @@ def test_every_command_is_run() -> None:
         assert f"page_commands docs/embedding.md {name}" in ci
 
 
+@needs_compilers
+@pytest.mark.parametrize(
+    ("compiler", "pointer"), [("MSVC", 8), ("NVHPC", 8), ("IntelLLVM", 8), ("GNU", 4)]
+)
+def test_a_compiler_that_would_not_do_is_refused(tmp_path, compiler, pointer) -> None:
+    """Before it compiles: other bits, or errors of the compiler's own."""
+    answer = [  # in place of what CMake finds out
+        "-DCMAKE_CXX_COMPILER_FORCED=ON",
+        f"-DCMAKE_CXX_COMPILER_ID={compiler}",
+        f"-DCMAKE_SIZEOF_VOID_P={pointer}",
+    ]
+    done = subprocess.run(
+        ["cmake", "-S", ROOT, "-B", tmp_path, "-DGLC_CUDA=OFF", *answer],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": tools},
+        check=False,
+        timeout=120,
+    )
+    got = f"got {compiler}, pointers of {pointer} bytes"
+    expected = f"glc: expected GCC or Clang for a 64-bit machine, {got}"
+    assert done.returncode != 0
+    assert expected in " ".join(done.stderr.split())
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A copy of the sources after the `prefix` commands, and what these printed."""
