@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -166,7 +167,7 @@ class CaseFile {
   template <class T>
   void number(T& value) {
     auto wide = static_cast<std::uint32_t>(value);
-    raw(&wide, sizeof(wide), 1);
+    raw(std::as_writable_bytes(std::span(&wide, 1)), sizeof(wide));
     value = static_cast<T>(wide);
   }
   template <class T>
@@ -174,7 +175,7 @@ class CaseFile {
     auto n = static_cast<std::uint32_t>(values.size());
     number(n);
     values.resize(n);
-    raw(values.data(), sizeof(T), n);
+    raw(std::as_writable_bytes(std::span(values)), sizeof(T));
   }
   void item(TableSpec& spec) {
     array(spec.freqs);
@@ -204,10 +205,17 @@ class CaseFile {
   }
 
  private:
-  void raw(void* data, std::size_t size, std::size_t n) {
-    const std::size_t done =
-        write_ ? std::fwrite(data, size, n, file_) : std::fread(data, size, n, file_);
-    check(done == n, "a case file that ends too early, or a full disk");
+  /// Values lie in the file as on little-endian machines.
+  void raw(std::span<std::byte> data, std::size_t size) {
+    if (write_) swap(data, size);
+    const std::size_t done = write_ ? std::fwrite(data.data(), 1, data.size(), file_)
+                                    : std::fread(data.data(), 1, data.size(), file_);
+    check(done == data.size(), "a case file that ends too early, or a full disk");
+    swap(data, size);
+  }
+  static void swap(std::span<std::byte> data, std::size_t size) {
+    if (std::endian::native == std::endian::little) return;
+    for (; !data.empty(); data = data.subspan(size)) std::ranges::reverse(data.first(size));
   }
   std::FILE* file_;
   bool write_;
