@@ -4,6 +4,7 @@
 // binary. The last byte is padded with zero bits.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -21,22 +22,40 @@ class BitWriter {
   /// Appends n in 1 .. 2^63.
   void gamma(std::uint64_t n) {
     const int width = static_cast<int>(std::bit_width(n));
-    for (int i = 1; i < width; ++i) bit(false);
-    for (int i = width; i-- > 0;) bit((n >> i & 1U) != 0);
+    put(0, width - 1);
+    put(n, width);
   }
-  void byte(std::uint8_t value) {
-    for (int i = 8; i-- > 0;) bit((value >> i & 1U) != 0);
+  void byte(std::uint8_t value) { put(value, 8); }
+  /// All bytes, of which the last is padded; nothing can be appended afterwards.
+  [[nodiscard]] std::vector<std::uint8_t> take() {
+    for (; n_waiting_ > 0; n_waiting_ -= 8) {
+      bytes_.push_back(static_cast<std::uint8_t>(waiting_ << 8 >> n_waiting_));
+    }
+    return std::move(bytes_);
   }
-  [[nodiscard]] std::vector<std::uint8_t> take() { return std::move(bytes_); }
 
  private:
-  void bit(bool value) {
-    if (n_bits_ % 8 == 0) bytes_.push_back(0);
-    if (value) bytes_.back() = static_cast<std::uint8_t>(bytes_.back() | 0x80U >> n_bits_ % 8);
-    ++n_bits_;
+  /// Appends a value below 2^n, n <= 64.
+  void put(std::uint64_t value, int n) {
+    if (n > kWordBits) {
+      put(value >> kWordBits, n - kWordBits);
+      n = kWordBits;
+      value &= UINT32_MAX;
+    }
+    waiting_ = waiting_ << n | value;
+    n_waiting_ += n;
+    if (n_waiting_ < kWordBits) return;
+    n_waiting_ -= kWordBits;
+    const auto word = static_cast<std::uint32_t>(waiting_ >> n_waiting_);
+    for (int shift = kWordBits - 8; shift >= 0; shift -= 8) {
+      bytes_.push_back(static_cast<std::uint8_t>(word >> shift));
+    }
   }
+
+  static constexpr int kWordBits = 32;  // which leave a whole word at a time
   std::vector<std::uint8_t> bytes_;
-  std::size_t n_bits_ = 0;
+  std::uint64_t waiting_ = 0;  // its last bits have not left yet
+  int n_waiting_ = 0;          // < kWordBits
 };
 
 class BitReader {
@@ -44,29 +63,23 @@ class BitReader {
   BitReader() = default;
   explicit BitReader(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
 
-  /// The next number, or nothing when the bits run out or it has more than max_width bits.
+  /// The next number, or nothing when the bits run out or it has more than max_width <= 57 bits.
   [[nodiscard]] std::optional<std::uint64_t> gamma(int max_width) {
-    int width = 1;
-    for (;; ++width) {
-      if (at_end() || width > max_width) return std::nullopt;
-      if (bit()) break;
-    }
-    std::uint64_t n = 1;
-    for (int i = 1; i < width; ++i) {
-      if (at_end()) return std::nullopt;
-      n = n << 1 | (bit() ? 1U : 0U);
-    }
+    const int n_zeros = std::countl_zero(ahead());  // those that follow the end included
+    if (n_zeros >= max_width) return stop_after(static_cast<std::size_t>(max_width));
+    if (bits_left() <= 2 * static_cast<std::size_t>(n_zeros)) return stop_after(bits_left());
+    position_ += static_cast<std::size_t>(n_zeros);
+    const std::uint64_t n = ahead() >> (63 - n_zeros);
+    position_ += static_cast<std::size_t>(n_zeros) + 1;
     return n;
   }
 
   /// The next 8 bits, or nothing when there are fewer.
   [[nodiscard]] std::optional<std::uint8_t> byte() {
-    unsigned value = 0;
-    for (int i = 0; i < 8; ++i) {
-      if (at_end()) return std::nullopt;
-      value = value << 1 | (bit() ? 1U : 0U);
-    }
-    return static_cast<std::uint8_t>(value);
+    if (bits_left() < 8) return stop_after(bits_left());
+    const auto value = static_cast<std::uint8_t>(ahead() >> 56);
+    position_ += 8;
+    return value;
   }
 
   [[nodiscard]] std::size_t byte_position() const { return position_ / 8; }
@@ -84,9 +97,32 @@ class BitReader {
   }
 
  private:
-  [[nodiscard]] bool at_end() const { return position_ == bytes_.size() * 8; }
-  [[nodiscard]] bool bit_at(std::size_t i) const { return (bytes_[i / 8] & 0x80U >> i % 8) != 0; }
-  bool bit() { return bit_at(position_++); }
+  [[nodiscard]] std::size_t bits_left() const { return 8 * bytes_.size() - position_; }
+
+  /// The next bits from the highest on, at least 57 of them; zeros follow the end.
+  [[nodiscard]] std::uint64_t ahead() const {
+    const auto rest = bytes_.subspan(position_ / 8);
+    std::uint64_t bits = 0;
+    if (rest.size() >= sizeof(bits)) {
+      for (std::size_t i = 0; i < sizeof(bits); ++i) bits = bits << 8 | rest[i];
+    } else {
+      for (std::size_t i = 0; i < rest.size(); ++i) {
+        bits |= std::uint64_t{rest[i]} << 8 * (sizeof(bits) - 1 - i);
+      }
+    }
+    return bits << position_ % 8;
+  }
+
+  bool bit() {
+    const std::size_t i = position_++;
+    return (bytes_[i / 8] & 0x80U >> i % 8) != 0;
+  }
+
+  /// Says that there is no number, for which n bits, or all that are left, were looked at.
+  std::nullopt_t stop_after(std::size_t n) {
+    position_ += std::min(n, bits_left());
+    return std::nullopt;
+  }
 
   std::span<const std::uint8_t> bytes_;
   std::size_t position_ = 0;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "check.h"
@@ -107,6 +110,55 @@ void gamma_numbers_round_trip() {
   check(!glc::rans::BitReader(wide).gamma(9), "too wide");
 }
 
+/// The bits as docs/format.md says them, one character each, against the words of writer and
+/// reader.
+void gamma_numbers_are_their_digits() {
+  glc::rans::BitWriter writer;
+  std::vector<std::uint64_t> numbers;
+  std::string bits;
+  for (std::uint64_t n = 1; n < std::uint64_t{1} << 34; n += n / 7 + 1) {
+    std::string digits;
+    for (std::uint64_t rest = n; rest != 0; rest /= 2) {
+      digits.insert(digits.begin(), rest % 2 != 0 ? '1' : '0');
+    }
+    bits += std::string(digits.size() - 1, '0') + digits;
+    numbers.push_back(n);
+    writer.gamma(n);
+  }
+  bits += "10100101";
+  writer.byte(0xA5);
+  const std::size_t n_bits = bits.size();
+  bits.resize((n_bits + 7) / 8 * 8, '0');
+  Bytes expected(bits.size() / 8);
+  for (std::size_t i = 0; i < bits.size(); ++i) {
+    if (bits[i] == '1')
+      expected[i / 8] = static_cast<std::uint8_t>(expected[i / 8] | 0x80U >> i % 8);
+  }
+  check(writer.take() == expected, "bits");
+
+  for (std::size_t size = 0; size <= expected.size(); ++size) {  // cut anywhere
+    glc::rans::BitReader reader({expected.data(), size});
+    std::size_t position = 0;
+    for (const std::uint64_t n : numbers) {
+      const std::size_t end = position + static_cast<std::size_t>(glc::rans::gamma_bits(n));
+      const bool whole = end <= 8 * size;
+      check(reader.gamma(34) == (whole ? std::optional(n) : std::nullopt), "a number, or none");
+      position = std::min(end, 8 * size);
+      check_equal(reader.byte_position(), position / 8, "where it ends, or the bits do");
+      if (!whole) break;
+    }
+    if (size == expected.size()) check(reader.byte() == std::uint8_t{0xA5}, "byte");
+  }
+
+  const Bytes zeros(12, 0);
+  glc::rans::BitReader reader(zeros);
+  check(!reader.gamma(34), "no number has as many");
+  check_equal(reader.byte_position(), std::size_t{4}, "34 bits were looked at");
+  check(!reader.gamma(57), "nor as many");
+  check(!reader.gamma(57) && !reader.byte(), "the bits run out");
+  check_equal(reader.byte_position(), zeros.size());
+}
+
 /// Readers take no longer ones, so no writer may begin one.
 void escape_sections_have_a_limit() {
   glc::rans::check_escape_section(0);
@@ -122,6 +174,7 @@ int main() {
   division_is_exact();
   algebra_inverts();
   gamma_numbers_round_trip();
+  gamma_numbers_are_their_digits();
   escape_sections_have_a_limit();
   return 0;
 }
