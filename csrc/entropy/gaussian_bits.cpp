@@ -8,6 +8,7 @@
 #include "entropy/entropy_check.h"
 #include "entropy/gaussian_bits_loops.h"
 #include "entropy/runs.h"
+#include "entropy/short_rows.h"
 #include "entropy/vec_portable.h"
 #include "glc/entropy.h"
 
@@ -108,6 +109,15 @@ class Grads {
 
   [[nodiscard]] const Tasks& tasks() const { return tasks_; }
 
+  /// Whether rows can be joined, and what is then left of them.
+  [[nodiscard]] bool can_join_rows() const {
+    return tasks_.rows > 1 && (!each_ || can_join(grad_));
+  }
+  [[nodiscard]] std::int64_t fewest_rows() const { return tasks_.groups; }
+  [[nodiscard]] MatrixView<const float> joined_grad() const {
+    return each_ ? joined(grad_, fewest_rows()) : grad_;
+  }
+
   /// Those of one run.
   class Run {
    public:
@@ -197,6 +207,14 @@ void gaussian_bits(const GaussianLatents<T>& in,
   expect_fresh(bits);
   check_outputs(kOp, in.y, ahead.out);
   const Ahead left(kOp, ahead, in.y.rows);
+  // noise follows from the row, so what has noise keeps its rows; here and below
+  const std::int64_t fewest = ahead.wanted() ? ahead.grad.rows : 1;
+  if (!noise_seed && in.y.rows > fewest && can_join(in) && can_join(bits) && can_join(ahead.out)) {
+    return gaussian_bits(joined(in, fewest),
+                         noise_seed,
+                         joined(bits, fewest),
+                         {ahead.grad, joined(ahead.out, fewest)});
+  }
   const Tasks tasks{.groups = 1, .rows = in.y.rows, .cols = in.y.cols};
   tasks.for_each([&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {
     const std::int64_t n = last - first;
@@ -219,6 +237,13 @@ void gaussian_total_bits(const GaussianLatents<T>& in,
   check_outputs(kOp, in.y, ahead.out);
   const Ahead left(kOp, ahead, in.y.rows);
   const std::int64_t rows = rows_per_group(kOp, "totals", in.y.rows, ssize(totals));
+  const bool same_groups = !ahead.wanted() || ahead.grad.rows == ssize(totals);
+  if (!noise_seed && rows > 1 && same_groups && can_join(in) && can_join(ahead.out)) {
+    return gaussian_total_bits(joined(in, ssize(totals)),
+                               noise_seed,
+                               totals,
+                               {ahead.grad, joined(ahead.out, ssize(totals))});
+  }
   const Tasks tasks{.groups = ssize(totals), .rows = rows, .cols = in.y.cols};
   std::vector<double> partial(static_cast<std::size_t>(tasks.count()));
   tasks.for_each([&](std::int64_t task, std::int64_t row, std::int64_t first, std::int64_t last) {
@@ -247,6 +272,11 @@ void gaussian_bits_backward(MatrixView<const float> grad,
   check_latents(kOp, in);
   const Grads grads(kOp, grad, in.y.rows, in.y.cols);
   check_outputs(kOp, in.y, out);
+  if (!noise_seed && grads.can_join_rows() && can_join(in) && can_join(out)) {
+    const std::int64_t rows = grads.fewest_rows();
+    return gaussian_bits_backward(
+        grads.joined_grad(), joined(in, rows), noise_seed, joined(out, rows));
+  }
   grads.tasks().for_each(
       [&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {
         const std::int64_t n = last - first;
@@ -273,6 +303,11 @@ bool gaussian_bits_backward(MatrixView<const float> grad,
   }
   const Grads grads(kOp, grad, like.rows, like.cols);
   check_outputs(kOp, like, out);
+  if (grads.can_join_rows() && can_join(slopes.y, slopes.scale) && can_join(out)) {
+    const std::int64_t rows = grads.fewest_rows();
+    const GaussianSlopes fewer{joined(slopes.y, rows), joined(slopes.scale, rows)};
+    return gaussian_bits_backward(grads.joined_grad(), fewer, joined(out, rows));
+  }
   std::atomic<bool> told = true;
   grads.tasks().for_each(
       [&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {

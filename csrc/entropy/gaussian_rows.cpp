@@ -9,6 +9,7 @@
 #include "entropy/gaussian_symbols_kernel.h"
 #include "entropy/row_finder.h"
 #include "entropy/runs.h"
+#include "entropy/short_rows.h"
 #include "entropy/vec_portable.h"
 #include "glc/entropy.h"
 
@@ -85,23 +86,33 @@ void gaussian_rows(MatrixView<const float> scale,
   check_shape("gaussian_rows", "rows", scale, rows);
   check_bounds("gaussian_rows", bounds);
   const RowFinder finder(bounds);
+  if (can_join(scale, rows)) {
+    scale = joined(scale, 1);
+    rows = joined(rows, 1);
+  }
   const Tasks tasks{.groups = 1, .rows = scale.rows, .cols = scale.cols};
   tasks.for_each([&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {
     find_rows(finder, scale.row(row) + first, rows.row(row) + first, last - first);
   });
 }
 
-void gaussian_symbols(const GaussianLatents<float>& in,
+void gaussian_symbols(const GaussianLatents<float>& latents,
                       std::span<const float> bounds,
                       MatrixView<std::int32_t> symbols,
                       MatrixView<std::uint8_t> rows) {
   constexpr std::string_view kOp = "gaussian_symbols";
+  GaussianLatents<float> in = latents;
   check_shape(kOp, "mean", in.y, in.mean);
   check_shape(kOp, "scale", in.y, in.scale);
   check_shape(kOp, "symbols", in.y, symbols);
   check_shape(kOp, "rows", in.y, rows);
   check_bounds(kOp, bounds);
   const RowFinder finder(bounds);
+  if (can_join(in) && can_join(symbols, rows)) {
+    in = joined(in, 1);
+    symbols = joined(symbols, 1);
+    rows = joined(rows, 1);
+  }
   const Tasks tasks{.groups = 1, .rows = in.y.rows, .cols = in.y.cols};
   tasks.for_each([&](std::int64_t, std::int64_t row, std::int64_t first, std::int64_t last) {
     const std::int64_t n = last - first;

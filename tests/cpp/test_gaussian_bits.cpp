@@ -8,6 +8,7 @@
 #include <optional>
 #include <random>
 #include <utility>
+#include <vector>
 
 #include "back_ends.h"
 #include "check.h"
@@ -267,6 +268,84 @@ void slopes_tell_gradients() {
       [&] { (void)glc::entropy::gaussian_bits_backward(grads, {slopes.y, {}}, out); });
 }
 
+/// Short rows without gaps are read as long ones, which shows in nothing but the time.
+void short_rows_are_read_together() {
+  constexpr std::int64_t kRows = 606;
+  constexpr std::int64_t kCols = 3;
+  constexpr std::int64_t kApart = 5;  // from one row to the next, where there are gaps
+  constexpr auto kSize = static_cast<std::size_t>(kRows * kCols);
+  const auto spread = [](const Floats& dense) {
+    Floats out(static_cast<std::size_t>(kRows * kApart), kNan);
+    for (std::size_t i = 0; i < dense.size(); ++i) out[i / kCols * kApart + i % kCols] = dense[i];
+    return out;
+  };
+  const Floats y = glc::test::normal(kSize, 3, 3.0F);
+  const Floats mean = glc::test::normal(kSize, 4, 1.0F);
+  Floats scale = glc::test::normal(kSize, 5, 2.0F);
+  for (float& s : scale) s = std::fabs(s);
+  const Floats far_y = spread(y);
+  const Floats far_mean = spread(mean);
+  const Floats far_scale = spread(scale);
+  const auto dense = [](const Floats& v) {
+    return MatrixView<const float>(v.data(), kRows, kCols);
+  };
+  const auto apart = [](const Floats& v) {
+    return MatrixView<const float>(v.data(), kRows, kCols, kApart);
+  };
+  const GaussianLatents<float> together{dense(y), dense(mean), dense(scale)};
+  const GaussianLatents<float> one_by_one{apart(far_y), apart(far_mean), apart(far_scale)};
+  const auto out = [](Floats& v) { return MatrixView<float>(v.data(), kRows, kCols); };
+  for (const auto seed : {std::optional<std::uint64_t>(), std::optional(kSeed)}) {
+    check(bits_of_rows(together, seed) == bits_of_rows(one_by_one, seed), "bits");
+    for (const std::size_t groups : {std::size_t{1}, std::size_t{6}, std::size_t{kRows}}) {
+      Floats totals(groups);
+      Floats expected(groups);
+      glc::entropy::gaussian_total_bits(together, seed, totals);
+      glc::entropy::gaussian_total_bits(one_by_one, seed, expected);
+      for (std::size_t g = 0; g < groups; ++g) {
+        check(std::fabs(totals[g] - expected[g]) <= 1e-6F * expected[g], "totals");
+      }
+      const Floats grad = glc::test::normal(groups, 6, 1.0F);
+      const MatrixView<const float> grads(grad.data(), std::ssize(grad), 1);
+      Floats by[3] = {Floats(kSize), Floats(kSize), Floats(kSize)};
+      Floats expected_by[3] = {Floats(kSize), Floats(kSize), Floats(kSize)};
+      Floats left[3] = {Floats(kSize), Floats(kSize), Floats(kSize)};
+      Floats bits(kSize);
+      const auto maps = [&](Floats* of) {
+        return GaussianGradients<float>{out(of[0]), out(of[1]), out(of[2])};
+      };
+      glc::entropy::gaussian_bits_backward(grads, together, seed, maps(by));
+      glc::entropy::gaussian_bits_backward(grads, one_by_one, seed, maps(expected_by));
+      glc::entropy::gaussian_bits(together, seed, out(bits), {grads, maps(left)});
+      for (int k = 0; k < 3; ++k) check(by[k] == expected_by[k], "gradients");
+      for (int k = 0; k < 3; ++k) check(left[k] == expected_by[k], "gradients left ahead");
+      check(bits == bits_of_rows(one_by_one, seed), "bits, with gradients left");
+    }
+    const Floats each = glc::test::normal(kSize, 7, 1.0F);
+    const Floats far_each = spread(each);
+    Floats by_y(kSize);
+    Floats expected_by_y(kSize);
+    glc::entropy::gaussian_bits_backward(dense(each), together, seed, {out(by_y), {}, {}});
+    glc::entropy::gaussian_bits_backward(
+        apart(far_each), one_by_one, seed, {out(expected_by_y), {}, {}});
+    check(by_y == expected_by_y, "gradients of a gradient for each");
+  }
+  const Floats bounds = {0.1F, 0.5F, 1.0F, 4.0F};
+  std::vector<std::int32_t> symbols[2] = {std::vector<std::int32_t>(kSize),
+                                          std::vector<std::int32_t>(kSize)};
+  std::vector<std::uint8_t> rows[2] = {std::vector<std::uint8_t>(kSize),
+                                       std::vector<std::uint8_t>(kSize)};
+  for (int k = 0; k < 2; ++k) {
+    glc::entropy::gaussian_symbols(k == 0 ? together : one_by_one,
+                                   bounds,
+                                   {symbols[k].data(), kRows, kCols},
+                                   {rows[k].data(), kRows, kCols});
+  }
+  check(symbols[0] == symbols[1] && rows[0] == rows[1], "symbols and rows");
+  glc::entropy::gaussian_rows(dense(scale), bounds, {rows[0].data(), kRows, kCols});
+  check(rows[0] == rows[1], "rows");
+}
+
 void backward_passes_the_bound_upwards_only() {
   const Floats zero(4);
   const Floats scale = {0.112F, 0.112F, 1.0F, 1e-9F};  // the first two cost 0, below the bound
@@ -283,6 +362,7 @@ void tests() {
   totals_sum_groups_of_rows();
   gradients_come_ahead();
   slopes_tell_gradients();
+  short_rows_are_read_together();
   backward_passes_the_bound_upwards_only();
 }
 

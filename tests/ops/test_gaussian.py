@@ -18,7 +18,7 @@ from glc.ops.gaussian import (
 )
 from glc.ops.philox import philox_noise
 
-SIZES = [(0,), (1,), (7,), (8,), (9,), (17,), (1009,), (2, 3, 5, 7)]
+SIZES = [(0,), (1,), (7,), (8,), (9,), (17,), (1009,), (2, 3, 5, 7), (606, 1)]
 BOUNDS = torch.logspace(math.log10(0.04), math.log10(60.0), 67)
 BITS_ATOL = 5e-5  # 1 - (two tails) is good to 1e-7; a bin of scale 64 holds 0.006
 SLOPE_RTOL = 2e-4  # the slope divides by the same probability
