@@ -16,6 +16,7 @@ from glc.strips import Networks
 __all__ = ["captured_share", "count_indices", "set_prior"]
 
 _UNSEEN = 0.5  # added to every count: an index that never occurred is rare, not impossible
+_FOLDS = 10
 
 Counts = NDArray[np.uint64]
 
@@ -33,14 +34,15 @@ def count_indices(
         progress: called with (file name, fraction done).
 
     Returns:
-        [photographs, levels, k]; k is the size of the hyper codebook.
+        [10, levels, k]; photograph i is counted in fold i mod 10, and k is the size of the hyper
+        codebook. Counts of each photograph apart could be half a megabyte each.
 
     Raises:
         InvalidArgumentError: a photograph that cannot be read.
     """
     networks = Networks(model)
     levels, k = model.z_prior.logits.shape
-    counts = np.zeros((len(paths), levels, k), np.uint64)
+    counts = np.zeros((_FOLDS, levels, k), np.uint64)
     for n, path in enumerate(paths):
         if progress:
             progress(os.path.basename(path), n / len(paths))
@@ -48,7 +50,7 @@ def count_indices(
             features = networks.features(load_image(path))
             for level in range(levels):
                 index = networks.hyper_index(networks.analysis(features, level))
-                counts[n, level] = cdf.histogram(index.numpy(), k)
+                counts[n % _FOLDS, level] += cdf.histogram(index.numpy(), k)
     return counts
 
 
@@ -60,15 +62,14 @@ def set_prior(model: GLC, counts: Counts) -> None:
         model.z_prior.logits.copy_(torch.from_numpy(logits))
 
 
-def captured_share(counts: Counts, folds: int = 10) -> list[float]:
+def captured_share(counts: Counts) -> list[float]:
     """Say how much of what a static prior can save is saved on photographs it has not seen.
 
     share = (log2 k - cross entropy) / (log2 k - entropy), each photograph being coded with the
     tables fitted on the other folds, and the entropy being that of all photographs together.
 
     Args:
-        counts: [photographs, levels, k], as `count_indices` gives them.
-        folds: photograph i belongs to fold i mod folds; at least 2.
+        counts: [folds, levels, k], as `count_indices` gives them.
 
     Returns:
         The share per level; integer tables, as coded, not the real-valued ideal.
@@ -80,10 +81,10 @@ def captured_share(counts: Counts, folds: int = 10) -> list[float]:
         probability = whole[whole > 0] / whole.sum()
         entropy = -float((probability * np.log2(probability)).sum())
         bits = 0.0
-        for fold in range(folds):
-            seen = counts[np.arange(len(counts)) % folds != fold, level].sum(axis=0)
+        for unseen in counts[:, level]:
+            seen = whole - unseen
             rank, tables = cdf.ranked_index_tables(np.log(seen + _UNSEEN).astype(np.float32))
-            ranks = np.repeat(rank, (whole - seen).astype(np.int64))
+            ranks = np.repeat(rank, unseen.astype(np.int64))
             high = ranks >> cdf.LOW_BITS
             bits += tables.cost_bits(high, 0)
             bits += tables.cost_bits(ranks & ((1 << cdf.LOW_BITS) - 1), high + 1)

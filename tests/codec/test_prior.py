@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from glc import _core, cdf
 from glc.codec import Codec
@@ -77,8 +78,6 @@ def test_level_takes_the_nearest_learned_one(tiny_folder: Path) -> None:
 
 def test_fitted_prior_makes_smaller_files(tiny_folder: Path, photo: np.ndarray) -> None:
     plain, fitted = GLC.from_pretrained(tiny_folder), GLC.from_pretrained(tiny_folder)
-    counts = count_indices(plain, [])
-    assert counts.shape == (0, 4, 32)
     with torch.inference_mode():
         codec = Codec(plain)
         y = codec._networks.analysis(codec._networks.features(photo), 2.0)
@@ -90,16 +89,32 @@ def test_fitted_prior_makes_smaller_files(tiny_folder: Path, photo: np.ndarray) 
     np.testing.assert_array_equal(Codec(fitted).decode(small), codec.decode(large))
 
 
+def test_photographs_are_counted_by_folds(tiny_folder: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    paths = []
+    for n in range(13):
+        pixels = rng.integers(0, 256, (64, 64 * (n + 1), 3), np.uint8)
+        paths.append(tmp_path / f"{n}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    model = GLC.from_pretrained(tiny_folder)
+    counts = count_indices(model, paths)
+    assert not count_indices(model, []).any()
+    alone = np.stack([count_indices(model, [path]).sum(axis=0) for path in paths])
+    assert counts.shape == (10, 4, 32)
+    for fold in range(10):
+        np.testing.assert_array_equal(counts[fold], alone[fold::10].sum(axis=0))
+
+
 def test_captured_share_of_one_source_is_near_one() -> None:
-    counts = np.stack([[skewed(200, 4000, seed)] for seed in range(20)])
+    counts = np.stack([[skewed(200, 4000, seed)] for seed in range(10)])
     (share,) = captured_share(counts)
     assert 0.98 < share <= 1.001
 
 
 def test_captured_share_of_unlike_photographs_is_low() -> None:
-    counts = np.zeros((20, 1, 256), np.uint64)
-    for photo in range(20):
-        counts[photo, 0, 10 * photo] = 1000  # no photograph says anything of another
+    counts = np.zeros((10, 1, 256), np.uint64)
+    for fold in range(10):
+        counts[fold, 0, 20 * fold] = 1000  # no photograph says anything of another
     (share,) = captured_share(counts)
     assert share < 0
 
