@@ -275,7 +275,7 @@ void decode_runs(const DecodeTables& tables,
                  std::span<DecodeRun<Row, std::int32_t>> runs,
                  std::span<EscapePlaces> escapes) {
   const ByVectors by_table = by_vectors(lanes, runs.size());
-  const ByVectors by_guess = by_vectors(lanes, runs.size(), kMinLanes);
+  const ByVectors by_guess = by_vectors(lanes, runs.size(), kMinLanes);  // or by pairs
   const auto decode_by_guess = [&](const ByVectors& by) {
     decode(tables, lanes, runs, by, KernelsOf<Row>::kSkewed, [&](auto& run) {
       return SkewedLookup<Row>{{tables, run.rows}, &run.escapes};
@@ -296,10 +296,9 @@ void decode_runs(const DecodeTables& tables,
           if (by_guess.simd != nullptr && reaches(kSkewedVector)) return decode_by_guess(by_guess);
           if (by_table.simd == nullptr && reaches(kSkewedScalar)) return decode_by_guess({});
         }
-        const auto kernel = tables.pairs != nullptr && !reaches(kNarrowBins)
-                                ? KernelsOf<Row>::kPairs
-                                : KernelsOf<Row>::kDecode;
-        decode(tables, lanes, runs, by_table, kernel, [&](const auto& run) {
+        const bool narrow = tables.pairs != nullptr && !reaches(kNarrowBins);
+        const auto kernel = narrow ? KernelsOf<Row>::kPairs : KernelsOf<Row>::kDecode;
+        decode(tables, lanes, runs, narrow ? by_guess : by_table, kernel, [&](const auto& run) {
           return TableLookup<Row>{tables, run.rows};
         });
       },
@@ -334,7 +333,7 @@ void decode_runs(const std::uint32_t* slots,
                  int lanes,
                  std::span<DecodeRun<OneRow, std::uint8_t>> runs,
                  std::span<EscapePlaces> escapes) {
-  const ByVectors by = by_vectors(lanes, runs.size());
+  const ByVectors by = by_vectors(lanes, runs.size(), kMinLanes);
   const auto decode_by = [&](auto lookup) {
     decode(slots, lanes, runs, by, &RansBackend::decode_bytes, [&](const auto&) { return lookup; });
   };

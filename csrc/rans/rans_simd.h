@@ -235,8 +235,7 @@ struct RansSimd {
                      int lanes,
                      DecodeRun<Row, typename Lookup::Value>* runs,
                      int n_runs) {
-    constexpr int kMinAlone = Lookup::kSkewed ? kMinLanes : kMinLanesAlone;
-    with_shape<kMinAlone>(lanes, runs, n_runs, [&]<int kVecs, int kRuns>(auto* some) {
+    with_shape<Lookup::kMinAlone>(lanes, runs, n_runs, [&]<int kVecs, int kRuns>(auto* some) {
       decode_steps<kVecs, kRuns, Lookup>(tables, some);
     });
   }

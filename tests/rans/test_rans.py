@@ -312,6 +312,23 @@ def test_symbols_that_are_hardly_ever_another(lanes: int, likely: str) -> None:
     assert np.array_equal(np.concatenate(pulled), symbols)
 
 
+@pytest.mark.parametrize("lanes", LANES)
+def test_symbols_of_narrow_bins(lanes: int) -> None:
+    """Of more than four bits each, which are looked up in another way; with escapes among them."""
+    tables = rans.TableSet.from_gaussian([60.0, 300.0, 1000.0])
+    rng = np.random.default_rng(lanes)
+    rows = rng.integers(0, 3, 6007)
+    symbols = np.rint(rng.normal(0, np.array([60.0, 300.0, 1000.0])[rows])).astype(np.int32)
+    symbols[::501] = 100_000
+    for kind in (np.uint8, np.uint16, np.int32):
+        stream = rans.encode(symbols, rows.astype(kind), tables, lanes, 0)
+        assert np.array_equal(rans.decode(stream, rows.astype(kind), tables), symbols)
+        with pytest.raises(BitstreamError, match="truncated"):
+            rans.decode(stream[:-2], rows.astype(kind), tables)
+    stream = rans.encode(symbols, 2, tables, lanes, 0)
+    assert np.array_equal(rans.decode(stream, 2, tables, count=symbols.size), symbols)
+
+
 @pytest.mark.parametrize("lanes", [1, 4, 32])
 def test_every_cut_is_an_error_that_names_its_place(lanes: int) -> None:
     symbols, rows, tables = gaussian_message(300, 7, 0.11, 8)
