@@ -24,14 +24,14 @@ def adamw(
 
 
 def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load an optimiser's state from a run on any kind of device.
+    """Load an optimiser's moments and counts from a run on any kind of device.
 
-    Where it runs decides how it computes, and where it keeps its count of steps.
+    Its settings stay as they are: the configuration says them, which may have changed since, and
+    the device decides how it computes, and where it keeps its count of steps.
     """
-    own = optimizer.param_groups
     groups = [
-        {**group, "fused": mine["fused"]}
-        for group, mine in zip(state["param_groups"], own, strict=True)
+        {**mine, "params": group["params"]}
+        for group, mine in zip(state["param_groups"], optimizer.param_groups, strict=True)
     ]
     optimizer.load_state_dict({**state, "param_groups": groups})
 

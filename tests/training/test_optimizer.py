@@ -35,6 +35,18 @@ def test_a_state_of_the_fused_optimiser_goes_on_in_another():
     torch.testing.assert_close(other.weight, network.weight)
 
 
+def test_settings_are_those_of_the_run_that_goes_on():
+    network = nn.Linear(3, 4)
+    before = adamw(list(network.parameters()), **SETTINGS)
+    take_steps(before, network, 1)
+    changed = {"learning_rate": 0.01, "betas": (0.5, 0.9), "weight_decay": 0.5}
+    after = adamw(list(network.parameters()), **changed)
+    restore(after, before.state_dict())
+    group = after.param_groups[0]
+    assert (group["lr"], group["betas"], group["weight_decay"]) == (0.01, (0.5, 0.9), 0.5)
+    assert after.state[network.weight]["step"] == 1
+
+
 def test_averages_follow_what_is_trained():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
