@@ -89,14 +89,13 @@ def finetune(
             `init`, which are arguments.
         TrainingError: as for the stages.
     """
-    config = _config(photos, out, model, steps, features)
-    resumed = checkpoint_to_resume("stage3", config, resume=resume)
-    config = override_config(config, overrides)
+    config = override_config(_config(photos, out, model, steps, features), overrides)
     for key, said, got in (("out", str(out), config.out), ("init", model, config.init)):
         if got != said:  # the result would be looked for, and compared, elsewhere
             raise InvalidArgumentError(
                 f"finetune: {key}: expected {said}, which an argument says, got {got}"
             )
+    resumed = checkpoint_to_resume("stage3", config, resume=resume)
     layout = GLC.from_pretrained(model).config
     # all of this not after measuring, and before anything is written
     check_model(config, layout, levels=True, codes=config.code_weight > 0)
@@ -108,11 +107,11 @@ def finetune(
     loader = Photos(config.data, config.seed)
     loader.validation_batch()
     crops = loader.first_crops(RATE_CROPS)
-    if resumed is not None:
+    targets = config.rate.targets
+    if not targets and resumed is not None:
         targets = tuple(resumed["config"]["rate"]["targets"])
-    else:
-        given = GLC.from_pretrained(model)
-        targets = config.rate.targets or level_rates(given, crops)
+    elif not targets:
+        targets = level_rates(GLC.from_pretrained(model), crops)
     rate = dataclasses.replace(config.rate, targets=targets)
     held_out = _write_held_out(loader, out / "held_out")
     qualities = [float(level) for level in range(len(targets))]

@@ -84,6 +84,11 @@ def test_rates_are_kept_and_runs_resumed(domain, tiny_folder, tmp_path):
     assert state["config"]["rate"]["targets"] == targets
     sizes = [[level.file_bytes for level in r.before.levels] for r in (again, result)]
     assert sizes[0] == sizes[1]
+    settings["overrides"] = [*OVERRIDES, "rate.targets=[0.1, 0.2, 0.3, 0.4]", "steps=7"]
+    finetune(domain, tmp_path / "tuned", steps=3, resume=True, **settings)
+    state = read_checkpoint(tmp_path / "tuned" / "checkpoint.pt")
+    assert state["step"] == 7
+    assert state["config"]["rate"]["targets"] == (0.1, 0.2, 0.3, 0.4)
 
 
 def test_a_short_run_ends_at_its_targets_too(domain, tiny_folder, tmp_path):
