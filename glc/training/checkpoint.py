@@ -35,13 +35,14 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch reports a short write as RuntimeError
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         kept = f"the one before it stands: {path}" if path.exists() else "there was none before"
         raise TrainingError(
             f"checkpoint: expected room for the checkpoint of step {state['step']}, got: "
             f"{load_complaint(error)}; {kept}"
         ) from error
+    finally:  # also where a signal ends the process
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -91,7 +92,7 @@ def checkpoint_to_resume(stage: str, config: StageConfig, *, resume: bool) -> di
 
     Raises:
         InvalidArgumentError: there is none to go on from, or it is of another stage or preset; or
-            there is one, and the run is to begin.
+            there is one, and the run is to begin; or it has made more steps than are configured.
     """
     path = Path(config.out) / "checkpoint.pt"
     if not resume:
@@ -110,6 +111,11 @@ def checkpoint_to_resume(stage: str, config: StageConfig, *, resume: bool) -> di
     if stage == "stage1" and config.init is None and config.model != before:
         raise InvalidArgumentError(
             f"config: model: expected {before}, which the checkpoint holds, got {config.model}"
+        )
+    if state["step"] > config.steps:
+        raise InvalidArgumentError(
+            f"config: steps: expected at least {state['step']}, which the checkpoint has made, "
+            f"got {config.steps}"
         )
     return state
 
@@ -144,6 +150,11 @@ def _initial_model(config: StageConfig, after: str | None, resumed: dict[str, An
         return GLC(preset(config.model))
     if not config.init.endswith(".pt"):
         return GLC.from_pretrained(config.init)
+    if after is None:
+        raise InvalidArgumentError(
+            f"config: init: expected a model's folder or name, as there is no stage before, got "
+            f"{config.init}; --resume goes on from a run's own checkpoint"
+        )
     state = read_checkpoint(config.init)
     if state["stage"] != after:
         raise InvalidArgumentError(

@@ -206,6 +206,26 @@ def test_other_checkpoints_are_refused(write_config, tmp_path):
             run("stage1", first, [], True)
 
 
+def test_a_signal_while_a_checkpoint_is_written_leaves_no_part_of_it(tmp_path, monkeypatch):
+    def interrupted(_state, file):
+        file.write(b"half")
+        raise SystemExit
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(SystemExit):
+        write_checkpoint({"step": 7}, tmp_path / "checkpoint.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_fewer_steps_than_were_made_are_refused(write_config, tmp_path):
+    config = write_config(tmp_path, "stage1", steps=4)
+    run("stage1", config, [], False)
+    written = (tmp_path / "stage1" / "config.yaml").read_text()
+    with pytest.raises(InvalidArgumentError, match="steps: expected at least 4.* got 3"):
+        run("stage1", config, ["steps=3"], True)
+    assert (tmp_path / "stage1" / "config.yaml").read_text() == written
+
+
 def test_a_checkpoint_that_cannot_be_renamed_is_reported(tmp_path):
     (tmp_path / "checkpoint.pt").mkdir()
     with pytest.raises(TrainingError, match="step 7"):

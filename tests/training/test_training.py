@@ -162,6 +162,9 @@ def test_wrong_stage_order_is_refused(trained, write_config, tmp_path):
         run("stage3", path, [], False)
     with pytest.raises(InvalidArgumentError, match="init"):
         run("stage2", write_config(tmp_path, "stage2"), [], False)
+    path = write_config(tmp_path, "stage1", init=trained / "stage1" / "checkpoint.pt")
+    with pytest.raises(InvalidArgumentError, match="init: expected a model's folder or name"):
+        run("stage1", path, [], False)
     with pytest.raises(InvalidArgumentError, match="checkpoint"):
         run("stage1", write_config(tmp_path, "stage1"), [], True)
     with pytest.raises(InvalidArgumentError, match="stage4"):
