@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from glc.errors import InvalidArgumentError, TrainingError
+from glc.files import write_file
 from glc.models.glc import GLC
 from glc.training.checkpoint import load_module, write_checkpoint
 from glc.training.config import StageConfig
@@ -27,7 +28,7 @@ from glc.training.config_file import dump_config
 from glc.training.data import Photos
 from glc.training.distributed import Processes, snapshot
 from glc.training.monitor import SHOWN_IMAGES, Monitor
-from glc.training.optimizer import Average, adamw, restore
+from glc.training.optimizer import Average, adamw, learning_rate, restore
 from glc.training.portion import Portion
 
 LOG_EVERY = 50
@@ -252,9 +253,8 @@ class Run:
         return observe(self.step, seen)
 
     def _apply(self) -> None:
-        rate = self.config.learning_rate * self._schedule(self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate(self.config, self.step)
         self.optimizer.step()
         if self.discriminator_optimizer is not None:
             self.discriminator_optimizer.step()
@@ -278,13 +278,15 @@ class Run:
         """Run to the last step, with checkpoints, validations, a log and a progress bar.
 
         Raises:
+            InvalidArgumentError: no usable photo is held out, or what is written at the start
+                cannot be; see `Monitor` too.
             TrainingError: see `take_step` and `write_checkpoint`.
         """
         config, processes = self.config, self.processes
         held_out = photos.validation_batch()  # or a refusal, before anything is written
         if processes.first:
             self.out.mkdir(parents=True, exist_ok=True)
-            (self.out / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+            write_file(self.out / "config.yaml", dump_config(config).encode(), overwrite=True)
         processes.wait()
         batches = photos.batches(
             self.step,
@@ -302,6 +304,10 @@ class Run:
             first=processes.first,
         )
         with monitor:
+            monitor.advance(self.step)
+            if self.step and self._validation_is_due() and not monitor.validated:
+                self._validate(validate, held_out, monitor)  # killed before it was done
+            processes.wait()
             while self.step < config.steps:
                 crops = next(batches).to(self.device, non_blocking=True)
                 metrics = self.take_step(update, crops, observe)
@@ -321,12 +327,16 @@ class Run:
                     monitor.say(f"step {self.step}: put back, {self.offender}")
                 if self.step % config.checkpoint_every == 0 or last:
                     self.save()  # before the validation, which might find no room
-                if self.step % config.validate_every == 0 or last:
+                if self._validation_is_due():
                     self._validate(validate, held_out, monitor)
+                    processes.wait()
             if processes.first:
                 self.averaged_model().cpu().save_pretrained(self.out / "model")
             monitor.say(f"done, model in {self.out / 'model'}; photos: {photos.rejected}")
         processes.wait()
+
+    def _validation_is_due(self) -> bool:
+        return self.step % self.config.validate_every == 0 or self.step == self.config.steps
 
     def _validate(self, validate: Validate, held_out: Tensor, monitor: Monitor) -> None:
         if self.processes.first and len(held_out):
@@ -336,7 +346,6 @@ class Run:
             self.processes.set_random_state(random)
             pairs = torch.cat((x[:SHOWN_IMAGES], x_hat[:SHOWN_IMAGES]), dim=-1)
             monitor.validation(self.step, result, (pairs / 2 + 0.5).clamp(0, 1))
-        self.processes.wait()
 
     def averaged_model(self) -> GLC:
         """A copy of the model in evaluation mode that holds the averaged weights."""
@@ -390,8 +399,3 @@ class Run:
             restore(self.discriminator_optimizer, state["discriminator_optimizer"])
         self.processes.set_random_state(state["random"])
         self.step, self.skipped = state["step"], state["skipped"]
-
-    def _schedule(self, step: int) -> float:
-        warm = min(1.0, (step + 1) / max(self.config.warmup, 1))
-        low = self.config.final_rate
-        return warm * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * self.progress(step))))

@@ -15,6 +15,7 @@ from rich.table import Column
 from torch import Tensor
 
 from glc.errors import InvalidArgumentError
+from glc.files import write_file
 
 SHOWN_IMAGES = 4
 
@@ -30,8 +31,12 @@ class Monitor:
         tensorboard: write events below `out/tensorboard`.
         first: whether this is the first process.
 
+    Attributes:
+        validated: whether the log holds a validation of step `start`.
+
     Raises:
-        InvalidArgumentError: tensorboard is asked for and not installed.
+        InvalidArgumentError: tensorboard is asked for and not installed, or there is no room to
+            write the log anew without the records that are dropped; it stays as it was.
     """
 
     def __init__(
@@ -41,9 +46,11 @@ class Monitor:
         self.log_path = out / "log.jsonl"
         self.console = Console(quiet=not first)
         self.writer: Any = None
+        self.validated = False
         if not first:
             return
-        _truncate(self.log_path, start)
+        kept = _truncate(self.log_path, start)
+        self.validated = any(r["step"] == start and "validation" in r for r in kept)
         if tensorboard:
             try:
                 from torch.utils.tensorboard import SummaryWriter
@@ -114,15 +121,20 @@ class Monitor:
                 self.writer.add_scalar(f"{group}/{name}", value, step)
 
 
-def _truncate(log: Path, start: int) -> None:
-    """Drop the records of steps that a resumed run will make again."""
+def _truncate(log: Path, start: int) -> list[dict[str, Any]]:
+    """Drop the records of steps that a resumed run will make again; the others."""
     if not log.exists():
-        return
-    kept = []
-    for line in log.read_text(encoding="utf-8").splitlines():
+        return []
+    text = log.read_text(encoding="utf-8")
+    lines, records = [], []
+    for line in text.splitlines(keepends=True):
         try:
-            if json.loads(line)["step"] <= start:
-                kept.append(line + "\n")
+            record = json.loads(line)
+            if record["step"] <= start:
+                lines.append(line)
+                records.append(record)
         except (ValueError, KeyError):  # the line a killed process was writing
             continue
-    log.write_text("".join(kept), encoding="utf-8")
+    if "".join(lines) != text:
+        write_file(log, "".join(lines).encode(), overwrite=True)
+    return records

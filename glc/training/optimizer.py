@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AdamW and averaged weights, each by as few kernels as the device allows."""
+"""AdamW and averaged weights, each by as few kernels as the device allows; the schedule."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from glc.training.config import StageConfig
 
 
 def adamw(
@@ -21,6 +24,14 @@ def adamw(
     return torch.optim.AdamW(
         parameters, lr=learning_rate, betas=betas, weight_decay=weight_decay, fused=fused
     )
+
+
+def learning_rate(config: StageConfig, step: int) -> float:
+    """Of a step in [0, steps): linear up to the peak, times a cosine down to `final_rate` of it."""
+    warm = min(1.0, (step + 1) / max(config.warmup, 1))
+    low = config.final_rate
+    cosine = 0.5 * (1 + math.cos(math.pi * (step / config.steps)))
+    return config.learning_rate * (warm * (low + (1 - low) * cosine))
 
 
 def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

@@ -115,6 +115,28 @@ def test_a_full_disk_leaves_the_last_checkpoint(write_config, tmp_path):
     run("stage1", config, ["steps=6"], True)
 
 
+@pytest.mark.parametrize(("limit", "named"), [(500, "config.yaml"), (4096, "log.jsonl")])
+def test_a_full_disk_leaves_configuration_and_log(write_config, tmp_path, limit, named):
+    """Both are written anew where a run goes on."""
+    config = write_config(tmp_path, "stage1", steps=3)
+    run("stage1", config, [], False)
+    out = tmp_path / "stage1"
+    later = [json.dumps({"step": step // 50, "l1": 0.5}) + "\n" for step in range(400)]
+    (out / "log.jsonl").write_text("".join(later))
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    def fill() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    process = start("stage1", config, "--resume", "--set", "steps=6", preexec_fn=fill)
+    message = process.communicate(timeout=LIMIT_SECONDS)[1]
+    assert process.returncode == 2
+    assert message.splitlines() == [f"glc: write: output: {out / named}: file too large"]
+    changed = {} if named == "config.yaml" else {out / "config.yaml": before[out / "config.yaml"]}
+    after = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert before == {**after, **changed}
+
+
 class Spoiler(nn.Module):
     """Stands in for the perceptual network, and spoils chosen steps."""
 
@@ -221,7 +243,7 @@ def test_fewer_steps_than_were_made_are_refused(write_config, tmp_path):
     config = write_config(tmp_path, "stage1", steps=4)
     run("stage1", config, [], False)
     written = (tmp_path / "stage1" / "config.yaml").read_text()
-    with pytest.raises(InvalidArgumentError, match="steps: expected at least 4.* got 3"):
+    with pytest.raises(InvalidArgumentError, match=r"steps: expected at least 4.* got 3"):
         run("stage1", config, ["steps=3"], True)
     assert (tmp_path / "stage1" / "config.yaml").read_text() == written
 
@@ -281,6 +303,26 @@ def test_the_checkpoint_is_written_before_the_validation(write_config, tmp_path,
     with pytest.raises(RuntimeError, match="no room"):
         run("stage1", write_config(tmp_path, "stage1"), [], False)
     assert read_checkpoint(tmp_path / "stage1" / "checkpoint.pt")["step"] == 6
+
+
+@pytest.mark.parametrize("step", [3, 6])
+def test_a_run_killed_while_it_validates_makes_up_for_it(write_config, tmp_path, monkeypatch, step):
+    config = write_config(tmp_path, "stage1", validate_every=3)
+    run("stage1", config, [], False)
+    validate = stage1.validate_autoencoder
+
+    def fail(*arguments):
+        if read_checkpoint(tmp_path / "killed" / "checkpoint.pt")["step"] == step:
+            raise RuntimeError("no room")
+        return validate(*arguments)
+
+    monkeypatch.setattr(stage1, "validate_autoencoder", fail)
+    with pytest.raises(RuntimeError, match="no room"):
+        run("stage1", config, [f"out={tmp_path / 'killed'}"], False)
+    monkeypatch.undo()
+    run("stage1", config, [f"out={tmp_path / 'killed'}"], True)
+    logs = [(tmp_path / name / "log.jsonl").read_text() for name in ("stage1", "killed")]
+    assert logs[0] == logs[1]
 
 
 def test_a_launched_run_that_cannot_write_says_so_in_one_line(write_config, tmp_path):
