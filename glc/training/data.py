@@ -43,6 +43,15 @@ class Rejected:
     unreadable: set[int] = field(default_factory=set)
     too_small: set[int] = field(default_factory=set)
 
+    def add(self, other: Rejected) -> None:
+        """Take those that another process has met, too."""
+        self.unreadable |= other.unreadable
+        self.too_small |= other.too_small
+
+    def counts(self) -> dict[str, int]:
+        """How many, for the log."""
+        return {"unreadable": len(self.unreadable), "too_small": len(self.too_small)}
+
     def __str__(self) -> str:
         return f"{len(self.unreadable)} unreadable, {len(self.too_small)} smaller than the crop"
 

@@ -10,7 +10,7 @@ docs/training.md names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -74,6 +74,11 @@ class Processes:
             return part
         gathered: Tensor = self._accelerator.gather(part.contiguous())
         return gathered
+
+    def means(self, values: Mapping[str, Tensor]) -> dict[str, float]:
+        """Means over the processes of scalars that all of them name in the same order."""
+        own = torch.stack([v.detach().to(self.device, torch.float32) for v in values.values()])
+        return dict(zip(values, self.gather(own[None]).mean(0).tolist(), strict=True))
 
     def gather_items(self, item: _Item) -> list[_Item]:
         """One picklable item of every process, in the order of ranks."""

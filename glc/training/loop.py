@@ -315,14 +315,10 @@ class Run:
                 last = self.step == config.steps
                 monitor.advance(self.step)
                 if self.step % LOG_EVERY == 0 or self.step == 1 or last or "nonfinite" in metrics:
-                    rejected = photos.rejected
-                    counts = {
-                        "skipped": self.skipped,
-                        "unreadable": len(rejected.unreadable),
-                        "too_small": len(rejected.too_small),
-                    }
-                    floats = {k: float(v) for k, v in metrics.items()}
-                    monitor.metrics(self.step, {**counts, **floats})
+                    for other in processes.gather_items(photos.rejected):
+                        photos.rejected.add(other)
+                    counts = {"skipped": self.skipped, **photos.rejected.counts()}
+                    monitor.metrics(self.step, {**counts, **processes.means(metrics)})
                 if "nonfinite" in metrics:
                     monitor.say(f"step {self.step}: put back, {self.offender}")
                 if self.step % config.checkpoint_every == 0 or last:
