@@ -9,9 +9,11 @@ of an epoch without replaying it. That is why shards are read by offset, not str
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -171,6 +173,27 @@ class Photos(Dataset[Sample]):
     def photo(self, number: int) -> np.ndarray | None:
         """A whole photo by its place in the sorted list, [h, w, 3] uint8; None if unreadable."""
         return self._photo(number, 1, self.rejected)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run compares, and goes on counting."""
+        rejected = self.rejected
+        return {
+            "photos": len(self.sources),
+            "unreadable": sorted(rejected.unreadable),
+            "too_small": sorted(rejected.too_small),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave; warn if there were more or fewer photos then."""
+        if state["photos"] == len(self.sources):
+            self.rejected.add(Rejected(set(state["unreadable"]), set(state["too_small"])))
+            return
+        warnings.warn(
+            f"photos: {self.config.root}: expected {state['photos']}, as when the checkpoint was "
+            f"written, got {len(self.sources)}: the run goes on with other crops, and holds out "
+            "others, some of which it may have been trained on",
+            stacklevel=2,
+        )
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if self._order[0] != epoch:

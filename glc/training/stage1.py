@@ -53,7 +53,7 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
         width, layers = config.adversarial.width, config.adversarial.layers
         helpers["discriminator"] = PatchDiscriminator(width, layers)
     keeper = CodebookKeeper(model.image_vq, config.codebook, config.steps)
-    extras: dict[str, Stateful] = {"keeper": keeper}
+    extras: dict[str, Stateful] = {"photos": photos, "keeper": keeper}
     trained = [model.latent_encoder, model.latent_decoder, model.image_vq]
     run = Run("stage1", config, model, trained, helpers, extras)
     features = perceptual_distance(config.features, run.device)

@@ -49,7 +49,8 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     rate = config.rate
     controller = LambdaController(rate.lambdas, rate.targets, rate.gain)
     spread = Spread()
-    extras: dict[str, Stateful] = {"keeper": keeper, "controller": controller, "spread": spread}
+    extras: dict[str, Stateful] = {"photos": photos, "keeper": keeper}
+    extras |= {"controller": controller, "spread": spread}
     trained = [
         *(model.g_a, model.h_a, model.hyper_vq, model.z_prior, model.h_s),
         *(model.context, model.g_s, predictor),

@@ -72,7 +72,8 @@ def train(config: StageConfig, *, resume: bool) -> None:
     rate = config.rate
     controller = LambdaController(rate.lambdas, rate.targets, rate.gain)
     spread = Spread()
-    extras: dict[str, Stateful] = {"keeper": keeper, "controller": controller, "spread": spread}
+    extras: dict[str, Stateful] = {"photos": photos, "keeper": keeper}
+    extras |= {"controller": controller, "spread": spread}
     run = Run("stage3", config, model, trained, helpers, extras)
     model.image_vq.eval()
     features = perceptual_distance(config.features, run.device)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 import torch
@@ -274,6 +275,25 @@ def test_an_earlier_run_is_not_written_over(write_config, tmp_path):
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     (out / "checkpoint.pt").unlink()
     run("stage1", config, [], False)
+
+
+def test_photos_are_counted_on_and_others_are_noticed(write_config, photos, tmp_path):
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    (folder / "33.png").write_bytes(b"no picture")
+    data = f"{{root: {folder}, holdout: 0, crop: 64, validation_crop: 64}}"
+    config = write_config(tmp_path, "stage1", steps=3, data=data)
+    run("stage1", config, [], False)  # 12 crops of 9 photos
+    log = tmp_path / "stage1" / "log.jsonl"
+    shutil.copy(photos / "3.png", folder / "33.png")  # so that it is not met again
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run("stage1", config, ["steps=4"], True)
+    assert json.loads(log.read_text().splitlines()[-1])["unreadable"] == 1
+    (folder / "33.png").unlink()
+    with pytest.warns(UserWarning, match="expected 9, as when .* written, got 8"):
+        run("stage1", config, ["steps=5"], True)
+    assert json.loads(log.read_text().splitlines()[-1])["unreadable"] == 0
 
 
 @pytest.mark.parametrize("stage", ["stage2", "stage3"])
