@@ -16,6 +16,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from PIL import Image
@@ -63,13 +64,16 @@ def find_sources(root: str | os.PathLike[str], listed: str | None = None) -> lis
         listed: a text file with one photo or tar per line, relative to `root`; None takes all.
 
     Raises:
-        InvalidArgumentError: no folder, an unreadable list, or a tar that is none.
+        InvalidArgumentError: no folder, one that is closed to us, an unreadable list, or a tar that
+            is none or damaged.
     """
     folder = Path(root)
     if not folder.is_dir():
         raise InvalidArgumentError(f"photos: root: expected a folder, got {root}")
     if listed is None:
-        paths = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES | {".tar"}]
+        walk = os.walk(folder, onerror=_closed)
+        files = (Path(place, name) for place, _, names in walk for name in names)
+        paths = [p for p in files if p.suffix.lower() in SUFFIXES | {".tar"}]
     else:
         paths = [folder / name for name in read_list(listed)]
     sources: list[Source] = []
@@ -78,12 +82,19 @@ def find_sources(root: str | os.PathLike[str], listed: str | None = None) -> lis
     return sources
 
 
+def _closed(error: OSError) -> NoReturn:
+    raise InvalidArgumentError(f"photos: root: {error.filename}: {error.strerror}") from error
+
+
 def _members(path: Path) -> Iterator[Source]:
     try:
-        with tarfile.open(path, "r:") as tar:
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
                     yield Source(path, member.name, member.offset_data, member.size)
+            file.seek(tar.offset)
+            if any(file.read(tarfile.BLOCKSIZE)):  # tarfile takes a damaged header for the end
+                raise tarfile.ReadError(f"a damaged header at byte {tar.offset}")
     except (OSError, tarfile.TarError) as error:
         raise InvalidArgumentError(
             f"photos: shard: {path}: expected a tar, got: {error}"
@@ -96,7 +107,7 @@ def pack(
     """Write the photos of a folder into tar shards.
 
     Args:
-        photos: folder, list or shards, as `find_sources` takes them.
+        photos: folder of photos and shards, as `find_sources` takes it.
         out: folder of the shards; made if missing.
         short_side: photos larger than this are shrunk to it and stored as PNG; None keeps every
             file as it is.

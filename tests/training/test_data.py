@@ -2,6 +2,7 @@
 """Crops depend on seed and number only; broken and small photos are counted, never fatal alone."""
 
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -185,6 +186,26 @@ def test_bad_folders_lists_and_shards_are_refused(photos, tmp_path):
     (empty / "000000.tar").write_bytes(b"no tar" * 100)
     with pytest.raises(InvalidArgumentError, match=r"000000\.tar: expected a tar"):
         Photos(data(empty), seed=0)
+
+
+@pytest.mark.parametrize("kept", [0, 100])
+def test_a_shard_with_a_damaged_header_is_not_taken_for_a_shorter_one(photos, tmp_path, kept):
+    """Whether its bytes are others, or the file ends there."""
+    pack(photos, tmp_path)
+    shard = tmp_path / "000000.tar"
+    whole = shard.read_bytes()
+    header = find_sources(tmp_path)[3].offset - tarfile.BLOCKSIZE
+    rest = b"" if kept else b"\1" * 20 + whole[header + 20 :]
+    shard.write_bytes(whole[: header + kept] + rest)
+    with pytest.raises(InvalidArgumentError, match=f"a damaged header at byte {header}"):
+        find_sources(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may look anywhere")
+def test_a_closed_folder_is_not_passed_over_in_silence(copied):
+    (copied / "more").mkdir(mode=0)
+    with pytest.raises(InvalidArgumentError, match=r"photos: root: .*more: Permission denied"):
+        find_sources(copied)
 
 
 def test_a_list_names_photos_and_shards(photos, tmp_path):
