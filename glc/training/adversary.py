@@ -5,8 +5,32 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from glc.losses.adversarial import adaptive_weight, discriminator_loss, generator_loss
+from glc.errors import InvalidArgumentError
+from glc.losses.adversarial import (
+    PatchDiscriminator,
+    adaptive_weight,
+    discriminator_loss,
+    generator_loss,
+)
+from glc.training.config import StageConfig
 from glc.training.loop import Run
+
+LEAST_SIDE = 3  # that a discriminator's last two layers, of 4 x 4 taps, leave something of
+
+
+def new_discriminator(config: StageConfig) -> PatchDiscriminator:
+    """A discriminator as configured.
+
+    Raises:
+        InvalidArgumentError: its layers leave nothing of a crop.
+    """
+    layers = config.adversarial.layers
+    if config.data.crop >> layers < LEAST_SIDE:
+        raise InvalidArgumentError(
+            f"config: adversarial.layers: expected fewer, as each halves the side of a crop, "
+            f"{config.data.crop}, to no less than {LEAST_SIDE}, got {layers}"
+        )
+    return PatchDiscriminator(config.adversarial.width, layers)
 
 
 class Adversary:

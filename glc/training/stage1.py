@@ -14,9 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from glc.losses.adversarial import PatchDiscriminator
 from glc.models.glc import GLC
-from glc.training.adversary import Adversary
+from glc.training.adversary import Adversary, new_discriminator
 from glc.training.checkpoint import checkpoint_to_resume, initial_model
 from glc.training.codebook import CodebookKeeper
 from glc.training.config_file import load_config
@@ -50,8 +49,7 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     photos = Photos(config.data, config.seed)
     helpers: dict[str, nn.Module] = {}
     if config.adversarial.weight:
-        width, layers = config.adversarial.width, config.adversarial.layers
-        helpers["discriminator"] = PatchDiscriminator(width, layers)
+        helpers["discriminator"] = new_discriminator(config)
     keeper = CodebookKeeper(model.image_vq, config.codebook, config.steps)
     extras: dict[str, Stateful] = {"photos": photos, "keeper": keeper}
     trained = [model.latent_encoder, model.latent_decoder, model.image_vq]

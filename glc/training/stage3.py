@@ -17,12 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glc.losses.adversarial import PatchDiscriminator
 from glc.losses.code_prediction import code_distortion
 from glc.losses.rate import LambdaController
 from glc.models.glc import GLC
 from glc.models.predictor import CodePredictor
-from glc.training.adversary import Adversary
+from glc.training.adversary import Adversary, new_discriminator
 from glc.training.checkpoint import checkpoint_to_resume, initial_model
 from glc.training.codebook import CodebookKeeper
 from glc.training.config import StageConfig
@@ -66,8 +65,7 @@ def train(config: StageConfig, *, resume: bool) -> None:
         helpers["pixel_code_predictor"] = predictor
         trained.append(predictor)
     if config.adversarial.weight:
-        width, layers = config.adversarial.width, config.adversarial.layers
-        helpers["discriminator"] = PatchDiscriminator(width, layers)
+        helpers["discriminator"] = new_discriminator(config)
     keeper = CodebookKeeper(model.hyper_vq, config.codebook, config.steps, trained=True)
     rate = config.rate
     controller = LambdaController(rate.lambdas, rate.targets, rate.gain)

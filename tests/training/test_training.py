@@ -75,6 +75,14 @@ def test_the_adversarial_term_is_weighed_by_likeness_alone(
     assert weighed[0] == weighed[1] > 0
 
 
+def test_a_discriminator_deeper_than_the_crop_is_refused(write_config, tmp_path):
+    path = write_config(tmp_path, "stage1", steps=1, codebook="{start: 0}")
+    run("stage1", path, ["adversarial={weight: 0.8, width: 8, layers: 4}"], False)
+    changes = [f"out={tmp_path / 'deeper'}", "adversarial={weight: 0.8, width: 8, layers: 5}"]
+    with pytest.raises(InvalidArgumentError, match=r"adversarial\.layers: expected fewer"):
+        run("stage1", path, changes, False)
+
+
 def test_levels_start_where_asked(trained):
     model = GLC.from_pretrained(trained / "stage2" / "model")
     started = torch.tensor([0.5, 1.0, 1.5, 2.0])
