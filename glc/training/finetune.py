@@ -85,8 +85,8 @@ def finetune(
         resume: go on from the run's checkpoint.
 
     Raises:
-        InvalidArgumentError: as for the stages, fewer than two photos, or overrides of `out` or
-            `init`, which are arguments.
+        InvalidArgumentError: as for the stages, fewer than two photos, none held out, or overrides
+            of `out` or `init`, which are arguments.
         TrainingError: as for the stages.
     """
     config = override_config(_config(photos, out, model, steps, features), overrides)
@@ -95,6 +95,8 @@ def finetune(
             raise InvalidArgumentError(
                 f"finetune: {key}: expected {said}, which an argument says, got {got}"
             )
+    if not config.data.holdout:
+        raise InvalidArgumentError("config: data.holdout: expected photos to compare on, got 0")
     resumed = checkpoint_to_resume("stage3", config, resume=resume)
     layout = GLC.from_pretrained(model).config
     # all of this not after measuring, and before anything is written
@@ -161,6 +163,8 @@ def _config(photos: Path, out: Path, model: str, steps: int, features: Path | No
 
 def _write_held_out(photos: Photos, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
+    for before in folder.glob("[0-9]*-*.png"):  # of a run that held out others
+        before.unlink()
     for number in photos.validation:
         source = photos.sources[number]
         photo = photos.photo(number)

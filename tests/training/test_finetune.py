@@ -36,6 +36,8 @@ def domain(tmp_path):
 
 def test_one_command_tunes_and_compares(domain, tiny_folder, tmp_path):
     out = tmp_path / "tuned"
+    (out / "held_out").mkdir(parents=True)
+    (out / "held_out" / "000007-of-a-run-before.png").write_bytes(b"")
     arguments = ["finetune", domain, out, "--model", tiny_folder, "--steps", "3"]
     options = [word for override in OVERRIDES for word in ("--set", override)]
     result = CliRunner().invoke(app, [str(a) for a in arguments] + options)
@@ -133,6 +135,7 @@ def test_too_few_photos_are_refused(domain, tiny_folder, tmp_path):
         ({}, "data.crops=64"),
         ({}, "data.crop=192"),
         ({}, "accumulate=3"),
+        ({}, "data.holdout=0"),
         ({"features": "missing.pth"}, "steps=1"),
         ({"tinydarknet": "missing.pth"}, "steps=1"),
     ],
