@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from glc._quiet import quiet
 from glc.errors import GlcError, InvalidArgumentError
 from glc.training.config import DataConfig
 from glc.training.shards import SUFFIXES, UNREADABLE, Source, find_sources
@@ -281,7 +282,8 @@ def _collate(samples: list[Sample]) -> Sample:
 
 def _decode(source: Source) -> np.ndarray | None:
     try:
-        return source.decode()
+        with quiet():  # about EXIF and profiles that are ignored, again in every epoch
+            return source.decode()
     except UNREADABLE:
         return None
 

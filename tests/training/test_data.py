@@ -121,6 +121,17 @@ def test_headers_that_pillow_breaks_on_are_unreadable(copied, tmp_path):
     assert pack(copied, tmp_path / "shards") == (8, 1)
 
 
+def test_what_is_ignored_of_a_photo_is_not_told_in_every_epoch(copied, recwarn):
+    for path in list(copied.iterdir()):
+        exif = b"Exif\0\0II*\0garbage"
+        Image.open(path).save(path.with_suffix(".jpg"), icc_profile=b"no profile", exif=exif)
+        path.unlink()
+    loader = Photos(data(copied), seed=0)
+    assert len(list(islice(loader.batches(0, 4), 4))) == 4
+    assert loader.validation_batch().isfinite().all()
+    assert not recwarn.list
+
+
 def save_unusual(folder) -> None:
     """Pictures that a bare conversion to RGB gets wrong, 70 x 100 once upright."""
     folder.mkdir()
