@@ -119,8 +119,8 @@ class RateConfig:
             empty starts both at one, as the authors do, and the levels then part slowly.
         boost: factor on every lambda at step 0, falling to 1 at `boost_until`.
         boost_until: share of the run.
-        noise_until: share of the run with additive noise in the rate term; rounded
-            symbols afterwards.
+        noise_until: share of Stage II with additive noise in the rate term; rounded symbols
+            afterwards, and in all of Stage III.
         rounding: the rate term after that: "residual" gives y and its mean the slope of the
             unrounded residual's bits (`glc.ops.residual`); "ste" passes gradients straight
             through the rounding, which trains no mean where the symbol is zero.

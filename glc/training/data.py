@@ -137,7 +137,7 @@ class Photos(Dataset[Sample]):
         seen = Rejected()
         for attempt in range(min(MAX_TRIES, len(order))):
             number = int(order[(place + attempt) % len(order)])
-            photo = self._photo(number, self.config.crop, seen)
+            photo = self._photo(number, self.config.crop, seen, keep=True)
             if photo is not None:
                 rng = np.random.default_rng((self.seed, n))
                 return self._crop(photo, rng), list(seen.unreadable), list(seen.too_small)
@@ -173,7 +173,7 @@ class Photos(Dataset[Sample]):
 
     def photo(self, number: int) -> np.ndarray | None:
         """A whole photo by its place in the sorted list, [h, w, 3] uint8; None if unreadable."""
-        return self._photo(number, 1, self.rejected)
+        return self._photo(number, 1, self.rejected, keep=False)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run compares, and goes on counting."""
@@ -202,15 +202,17 @@ class Photos(Dataset[Sample]):
             self._order = (epoch, rng.permutation(np.asarray(self.training)))
         return self._order[1]
 
-    def _photo(self, number: int, least: int, rejected: Rejected) -> np.ndarray | None:
-        """The decoded photo, or None and a note in `rejected`."""
+    def _photo(
+        self, number: int, least: int, rejected: Rejected, *, keep: bool
+    ) -> np.ndarray | None:
+        """The decoded photo, kept if there is room, or None and a note in `rejected`."""
         photo = self._cache.get(number)
         if photo is None:
             photo = _decode(self.sources[number])
             if photo is None:
                 rejected.unreadable.add(number)
                 return None
-            if photo.nbytes <= self._cache_bytes:
+            if keep and photo.nbytes <= self._cache_bytes:
                 self._cache_bytes -= photo.nbytes
                 self._cache[number] = photo
         if min(photo.shape[:2]) < least:

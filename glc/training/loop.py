@@ -381,7 +381,7 @@ class Run:
         if state["helpers"].keys() != self.helpers.keys():
             raise InvalidArgumentError(
                 f"checkpoint: helpers: expected {sorted(self.helpers)}, got "
-                f"{sorted(state['helpers'])}"
+                f"{sorted(state['helpers'])}; adversarial.weight and code_weight decide which"
             )
         for name, module in self.helpers.items():
             load_module(module, state["helpers"][name], name)

@@ -92,6 +92,15 @@ def test_memory_limit_changes_nothing(photos):
     assert all(torch.equal(a, b) for a, b in zip(kept, decoded_again, strict=True))
 
 
+def test_held_out_photos_take_no_memory_from_the_others(photos):
+    size = 112 * 96 * 3
+    loader = Photos(data(photos, cache_gb=2 * size / 2**30), seed=0)
+    loader.validation_batch()
+    next(loader.batches(0, 4))
+    assert len(loader._cache) == 2
+    assert not set(loader._cache) & set(loader.validation)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_unusable_photos_are_passed_over_and_counted(copied, workers):
     (copied / "a.png").write_bytes(b"not a picture")
