@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -16,6 +17,38 @@ from glc.files import LOAD_ERRORS, load_complaint
 from glc.models.config import GLCConfig, preset
 from glc.models.glc import GLC
 from glc.training.config import StageConfig
+
+
+class Stateful(Protocol):
+    """Anything that a checkpoint carries besides modules."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what resuming needs."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+
+
+@contextlib.contextmanager
+def only_run(out: Path) -> Iterator[None]:
+    """Keep the runs of other processes out of a folder, until the block or this process ends.
+
+    Raises:
+        InvalidArgumentError: another process has it.
+    """
+    with (out / ".lock").open("a") as file:
+        try:
+            import fcntl
+
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not inherited by a loader's workers
+        except (BlockingIOError, PermissionError) as error:
+            raise InvalidArgumentError(
+                f"train: out: expected a folder of this run, got {out}, which another process is "
+                f"training in; wait for its end, or take another out"
+            ) from error
+        except (ImportError, OSError):
+            pass  # Windows, and file systems that cannot
+        yield
 
 
 def write_checkpoint(state: dict[str, Any], path: Path) -> None:

@@ -14,7 +14,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from glc.errors import InvalidArgumentError, TrainingError
 from glc.files import write_file
 from glc.models.glc import GLC
-from glc.training.checkpoint import load_module, write_checkpoint
+from glc.training.checkpoint import Stateful, load_module, only_run, write_checkpoint
 from glc.training.config import StageConfig
 from glc.training.config_file import dump_config
 from glc.training.data import Photos
@@ -37,16 +37,6 @@ Metrics = Mapping[str, Tensor]
 Update = Callable[[int, Tensor], Metrics]
 Observe = Callable[[int, Mapping[str, Tensor]], Metrics]
 Validate = Callable[[GLC, Tensor], tuple[dict[str, float], Tensor]]
-
-
-class Stateful(Protocol):
-    """Anything that a checkpoint carries besides modules."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what resuming needs."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
 
 
 class Run:
@@ -278,15 +268,24 @@ class Run:
         """Run to the last step, with checkpoints, validations, a log and a progress bar.
 
         Raises:
-            InvalidArgumentError: no usable photo is held out, or what is written at the start
-                cannot be; see `Monitor` too.
+            InvalidArgumentError: no usable photo is held out, what is written at the start cannot
+                be, or another run writes there; see `Monitor` too.
             TrainingError: see `take_step` and `write_checkpoint`.
         """
-        config, processes = self.config, self.processes
         held_out = photos.validation_batch()  # or a refusal, before anything is written
-        if processes.first:
-            self.out.mkdir(parents=True, exist_ok=True)
-            write_file(self.out / "config.yaml", dump_config(config).encode(), overwrite=True)
+        if not self.processes.first:
+            self._loop(photos, held_out, update, observe, validate)
+            return
+        self.out.mkdir(parents=True, exist_ok=True)
+        with only_run(self.out):
+            text = dump_config(self.config)
+            write_file(self.out / "config.yaml", text.encode(), overwrite=True)
+            self._loop(photos, held_out, update, observe, validate)
+
+    def _loop(
+        self, photos: Photos, held_out: Tensor, update: Update, observe: Observe, validate: Validate
+    ) -> None:
+        config, processes = self.config, self.processes
         processes.wait()
         batches = photos.batches(
             self.step,

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from glc.models.glc import GLC
 from glc.training.adversary import Adversary, new_discriminator
-from glc.training.checkpoint import checkpoint_to_resume, initial_model
+from glc.training.checkpoint import Stateful, checkpoint_to_resume, initial_model
 from glc.training.codebook import CodebookKeeper
 from glc.training.config_file import load_config
 from glc.training.config_rules import check_model
 from glc.training.data import Photos
 from glc.training.distributed import prepare
 from glc.training.features import perceptual_distance
-from glc.training.loop import Metrics, Run, Stateful
+from glc.training.loop import Metrics, Run
 from glc.training.validation import validate_autoencoder
 
 BOUND_WEIGHT = 0.01  # of the penalty that keeps the mean square of l near or below 1

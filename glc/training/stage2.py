@@ -18,13 +18,13 @@ from glc.losses.code_prediction import code_distortion
 from glc.losses.rate import LambdaController
 from glc.models.glc import GLC
 from glc.models.predictor import CodePredictor
-from glc.training.checkpoint import checkpoint_to_resume, initial_model
+from glc.training.checkpoint import Stateful, checkpoint_to_resume, initial_model
 from glc.training.codebook import CodebookKeeper
 from glc.training.config_file import load_config
 from glc.training.config_rules import check_model
 from glc.training.data import Photos
 from glc.training.distributed import prepare
-from glc.training.loop import Metrics, Run, Stateful
+from glc.training.loop import Metrics, Run
 from glc.training.spread import Spread
 from glc.training.validation import validate_codec
 

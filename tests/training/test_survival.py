@@ -265,6 +265,19 @@ def test_the_log_forgets_what_will_be_made_again(write_config, tmp_path):
     assert log.read_text() == whole
 
 
+def test_two_runs_do_not_share_a_folder(write_config, tmp_path):
+    config = write_config(tmp_path, "stage1", steps=2000)
+    process = start("stage1", config, "--set", "data.workers=1")
+    out = tmp_path / "stage1"
+    wait_for((out / "checkpoint.pt").exists)
+    with pytest.raises(InvalidArgumentError, match=r"out: .* another process is training in"):
+        run("stage1", config, [], True)
+    process.kill()
+    process.communicate()
+    step = read_checkpoint(out / "checkpoint.pt")["step"]
+    run("stage1", config, [f"steps={step + 1}"], True)
+
+
 def test_an_earlier_run_is_not_written_over(write_config, tmp_path):
     config = write_config(tmp_path, "stage1", steps=3)
     run("stage1", config, [], False)
