@@ -16,6 +16,7 @@ from glc.models import GLC, GLCConfig, preset
 from glc.models.config import VQGANConfig
 from glc.models.context import part_index
 from glc.models.padding import pad_to_multiple
+from glc.models.vqvae import build_autoencoder
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,23 @@ def test_a_picture_keeps_its_size_whatever_the_stem(stem):
     model = GLC(dataclasses.replace(tiny, autoencoder=autoencoder)).eval()
     x = torch.zeros(1, 3, model.pad_multiple, 2 * model.pad_multiple)
     assert model(x, 1.0).x_hat.shape == x.shape
+
+
+def test_switches_of_the_autoencoder_give_the_faces_one():
+    """CodeFormer's, which the authors' class has with the other settings (facts K)."""
+    config = VQGANConfig(
+        channels=64,
+        channel_multipliers=(1, 2, 2, 4, 4, 8),
+        final_swish=False,
+        quant_conv=False,
+        extra_decoder_block=False,
+    )
+    with torch.device("meta"):
+        encoder, decoder = build_autoencoder(config, 256, 1.0)
+    for module, floats in ((encoder, 29_416_000), (decoder, 34_061_955)):
+        assert sum(p.numel() for p in module.parameters()) == floats
+        assert len(module.blocks) == 25
+    assert GLCConfig(autoencoder=config).pad_multiple == 128
 
 
 def test_small_preset_keeps_its_promise():
