@@ -45,14 +45,16 @@ class PatchDiscriminator(nn.Module):
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Hinge loss of the discriminator: mean relu(1 - D(x)) + mean relu(1 + D(x_hat)).
+    """Hinge loss of the discriminator.
+
+    (mean relu(1 - D(x)) + mean relu(1 + D(x_hat))) / 2     (facts G, halved as in VQGAN's code)
 
     Args:
         real: [n, 1, h, w] scores of originals.
         fake: [n, 1, h, w] scores of reconstructions.
 
     Returns:
-        Scalar; half the sum of both means.
+        Scalar.
     """
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
@@ -67,6 +69,8 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Ten
 
     w = |grad(reconstruction)| / (|grad(adversarial)| + 1e-4), clamped to [0, 1], detached;
     gradients with respect to the last decoder layer     (Esser et al. 2021; facts G)
+
+    It is one for all samples of the losses; the authors have one for each sample.
 
     Args:
         reconstruction: scalar loss.

@@ -88,7 +88,8 @@ class GLCConfig:
         gated_transforms: product blocks (the authors') rather than plain ones in g_a and g_s.
         hyper_codebook_size: entries K of the hyper codebook C_h.
         hyper_channels: dimension of a hyper code vector.
-        normalize_z: divide every z vector by its root mean square before the search.
+        normalize_z: divide every z vector by its root mean square before the search; the
+            authors do not.
         codebook_ema: None trains both codebooks by gradient (the authors' way); a decay in
             (0, 1) lets them follow the moving average of their vectors.
         fusion_widths: widths of the prior fusion blocks; a 1x1 convolution to 3N follows

@@ -34,7 +34,7 @@ from glc.ops.residual import residual_bits
 from glc.ops.straight_through import lower_bound
 from glc.ops.vector_quantizer import VectorQuantizer
 
-TRAINING_SCALE_MIN = 0.03  # the smallest scale the coding tables tell from zero
+TRAINING_SCALE_MIN = 0.03  # what the lowest row of the coding tables stands for
 ARITHMETIC_PROFILE = 1  # exact layers (glc.ops.exact): the same symbols on every machine
 CODED_MODULES = ("hyper_vq.", "z_prior.", "h_s.", "context.", "g_s.")
 CODED_CONFIG = {
@@ -170,6 +170,9 @@ class GLC(nn.Module, PyTorchModelHubMixin):
         quantize_z: bool = True,
     ) -> LatentOutput:
         """Transform-code l with gradients (Stage II's forward pass).
+
+        Of rounded symbols, bits are those of `inspect` but for two things: a scale counts as 0.03
+        at least, and hyper indices cost what their prior says.
 
         Args:
             l: [b, l_channels, h, w] float32, h and w multiples of 4.

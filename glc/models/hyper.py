@@ -68,6 +68,8 @@ class HyperSynthesis(nn.Module):
 class HyperPrior(nn.Module):
     """How likely every hyper index is, per learned rate level; uniform until trained or fitted.
 
+    The authors have none: every index costs them log2 K bits (facts F).
+
     A quality between two learned levels takes the nearer one, the upper one halfway.
     """
 

@@ -3,8 +3,8 @@
 
 R + lambda_k (|x - x_hat| + L_per + lambda_adv L_adv + lambda_code D_code(l^p, l_hat^p)) + L_vq,
 l^p and l_hat^p being the codes of x and x_hat through the teacher's encoder   (facts G).
-The teacher is the encoder and codebook as Stage I left them, frozen: a moving target would
-let both drift together.
+The teacher is the encoder and codebook that the run begins with, after Stage II those that Stage I
+left, frozen: a moving target would let both drift together.
 """
 
 from __future__ import annotations

@@ -43,6 +43,8 @@ def validate_codec(
 ) -> tuple[dict[str, float], Tensor]:
     """Estimated bits per pixel, PSNR and distance of every rate level.
 
+    Hyper indices count log2 K bits each, whatever their prior says.
+
     Args:
         model: in evaluation mode.
         x: [n, 3, h, w] float32 in [-1, 1].
