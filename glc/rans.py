@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """rANS entropy coding with static tables, one table row per symbol. Needs numpy only.
 
+The algebra is that of range ANS (Duda 2013), in interleaved lanes (Giesen 2014).
+
 >>> import numpy as np
 >>> from glc import rans
 >>> tables = rans.TableSet.from_gaussian([0.5, 2.0, 8.0])

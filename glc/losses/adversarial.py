@@ -14,7 +14,7 @@ ADAPTIVE_MAX = 1.0
 
 
 class PatchDiscriminator(nn.Module):
-    """VQGAN's PatchGAN: four stride-2 layers, scores per patch (facts G).
+    """VQGAN's PatchGAN: four stride-2 layers, scores per patch (Esser et al. 2021; facts G).
 
     With `width=64` and four layers its state dict has the authors' layout.
 

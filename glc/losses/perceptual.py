@@ -110,7 +110,10 @@ class TinyDarknetFeatures(nn.Module):
 
 
 class VGGFeatures(nn.Module):
-    """VGG-16's convolutions in torchvision's key layout; taps after the five stages of ReLUs."""
+    """VGG-16's convolutions in torchvision's key layout; taps after the five stages of ReLUs.
+
+    (Simonyan and Zisserman 2015)
+    """
 
     CONVS = (64, 64, None, 128, 128, None, 256, 256, 256, None, 512, 512, 512, None, 512, 512, 512)
     MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in [0, 1]

@@ -80,6 +80,8 @@ def lower_bound(x: Tensor, bound: float) -> Tensor:
 def round_ste(x: Tensor) -> Tensor:
     """Round half to even; the gradient passes straight through.
 
+    (Bengio et al. 2013)
+
     Args:
         x: any shape, floating point.
 

@@ -366,6 +366,7 @@ def ema_update(
 
     weight = decay weight + (1 - decay) count
     row += (1 - decay) / weight * sum over its latents of (latent - row)
+    (van den Oord et al. 2017, appendix A.1)
 
     With several processes, counts and sums are those of all.
 
