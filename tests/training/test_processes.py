@@ -107,18 +107,20 @@ def test_processes_find_each_other_unasked(tmp_path):
     """`device: auto`, the default, on a machine that has nothing but its CPU."""
     script = tmp_path / "script.py"
     script.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
         "from glc.training.config import DataConfig, StageConfig\n"
         "from glc.training.distributed import Processes\n"
         "found = Processes(StageConfig(out='', data=DataConfig(root='')))\n"
-        "print('found', found.rank, found.world, found.first)\n",
+        "Path(sys.argv[1], f'found{found.rank}').write_text(f'{found.world} {found.first}')\n",
         encoding="utf-8",
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node=2", str(script)]
+    command += ["--nproc-per-node=2", str(script), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
-    lines = [line for line in done.stdout.splitlines() if line.startswith("found")]
-    assert sorted(lines) == ["found 0 2 True", "found 1 2 False"]
+    said = {file.name: file.read_text(encoding="utf-8") for file in tmp_path.glob("found*")}
+    assert said == {"found0": "2 True", "found1": "2 False"}
 
 
 def test_accelerate_launches_a_stage(trained, tmp_path):
