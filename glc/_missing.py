@@ -15,7 +15,6 @@ PACKAGES = MappingProxyType(
         "PIL": "Pillow",
         "safetensors": "safetensors",
         "huggingface_hub": "huggingface_hub",
-        "pytorch_msssim": "pytorch-msssim",
         "yaml": "PyYAML",
         "typer": "typer",
         "rich": "rich",

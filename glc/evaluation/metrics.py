@@ -7,14 +7,21 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pytorch_msssim import ms_ssim as _ms_ssim
+from torch import Tensor
+from torch.nn import functional as F
 
 from glc.errors import InvalidArgumentError
-from glc.losses.perceptual import FeatureDistance
+from glc.losses.perceptual import FeatureDistance, TinyDarknetFeatures
 
 __all__ = ["feature_distance", "mean_known", "ms_ssim", "psnr"]
 
-_MS_SSIM_MIN_SIDE = 161  # five scales of an 11-tap window: the coarsest map needs 11 pixels
+_TAPS = 11  # of the window
+_MS_SSIM_MIN_SIDE = 161  # five scales: the coarsest map needs 11 pixels
+_MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+# Pixels of a strip, which bound memory: maps of the first stay in the cache, the second is large
+# beside the rows that strips share.
+_MS_SSIM_STRIP = 1 << 18
+_FEATURE_STRIP = 1 << 21
 
 
 def psnr(x: NDArray[np.uint8], x_hat: NDArray[np.uint8]) -> float:
@@ -33,14 +40,18 @@ def psnr(x: NDArray[np.uint8], x_hat: NDArray[np.uint8]) -> float:
         InvalidArgumentError: the shapes differ.
     """
     _check_shapes("psnr", x, x_hat)
-    error = float(np.mean((x.astype(np.float64) - x_hat.astype(np.float64)) ** 2))
-    return 10.0 * math.log10(255.0**2 / error) if error > 0.0 else math.inf
+    total = 0
+    for row, row_hat in zip(x, x_hat, strict=True):
+        error = np.subtract(row, row_hat, dtype=np.int64)
+        total += int(np.vdot(error, error))
+    return 10.0 * math.log10(255.0**2 / (total / x.size)) if total else math.inf
 
 
 def ms_ssim(x: NDArray[np.uint8], x_hat: NDArray[np.uint8]) -> float | None:
     """Multi-scale structural similarity over five scales.
 
-    Luminance at the coarsest scale times contrast and structure at all.     (Wang et al. 2003)
+    Luminance at the coarsest scale times contrast and structure at all, per channel; their mean.
+    (Wang et al. 2003)
 
     Args:
         x: [h, w, 3] uint8.
@@ -55,9 +66,50 @@ def ms_ssim(x: NDArray[np.uint8], x_hat: NDArray[np.uint8]) -> float | None:
     _check_shapes("ms_ssim", x, x_hat)
     if min(x.shape[:2]) < _MS_SSIM_MIN_SIDE:
         return None
-    pair = [torch.from_numpy(np.array(p)).permute(2, 0, 1)[None].float() for p in (x, x_hat)]
     with torch.inference_mode():
-        return float(_ms_ssim(pair[0], pair[1], data_range=255.0))
+        pair = [torch.from_numpy(np.array(p)).permute(2, 0, 1)[None].float() for p in (x, x_hat)]
+        product = torch.ones(3)
+        for weight in _MS_SSIM_WEIGHTS[:-1]:
+            product *= _similarity(*pair)[1].relu() ** weight
+            odd = [side % 2 for side in pair[0].shape[2:]]
+            pair = [F.avg_pool2d(p, 2, padding=odd) for p in pair]
+        product *= _similarity(*pair)[0].relu() ** _MS_SSIM_WEIGHTS[-1]
+        return float(product.mean())
+
+
+def _similarity(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Means per channel of structural similarity, and of its contrast and structure alone.
+
+    [1, c, h, w] in 0..255 -> [2, c]; positions are those where the window fits.
+    """
+    rows = x.shape[2] - _TAPS + 1
+    per_strip = max(1, _MS_SSIM_STRIP // x.shape[3])
+    total = torch.zeros(2, x.shape[1], dtype=torch.float64)
+    for first in range(0, rows, per_strip):
+        last = min(rows, first + per_strip)
+        maps = _similarity_maps(*(p[:, :, first : last + _TAPS - 1] for p in (x, x_hat)))
+        total += torch.stack([m.flatten(2).mean(2)[0] for m in maps]).double() * (last - first)
+    return (total / rows).float()
+
+
+def _similarity_maps(x: Tensor, x_hat: Tensor) -> tuple[Tensor, Tensor]:
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mean, mean_hat = _blur(x), _blur(x_hat)
+    squares, squares_hat, product = mean.square(), mean_hat.square(), mean * mean_hat
+    variance, variance_hat = _blur(x * x) - squares, _blur(x_hat * x_hat) - squares_hat
+    covariance = _blur(x * x_hat) - product
+    structure = (2 * covariance + c2) / (variance + variance_hat + c2)
+    luminance = (2 * product + c1) / (squares + squares_hat + c1)
+    return luminance * structure, structure
+
+
+def _blur(x: Tensor) -> Tensor:
+    """Weighted means under a Gaussian window of deviation 1.5."""
+    channels = x.shape[1]
+    window = torch.exp(-((torch.arange(_TAPS) - _TAPS // 2).float() ** 2) / (2 * 1.5**2))
+    window = (window / window.sum()).repeat(channels, 1, 1, 1)
+    down = F.conv2d(x, window.transpose(2, 3), groups=channels)
+    return F.conv2d(down, window, groups=channels)
 
 
 def feature_distance(
@@ -77,9 +129,33 @@ def feature_distance(
         InvalidArgumentError: the shapes differ.
     """
     _check_shapes("feature_distance", x, x_hat)
-    pair = [torch.from_numpy(np.array(p)).permute(2, 0, 1)[None] / 127.5 - 1 for p in (x, x_hat)]
     with torch.inference_mode():
-        return float(distance(*pair))
+        return float(distance.mean(_feature_maps(distance, x, x_hat)))
+
+
+def _feature_maps(
+    distance: FeatureDistance, x: NDArray[np.uint8], x_hat: NDArray[np.uint8]
+) -> list[Tensor]:
+    def maps(first: int, last: int) -> list[Tensor]:
+        pair = [torch.from_numpy(np.array(p[first:last])) for p in (x, x_hat)]
+        return distance.maps(*(p.permute(2, 0, 1)[None] / 127.5 - 1 for p in pair))
+
+    height, width = x.shape[:2]
+    if height * width <= _FEATURE_STRIP or not isinstance(distance.network, TinyDarknetFeatures):
+        return maps(0, height)
+    sees, strides = distance.network.SEES, distance.network.STRIDES
+    per_strip = max(sees, _FEATURE_STRIP // width // strides[-1] * strides[-1])
+    strips = []
+    for begin in range(0, height, per_strip):
+        first = max(0, begin - sees)
+        taps = maps(first, begin + per_strip + sees)
+        strips.append(
+            [
+                tap[:, (begin - first) // stride :][:, : per_strip // stride]
+                for tap, stride in zip(taps, strides, strict=True)
+            ]
+        )
+    return [torch.cat(parts, dim=1) for parts in zip(*strips, strict=True)]
 
 
 def _check_shapes(name: str, x: NDArray[np.uint8], x_hat: NDArray[np.uint8]) -> None:

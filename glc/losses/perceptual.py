@@ -84,6 +84,8 @@ class TinyDarknetFeatures(nn.Module):
         (16, 128, 3), None, (128, 32, 1), (32, 256, 3), (256, 32, 1), (32, 256, 3), None,
         (256, 64, 1), (64, 512, 3), (512, 64, 1), (64, 512, 3), (512, 128, 1),
     )  # (in, out, kernel); None pools  # fmt: skip
+    STRIDES = (1, 2, 4, 8, 16)  # rows of the picture to a row of each tap
+    SEES = 64  # rows above and below a strip of whole sixteens that its taps depend on, at most
 
     def __init__(self) -> None:
         super().__init__()
@@ -190,16 +192,22 @@ class FeatureDistance(nn.Module):
         Returns:
             [n] float32, >= 0.
         """
+        return self.mean(self.maps(x, x_hat))
+
+    def maps(self, x: Tensor, x_hat: Tensor) -> list[Tensor]:
+        """Distance per position of each tap, [n, h', w'] float32; arguments as `forward`."""
         with torch.no_grad():
             originals = self.network(x)
-        taps = [
-            (_normalize(f) - _normalize(g)).square()
-            for f, g in zip(originals, self.network(x_hat), strict=True)
-        ]
-        if self.heads is not None:
-            weighted = [tap * head for tap, head in zip(taps, self.heads, strict=True)]
-            return torch.stack([tap.sum(1).mean((1, 2)) for tap in weighted]).sum(0)
-        return torch.stack([tap.sum(1).mean((1, 2)) for tap in taps]).mean(0)
+        taps = []
+        for k, (f, g) in enumerate(zip(originals, self.network(x_hat), strict=True)):
+            tap = (_normalize(f) - _normalize(g)).square()
+            taps.append((tap if self.heads is None else tap * self.heads[k]).sum(1))
+        return taps
+
+    def mean(self, maps: Sequence[Tensor]) -> Tensor:
+        """What `maps` gives -> the distance per sample, [n]."""
+        taps = torch.stack([each.mean((1, 2)) for each in maps])
+        return taps.mean(0) if self.heads is None else taps.sum(0)
 
 
 def squeezenet_distance(weights: str | os.PathLike[str]) -> FeatureDistance:
