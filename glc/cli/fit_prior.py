@@ -34,7 +34,7 @@ def run(
     check_folder(output, overwrite=overwrite)
     with progress_bar("fit-prior") as progress:
         progress("loading the model", 0.0)
-        from glc.evaluation import find_images
+        from glc.evaluation.evaluate import check_readable, find_images
         from glc.fit_range import fit_range, middles
         from glc.loading import load_model
         from glc.prior import captured_share, count_indices, set_prior
@@ -53,6 +53,7 @@ def run(
             raise InvalidArgumentError(
                 f"fit-prior: folder: expected at least 2 photographs, got {len(paths)}"
             )
+        check_readable(paths, progress)
         fitted = load_model(model)
         counts = count_indices(fitted, paths, lambda name, done: progress(name, done / 2))
         fit_range(fitted, middles(paths, lambda name, done: progress(name, (1 + done) / 2)))

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from glc.codec import Codec, level_of
 from glc.defaults import DEFAULT_MODEL
@@ -26,7 +28,14 @@ from glc.files import read_file, write_file
 from glc.image import load_image, save_png
 from glc.losses.perceptual import FeatureDistance, tinydarknet_distance
 
-__all__ = ["Evaluation", "ImageResult", "LevelResult", "evaluate", "find_images"]
+__all__ = [
+    "Evaluation",
+    "ImageResult",
+    "LevelResult",
+    "check_readable",
+    "evaluate",
+    "find_images",
+]
 
 SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
@@ -154,6 +163,30 @@ def _closed(error: OSError) -> NoReturn:
     raise InvalidArgumentError(f"evaluate: folder: {error.filename}: {error.strerror}") from error
 
 
+def check_readable(
+    paths: Sequence[Path], progress: Callable[[str, float], None] | None = None
+) -> None:
+    """Read every picture once: a broken one shall be named now, not after hours of work.
+
+    Raises:
+        InvalidArgumentError: some cannot be read; the first is named, and how many more there are.
+    """
+    errors = []
+    for path in paths:
+        if progress:
+            progress(f"reading {path.name}", 0.0)
+        try:
+            load_image(path)
+        except InvalidArgumentError as error:
+            errors.append(str(error))
+    if errors:
+        more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+        raise InvalidArgumentError(
+            f"evaluate: folder: expected pictures that can be read, got {errors[0]}{more}; "
+            "nothing was done"
+        )
+
+
 def evaluate(
     folder: str | os.PathLike[str],
     model: str = DEFAULT_MODEL,
@@ -195,16 +228,17 @@ def evaluate(
     results: list[ImageResult] = []
     with tempfile.TemporaryDirectory(prefix="glc-eval-") as scratch:
         output = Path(scratch) if keep is None else _new_folder(keep, folder)
-        _check_readable(paths, progress)
+        check_readable(paths, progress)
         _warm_up(codec, paths[0], qualities[0])
         for n, path in enumerate(paths):
             name = str(path.relative_to(folder))
+            pixels = load_image(path)
             for k, quality in enumerate(qualities):
                 if progress:
                     progress(name, (n + k / len(qualities)) / len(paths))
                 try:
                     results.append(
-                        _measure(codec, path, name, quality, output, keep is not None, distance)
+                        _measure(codec, pixels, name, quality, output, keep is not None, distance)
                     )
                 except GlcError as error:
                     raise type(error)(f"evaluate: {name}: {error}") from error
@@ -221,14 +255,13 @@ def evaluate(
 
 def _measure(
     codec: Codec,
-    path: Path,
+    pixels: NDArray[np.uint8],
     name: str,
     quality: float,
     output: Path,
     keep_png: bool,
     distance: FeatureDistance | None,
 ) -> ImageResult:
-    pixels = load_image(path)
     height, width = pixels.shape[:2]
     stem = output / f"{name}-q{quality:g}"
     stem.parent.mkdir(parents=True, exist_ok=True)
@@ -279,24 +312,6 @@ def _summarise(results: Sequence[ImageResult]) -> LevelResult:
         encode_ms=_mean([r.encode_ms for r in results]),
         decode_ms=_mean([r.decode_ms for r in results]),
     )
-
-
-def _check_readable(paths: Sequence[Path], progress: Callable[[str, float], None] | None) -> None:
-    """Read every picture once: a broken one shall be named now, not after hours of coding."""
-    errors = []
-    for path in paths:
-        if progress:
-            progress(f"reading {path.name}", 0.0)
-        try:
-            load_image(path)
-        except InvalidArgumentError as error:
-            errors.append(str(error))
-    if errors:
-        more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
-        raise InvalidArgumentError(
-            f"evaluate: folder: expected pictures that can be read, got {errors[0]}{more}; "
-            "nothing was coded"
-        )
 
 
 def _warm_up(codec: Codec, path: Path, quality: float) -> None:

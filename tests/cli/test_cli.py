@@ -283,8 +283,12 @@ def test_fit_prior_takes_listed_names_as_they_are(run: Run, picture: Path, tmp_p
     refused = run("fit-prior", photos, tmp_path / "fitted", "--list", names)
     assert_refused(refused, "expected a text file")
     names.write_bytes("\ufeffa.png\r\n\r\nb 2.png\r\n".encode())  # as an editor of Windows does
+    for name in ("c.png", "d.png"):  # neither listed
+        (photos / name).write_text("no picture")
     result = run("fit-prior", photos, tmp_path / "fitted", "--list", names)
     assert "prior from 2 photographs" in result.stdout
+    broken = run("fit-prior", photos, tmp_path / "other")
+    assert_refused(broken, "c.png", "and 1 more; nothing was done")
 
 
 def test_encode_spares_pictures(run: Run, picture: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,20 @@ def test_broken_pictures_are_named_before_the_first_is_coded(
     with pytest.raises(InvalidArgumentError, match=r"x\.png.*and 1 more"):
         evaluate(folder, str(tiny_folder), [1.0], keep=kept)
     assert list(kept.iterdir()) == []
+
+
+def test_a_picture_is_read_once_for_all_qualities(
+    folder: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def load(path: Path) -> np.ndarray:
+        read.append(path.name)
+        return load_image(path)
+
+    monkeypatch.setattr(sys.modules["glc.evaluation.evaluate"], "load_image", load)
+    evaluate(folder, str(tiny_folder), [0.0, 1.0, 2.0])
+    assert read == ["a.png", "b.png", "c.webp"] * 2  # once to see whether it can be
 
 
 def test_bad_requests_on_the_command_line(folder: Path, tiny_folder: Path, tmp_path: Path) -> None:
