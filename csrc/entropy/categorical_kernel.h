@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <limits>
 
 #include "core/host_device.h"
@@ -60,11 +61,11 @@ struct CategoricalKernel {
 
   /// n < V::kLanes values, `pad` beyond them.
   static F load_some(const float* values, std::int64_t n, float pad) {
-    alignas(64) float copy[V::kLanes];
-    for (std::int64_t i = 0; i < V::kLanes; ++i) {
-      copy[i] = i < n ? values[i] : pad;
-    }
-    return V::load(copy);
+    alignas(64) static constexpr float kLane[] = {
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    static_assert(V::kLanes <= std::size(kLane));
+    const auto there = V::less(V::load(kLane), V::splat(static_cast<float>(n)));
+    return V::select(there, V::load(values, V::first(n)), V::splat(pad));
   }
 
   static F load_at(const float* values, std::int64_t i, std::int64_t n, float pad) {
