@@ -6,25 +6,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-from pathlib import Path
 from typing import Literal, cast
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from glc.cdf import canonical
 from glc.errors import InvalidArgumentError
-from glc.files import load_complaint
 from glc.models.config import GLCConfig
 from glc.models.context import STEP_MIN, ContextModel
 from glc.models.hyper import HyperAnalysis, HyperPrior, HyperSynthesis
 from glc.models.latent_range import LatentRange
 from glc.models.outputs import FourPart, Inspection, LatentOutput, Output
-from glc.models.pretrained import MODEL_FILES, find_pretrained
+from glc.models.saved import Saved
 from glc.models.transforms import RateTransform
 from glc.models.vqvae import build_autoencoder
 from glc.ops.four_part import four_part_merge, four_part_step
@@ -44,7 +38,7 @@ CODED_CONFIG = {
 }
 
 
-class GLC(nn.Module, PyTorchModelHubMixin):
+class GLC(Saved):
     """Generative latent codec (GLC, CVPR 2024), any preset.
 
     Tensors inside are float32, NCHW, images in [-1, 1] with sides that are multiples of
@@ -63,7 +57,6 @@ class GLC(nn.Module, PyTorchModelHubMixin):
                 "glc.models.preset gives one by name, GLC.from_pretrained a trained model"
             )
         self.config = config
-        self._half = False
         ema = config.codebook_ema
         self.latent_encoder, self.latent_decoder = build_autoencoder(
             config.autoencoder, config.l_channels, config.residual_gain
@@ -308,86 +301,6 @@ class GLC(nn.Module, PyTorchModelHubMixin):
                 digest.update(f"{name} {array.shape}".encode())
                 digest.update(array.astype("<f4", copy=False).tobytes())
         return digest.digest()
-
-    def save_pretrained(  # type: ignore[override]  # fewer options, all named
-        self,
-        save_directory: str | Path,
-        *,
-        half: bool = False,
-        repo_id: str | None = None,
-        push_to_hub: bool = False,
-    ) -> None:
-        """Write config.json and model.safetensors, and offer them to a hub if asked.
-
-        Args:
-            save_directory: created if missing.
-            half: store float16. The rounded values then *are* the model: loading widens them
-                exactly, so a model meant for coding should be reloaded before it codes.
-            repo_id: hub repository, "owner/name".
-            push_to_hub: upload to `repo_id`.
-        """
-        self._half = half
-        super().save_pretrained(
-            save_directory, config=self.config.to_dict(), repo_id=repo_id, push_to_hub=push_to_hub
-        )
-
-    def _save_pretrained(self, save_directory: Path) -> None:
-        state = {
-            k: (v.half() if self._half else v).contiguous() for k, v in self.state_dict().items()
-        }
-        temporary = save_directory / "model.safetensors.tmp"
-        temporary.write_bytes(save(state))  # save_file would make it readable by its owner only
-        os.replace(temporary, save_directory / "model.safetensors")
-
-    @classmethod
-    def from_pretrained(  # type: ignore[override]  # no free keyword arguments
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        force_download: bool = False,
-        token: str | bool | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-        revision: str | None = None,
-    ) -> GLC:
-        """Load a model in evaluation mode, float32, on the CPU.
-
-        Args:
-            pretrained_model_name_or_path: a bundled model ("glc-image-small"), a folder
-                written by `save_pretrained`, or a hub repository "owner/name".
-            force_download: of a hub repository, as are the options below.
-            token: access token.
-            cache_dir: folder for downloads.
-            local_files_only: never ask the network.
-            revision: branch, tag or commit.
-
-        Raises:
-            InvalidArgumentError: no such model, or files that do not hold one.
-        """
-        folder = find_pretrained(
-            os.fspath(pretrained_model_name_or_path),
-            force_download=force_download,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            revision=revision,
-        )
-        return cls._from_folder(folder)
-
-    @classmethod
-    def _from_folder(cls, folder: Path) -> GLC:
-        config_file, weights_file = (folder / name for name in MODEL_FILES)
-        try:
-            config = GLCConfig.from_dict(json.loads(config_file.read_text(encoding="utf-8")))
-            model = cls(config).float()  # whatever torch's default dtype is
-            state = {k: v.float() for k, v in load_file(weights_file).items()}
-            model.load_state_dict(state, strict=True)
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-            raise InvalidArgumentError(
-                f"from_pretrained: {folder}: expected {' and '.join(MODEL_FILES)} of one model, "
-                f"got: {load_complaint(error)}"
-            ) from error
-        return model.eval()
 
     def inference_parameters(self) -> int:
         """Number of floats that coding needs: everything but the image codebook."""

@@ -316,3 +316,38 @@ def test_from_pretrained_names_what_is_wrong(tmp_path, model, fault):
         (tmp_path / "wider" / "model.safetensors").replace(folder / "model.safetensors")
     with pytest.raises(InvalidArgumentError, match="from_pretrained"):
         GLC.from_pretrained(folder)
+
+
+# ---------------------------------------------------------------- the hub
+@pytest.fixture
+def uploads(monkeypatch):
+    """What would have been uploaded, as (options, files of the folder), instead."""
+    from huggingface_hub import HfApi, RepoUrl
+
+    found = []
+
+    def upload_folder(api, *, folder_path, **options):
+        files = {path.name: path.read_bytes() for path in folder_path.iterdir()}
+        found.append((options, files))
+        return f"https://huggingface.co/{options['repo_id']}/commit/0"
+
+    def create_repo(api, repo_id, **options):
+        return RepoUrl(f"https://huggingface.co/{repo_id}")
+
+    monkeypatch.setattr(HfApi, "create_repo", create_repo)
+    monkeypatch.setattr(HfApi, "upload_folder", upload_folder)
+    return found
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_push_uploads_what_is_saved_and_a_card(tmp_path, model, uploads, half):
+    model.save_pretrained(tmp_path, half=half)
+    saved = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert sorted(saved) == ["config.json", "model.safetensors"]
+    assert "huggingface.co/me/it" in model.push_to_hub("me/it", half=half, branch="b")
+    model.save_pretrained(tmp_path / "it", half=half, repo_id="me/it", push_to_hub=True)
+    for options, files in uploads:
+        assert options["repo_id"] == "me/it"
+        assert b"pytorch_model_hub_mixin" in files.pop("README.md")
+        assert files == saved
+    assert [options["revision"] for options, _ in uploads] == ["b", None]
