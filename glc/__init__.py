@@ -12,8 +12,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from glc import errors
-from glc._core import __version__
 from glc.errors import GlcError
+
+try:
+    from glc._core import __version__
+except ModuleNotFoundError as error:
+    if error.name != "glc._core":
+        raise
+    raise ModuleNotFoundError(
+        f"glc: {__path__[0]} has no native module for this Python; `pip install -e .` beside it "
+        "builds one there, and a glc that is installed already is found from another folder",
+        name=error.name,
+    ) from error
 
 if TYPE_CHECKING:
     from glc import bitstream, cdf, evaluation, losses, models, ops, rans

@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,26 @@ glc.Codec({str(tmp_path)!r})
 """
     done = run_python(code)
     assert done.returncode == 0, done.stderr
+
+
+def test_sources_without_a_build_say_how_to_get_one(tmp_path):
+    sources = tmp_path / "glc"
+    sources.mkdir()
+    for name in ("__init__.py", "errors.py"):
+        shutil.copy(ROOT / "glc" / name, sources)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", "import glc"],  # without site-packages' own
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={},
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith(f"ModuleNotFoundError: glc: {sources} has no native module")
+    assert "pip install -e ." in told
 
 
 def test_public_names_resolve_lazily():
