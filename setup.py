@@ -29,6 +29,15 @@ def tool(name: str) -> str | None:
     return shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
 
 
+def is_of_another(cache: Path, generator: str) -> bool:
+    """Whether CMake would refuse its cache: of sources that moved, or of another generator."""
+    if not cache.is_file():
+        return False
+    lines = cache.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    kept = {f"CMAKE_HOME_DIRECTORY:INTERNAL={ROOT}", f"CMAKE_GENERATOR:INTERNAL={generator}"}
+    return not kept.issubset(lines)
+
+
 class CMakeBuild(build_ext):
     """Configure and build the `_core` target, then place it where setuptools expects it."""
 
@@ -62,9 +71,12 @@ class CMakeBuild(build_ext):
         make = ninja or tool("make")
         if make is not None:
             settings["CMAKE_MAKE_PROGRAM"] = make
-        generator = ["-G", "Ninja" if ninja else "Unix Makefiles"]
+        generator = "Ninja" if ninja else "Unix Makefiles"
+        configure = [cmake, "-S", ROOT, "-B", build_dir, "-G", generator]
+        if is_of_another(build_dir / "CMakeCache.txt", generator):
+            configure.append("--fresh")
         defines = [f"-D{key}={value}" for key, value in settings.items()]
-        subprocess.check_call([cmake, "-S", ROOT, "-B", build_dir, *generator, *defines])
+        subprocess.check_call([*configure, *defines])
         jobs = str(os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or os.cpu_count() or 2)
         build = [cmake, "--build", build_dir, "--parallel", jobs]
         subprocess.check_call([*build, "--target", "_core"])
