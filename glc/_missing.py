@@ -4,6 +4,7 @@
 The coder needs numpy alone, so that whoever wants no more may have installed no more.
 """
 
+from importlib.util import find_spec
 from types import MappingProxyType
 
 __all__ = ["PACKAGES", "advice"]
@@ -31,4 +32,6 @@ def advice(error: ImportError) -> str | None:
     package = PACKAGES.get(name) or _OF_BENCH.get(name)
     if package is None or not isinstance(error, ModuleNotFoundError):
         return None
+    if find_spec(name) is not None:  # a part of it is what is missing
+        return f"{package} here has no {error.name}: pip install --upgrade {package}"
     return f"{package} is not installed: pip install {package}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from glc._missing import PACKAGES
+from glc._missing import PACKAGES, advice
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,11 +51,17 @@ def test_bench_names_what_it_needs(package: str) -> None:
 
 
 @pytest.mark.parametrize("package", ["typer", "rich", "numpy", "PIL", "yaml"])
-def test_other_packages(package: str, coded: Path) -> None:
-    done = glc_without(package, "info", coded)
+def test_other_packages(package: str, coded: Path, tmp_path: Path) -> None:
+    verb = ("finetune", tmp_path, tmp_path / "run") if package == "yaml" else ("info", coded)
+    done = glc_without(package, *verb)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert f"pip install {PACKAGES[package]}" in done.stderr
+
+
+def test_a_package_that_lacks_a_part_is_no_missing_package() -> None:
+    error = ModuleNotFoundError("No module named 'torch.new'", name="torch.new")
+    assert advice(error) == "torch here has no torch.new: pip install --upgrade torch"
 
 
 def test_what_needs_no_torch() -> None:
