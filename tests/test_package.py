@@ -159,6 +159,13 @@ def test_the_coder_refuses_an_unknown_simd(simd):
     assert done.stderr.rstrip().endswith(f"got {simd}".rstrip())
 
 
+@pytest.mark.parametrize("threads", ["0", "257", "-1", "4x", "1e2", "9" * 30])
+def test_a_number_of_threads_out_of_range_is_refused_by_name(threads):
+    done = run_python(CODE_SOMETHING, GLC_NUM_THREADS=threads)
+    told = f"InvalidArgumentError: threads: GLC_NUM_THREADS: expected 1..256, got {threads}\n"
+    assert done.stderr.endswith(told)
+
+
 def test_an_unknown_simd_is_refused_by_name():
     done = run_python("import glc; glc.build_info()", GLC_SIMD="mmx")
     assert done.returncode != 0

@@ -50,10 +50,11 @@ int first_threads() {
   if (asked == nullptr || *asked == '\0') return std::min(cpus(), kMaxThreads);
   char* end = nullptr;
   const long n = std::strtol(asked, &end, 10);
-  if (*end != '\0') {
-    throw InvalidArgument(std::string("threads: GLC_NUM_THREADS: expected a number, got ") + asked);
+  if (*end != '\0' || n < 1 || n > kMaxThreads) {
+    throw InvalidArgument("threads: GLC_NUM_THREADS: expected 1.." + std::to_string(kMaxThreads) +
+                          ", got " + asked);
   }
-  return checked_threads(n);
+  return static_cast<int>(n);
 }
 
 std::atomic<int> g_wanted_threads = 0;  // 0: not asked yet
