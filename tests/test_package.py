@@ -60,19 +60,6 @@ assert np.array_equal(rans.decode(data, rows, tables), symbols)
     assert done.returncode == 0, done.stderr
 
 
-def test_coding_and_saving_wait_for_no_client_of_a_hub(tmp_path):
-    code = f"""
-import sys
-sys.modules["huggingface_hub"] = None  # any import of it raises
-import glc
-model = glc.GLC.from_pretrained("glc-image-small")
-model.save_pretrained({str(tmp_path)!r}, half=True)
-glc.Codec({str(tmp_path)!r})
-"""
-    done = run_python(code)
-    assert done.returncode == 0, done.stderr
-
-
 def test_sources_without_a_build_say_how_to_get_one(tmp_path):
     sources = tmp_path / "glc"
     sources.mkdir()

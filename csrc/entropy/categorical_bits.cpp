@@ -9,7 +9,6 @@
 #include <numeric>
 #include <string>
 #include <string_view>
-#include <type_traits>
 
 #include "core/thread_pool.h"
 #include "entropy/categorical_kernel.h"
@@ -44,15 +43,10 @@ template <class T>
 Norm norm_of(const CategoricalBackend& backend, const T* logits, std::int64_t n) {
   // finite, so that logits of -infinity differ from it by -infinity
   Norm norm{.largest = std::numeric_limits<float>::lowest(), .total = 0.0};
-  [[maybe_unused]] InputRun<T> run;
+  InputRun<T> run;
   for (std::int64_t first = 0; first < n; first += kRun) {
     const std::int64_t size = std::min(kRun, n - first);
-    const float* in = nullptr;
-    if constexpr (std::is_same_v<T, float>) {
-      in = logits + first;  // as it is: maxima and sums need no padding
-    } else {
-      in = run(logits + first, size);
-    }
+    const float* const in = run.unpadded(logits + first, size);
     float odd = 0.0F;
     const float largest = backend.largest(in, size, &odd);
     if (largest > norm.largest) {

@@ -90,6 +90,14 @@ class InputRun {
     std::fill(scratch_ + n, scratch_ + padded(n), 1.0F);
     return scratch_;
   }
+  /// For a reader of n values and no more.
+  const float* unpadded(const T* p, std::int64_t n) {
+    if constexpr (std::is_same_v<T, float>) {
+      return p;
+    } else {
+      return (*this)(p, n);
+    }
+  }
 
  private:
   alignas(64) float scratch_[kRun];

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+from huggingface_hub import PyTorchModelHubMixin
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
@@ -18,19 +20,22 @@ from glc.models.config import GLCConfig
 from glc.models.pretrained import MODEL_FILES, find_pretrained
 
 
-class Saved(nn.Module):
+class Saved(nn.Module, PyTorchModelHubMixin):
     """A module made from its config alone, that can be written to a folder and loaded again."""
 
     config: GLCConfig
+    _half = False  # what is written now
 
-    def save_pretrained(
+    def save_pretrained(  # type: ignore[override]  # fewer options, all named
         self,
         save_directory: str | Path,
         *,
         half: bool = False,
         repo_id: str | None = None,
         push_to_hub: bool = False,
-    ) -> None:
+        config: Mapping[str, Any] | None = None,
+        model_card_kwargs: dict[str, Any] | None = None,
+    ) -> str | None:
         """Write config.json and model.safetensors, and offer them to a hub if asked.
 
         Args:
@@ -39,58 +44,48 @@ class Saved(nn.Module):
                 exactly, so a model meant for coding should be reloaded before it codes.
             repo_id: hub repository, "owner/name"; the folder's name unless told.
             push_to_hub: upload to `repo_id`.
-        """
-        folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {k: (v.half() if half else v).contiguous() for k, v in self.state_dict().items()}
-        config = json.dumps(self.config.to_dict(), sort_keys=True, indent=2).encode()
-        for name, data in zip(MODEL_FILES, (config, save(state)), strict=True):
-            temporary = folder / f"{name}.tmp"  # save_file's is readable by its owner only
-            temporary.write_bytes(data)
-            os.replace(temporary, folder / name)
-        if push_to_hub:
-            self.push_to_hub(repo_id or folder.name, half=half)
+            config: given by `push_to_hub`, which has said what to store; always the model's own.
+            model_card_kwargs: for the card, README.md, where there is none yet.
 
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        half: bool = False,
-        commit_message: str = "Upload a glc model",
-        private: bool | None = None,
-        token: str | None = None,
-        branch: str | None = None,
-        create_pr: bool = False,
-    ) -> str:
-        """Upload what `save_pretrained` writes, and a model card, to the Hugging Face hub.
+        Returns:
+            Where the commit is, if uploaded.
+        """
+        if config is None:
+            self._half = half
+        return super().save_pretrained(
+            save_directory,
+            config=self.config.to_dict(),
+            repo_id=repo_id,
+            push_to_hub=push_to_hub,
+            model_card_kwargs=model_card_kwargs,
+            **({"half": half} if push_to_hub else {}),
+        )
+
+    def push_to_hub(self, repo_id: str, *, half: bool = False, **options: Any) -> str:
+        """Upload what `save_pretrained` writes to the Hugging Face hub.
 
         Args:
             repo_id: hub repository, "owner/name", made if missing.
             half: as `save_pretrained`.
-            commit_message: of the upload.
-            private: who sees a repository made now; None leaves it to the owner's settings.
-            token: access token.
-            branch: to upload to; the main one unless told.
-            create_pr: offer a pull request instead.
+            options: those of `PyTorchModelHubMixin.push_to_hub`: commit_message, private, token,
+                branch, create_pr and others.
 
         Returns:
             Where the commit is.
         """
-        from glc.models.hub import OnHub
+        self._half = half
+        return super().push_to_hub(repo_id, **{**options, "config": self.config.to_dict()})
 
-        return str(
-            OnHub(self, half=half).push_to_hub(
-                repo_id,
-                commit_message=commit_message,
-                private=private,
-                token=token,
-                branch=branch,
-                create_pr=create_pr,
-            )
-        )
+    def _save_pretrained(self, save_directory: Path) -> None:
+        state = {
+            k: (v.half() if self._half else v).contiguous() for k, v in self.state_dict().items()
+        }
+        temporary = save_directory / "model.safetensors.tmp"
+        temporary.write_bytes(save(state))  # save_file would make it readable by its owner only
+        os.replace(temporary, save_directory / "model.safetensors")
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]  # no free keyword arguments
         cls,
         pretrained_model_name_or_path: str | Path,
         *,

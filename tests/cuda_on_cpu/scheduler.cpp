@@ -92,6 +92,7 @@ class Scheduler {
   char launch_ended_ = 0;
 };
 
+// NOLINTNEXTLINE(bugprone-throwing-static-initialization): a test may end there
 thread_local Scheduler scheduler;
 
 void print_place(const Thread& thread) {

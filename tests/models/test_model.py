@@ -340,14 +340,15 @@ def uploads(monkeypatch):
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_a_push_uploads_what_is_saved_and_a_card(tmp_path, model, uploads, half):
-    model.save_pretrained(tmp_path, half=half)
+def test_a_push_uploads_what_is_saved(tmp_path, model, uploads, half):
+    assert model.save_pretrained(tmp_path, half=half) is None
     saved = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert sorted(saved) == ["config.json", "model.safetensors"]
+    assert sorted(saved) == ["README.md", "config.json", "model.safetensors"]
+    model.save_pretrained(tmp_path / "other", half=not half)
     assert "huggingface.co/me/it" in model.push_to_hub("me/it", half=half, branch="b")
-    model.save_pretrained(tmp_path / "it", half=half, repo_id="me/it", push_to_hub=True)
+    options = {"half": half, "repo_id": "me/it", "push_to_hub": True}
+    assert "huggingface.co/me/it" in model.save_pretrained(tmp_path / "it", **options)
     for options, files in uploads:
         assert options["repo_id"] == "me/it"
-        assert b"pytorch_model_hub_mixin" in files.pop("README.md")
         assert files == saved
     assert [options["revision"] for options, _ in uploads] == ["b", None]
