@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from glc.errors import InvalidArgumentError
-from glc.files import load_complaint
+from glc.files import load_complaint, write_file
 from glc.models.config import GLCConfig
 from glc.models.pretrained import MODEL_FILES, find_pretrained
 
@@ -24,7 +24,7 @@ class Saved(nn.Module, PyTorchModelHubMixin):
     """A module made from its config alone, that can be written to a folder and loaded again."""
 
     config: GLCConfig
-    _half = False  # what is written now
+    _half = False  # during an upload, what it stores
 
     def save_pretrained(  # type: ignore[override]  # fewer options, all named
         self,
@@ -44,22 +44,27 @@ class Saved(nn.Module, PyTorchModelHubMixin):
                 exactly, so a model meant for coding should be reloaded before it codes.
             repo_id: hub repository, "owner/name"; the folder's name unless told.
             push_to_hub: upload to `repo_id`.
-            config: given by `push_to_hub`, which has said what to store; always the model's own.
-            model_card_kwargs: for the card, README.md, where there is none yet.
+            config: given when `push_to_hub` saves what it uploads; always the model's own.
+            model_card_kwargs: for README.md, the card of an upload.
 
         Returns:
             Where the commit is, if uploaded.
+
+        Raises:
+            InvalidArgumentError: the disk refused; a model that was there before stands.
         """
-        if config is None:
-            self._half = half
-        return super().save_pretrained(
-            save_directory,
-            config=self.config.to_dict(),
-            repo_id=repo_id,
-            push_to_hub=push_to_hub,
-            model_card_kwargs=model_card_kwargs,
-            **({"half": half} if push_to_hub else {}),
-        )
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        half = half or self._half
+        state = {k: (v.half() if half else v).contiguous() for k, v in self.state_dict().items()}
+        config_file, weights_file = (folder / name for name in MODEL_FILES)
+        text = json.dumps(self.config.to_dict(), sort_keys=True, indent=2)
+        write_file(weights_file, save(state), overwrite=True)  # first: room for it may be wanting
+        write_file(config_file, text.encode(), overwrite=True)
+        if config is not None:
+            card = self.generate_model_card(**(model_card_kwargs or {}))
+            card.save(folder / "README.md")
+        return self.push_to_hub(repo_id or folder.name, half=half) if push_to_hub else None
 
     def push_to_hub(self, repo_id: str, *, half: bool = False, **options: Any) -> str:
         """Upload what `save_pretrained` writes to the Hugging Face hub.
@@ -74,15 +79,10 @@ class Saved(nn.Module, PyTorchModelHubMixin):
             Where the commit is.
         """
         self._half = half
-        return super().push_to_hub(repo_id, **{**options, "config": self.config.to_dict()})
-
-    def _save_pretrained(self, save_directory: Path) -> None:
-        state = {
-            k: (v.half() if self._half else v).contiguous() for k, v in self.state_dict().items()
-        }
-        temporary = save_directory / "model.safetensors.tmp"
-        temporary.write_bytes(save(state))  # save_file would make it readable by its owner only
-        os.replace(temporary, save_directory / "model.safetensors")
+        try:
+            return super().push_to_hub(repo_id, **{**options, "config": self.config.to_dict()})
+        finally:
+            self._half = False
 
     @classmethod
     def from_pretrained(  # type: ignore[override]  # no free keyword arguments

@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import json
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -318,7 +320,21 @@ def test_from_pretrained_names_what_is_wrong(tmp_path, model, fault):
         GLC.from_pretrained(folder)
 
 
-# ---------------------------------------------------------------- the hub
+def test_a_full_disk_leaves_the_model_that_was_there(tmp_path, model):
+    model.save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    code = f"""
+import resource, glc
+model = glc.GLC.from_pretrained({str(tmp_path)!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+model.save_pretrained({str(tmp_path)!r}, half=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    told = done.stderr.splitlines()[-1]
+    assert told.endswith(f"write: output: {tmp_path / 'model.safetensors'}: file too large")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 @pytest.fixture
 def uploads(monkeypatch):
     """What would have been uploaded, as (options, files of the folder), instead."""
@@ -340,15 +356,16 @@ def uploads(monkeypatch):
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_a_push_uploads_what_is_saved(tmp_path, model, uploads, half):
+def test_a_push_uploads_what_is_saved_and_a_card(tmp_path, model, uploads, half):
     assert model.save_pretrained(tmp_path, half=half) is None
     saved = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert sorted(saved) == ["README.md", "config.json", "model.safetensors"]
+    assert sorted(saved) == ["config.json", "model.safetensors"]
     model.save_pretrained(tmp_path / "other", half=not half)
     assert "huggingface.co/me/it" in model.push_to_hub("me/it", half=half, branch="b")
     options = {"half": half, "repo_id": "me/it", "push_to_hub": True}
     assert "huggingface.co/me/it" in model.save_pretrained(tmp_path / "it", **options)
     for options, files in uploads:
         assert options["repo_id"] == "me/it"
+        assert b"pytorch_model_hub_mixin" in files.pop("README.md")
         assert files == saved
     assert [options["revision"] for options, _ in uploads] == ["b", None]

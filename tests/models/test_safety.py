@@ -61,4 +61,4 @@ def test_a_folder_holds_safetensors_or_no_model(
 def test_what_is_saved_is_safetensors(tmp_path: Path, tiny_folder: Path) -> None:
     GLC.from_pretrained(tiny_folder).save_pretrained(tmp_path / "saved")
     names = {path.name for path in (tmp_path / "saved").iterdir()}
-    assert names - {"README.md"} == {"config.json", "model.safetensors"}
+    assert names == {"config.json", "model.safetensors"}
