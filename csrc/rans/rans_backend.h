@@ -12,10 +12,6 @@ inline constexpr bool kIsOneRow = std::is_same_v<Row, OneRow>;
 
 /// Lanes of a run from which on kernels take it.
 inline constexpr int kMinLanes = 8;
-/// Where a bucket's first bin is mostly the right one a run alone is decoded by vectors from here
-/// on: a single vector in flight waits for itself, and scalar code, which guesses well, is then
-/// faster.
-inline constexpr int kMinLanesAlone = 16;
 /// Runs that a kernel keeps in flight at once: with fewer lanes more of them, to fill the time that
 /// a state waits for its symbol.
 constexpr int runs_at_once(int lanes) { return lanes < kMinLanes ? 2 : 64 / lanes; }

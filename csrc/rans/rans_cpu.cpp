@@ -21,6 +21,9 @@ namespace {
 // a state at a time, and for a vector of them.
 constexpr std::size_t kSkewedScalar = 16;
 constexpr std::size_t kSkewedVector = 28;
+// From here on the first bin of a bucket is so often the right one that a state at a time, which
+// guesses it, is faster than a vector of 8 lanes alone, which waits for itself.
+constexpr std::size_t kSureBins = 8;
 // With fewer, bins are narrow, and the first one of a bucket is wrong too often.
 constexpr std::size_t kNarrowBins = 2;
 // From here on few bytes need a word, and a branch tells which.
@@ -47,9 +50,10 @@ struct ByVectors {
   std::size_t fewest = 0;  // runs that are worth it
 };
 
-/// For so many runs, if one alone is decoded by vectors from `alone` lanes on.
-ByVectors by_vectors(int lanes, std::size_t n_runs, int alone = kMinLanesAlone) {
-  const std::size_t fewest = lanes >= alone ? 1 : static_cast<std::size_t>(few_runs_at_once(lanes));
+/// For so many runs, with one vector of 8 lanes alone or with several in flight.
+ByVectors by_vectors(int lanes, std::size_t n_runs, bool alone) {
+  const bool one = alone || lanes > kMinLanes;
+  const std::size_t fewest = one ? 1 : static_cast<std::size_t>(few_runs_at_once(lanes));
   return n_runs < fewest ? ByVectors{} : ByVectors{.simd = backend(lanes), .fewest = fewest};
 }
 
@@ -274,8 +278,8 @@ void decode_runs(const DecodeTables& tables,
                  int lanes,
                  std::span<DecodeRun<Row, std::int32_t>> runs,
                  std::span<EscapePlaces> escapes) {
-  const ByVectors by_table = by_vectors(lanes, runs.size());
-  const ByVectors by_guess = by_vectors(lanes, runs.size(), kMinLanes);  // or by pairs
+  const ByVectors by_any = by_vectors(lanes, runs.size(), true);
+  const ByVectors by_several = by_vectors(lanes, runs.size(), false);
   const auto decode_by_guess = [&](const ByVectors& by) {
     decode(tables, lanes, runs, by, KernelsOf<Row>::kSkewed, [&](auto& run) {
       return SkewedLookup<Row>{{tables, run.rows}, &run.escapes};
@@ -293,12 +297,13 @@ void decode_runs(const DecodeTables& tables,
               runs, [&](const auto& run) { return run.symbols_per_byte >= symbols_per_byte; });
         };
         if (tables.likeliest != nullptr) {
-          if (by_guess.simd != nullptr && reaches(kSkewedVector)) return decode_by_guess(by_guess);
-          if (by_table.simd == nullptr && reaches(kSkewedScalar)) return decode_by_guess({});
+          if (by_any.simd != nullptr && reaches(kSkewedVector)) return decode_by_guess(by_any);
+          if (by_several.simd == nullptr && reaches(kSkewedScalar)) return decode_by_guess({});
         }
         const bool narrow = tables.pairs != nullptr && !reaches(kNarrowBins);
         const auto kernel = narrow ? KernelsOf<Row>::kPairs : KernelsOf<Row>::kDecode;
-        decode(tables, lanes, runs, narrow ? by_guess : by_table, kernel, [&](const auto& run) {
+        const ByVectors& by = reaches(kSureBins) ? by_several : by_any;
+        decode(tables, lanes, runs, by, kernel, [&](const auto& run) {
           return TableLookup<Row>{tables, run.rows};
         });
       },
@@ -333,7 +338,7 @@ void decode_runs(const std::uint32_t* slots,
                  int lanes,
                  std::span<DecodeRun<OneRow, std::uint8_t>> runs,
                  std::span<EscapePlaces> escapes) {
-  const ByVectors by = by_vectors(lanes, runs.size(), kMinLanes);
+  const ByVectors by = by_vectors(lanes, runs.size(), true);
   const auto decode_by = [&](auto lookup) {
     decode(slots, lanes, runs, by, &RansBackend::decode_bytes, [&](const auto&) { return lookup; });
   };

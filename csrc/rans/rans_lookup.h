@@ -2,7 +2,7 @@
 //
 // How the decoder's inner loop (rans_simd.h) finds the symbols of a step: templates over its Vec
 // trait. step() writes the symbols of one step of one run and leaves in x the states before
-// renormalisation; from kMinAlone lanes on it pays for a run alone.
+// renormalisation.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,6 @@
 
 #include "core/unrolled.h"
 #include "rans/entries.h"
-#include "rans/rans_backend.h"
 
 namespace glc::rans {
 namespace {  // a copy for each instruction set: see cmake/GlcSimd.cmake
@@ -50,7 +49,6 @@ class TableLookup {
   using Value = std::int32_t;
   using Tables = DecodeTables;
   static constexpr bool kSkewed = false;
-  static constexpr int kMinAlone = kPairs ? kMinLanes : kMinLanesAlone;
 
   explicit TableLookup(const DecodeTables& tables)
       : tables_(tables),
@@ -143,7 +141,6 @@ class SkewedLookup : TableLookup<Vec, Row, false> {
   using typename Base::Tables;
   using typename Base::Value;
   static constexpr bool kSkewed = true;
-  static constexpr int kMinAlone = kMinLanes;
 
   explicit SkewedLookup(const DecodeTables& tables) : Base(tables) {}
 
@@ -215,7 +212,6 @@ class ByteLookup {
   using Value = std::uint8_t;
   using Tables = const std::uint32_t*;
   static constexpr bool kSkewed = false;
-  static constexpr int kMinAlone = kMinLanes;
 
   explicit ByteLookup(const std::uint32_t* slots)
       : slots_(slots), slot_mask_(Vec::splat((1U << kByteBits) - 1U)) {}

@@ -209,8 +209,8 @@ struct RansSimd {
   // --------------------------------------------------------------------------------- back end
 
   /// Calls f with the vectors of a step and the runs in flight as compile-time constants: as many
-  /// runs at once as there should be, then fewer, then, with kMinAlone lanes or more, one by one.
-  template <int kMinAlone, class Run, class F>
+  /// runs at once as there should be, then fewer, then one by one.
+  template <class Run, class F>
   static void with_shape(int lanes, Run* runs, int n_runs, F f) {
     const auto of = [&]<int kLanes> {
       if constexpr (kLanes >= Vec::kLanes) {
@@ -220,9 +220,7 @@ struct RansSimd {
         int r = 0;
         for (; n_runs - r >= kRuns; r += kRuns) f.template operator()<kVecs, kRuns>(runs + r);
         for (; n_runs - r >= kFew; r += kFew) f.template operator()<kVecs, kFew>(runs + r);
-        if constexpr (kLanes >= kMinAlone) {
-          for (; r < n_runs; ++r) f.template operator()<kVecs, 1>(runs + r);
-        }
+        for (; r < n_runs; ++r) f.template operator()<kVecs, 1>(runs + r);
       }
     };
     if (lanes == 32) of.template operator()<32>();
@@ -235,7 +233,7 @@ struct RansSimd {
                      int lanes,
                      DecodeRun<Row, typename Lookup::Value>* runs,
                      int n_runs) {
-    with_shape<Lookup::kMinAlone>(lanes, runs, n_runs, [&]<int kVecs, int kRuns>(auto* some) {
+    with_shape(lanes, runs, n_runs, [&]<int kVecs, int kRuns>(auto* some) {
       decode_steps<kVecs, kRuns, Lookup>(tables, some);
     });
   }
@@ -243,7 +241,7 @@ struct RansSimd {
   template <class Index>
   static void encode(
       const EncodeEntry* entries, int bits, int lanes, EncodeRun<Index>* runs, int n_runs) {
-    with_shape<kMinLanes>(lanes, runs, n_runs, [&]<int kVecs, int kRuns>(auto* some) {
+    with_shape(lanes, runs, n_runs, [&]<int kVecs, int kRuns>(auto* some) {
       encode_steps<kVecs, kRuns>(entries, bits, some);
     });
   }
