@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = Path("csrc", "include", "glc", "version.h")
 
-pytest.importorskip("pybind11")
-pytest.importorskip("setuptools")
+pytest.importorskip("pybind11", reason="setup.py builds with pybind11, which is not installed")
+pytest.importorskip("setuptools", reason="setup.py is setuptools', which is not installed")
 if not (shutil.which("cmake", path=sysconfig.get_path("scripts")) or shutil.which("cmake")):
     pytest.skip("needs cmake", allow_module_level=True)
 

@@ -168,6 +168,10 @@ def check_readable(
 ) -> None:
     """Read every picture once: a broken one shall be named now, not after hours of work.
 
+    Args:
+        paths: of pictures, as `find_images` gives them.
+        progress: called with (what is read, 0.0).
+
     Raises:
         InvalidArgumentError: some cannot be read; the first is named, and how many more there are.
     """
@@ -182,8 +186,7 @@ def check_readable(
     if errors:
         more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
         raise InvalidArgumentError(
-            f"evaluate: folder: expected pictures that can be read, got {errors[0]}{more}; "
-            "nothing was done"
+            f"folder: expected pictures that can be read, got {errors[0]}{more}; nothing was done"
         )
 
 
