@@ -50,9 +50,9 @@ $(VENV)/.installed-runtime: pyproject.toml $(NATIVE_SOURCES) $(VENV)/.installed-
 	$(PIP) -c requirements/cpu.txt -e .
 	@touch $@
 
-$(VENV)/.installed-test: requirements/test.txt requirements/train.txt $(VENV)/.installed-runtime
+$(VENV)/.installed-test: requirements/test.txt requirements/plot.txt requirements/train.txt $(VENV)/.installed-runtime
 	@echo "== installing the test tools"
-	$(PIP) -c requirements/cpu.txt -r requirements/train.txt -r requirements/test.txt
+	$(PIP) -c requirements/cpu.txt -r requirements/train.txt -r requirements/plot.txt -r requirements/test.txt
 	@touch $@
 
 $(VENV)/.installed-dev: requirements/dev.txt $(VENV)/.installed-test

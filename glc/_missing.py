@@ -23,13 +23,20 @@ PACKAGES = MappingProxyType(
 )
 """What glc depends on: the name to import, and the one to install."""
 
-_OF_BENCH = MappingProxyType({"pytest": "pytest", "pytest_benchmark": "pytest-benchmark"})
+_OF_SOME_VERBS = MappingProxyType(
+    {
+        "pytest": "pytest",
+        "pytest_benchmark": "pytest-benchmark",
+        "bjontegaard": "bjontegaard",
+        "matplotlib": "matplotlib",
+    }
+)
 
 
 def advice(error: ImportError) -> str | None:
     """What to install, if that is what an import came to grief over."""
     name = (error.name or "").partition(".")[0]
-    package = PACKAGES.get(name) or _OF_BENCH.get(name)
+    package = PACKAGES.get(name) or _OF_SOME_VERBS.get(name)
     if package is None or not isinstance(error, ModuleNotFoundError):
         return None
     if find_spec(name) is not None:  # a part of it is what is missing

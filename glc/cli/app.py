@@ -24,6 +24,7 @@ from glc.cli import (
     finetune,
     fit_prior,
     info,
+    plot,
     train,
     verify,
 )
@@ -156,6 +157,7 @@ app.command("decode")(decode.run)
 app.command("info")(info.run)
 app.command("verify")(verify.run)
 app.command("eval")(eval_.run)
+app.command("plot")(plot.run)
 app.command("fit-prior")(fit_prior.run)
 app.command("train")(train.run)
 app.command("finetune")(finetune.run)

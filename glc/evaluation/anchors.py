@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from glc.errors import GlcError, InvalidArgumentError
+from glc.evaluation.curves import METRICS, frontier, load_curves
 from glc.evaluation.evaluate import find_images
 from glc.evaluation.metrics import feature_distance, mean_known, ms_ssim, psnr
 from glc.files import check_output, write_file
@@ -123,10 +124,7 @@ def bytes_at_equal_distance(
             raise InvalidArgumentError(
                 f"anchors: {name}: expected feature distances, got none; measure with --tinydarknet"
             )
-    best: list[tuple[float, float]] = []
-    for bpp, distance in sorted(anchors):  # keep what no cheaper setting surpasses
-        if not best or distance < best[-1][1]:
-            best.append((bpp, distance))
+    best = frontier(anchors, METRICS["tinydarknet"].sign)
     log_bpp = [math.log(bpp) for bpp, _ in reversed(best)]
     distances = [distance for _, distance in reversed(best)]
     ratios: list[float | None] = []
@@ -164,20 +162,21 @@ def _round_trip(
 
 def _points(path: Path, folder: Path) -> list[tuple[float, float]]:
     """(bpp, distance) per level of what `glc eval --json` wrote of the pictures in the folder."""
+    expected = f"anchors: against: expected what glc eval --json wrote, got {path}"
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        points = [(level["bpp"], level["tinydarknet"]) for level in report["levels"]]
-        measured = {image["image"] for image in report["images"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidArgumentError(
-            f"anchors: against: expected what glc eval --json wrote, got {path}: {error!r}"
-        ) from error
-    if any(distance is None for _, distance in points):
+        curve, *more = load_curves(path)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{expected}: {error}") from error
+    if curve.pictures is None or more:
+        raise InvalidArgumentError(expected)
+    pairs = zip(curve.bpp, curve.values["tinydarknet"], strict=True)
+    points = [(bpp, distance) for bpp, distance in pairs if distance is not None]
+    if len(points) < len(curve.bpp):
         raise InvalidArgumentError(
             f"anchors: against: expected levels with a Tiny Darknet distance, got {path} without; "
             f"run glc eval with --tinydarknet"
         )
-    if others := measured ^ {str(p.relative_to(folder)) for p in find_images(folder)}:
+    if others := curve.pictures ^ {str(p.relative_to(folder)) for p in find_images(folder)}:
         raise InvalidArgumentError(
             f"anchors: against: expected the pictures of {folder}, got {path} of others: "
             f"{min(others)} is in one of them only"
