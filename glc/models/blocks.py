@@ -96,26 +96,23 @@ class DepthConvBlock(nn.Module):
         """The block's weights as the exact layers take them.
 
         Raises:
-            InvalidArgumentError: a product block, which the entropy path has none of.
+            InvalidArgumentError: a product block, which the entropy path has none of; or as
+                `conv_weights`.
         """
         spatial, ffn = self.block
         if not isinstance(spatial, DepthConv):
             raise InvalidArgumentError("DepthConvBlock: exact: expected no product block")
-        expand, gate = cast(nn.Conv2d, spatial.conv1[0]), cast(GatedFFN, ffn)
-        adaptor = spatial.adaptor
+        gate = cast(GatedFFN, ffn)
+        adaptor: tuple[Tensor | None, Tensor | None] = (None, None)
+        if spatial.adaptor is not None:
+            adaptor = conv_weights(spatial.adaptor)
         return DepthConvWeights(
-            expand=expand.weight,
-            expand_bias=_bias(expand),
-            depthwise=spatial.depth_conv.weight,
-            depthwise_bias=_bias(spatial.depth_conv),
-            project=spatial.conv2.weight,
-            project_bias=_bias(spatial.conv2),
-            adaptor=None if adaptor is None else adaptor.weight,
-            adaptor_bias=None if adaptor is None else _bias(adaptor),
-            gate=gate.conv.weight,
-            gate_bias=_bias(gate.conv),
-            contract=gate.conv_out.weight,
-            contract_bias=_bias(gate.conv_out),
+            *conv_weights(spatial.conv1[0]),
+            *conv_weights(spatial.depth_conv),
+            *conv_weights(spatial.conv2),
+            *adaptor,
+            *conv_weights(gate.conv),
+            *conv_weights(gate.conv_out),
             depth_slope=DEPTH_SLOPE,
             gate_slope=FFN_SLOPE,
         )
@@ -159,10 +156,27 @@ def exact_conv(
     residual: Tensor | None = None,
 ) -> Tensor:
     """A convolution of the entropy path on exact layers; see `glc.ops.exact_conv2d`."""
-    dense = cast(nn.Conv2d, conv)
-    return exact_conv2d.plain(
-        x, dense.weight, _bias(dense), slope=slope, shuffle=shuffle, residual=residual
-    )
+    weight, bias = conv_weights(conv)
+    return exact_conv2d.plain(x, weight, bias, slope=slope, shuffle=shuffle, residual=residual)
+
+
+def conv_weights(conv: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution, for exact layers that compute in place of its `forward`.
+
+    Raises:
+        InvalidArgumentError: another `forward`, as adapters have, which coding would leave out; or
+            a weight that a hook sets before each `forward`, as pruning and the older weight norm
+            do, which coding would read as the last one left it.
+    """
+    set_on_it = [name for name in ("weight", "bias", "forward") if name in vars(conv)]
+    if set_on_it or type(conv).forward is not nn.Conv2d.forward:
+        how = f" whose {set_on_it[0]} is set from outside" if set_on_it else ""
+        raise InvalidArgumentError(
+            "exact layers: module: expected a Conv2d with its own or a parametrized weight, got "
+            f"{type(conv).__name__}{how}; merge it into a plain one"
+        )
+    plain = cast(nn.Conv2d, conv)
+    return plain.weight, cast(Tensor, plain.bias)
 
 
 def scale_init(conv: nn.Conv2d, gain: float) -> None:
@@ -173,10 +187,6 @@ def scale_init(conv: nn.Conv2d, gain: float) -> None:
         conv.weight.mul_(gain)
         if conv.bias is not None:
             conv.bias.zero_()
-
-
-def _bias(conv: nn.Conv2d) -> Tensor:
-    return cast(Tensor, conv.bias)
 
 
 def _adaptor(channels: int, out_channels: int) -> nn.Conv2d | None:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from glc.models.blocks import DepthConvBlock, exact_conv, scale_init
+from glc.models.blocks import DepthConvBlock, conv_weights, exact_conv, scale_init
 from glc.models.config import GLCConfig
 from glc.ops.exact import exact_conv_heads, exact_depth_conv_heads
 from glc.ops.parts import PARTS, PHASES
@@ -147,8 +147,7 @@ class ContextModel(nn.Module):
         if isinstance(last, DepthConvBlock):
             heads = exact_depth_conv_heads(x, last.exact_weights(), phases)
         else:
-            head = cast(nn.Conv2d, last)
-            heads = exact_conv_heads(x, head.weight, cast(Tensor, head.bias), phases)
+            heads = exact_conv_heads(x, *conv_weights(last), phases)
         halves = [head.chunk(2, dim=1) for head in heads]
         scale, mean = (torch.cat([half[i].flatten() for half in halves]) for i in range(2))
         return scale, mean

@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn.utils import parametrize, prune
+from torch.nn.utils.parametrizations import weight_norm
 
 import glc
 from glc.bitstream import Header, accounting, pack, parse
@@ -273,6 +276,73 @@ def test_a_changed_model_needs_a_new_codec(
         with pytest.raises(InvalidArgumentError, match="make a new Codec"):
             call()
     assert Codec(codec.model).encode(photo) != data
+
+
+class Adapter(nn.Module):
+    """A convolution with something added, which shows the weight it was made for."""
+
+    def __init__(self, base: nn.Conv2d) -> None:
+        super().__init__()
+        self.base = base
+        self.added = nn.Conv2d(base.in_channels, base.out_channels, 1)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        return self.base.weight
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        return self.base.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.base(x) + self.added(x)
+
+
+ADDED = {
+    "an adapter": Adapter,
+    "pruning": lambda conv: prune.l1_unstructured(conv, "weight", 0.2),
+    "another forward": lambda conv: setattr(conv, "forward", conv.forward) or conv,
+}
+
+
+@pytest.mark.parametrize("place", ["reduction", "prior.0", "adaptors.1"])
+@pytest.mark.parametrize("added", ADDED)
+def test_what_exact_layers_would_leave_out_is_refused(
+    tiny_folder: Path, photo: np.ndarray, data: bytes, place: str, added: str
+) -> None:
+    model = GLC.from_pretrained(tiny_folder)
+    layer = model.context.get_submodule(place)
+    while not isinstance(layer, nn.Conv2d):
+        place, layer = next((f"{place}.{n}", m) for n, m in layer.named_children())
+    parent = model.context.get_submodule(place.rpartition(".")[0])
+    setattr(parent, place.rpartition(".")[2], ADDED[added](layer))
+    codec = Codec(model)
+    for call in (lambda: codec.encode(photo), lambda: codec.decode(pack_for(codec, data))):
+        with pytest.raises(InvalidArgumentError, match="exact layers: module: expected a Conv2d"):
+            call()
+
+
+def pack_for(codec: Codec, data: bytes) -> bytes:
+    """The same symbols, said to be another model's."""
+    header, payload = parse(data)
+    return pack(replace(header, model_id=codec.fingerprint[:2]), payload, codec.fingerprint)
+
+
+def test_a_parametrized_weight_codes_as_the_merged_one(
+    tiny_folder: Path, photo: np.ndarray
+) -> None:
+    model = GLC.from_pretrained(tiny_folder)
+    convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    for conv in convs:
+        weight_norm(conv)
+        with torch.no_grad():
+            conv.parametrizations.weight.original0.mul_(1.02)
+    payload = bytes(parse(Codec(model).encode(photo))[1])
+    for conv in convs:
+        parametrize.remove_parametrizations(conv, "weight")
+    merged = Codec(model)
+    assert bytes(parse(merged.encode(photo))[1]) == payload
+    assert payload != bytes(parse(Codec(tiny_folder).encode(photo))[1])
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
