@@ -92,6 +92,18 @@ assert "torch" in sys.modules
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("package", ["evaluation", "losses", "models", "ops"])
+def test_public_packages_show_what_they_hold(package):
+    code = f"""
+import glc
+package = glc.{package}
+assert package.__all__ and set(package.__all__) <= set(dir(package))
+from glc.{package} import *
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         glc.nonsense  # noqa: B018

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, ParamSpec, TypeVar
 
@@ -33,7 +34,7 @@ class Op(Generic[_Params, _Result]):
     float64.
 
     Args:
-        call: the public, documented function.
+        call: the documented function, whose name is the op's, an underscore before it or none.
         reference: same signature; float64 arithmetic, any device.
         plain: same signature; no autograd, no tracing.
     """
@@ -46,12 +47,23 @@ class Op(Generic[_Params, _Result]):
         plain: Callable[_Params, _Result],
     ) -> None:
         functools.update_wrapper(self, call)
+        self.__name__ = self.__qualname__ = call.__name__.lstrip("_")
         self._call = call
         self.reference = reference
         self.plain = plain
 
     def __call__(self, *args: _Params.args, **kwargs: _Params.kwargs) -> _Result:
         return self._call(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        """The op and its arguments, which `help` has nowhere else to show."""
+        signature = inspect.signature(self._call)
+        names = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+        return f"<op {self.__name__}{inspect.Signature(names)}>"
+
+    def __reduce__(self) -> str:
+        """Pickle and copy by name, as a function, so that modules may hold ops."""
+        return self.__name__
 
 
 def is_transformed() -> bool:

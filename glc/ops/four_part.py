@@ -154,7 +154,7 @@ class _Step(torch.autograd.Function):
         return _step_gradients(eager_spread, ctx, *grads)
 
 
-def _step(y: Tensor, mean: Tensor, y_hat: Tensor | None, part: int) -> Tensor:
+def _four_part_step(y: Tensor, mean: Tensor, y_hat: Tensor | None, part: int) -> Tensor:
     """Add a part to y_hat: quantised around its mean there, as it was elsewhere.
 
     y_hat = round(y - mean) + mean at the part's positions, half to even     (Jia et al. 2024)
@@ -188,7 +188,7 @@ def _step_reference(y: Tensor, mean: Tensor, y_hat: Tensor | None, part: int) ->
     return torch.where(mask, round_ste(y - mean) + 0.0 + mean, 0.0 if y_hat is None else y_hat)
 
 
-four_part_step = Op(_step, reference=_step_reference, plain=_step_plain)
+four_part_step = Op(_four_part_step, reference=_step_reference, plain=_step_plain)
 
 
 # ---------------------------------------------------------------- four_part_merge
@@ -267,7 +267,7 @@ class _Merge(torch.autograd.Function):
         return by_y, *by_scales, *by_means
 
 
-def _merge(y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]) -> Merged:
+def _four_part_merge(y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor]) -> Merged:
     """Take each position from the maps of the part it belongs to, and quantise there.
 
     What four steps with these means would leave is y_hat; so a pass needs three, whose y_hat the
@@ -306,7 +306,7 @@ def _merge_reference(y: Tensor, scales: Sequence[Tensor], means: Sequence[Tensor
     return y_q, y_q + mean, scale, mean
 
 
-four_part_merge = Op(_merge, reference=_merge_reference, plain=_merge_plain)
+four_part_merge = Op(_four_part_merge, reference=_merge_reference, plain=_merge_plain)
 
 
 # ---------------------------------------------------------------- for the coder

@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
+import copy
+import inspect
+import pickle
+import pydoc
 import subprocess
 import sys
 
 import pytest
 import torch
+from torch import nn
 from torch._subclasses import FakeTensorMode
 from torch.utils._pytree import tree_map_only
 
+from glc import ops
 from glc.errors import InvalidArgumentError
 from glc.ops import exact_conv2d, four_part_pick, gaussian_bits, vq_nearest
+from glc.ops._op import Op
 
 CALLS = """
 import sys, torch
@@ -93,3 +100,22 @@ WITHOUT_MEMORY = {
 def test_a_tensor_without_memory_is_refused(call, kind):
     with pytest.raises(InvalidArgumentError, match="expected memory to read"):
         WITHOUT_MEMORY[kind](call, torch.rand(4, 4, 4, 4))
+
+
+OPS = [name for name in ops.__all__ if isinstance(getattr(ops, name), Op)]
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_an_op_is_found_by_its_name(name):
+    op = getattr(ops, name)
+    assert pickle.loads(pickle.dumps(op)) is op
+    assert copy.deepcopy(nn.ModuleDict({"a": Holds(op)}))["a"].op is op
+    first = next(iter(inspect.signature(op).parameters))
+    assert repr(op).startswith(f"<op {name}({first}")
+    assert f"{name} = <op {name}({first}" in pydoc.render_doc(op, renderer=pydoc.plaintext)
+
+
+class Holds(nn.Module):
+    def __init__(self, op):
+        super().__init__()
+        self.op = op
