@@ -176,7 +176,7 @@ class Codec:
                 f"multiples of {multiple}, got {width}x{height}"
             )
         report = progress or (lambda _step, _fraction: None)
-        with torch.inference_mode():
+        with self._computing():
             places = boxes(height, width, tile_units)
             features = []
             for n, box in enumerate(places):
@@ -248,7 +248,7 @@ class Codec:
         until = in_range("decode: until", until, 0, N_PARTS)
         report = progress or (lambda _step, _fraction: None)
         data = checked_bytes(data)
-        with torch.inference_mode():
+        with self._computing():
             report("symbols", 0.0)
             verified = self._check(data, partial=partial)
             header, pieces = self._read(data, max_pixels, until=until, cut=not verified)
@@ -286,7 +286,7 @@ class Codec:
             InvalidArgumentError: as `decode`.
         """
         data = checked_bytes(data)
-        with torch.inference_mode():
+        with self._computing():
             self._check(data)
             header, pieces = self._read(data, max_pixels)
             index = self._tables.index(header.level)
@@ -334,6 +334,12 @@ class Codec:
         return Report(
             header=header, file_bytes=len(data), symbols=n_symbols, portable=header.portable
         )
+
+    @contextlib.contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Without gradients, and in the codec's own precision whatever the caller's autocast."""
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+            yield
 
     def _encode_level(
         self, features: Sequence[Tensor], header: Header, metadata: Metadata | None

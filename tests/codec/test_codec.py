@@ -359,6 +359,15 @@ def test_torchs_default_dtype_changes_nothing(
         torch.set_default_dtype(torch.float32)
 
 
+def test_autocast_around_a_codec_changes_nothing(
+    photo: np.ndarray, data: bytes, codec: Codec
+) -> None:
+    expected = codec.decode(data)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert codec.encode(photo) == data
+        np.testing.assert_array_equal(codec.decode(data), expected)
+
+
 def test_torchs_default_device_changes_nothing(
     tiny_folder: Path, photo: np.ndarray, data: bytes, codec: Codec
 ) -> None:
