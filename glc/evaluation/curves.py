@@ -246,6 +246,8 @@ def bd_rate(anchor: Curve, curve: Curve, metric: str) -> BdRate | None:
 def draw(curves: Sequence[Curve], metrics: Sequence[str], suffix: str) -> bytes:
     """Draw curves, a panel for each metric, rates in bits per pixel on a logarithmic axis.
 
+    Lines join the settings that `bd_rate` goes by; the others are hollow.
+
     Args:
         curves: of several codecs.
         metrics: names of `METRICS`.
@@ -265,13 +267,18 @@ def draw(curves: Sequence[Curve], metrics: Sequence[str], suffix: str) -> bytes:
     lines = {}
     for panel, metric in zip(panels, metrics, strict=True):
         for number, curve in enumerate(curves):
-            if points := curve.points(metric):
-                (lines[curve.name],) = panel.plot(
-                    *zip(*points, strict=True),
-                    color=f"C{number % 10}",
-                    marker=_MARKERS[number % len(_MARKERS)],
-                    markersize=4,
-                )
+            points = curve.points(metric)
+            best = frontier(points, METRICS[metric].sign)
+            style = {"color": f"C{number % 10}", "marker": _MARKERS[number % len(_MARKERS)]}
+            for some, fill, line in ((points, "none", "none"), (best, "full", "-")):
+                if some:
+                    (lines[curve.name],) = panel.plot(
+                        *zip(*some, strict=True),
+                        fillstyle=fill,
+                        linestyle=line,
+                        markersize=4,
+                        **style,
+                    )
         panel.set_xscale("log")
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
