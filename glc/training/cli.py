@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,8 +33,9 @@ def launched(main: Main) -> None:
     """Command line of one stage, for launchers that start a module in several processes.
 
     Exit code 2 and one line on stderr for the caller's mistakes and for runs that cannot go on, as
-    on a full disk.
+    on a full disk; 143 and 130 where SIGTERM and Ctrl-C ended it, as `glc train` has them.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so no file is left half
     parser = argparse.ArgumentParser()
     parser.add_argument("config", type=Path, help="the stage's YAML file")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", dest="overrides")
@@ -44,3 +46,5 @@ def launched(main: Main) -> None:
     except (GlcError, OSError) as error:
         sys.stderr.write(f"glc: {' '.join(str(error).split())}\n")
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

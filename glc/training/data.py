@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -26,6 +26,7 @@ from glc._quiet import quiet
 from glc.errors import GlcError, InvalidArgumentError
 from glc.training.config import DataConfig
 from glc.training.shards import SUFFIXES, UNREADABLE, Source, find_sources
+from glc.training.stop import ignore_signals
 
 MOST_WORKERS = 8  # that are taken unasked
 MAX_TRIES = 64  # photos in a row that may be unusable before the data is called broken
@@ -91,7 +92,7 @@ class Photos(Dataset[Sample]):
 
     def batches(
         self, start: int, size: int, *, rank: int = 0, world: int = 1, on_gpu: bool = False
-    ) -> Iterator[Tensor]:
+    ) -> Generator[Tensor]:
         """Crops of step `start`, `start + 1`, ..., without end.
 
         Args:
@@ -120,6 +121,7 @@ class Photos(Dataset[Sample]):
             pin_memory=on_gpu,
             collate_fn=_collate_carefully,
             persistent_workers=False,
+            worker_init_fn=ignore_signals,
             generator=torch.Generator(),  # leave the run's own random state alone
         )
         for batch in loader:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from glc.training.distributed import Processes, snapshot
 from glc.training.monitor import SHOWN_IMAGES, Monitor
 from glc.training.optimizer import Average, adamw, learning_rate, restore
 from glc.training.portion import Portion
+from glc.training.stop import HeldSignals
 
 LOG_EVERY = 50
 
@@ -76,6 +78,8 @@ class Run:
         self.norm = 0.0  # gradient norm of the latest step, before clipping
         self.finite = True  # whether its losses and gradients were, in all processes
         self.offender = ""  # what was not, in the latest step that was put back
+        self.stopping = 0  # number of a signal that any process had got by the latest step
+        self._held = HeldSignals()
         self._loss = self.zero()  # of the latest step, in this process
         self._watched: dict[str, list[Tensor]] = {}  # its parts' tensors by name
         self._probe: list[str] | None = None  # what a diagnosing pass has found
@@ -223,12 +227,16 @@ class Run:
             for name, value in update(self.step, part).items():
                 share = value.detach() / self.config.accumulate
                 metrics[name] = metrics[name] + share if name in metrics else share
-        watched = [self.processes.gather(self._loss.reshape(1)).sum()]
+        asked = torch.full_like(self._loss, self._held.number)  # all are to stop at one step
+        told = self.processes.gather(torch.stack((self._loss, asked))[None])
+        watched = [told[:, 1].max(), told[:, 0].sum()]
         for parameters in (self.parameters, self.discriminator_parameters):
             self.processes.average_gradients(parameters)
             norm = nn.utils.clip_grad_norm_(parameters, self.config.clip)
             watched.append(norm.to(self.device, non_blocking=True))
-        values = torch.stack(watched).tolist()  # the only time a step waits for the device
+        # the only time a step waits for the device
+        stopping, *values = torch.stack(watched).tolist()
+        self.stopping = int(stopping)
         self.norm = values[1]
         self.finite = math.isfinite(sum(values))
         return {"norm": torch.tensor(self.norm), **metrics}
@@ -267,6 +275,8 @@ class Run:
     def loop(self, photos: Photos, update: Update, observe: Observe, validate: Validate) -> None:
         """Run to the last step, with checkpoints, validations, a log and a progress bar.
 
+        A signal that would end the process does so when the step has been made and saved.
+
         Raises:
             InvalidArgumentError: no usable photo is held out, what is written at the start cannot
                 be, or another run writes there; see `Monitor` too.
@@ -302,7 +312,7 @@ class Run:
             tensorboard=config.tensorboard,
             first=processes.first,
         )
-        with monitor:
+        with self._held, monitor, contextlib.closing(batches):
             monitor.advance(self.step)
             if self.step and self._validation_is_due() and not monitor.validated:
                 self._validate(validate, held_out, monitor)  # killed before it was done
@@ -320,8 +330,13 @@ class Run:
                     monitor.metrics(self.step, {**counts, **processes.means(metrics)})
                 if "nonfinite" in metrics:
                     monitor.say(f"step {self.step}: put back, {self.offender}")
-                if self.step % config.checkpoint_every == 0 or last:
+                if self.step % config.checkpoint_every == 0 or last or self.stopping:
                     self.save()  # before the validation, which might find no room
+                if self.stopping:
+                    self._held.number = self.stopping
+                    name = signal.Signals(self.stopping).name
+                    monitor.say(f"step {self.step}: stopped by {name}; --resume goes on from here")
+                    return
                 if self._validation_is_due():
                     self._validate(validate, held_out, monitor)
                     processes.wait()

@@ -4,6 +4,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -100,6 +101,46 @@ def test_two_processes_leave_alone_what_has_no_gradient_yet(trained, tmp_path):
         one, two = (state[name]["state"] for state in states)
         assert {k: v["step"] for k, v in one.items()} == {k: v["step"] for k, v in two.items()}
     assert states[0]["discriminator_optimizer"]["state"][0]["step"] == 1
+
+
+def test_processes_stop_at_one_step(write_config, tmp_path):
+    """Only the second is asked to, and says where; both then go on as if nothing had been."""
+    config = write_config(tmp_path, "stage1", steps=40, checkpoint_every=1000, validate_every=1000)
+    (tmp_path / "asked.py").write_text(
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from glc.training import cli, loop, stage1\n"
+        "step = loop.Run.take_step\n"
+        "def take_step(run, *arguments):\n"
+        "    if run.processes.rank == 1 and run.step == 7:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    metrics = step(run, *arguments)\n"
+        "    if run.stopping:\n"
+        "        Path(sys.argv[1] + f'.{run.processes.rank}').write_text(str(run.step))\n"
+        "    return metrics\n"
+        "loop.Run.take_step = take_step\n"
+        "cli.launched(stage1.main)\n",
+        encoding="utf-8",
+    )
+
+    def launch(script, out, *arguments):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += ["--nproc-per-node=2", *script, str(config), "--set", f"out={out}", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+    module = ["-m", "glc.training.stage1"]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert launch(module, whole).returncode == 0
+    done = launch([str(tmp_path / "asked.py")], stopped)
+    assert done.returncode == 1  # the launcher's, whatever its processes end with
+    assert "exitcode  : 143" in done.stderr
+    assert [Path(f"{config}.{rank}").read_text() for rank in (0, 1)] == ["7", "7"]
+    assert read_checkpoint(stopped / "checkpoint.pt")["step"] == 8
+    assert launch(module, stopped, "--resume").returncode == 0
+    one, two = (read_checkpoint(f / "checkpoint.pt") for f in (whole, stopped))
+    assert one["step"] == two["step"] == 40
+    assert all(torch.equal(one["model"][k], two["model"][k]) for k in one["model"])
+    assert (whole / "log.jsonl").read_text() == (stopped / "log.jsonl").read_text()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="wants a machine without an accelerator")

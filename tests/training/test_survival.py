@@ -2,6 +2,7 @@
 """What a run survives: being killed, a full disk, gradients that are not finite, wrong files."""
 
 import json
+import os
 import random
 import resource
 import shutil
@@ -227,6 +228,85 @@ def test_other_checkpoints_are_refused(write_config, tmp_path):
         checkpoint.write_bytes(damaged)
         with pytest.raises(InvalidArgumentError, match="expected one written by glc train"):
             run("stage1", first, [], True)
+
+
+STOPS = [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, -signal.SIGUSR1)]
+# a shell makes what it starts in the background deaf to Ctrl-C
+HEARING = (
+    "import runpy, signal, sys\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "sys.argv = sys.argv[1:]\n"
+    "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)\n"
+)
+
+
+def start_hearing(module, *arguments, **options):
+    """Start a module whose process hears Ctrl-C, and which has a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", HEARING, module, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(("how", "code"), STOPS)
+def test_a_run_that_is_asked_to_stop_saves_its_step(write_config, tmp_path, how, code):
+    """All its processes hear it, as from a scheduler; then resume to the end: bit for bit equal."""
+    config = write_config(tmp_path, "stage1", steps=60, checkpoint_every=1000, validate_every=25)
+    run("stage1", config, [], False)
+    out = tmp_path / "stopped"
+    set_out = ["--set", f"out={out}", "--set", "data.workers=2"]
+    process = start_hearing("glc.training.stage1", config, *set_out)
+    wait_for((out / "log.jsonl").exists)
+    os.killpg(process.pid, how)
+    said, errors = process.communicate(timeout=LIMIT_SECONDS)
+    assert process.returncode == code, errors
+    assert errors == ""
+    step = read_checkpoint(out / "checkpoint.pt")["step"]
+    assert step < 60
+    assert f"stage1 step {step}: stopped by {how.name}; --resume goes on from here" in said
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [".lock", "checkpoint.pt", "config.yaml", "log.jsonl"]
+    )
+    run("stage1", config, [f"out={out}"], True)
+    whole, stopped = (read_checkpoint(f / "checkpoint.pt") for f in (tmp_path / "stage1", out))
+    assert same(whole, stopped)
+    assert (tmp_path / "stage1" / "log.jsonl").read_text() == (out / "log.jsonl").read_text()
+
+
+@pytest.mark.parametrize(("how", "code"), STOPS)
+def test_the_second_signal_ends_a_run_at_once(write_config, tmp_path, how, code):
+    """It hangs in a step, and the first has no end to wait for."""
+    config = write_config(tmp_path, "stage1")
+    (tmp_path / "hangs.py").write_text(
+        "import signal, sys, time\n"
+        "from glc.training import cli, loop, stage1, stop\n"
+        "stop.ONE_REQUEST_SECONDS = 0.2\n"
+        "def hang(*_):\n"
+        "    print('hangs', flush=True)\n"
+        "    while True:\n"
+        "        time.sleep(0.01)\n"
+        "loop.Run.take_step = hang\n"
+        "cli.launched(stage1.main)\n",
+        encoding="utf-8",
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    process = start_hearing("hangs", config, env={**os.environ, "PYTHONPATH": path})
+    assert process.stdout is not None
+    while process.stdout.readline() != "hangs\n":
+        assert process.poll() is None
+    for _ in range(2):  # the second is the first one's echo
+        process.send_signal(how)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=LIMIT_SECONDS)
+    assert process.returncode == code
+    assert "Traceback" not in errors
+    assert not (tmp_path / "stage1" / "checkpoint.pt").exists()
 
 
 def test_a_signal_while_a_checkpoint_is_written_leaves_no_part_of_it(tmp_path, monkeypatch):
