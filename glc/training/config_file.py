@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import reprlib
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,12 @@ import yaml
 from glc.errors import InvalidArgumentError
 from glc.training.config import StageConfig
 from glc.training.config_rules import check_ranges
+
+# YAML's anchors make much of a few lines: of a value that is refused, this much is shown
+_limits = reprlib.Repr()
+_limits.maxlevel, _limits.maxstring, _limits.maxother = 2, 80, 80
+_shown = _limits.repr
+_CONSTRUCTOR_ERRORS = (ValueError, KeyError, AttributeError, RecursionError)
 
 
 def load_config(path: Path, overrides: Sequence[str]) -> StageConfig:
@@ -29,11 +36,11 @@ def load_config(path: Path, overrides: Sequence[str]) -> StageConfig:
             value out of range.
     """
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = _load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidArgumentError(f"config: {path}: expected a YAML file, got {error}") from error
     if not isinstance(plain, dict):
-        raise InvalidArgumentError(f"config: {path}: expected a mapping, got {plain!r:.60}")
+        raise InvalidArgumentError(f"config: {path}: expected a mapping, got {_shown(plain)}")
     return _checked(plain, overrides)
 
 
@@ -56,6 +63,18 @@ def dump_config(config: StageConfig) -> str:
     return text
 
 
+def _load_yaml(text: str) -> Any:
+    """Read YAML; dates and numbers that are none, and lists in lists without end, are errors too.
+
+    Raises:
+        yaml.YAMLError: it is not YAML, or has values that cannot be.
+    """
+    try:
+        return yaml.safe_load(text)
+    except _CONSTRUCTOR_ERRORS as error:
+        raise yaml.YAMLError(f"a value that cannot be read: {error}") from error
+
+
 def _checked(plain: dict[str, Any], overrides: Sequence[str]) -> StageConfig:
     for override in overrides:
         key, separator, text = override.partition("=")
@@ -66,9 +85,11 @@ def _checked(plain: dict[str, Any], overrides: Sequence[str]) -> StageConfig:
         for parent in parents:
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
-                raise InvalidArgumentError(f"config: {parent}: expected a mapping, got {node!r}")
+                raise InvalidArgumentError(
+                    f"config: {parent}: expected a mapping, got {_shown(node)}"
+                )
         try:
-            node[leaf] = yaml.safe_load(text)
+            node[leaf] = _load_yaml(text)
         except yaml.YAMLError as error:
             raise InvalidArgumentError(
                 f"config: {key}: expected a value in YAML, got {text!r}"
@@ -84,7 +105,9 @@ _Config = TypeVar("_Config")
 def _build(cls: type[_Config], plain: Any, where: str) -> _Config:
     hints = typing.get_type_hints(cls)
     if not isinstance(plain, dict):
-        raise InvalidArgumentError(f"config: {where or '.'}: expected a mapping, got {plain!r}")
+        raise InvalidArgumentError(
+            f"config: {where or '.'}: expected a mapping, got {_shown(plain)}"
+        )
     unknown = sorted(set(plain) - set(hints), key=str)  # YAML's keys may be numbers too
     required = {
         f.name
@@ -109,17 +132,18 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _build(typing.cast(type, hint), value, where)
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, (list, tuple)):
-            raise InvalidArgumentError(f"config: {where}: expected a list, got {value!r}")
+            raise InvalidArgumentError(f"config: {where}: expected a list, got {_shown(value)}")
         item, *others = typing.get_args(hint)
         if others != [...] and len(value) != 1 + len(others):
             raise InvalidArgumentError(
-                f"config: {where}: expected {1 + len(others)} values, got {value!r}"
+                f"config: {where}: expected {1 + len(others)} values, got {_shown(value)}"
             )
         return tuple(_convert(item, v, f"{where}[{i}]") for i, v in enumerate(value))
     if typing.get_origin(hint) is typing.Literal:
         if value not in typing.get_args(hint):
             raise InvalidArgumentError(
-                f"config: {where}: expected one of {list(typing.get_args(hint))}, got {value!r}"
+                f"config: {where}: expected one of {list(typing.get_args(hint))}, "
+                f"got {_shown(value)}"
             )
         return value
     kinds = typing.get_args(hint) or (hint,)
@@ -127,9 +151,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         with contextlib.suppress(ValueError):
             return float(value)
     if float in kinds and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        with contextlib.suppress(OverflowError):  # else it is refused as what it is
+            return float(value)
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise InvalidArgumentError(f"config: {where}: expected {hint}, got {value!r}")
+        raise InvalidArgumentError(f"config: {where}: expected {hint}, got {_shown(value)}")
     return value
 
 

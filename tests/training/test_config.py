@@ -29,6 +29,42 @@ def test_config_errors_name_the_field(write_config, tmp_path, override, named):
         load_config(path, [override])
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("2020-99-99", "2020-01-01 99:99:99", "0x_", "!!int x", "!!bool x", "!!timestamp x"),
+        *("9" * 5000, "[" * 5000 + "]" * 5000, "!!python/object/apply:os.getcwd []"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(write_config, tmp_path, value):
+    """YAML's library raises anything on them."""
+    with pytest.raises(InvalidArgumentError, match="expected a YAML file"):
+        load_config(write_config(tmp_path, "stage1", steps=value), [])
+    with pytest.raises(InvalidArgumentError, match="steps: expected a value in YAML"):
+        load_config(write_config(tmp_path, "stage1"), [f"steps={value}"])
+
+
+def test_a_number_too_large_for_a_float_is_refused(write_config, tmp_path):
+    with pytest.raises(InvalidArgumentError, match=r"learning_rate: .* got 1000"):
+        load_config(write_config(tmp_path, "stage1"), ["learning_rate=1" + "0" * 400])
+
+
+@pytest.mark.parametrize("key", ["out", "steps", "betas", "device", "data", "data.crop", "out.at"])
+def test_a_value_is_shown_in_brief(write_config, tmp_path, key):
+    """Six hundred bytes of anchors say a list of a million."""
+    lists = [f"&a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 6)]
+    bomb = "[" + ", ".join(["&a0 [x, x, x, x, x, x, x, x, x, x]", *lists]) + "]"
+    parent = key.removesuffix(".at")
+    overrides = [f"{parent}={bomb}", *([f"{key}=1"] if parent != key else [])]
+    with pytest.raises(InvalidArgumentError) as caught:
+        load_config(write_config(tmp_path, "stage1"), overrides)
+    assert len(str(caught.value)) < 1000
+    (tmp_path / "list.yaml").write_text(bomb)
+    with pytest.raises(InvalidArgumentError, match="expected a mapping") as caught:
+        load_config(tmp_path / "list.yaml", [])
+    assert len(str(caught.value)) < 1000
+
+
 def test_unknown_keys_of_several_kinds_are_named(tmp_path):
     (tmp_path / "a.yaml").write_text("out: a\n1: one\nfast: true\n")
     with pytest.raises(InvalidArgumentError, match=r"got unknown \[1, 'fast'\]"):
