@@ -36,6 +36,7 @@ from glc.training.level_rates import hold_rates, level_rates
 from glc.training.stage3 import train
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.2, 12
+STEM_CHARACTERS = 50  # of a photo's name that its copy keeps
 RATE_CROPS = 64
 RANGE_CROPS = 512
 # where the controller held the bundled model's levels at the end of its training
@@ -169,7 +170,8 @@ def _write_held_out(photos: Photos, folder: Path) -> Path:
         source = photos.sources[number]
         photo = photos.photo(number)
         if photo is not None:
-            stem = Path(source.name or source.path.name).stem
+            stem = Path(source.name or source.path.name).stem[:STEM_CHARACTERS]
+            stem = "".join(c if c.isprintable() else "_" for c in stem)  # a tar may say anything
             Image.fromarray(photo).save(folder / f"{number:06d}-{stem}.png")
     return folder
 

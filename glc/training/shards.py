@@ -90,12 +90,14 @@ def _members(path: Path) -> Iterator[Source]:
     try:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
+                if member.issparse():  # says any size, and does not lie there as it is
+                    continue
                 if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
                     yield Source(path, member.name, member.offset_data, member.size)
             file.seek(tar.offset)
             if any(file.read(tarfile.BLOCKSIZE)):  # tarfile takes a damaged header for the end
                 raise tarfile.ReadError(f"a damaged header at byte {tar.offset}")
-    except (OSError, tarfile.TarError) as error:
+    except (OSError, ValueError, RecursionError, tarfile.TarError) as error:
         raise InvalidArgumentError(
             f"photos: shard: {path}: expected a tar, got: {error}"
         ) from error

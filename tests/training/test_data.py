@@ -272,3 +272,39 @@ def test_shards_made_by_other_tools_are_read(photos, tmp_path):
             tar.add(tmp_path / "0.cls", f"n0/{path.stem}.cls")
     folder, shard = crops(data(photos), 2), crops(data(tmp_path), 2)
     assert all(torch.equal(a, b) for a, b in zip(folder, shard, strict=True))
+
+
+def sparse(name: str, size: int) -> bytes:
+    """A member of 512 bytes that says to be of another size, holes included."""
+    info = tarfile.TarInfo(name)
+    info.type, info.size = tarfile.GNUTYPE_SPARSE, tarfile.BLOCKSIZE
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[386:410] = b"%011o\0%011o\0" % (0, tarfile.BLOCKSIZE)
+    header[483:495] = b"\x80" + size.to_bytes(11, "big")
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + bytes(tarfile.BLOCKSIZE)
+
+
+@pytest.mark.parametrize("size", [1 << 50, 1 << 70])
+def test_members_with_holes_are_passed_over(photos, tmp_path, size):
+    pack(photos, tmp_path)
+    shard = tmp_path / "000000.tar"
+    before = [(source.name, source.read()) for source in find_sources(tmp_path)]
+    shard.write_bytes(sparse("a.png", size) + shard.read_bytes())
+    assert [(source.name, source.read()) for source in find_sources(tmp_path)] == before
+
+
+def test_headers_that_cannot_be_are_refused(tmp_path):
+    shard = tmp_path / "a.tar"
+    with tarfile.open(shard, "w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("a.png")
+        info.pax_headers = {"GNU.sparse.map": "no number"}
+        tar.addfile(info)
+    with pytest.raises(InvalidArgumentError, match=r"shard: .* got: invalid literal"):
+        find_sources(tmp_path)
+    long_name = tarfile.TarInfo("././@LongLink")
+    long_name.type = tarfile.GNUTYPE_LONGNAME
+    shard.write_bytes(long_name.tobuf(tarfile.GNU_FORMAT) * 5000)
+    with pytest.raises(InvalidArgumentError, match=r"shard: .* got: maximum recursion"):
+        find_sources(tmp_path)

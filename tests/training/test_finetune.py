@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fine-tuning: from a model on a folder to a model and a table of real files."""
 
+import io
 import json
+import tarfile
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from glc.models import GLC
 from glc.training.checkpoint import read_checkpoint
 from glc.training.config import DataConfig
 from glc.training.data import Photos
-from glc.training.finetune import RATE_CROPS, finetune
+from glc.training.finetune import RATE_CROPS, _write_held_out, finetune
 from glc.training.level_rates import level_rates
 
 OVERRIDES = ["data.crop=64", "data.validation_crop=64", "batch=4", "tensorboard=false", "threads=1"]
@@ -155,3 +157,23 @@ def test_held_out_photos_that_cannot_be_read_are_refused_first(domain, tiny_fold
     with pytest.raises(InvalidArgumentError, match=r"expected readable photos, got .* held out"):
         finetune(domain, tmp_path / "tuned", model=str(tiny_folder), overrides=OVERRIDES)
     assert not (tmp_path / "tuned").exists()
+
+
+def test_held_out_photos_have_names_that_files_can_have(domain, tmp_path):
+    """Those of a tar's members may be longer, and of any characters."""
+    names = ["../../a", "/b", "c" * 3000, "d\ne\0f\udcff", "\N{GRINNING FACE}" * 300]
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        for name in names:
+            info = tarfile.TarInfo(f"{name}.png")
+            info.size = (domain / "0.png").stat().st_size
+            tar.addfile(info, io.BytesIO((domain / "0.png").read_bytes()))
+    (tmp_path / "list.txt").write_text("a.tar")
+    photos = Photos(DataConfig(root=str(tmp_path), list=str(tmp_path / "list.txt"), holdout=4), 0)
+    photos.validation = list(range(len(names)))
+    folder = _write_held_out(photos, tmp_path / "out" / "held_out")
+    written = sorted(path.name for path in folder.iterdir())
+    assert [name.partition("-")[2][:6] for name in written] == [
+        *("a.png", "b.png", "cccccc", "d_e_f_"),
+        "\N{GRINNING FACE}" * 6,
+    ]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["held_out"]
