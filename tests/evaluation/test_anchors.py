@@ -95,6 +95,7 @@ def test_distances_that_are_not_there_are_refused():
         ('{"levels": [{"bpp": 0.1}]}', "glc eval --json"),
         ("[]", "glc eval --json"),
         ("no json", "glc eval --json"),
+        ("[" * 100_000, "glc eval --json"),
     ],
 )
 def test_reports_that_cannot_be_compared_are_refused_before_measuring(
