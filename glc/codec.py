@@ -3,6 +3,7 @@
 
 import contextlib
 import copy
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -147,8 +148,8 @@ class Codec:
             target_bytes: instead of a quality, the size not to exceed, metadata included. The
                 highest level found to fit by bisection is taken.
             metadata: to keep beside the picture; see `load_with_metadata`.
-            tile: code squares of so many pixels independently, a multiple of the model's
-                `pad_multiple`. For models with whole-picture normalisation, whose memory it bounds;
+            tile: code squares of so many pixels independently, a multiple of 64 and of the
+                model's `pad_multiple`. For models with whole-picture normalisation, whose memory it bounds;
                 seams may show.
             progress: called with (step name, fraction done) as the work goes on.
 
@@ -437,7 +438,7 @@ class Codec:
     def _tile_units(self, tile: int | None) -> int:
         if tile is None:
             return 0
-        multiple = self.model.pad_multiple
+        multiple = math.lcm(self.model.pad_multiple, TILE_UNIT)  # the file counts in these units
         tile = in_range("encode: tile", tile, -(1 << 31), 1 << 31)
         if tile < multiple or tile % multiple:
             raise InvalidArgumentError(

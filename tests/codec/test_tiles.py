@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tiles are pictures of their own that share a header."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from glc.bitstream import Header, accounting, pack, parse
 from glc.codec import Codec
 from glc.errors import BitstreamError, InvalidArgumentError
+from glc.models import GLC, preset
 from glc.payload import join_tiles, split_tiles
 from glc.pieces import boxes
 
@@ -57,6 +59,29 @@ def test_target_bytes_hold_for_tiles(codec: Codec, photo: np.ndarray) -> None:
 def test_bad_sides(codec: Codec, photo: np.ndarray, tile: int) -> None:
     with pytest.raises(InvalidArgumentError, match="tile: expected a multiple of 64"):
         codec.encode(photo, tile=tile)
+
+
+@pytest.mark.parametrize(("stem", "least"), [(4, 64), (12, 192), (16, 128)])
+def test_sides_suit_the_model_and_the_file(photo: np.ndarray, stem: int, least: int) -> None:
+    plain = preset("glc-tiny")
+    autoencoder = replace(plain.autoencoder, stem=stem)
+    codec = Codec(GLC(replace(plain, autoencoder=autoencoder)))
+    for tile in (codec.model.pad_multiple, 64, 96):
+        if tile % least:
+            with pytest.raises(InvalidArgumentError, match=f"tile: expected a multiple of {least}"):
+                codec.encode(photo, tile=tile)
+    data = codec.encode(photo, tile=least)
+    assert parse(data)[0].tile == least // 64
+    assert codec.decode(data).shape == photo.shape
+
+
+def test_a_side_that_the_model_cannot_pad_is_refused(photo: np.ndarray) -> None:
+    plain = preset("glc-tiny")
+    codec = Codec(GLC(replace(plain, autoencoder=replace(plain.autoencoder, stem=16))))
+    header, payload = parse(codec.encode(photo, tile=128))
+    forged = pack(replace(header, tile=1), payload, codec.fingerprint)
+    with pytest.raises(BitstreamError, match="tile: expected a multiple of 128 pixels, got 64"):
+        codec.decode(forged)
 
 
 def test_split_undoes_join() -> None:
