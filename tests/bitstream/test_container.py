@@ -279,6 +279,8 @@ def test_header_speaks_in_the_users_terms():
     assert header.quality == 3.0
     assert header.n_lanes == 32
     assert header.has_escapes
+    assert not replace(header, coder=5).has_escapes
+    assert replace(header, coder=0x10).n_lanes == 0
     assert header.portable
     assert not replace(HEADER, profile=0).portable
 

@@ -68,6 +68,19 @@ def test_devices_folders_and_missing_folders_are_refused(tmp_path: Path) -> None
     assert os.listdir(tmp_path) == ["fifo"]
 
 
+def test_standard_output_and_links_that_lead_nowhere_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidArgumentError, match="nothing is written to standard output"):
+        write_file("-", b"x")
+    Path("a").symlink_to("b")
+    Path("b").symlink_to("a")
+    with pytest.raises(InvalidArgumentError, match="a is a link that leads back to itself"):
+        write_file("a", b"x", overwrite=True)
+    assert sorted(os.listdir()) == ["a", "b"]
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_pipe_that_has_a_name_is_refused_as_one(overwrite: bool) -> None:
     ends = os.pipe()

@@ -174,6 +174,53 @@ def test_icc_profile_is_converted_to_srgb(tmp_path: Path) -> None:
     np.testing.assert_allclose(load_image(path)[0, 0].astype(int), [40, 220, 90], atol=2)
 
 
+@pytest.mark.parametrize("mode", ["YCbCr", "HSV", "RGBX"])
+def test_icc_profile_of_colours_in_another_form(mode: str) -> None:
+    picture = Image.new("RGB", (4, 4), (220, 40, 90)).convert(mode)
+    np.testing.assert_allclose(load_image(picture)[0, 0].astype(int), [220, 40, 90], atol=2)
+    picture.info["icc_profile"] = swapped_profile()
+    np.testing.assert_allclose(load_image(picture)[0, 0].astype(int), [40, 220, 90], atol=3)
+
+
+def grey_profile() -> bytes:
+    """A profile of linear grey, in white of D50."""
+
+    def tag(kind: bytes, content: bytes) -> bytes:
+        return kind + bytes(4) + content
+
+    tags = {
+        b"desc": tag(b"desc", struct.pack(">I", 2) + b"g\0" + bytes(78)),
+        b"wtpt": tag(b"XYZ ", struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)),
+        b"kTRC": tag(b"curv", bytes(4)),
+    }
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, content in tags.items():
+        at = 128 + 4 + 12 * len(tags) + len(body)
+        table += name + struct.pack(">2I", at, len(content))
+        body += content + bytes(-len(content) % 4)
+    head = bytearray(128)
+    head[:4] = struct.pack(">I", 128 + len(table) + len(body))
+    head[8:12], head[12:24], head[36:40] = b"\2\x10\0\0", b"mntrGRAYXYZ ", b"acsp"
+    head[68:80] = struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
+    return bytes(head) + table + body
+
+
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_grey_profile_holds_for_a_palette_of_greys_too(tmp_path: Path, mode: str) -> None:
+    picture = Image.new("L", (4, 4), 55).convert(mode)
+    path = save(picture, tmp_path / "a.png", icc_profile=grey_profile())
+    # linear 55 / 255 = 0.2157, in sRGB 1.055 * 0.2157^(1 / 2.4) - 0.055 = 0.502
+    np.testing.assert_allclose(load_image(path)[0, 0].astype(int), 128, atol=1)
+
+
+def test_icc_profile_of_colours_fits_a_grey_picture(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    path = save(Image.new("L", (4, 4), 128), tmp_path / "a.png", icc_profile=swapped_profile())
+    np.testing.assert_allclose(load_image(path)[0, 0].astype(int), 128, atol=1)
+    assert not recwarn.list
+
+
 def test_icc_profile_and_alpha(tmp_path: Path) -> None:
     picture = Image.new("RGBA", (4, 4), (220, 40, 90, 255))
     picture.putpixel((0, 0), (220, 40, 90, 0))
@@ -257,6 +304,8 @@ def test_extreme_shapes(tmp_path: Path, shape: tuple[int, int]) -> None:
         (torch.zeros(3, 0, 2), "no pixels"),
         (Image.new("RGB", (0, 0)), "no pixels"),
         (Image.new("F", (2, 2)), "floating point"),
+        (Image.new("I", (2, 2), -1), r"8 or 16 bits per sample, got values in -1\.\.-1"),
+        (Image.new("I", (2, 2), 65536), r"got values in 65536\.\.65536"),
         (7, "expected a path"),
         (None, "expected a path"),
     ],

@@ -75,6 +75,15 @@ def test_a_tiff_keeps_what_it_says_of_the_picture(
     assert dict(kept) == {0x010F: "maker", 0x0132: "2020:01:02 03:04:05"}
 
 
+def test_a_tiff_keeps_its_folders_of_exif(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = "2020:01:02 03:04:05"
+    Image.fromarray(ramp()).save(tmp_path / "a.tif", exif=exif)
+    kept = Image.Exif()
+    kept.load(load_with_metadata(tmp_path / "a.tif")[1][CHUNK_EXIF])
+    assert kept.get_ifd(0x8769) == {0x9003: "2020:01:02 03:04:05"}
+
+
 def test_an_orientation_alone_is_not_worth_a_chunk(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 1

@@ -51,6 +51,9 @@ def test_ranks_are_a_permutation_the_likeliest_first(k: int) -> None:
     pairs = list(zip(weights[order].tolist(), order.tolist(), strict=True))
     assert pairs == sorted(pairs, key=lambda pair: (-pair[0], pair[1]))
     assert tables.rows == 1 + -(-k // 128)
+    _, n_bins, _ = tables.arrays()
+    assert n_bins[0] == tables.rows - 1
+    assert n_bins[1:].sum() == k, "a file cannot name an index that does not exist"
 
 
 def test_tables_cost_what_the_logits_say() -> None:

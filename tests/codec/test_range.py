@@ -8,7 +8,7 @@ import torch
 from glc.codec import Codec
 from glc.errors import BitstreamError, InvalidArgumentError
 from glc.fit_range import fit_range, middles
-from glc.image import load_image
+from glc.image import MAX_PIXELS, load_image
 from glc.models import GLC
 from glc.models.latent_range import UNBOUNDED
 
@@ -156,6 +156,18 @@ def test_thin_pictures_are_bounded_by_what_the_networks_work_on(codec, photo):
     with pytest.raises(BitstreamError, match="size: expected at most 1000 pixels, got 100x1"):
         codec.decode(data, max_pixels=1000)
     assert codec.decode(data, max_pixels=2048).shape == (1, 100, 3)
+
+
+def test_a_picture_too_thin_to_be_padded_is_not_begun(codec, monkeypatch):
+    def begun(*_arguments):
+        raise AssertionError("networks ran")
+
+    monkeypatch.setattr(codec._networks, "features", begun)
+    most = (2 * MAX_PIXELS + 64**2) // 64**2 * 64  # columns, at 64 rows for the one there is
+    with pytest.raises(InvalidArgumentError, match="with sides padded to multiples of 64"):
+        codec.encode(np.zeros((1, most + 1, 3), np.uint8))
+    with pytest.raises(AssertionError, match="networks ran"):
+        codec.encode(np.zeros((1, most, 3), np.uint8))
 
 
 def test_a_picture_that_is_not_finite_is_no_picture(codec, photo, monkeypatch):
