@@ -149,8 +149,8 @@ class Codec:
                 highest level found to fit by bisection is taken.
             metadata: to keep beside the picture; see `load_with_metadata`.
             tile: code squares of so many pixels independently, a multiple of 64 and of the
-                model's `pad_multiple`. For models with whole-picture normalisation, whose memory it bounds;
-                seams may show.
+                model's `pad_multiple`. For models with whole-picture normalisation, whose memory
+                it bounds; seams may show.
             progress: called with (step name, fraction done) as the work goes on.
 
         Returns:

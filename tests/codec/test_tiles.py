@@ -46,6 +46,18 @@ def test_tiled_file_adds_up(codec: Codec, photo: np.ndarray) -> None:
     assert analysis.fields.chunks > 8 * 7
     whole = codec.analyze(codec.encode(photo, quality=2.0))
     assert [p.symbols for p in analysis.parts] == [p.symbols for p in whole.parts]
+    alone = [
+        codec.analyze(codec.encode(np.ascontiguousarray(photo[box]), quality=2.0))
+        for box in boxes(*photo.shape[:2], 2)
+    ]
+    assert analysis.z_symbols == sum(tile.z_symbols for tile in alone)
+    assert analysis.z_bits == sum(tile.z_bits for tile in alone)
+    for n, part in enumerate(analysis.parts):
+        for name in ("symbols", "coded", "nonzero", "bits"):
+            assert getattr(part, name) == sum(getattr(tile.parts[n], name) for tile in alone), name
+        assert part.threshold == min(tile.parts[n].threshold for tile in alone)
+        estimated = sum(tile.parts[n].estimated_bits for tile in alone)
+        assert part.estimated_bits == pytest.approx(estimated)
     report = codec.verify(data)
     assert report.symbols == codec.verify(codec.encode(photo, quality=2.0)).symbols
 
