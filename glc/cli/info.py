@@ -81,10 +81,6 @@ def _print(source: Path, analysis: "Analysis") -> None:
         f"{bits / pixels:.4f} bpp, quality {header.quality:.2f} (level {header.level}), "
         f"model {header.model_id.hex()}, {layout}"
     )
-    if not header.portable:
-        typer.echo(
-            f"arithmetic profile {header.profile}: not yet portable; decode where it was encoded"
-        )
     table = Table(box=None)
     for name in ("field", "bits", "share", "symbols", "coded", "nonzero", "skipped"):
         table.add_column(name, justify="left" if name == "field" else "right")

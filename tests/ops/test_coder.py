@@ -137,6 +137,7 @@ def test_mistakes(device):
         lambda: coder.Decoder(symbols),
         lambda: coder.encode_bytes(symbols),
         lambda: coder.encode_bytes(rows, 33),
+        lambda: coder.encode_bytes(rows, 0),
         lambda: coder.decode(coder.encode(symbols, rows, TABLES), 0, TABLES),
     ):
         with pytest.raises(InvalidArgumentError):

@@ -331,6 +331,15 @@ def test_conv_refuses(change, message):
         exact_conv2d(**({"x": x, "weight": weight, "bias": bias} | change))
 
 
+@pytest.mark.parametrize("option", [{"stride": 2}, {"slope": 0.1}, {"shuffle": 2}, {"residual": 0}])
+def test_every_option_is_of_one_group(option):
+    x, weight, bias = torch.zeros(1, 4, 3, 3), torch.zeros(4, 1, 3, 3), torch.zeros(4)
+    if "residual" in option:
+        option = {"residual": x}
+    with pytest.raises(InvalidArgumentError, match="groups: expected 1 with any option"):
+        exact_conv2d(x, weight, bias, groups=4, **option)
+
+
 def test_blocks_refuse():
     x, weights = random(1, 8, 4, 4), block(8, 16).exact_weights()
     with pytest.raises(InvalidArgumentError, match="x: expected 8 channels, got 7"):

@@ -119,6 +119,8 @@ WRONG = {
     "offsets: too many": lambda: rans.TableSet.from_freqs([[1, 1]], [0, 1]),
     "offsets: 2^31": lambda: rans.TableSet.from_freqs([1], 2**31),
     "offsets: past int32": lambda: rans.TableSet.from_freqs([1, 1], 2**31 - 1),
+    "freqs: exact, negative": lambda: rans.TableSet.from_exact_freqs([-1, 257], [2], [0], 8, False),
+    "freqs: exact, 2^32": lambda: rans.TableSet.from_exact_freqs([2**32 + 256], [1], [0], 8, False),
     "n_bins: negative": lambda: rans.TableSet.from_exact_freqs([256], [-1], [0], 8, False),
     "n_bins: 2^31 - 1": lambda: rans.TableSet.from_exact_freqs([256], [2**31 - 1], [0], 8, False),
     "sizes: negative": lambda: rans.TableSet.from_cdfs([[0, 256]], [-1], [0], 8),
