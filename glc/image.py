@@ -247,7 +247,8 @@ def _told(tags: Image.Exif) -> Image.Exif:
     told = Image.Exif()
     for tag, value in tags.items():
         if tag in _EXIF_FOLDERS:
-            told.get_ifd(tag).update(tags.get_ifd(tag))
+            if folder := tags.get_ifd(tag):
+                told[tag] = folder
         elif tag not in _TIFF_STRUCTURE:
             told[tag] = value
     return told

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from glc.bitstream import CHUNK_EXIF, CHUNK_ICC
 from glc.image import load_image, load_with_metadata, save_png
@@ -58,7 +58,7 @@ def test_a_profile_too_large_for_a_png(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_image(tmp_path / "a.png"), ramp())
 
 
-@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "jpeg"])
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_tiff_keeps_what_it_says_of_the_picture(
     tmp_path: Path, compression: str, orientation: int
@@ -75,13 +75,19 @@ def test_a_tiff_keeps_what_it_says_of_the_picture(
     assert dict(kept) == {0x010F: "maker", 0x0132: "2020:01:02 03:04:05"}
 
 
-def test_a_tiff_keeps_its_folders_of_exif(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif.get_ifd(0x8769)[0x9003] = "2020:01:02 03:04:05"
-    Image.fromarray(ramp()).save(tmp_path / "a.tif", exif=exif)
+@pytest.mark.parametrize("others", [{}, {0x010F: "maker"}])
+def test_a_tiff_keeps_its_folders_of_exif(tmp_path: Path, others: dict[int, str]) -> None:
+    folders = {0x8769: {0x9003: "2020:01:02 03:04:05"}, 0x8825: {1: "N"}}
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags.update(folders | others)
+    Image.fromarray(ramp()).save(tmp_path / "a.tif", tiffinfo=tags)
     kept = Image.Exif()
     kept.load(load_with_metadata(tmp_path / "a.tif")[1][CHUNK_EXIF])
-    assert kept.get_ifd(0x8769) == {0x9003: "2020:01:02 03:04:05"}
+    assert {tag: kept.get_ifd(tag) for tag in folders} == folders
+    assert {tag: kept[tag] for tag in kept if tag not in folders} == others
+    tags.update({tag: {} for tag in folders})
+    Image.fromarray(ramp()).save(tmp_path / "b.tif", tiffinfo=tags)
+    assert bool(load_with_metadata(tmp_path / "b.tif")[1]) == bool(others)
 
 
 def test_an_orientation_alone_is_not_worth_a_chunk(tmp_path: Path) -> None:
