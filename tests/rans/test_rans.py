@@ -239,6 +239,15 @@ def test_torch_tensors() -> None:
     assert rans.decode(rans.encode([2], one, tables), one, tables).tolist() == [2]
 
 
+def test_tables_are_of_14_bits_from_symbol_0_on_unless_told() -> None:
+    tables = rans.TableSet.from_freqs([3, 5])
+    freqs, n_bins, offsets = tables.arrays()
+    assert (tables.bits, tables.escape) == (14, False)
+    assert (freqs.tolist(), n_bins.tolist(), offsets.tolist()) == ([6144, 10240], [2], [0])
+    assert cdf.normalise([3, 5]).tolist() == [6144, 10240]
+    assert rans.TableSet.from_gaussian([1.0]).bits == 14
+
+
 def test_wrong_arguments() -> None:
     symbols, rows, tables = gaussian_message(10, 6)
     stream = rans.encode(symbols, rows, tables)
