@@ -21,6 +21,10 @@ from glc.training.config_rules import RULES, check_model
         ("rate.lambdas=[", r"rate\.lambdas: expected a value in YAML"),
         ("betas=[0.9]", "betas: expected 2 values"),
         ("betas=[0.9, 0.98, 0.99]", "betas: expected 2 values"),
+        ("betas=0.9", "betas: expected a list, got 0.9"),
+        ("rate=1", r"rate: expected a mapping, got 1"),
+        ("steps.more=1", r"steps: expected a mapping, got 6"),
+        ("features.network=vgg", r"features\.network: expected one of .*, got 'vgg'"),
     ],
 )
 def test_config_errors_name_the_field(write_config, tmp_path, override, named):
@@ -63,6 +67,23 @@ def test_a_value_is_shown_in_brief(write_config, tmp_path, key):
     with pytest.raises(InvalidArgumentError, match="expected a mapping") as caught:
         load_config(tmp_path / "list.yaml", [])
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"steps: [1", "a.yaml: expected a YAML file, got "),
+        (b"steps: \xff", "a.yaml: expected a YAML file, got "),
+        (b"- steps", r"a.yaml: expected a mapping, got \['steps'\]"),
+        (b"", "a.yaml: expected a mapping, got None"),
+        (None, "a.yaml: expected a YAML file, got .*No such file"),
+    ],
+)
+def test_files_of_something_else_are_refused(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "a.yaml").write_bytes(content)
+    with pytest.raises(InvalidArgumentError, match=message):
+        load_config(tmp_path / "a.yaml", [])
 
 
 def test_unknown_keys_of_several_kinds_are_named(tmp_path):

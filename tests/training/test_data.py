@@ -247,6 +247,9 @@ def test_shards_give_the_crops_of_the_folder(photos, tmp_path):
     for name in ("per_shard", "short_side"):
         with pytest.raises(InvalidArgumentError, match=rf"^shards: {name}: .* got 0$"):
             pack(photos, tmp_path / "none", **{name: 0})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidArgumentError, match=r"^shards: photos: expected photos in .* none$"):
+        pack(tmp_path / "empty", tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 

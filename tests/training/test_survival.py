@@ -224,6 +224,15 @@ def test_other_checkpoints_are_refused(write_config, tmp_path):
     with pytest.raises(InvalidArgumentError, match="helpers"):
         run("stage1", first, [f"adversarial={ADVERSARIAL}"], True)
     whole = checkpoint.read_bytes()
+    state = torch.load(checkpoint, weights_only=True)
+    for other in ([], {k: v for k, v in state.items() if k != "model_config"}):
+        torch.save(other, checkpoint)
+        with pytest.raises(InvalidArgumentError, match="by glc train, got other content in"):
+            run("stage1", first, [], True)
+    name = next(iter(state["model"]))
+    torch.save(state | {"model": state["model"] | {name: torch.zeros(3, 1)}}, checkpoint)
+    with pytest.raises(InvalidArgumentError, match=f"got: size mismatch for {name}: "):
+        run("stage1", first, [], True)
     for damaged in (b"", whole[: len(whole) // 2], b"no checkpoint"):
         checkpoint.write_bytes(damaged)
         with pytest.raises(InvalidArgumentError, match="expected one written by glc train"):
