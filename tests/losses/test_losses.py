@@ -19,7 +19,7 @@ from glc.losses.perceptual import (
     squeezenet_distance,
     tinydarknet_distance,
 )
-from glc.losses.rate import LambdaController
+from glc.losses.rate import SMOOTHING, LambdaController
 from glc.models.config import PredictorConfig
 from glc.models.predictor import CodePredictor
 from glc.training.config import FeatureLossConfig
@@ -111,6 +111,16 @@ def test_controller_stands_still_without_targets():
     assert controller.balance(level, 0.0).tolist() == [1.0, 1.0]
     assert controller.weights(torch.tensor([0, 1])).tolist() == pytest.approx([0.1, 0.2])
     assert controller.rates()[1] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("steer", [False, True])
+def test_rates_are_means_of_a_level_and_moving_averages_of_steps(steer):
+    controller = LambdaController((0.1, 0.2), (0.5, 0.5), gain=0.02)
+    for low in (1.0, 2.0):
+        level = torch.tensor([0, 1, 0])
+        controller.observe(level, torch.tensor([low, 7.0, low + 2]), steer=steer)
+    expected = (SMOOTHING * 2 + 3) / (SMOOTHING + 1)
+    assert controller.rates() == pytest.approx([expected, 7.0])
 
 
 def test_lambdas_of_levels_never_measured_stay():

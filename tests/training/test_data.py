@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
 import glc.training.data
 from glc.errors import InvalidArgumentError
@@ -85,6 +86,34 @@ def test_every_photo_is_seen_once_an_epoch(photos):
     for epoch in range(3):
         assert sorted(loader._epoch_order(epoch)) == loader.training
     assert not set(loader.training) & set(loader.validation)
+
+
+@pytest.mark.parametrize(("share", "scale"), [(0.0, 0.5), (1.0, 1.25), (1.0, 0.5)])
+def test_crops_are_windows_of_their_photos_mirrored_or_not(tmp_path, share, scale):
+    """As they are, or brought to the size of a crop from a range of sizes."""
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        pixels = rng.integers(0, 256, (40, 44, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    crop = 32
+    config = data(tmp_path, crop=crop, resized_share=share, resized_range=(scale, scale))
+    loader = Photos(config, 0)
+    side = round(crop * scale) if share else crop
+    windows = []
+    for number in loader.training:
+        x = torch.from_numpy(loader.photo(number)).permute(2, 0, 1) / 127.5 - 1
+        cut = x.unfold(1, side, 1).unfold(2, side, 1).flatten(1, 2).transpose(0, 1)
+        if side != crop:
+            antialias = side > crop
+            cut = F.interpolate(cut, size=(crop, crop), mode="bilinear", antialias=antialias)
+        windows.append(cut)
+    known = torch.cat(windows)
+    mirrored = []
+    for x in torch.cat(list(islice(loader.batches(0, 4), 4))):
+        far = [float((known - way).abs().amax((1, 2, 3)).min()) for way in (x, x.flip(-1))]
+        assert min(far) < 1e-5
+        mirrored.append(far[1] < far[0])
+    assert set(mirrored) == {False, True}
 
 
 def test_memory_limit_changes_nothing(photos):
