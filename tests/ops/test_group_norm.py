@@ -151,5 +151,9 @@ def test_refusals() -> None:
         group_norm(args[0], 7, *args[2:])
     with pytest.raises(InvalidArgumentError, match=r"weight: expected \[64\], got \(63,\)"):
         group_norm(args[0], args[1], args[2][1:], *args[3:])
+    for place in (0, 2, 3):
+        there = [a.to("meta") if n == place else a for n, a in enumerate(args)]
+        with pytest.raises(InvalidArgumentError, match="expected the device of x"):
+            group_norm(*there)
     with pytest.raises(InvalidArgumentError, match="gradients"):
         group_norm(args[0].requires_grad_(), *args[1:])

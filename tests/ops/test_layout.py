@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What native calls make of the strides of [b, c, h, w]."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -85,6 +87,21 @@ def test_a_gradient_that_negates_is_read_as_what_it_is():
     grad = torch.rand(2, 3)
     (expected,) = torch.autograd.grad(bits, y, grad, retain_graph=True)
     assert torch.equal(torch.autograd.grad(bits, y, negated(grad))[0], expected)
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 4, 3, 5), (1, 4, 3, 1)])
+def test_an_expanded_gradient_is_read_as_what_it_is(shape):
+    generator = torch.Generator().manual_seed(0)
+    y, mean, scale = (torch.randn(shape, generator=generator) for _ in range(3))
+    leaves = [y.requires_grad_(), mean.requires_grad_(), scale.exp().requires_grad_()]
+    for sizes in itertools.product(*({1, n} for n in shape)):
+        grad = torch.rand(sizes, generator=generator).expand(shape)
+        got, expected = (
+            torch.autograd.grad(gaussian_bits(*leaves, rounding="ste"), leaves, given)
+            for given in (grad, grad.clone(memory_format=torch.contiguous_format))
+        )
+        for one, other in zip(got, expected, strict=True):
+            torch.testing.assert_close(one, other)
 
 
 def test_a_view_that_negates_is_not_written():
