@@ -139,6 +139,7 @@ def head(version=0x10, level=21, flags=2, size=b"\x80\x06\x80\x04", magic=b"GLC"
         (head(flags=0x40, size=b"\x04\x04\x00"), BitstreamError, r"tile: .*at least 1.*byte 10"),
         (head(flags=0x20, size=b"\x04\x04\x03"), BitstreamError, r"payload bytes: .*least 4.*10\)"),
         (head(flags=0x20, size=b"\x04\x04\x63"), BitstreamError, r"payload bytes: .*truncated.*10"),
+        (head(flags=0x20, size=b"\x04\x04\x1b"), BitstreamError, r"payload bytes: .*truncated.*10"),
         (head(flags=0x20, size=b"\x04\x04\x1a"), BitstreamError, r"chunk tag: .*truncated"),
         (head(size=b"\x00\x04"), BitstreamError, r"width: .*at least 1, got 0 \(at byte 8\)"),
         (head(size=b"\x04\x00"), BitstreamError, r"height: .*at least 1, got 0 \(at byte 9\)"),
@@ -234,6 +235,44 @@ def test_accounting_of_a_short_payload(coder, stream, message):
     data = pack(replace(HEADER, coder=coder), THRESHOLDS + stream, FINGERPRINT)
     with pytest.raises(BitstreamError, match=message):
         accounting(data)
+
+
+@pytest.mark.parametrize(
+    ("tile", "message"),
+    [
+        (b"\x00", "tile bytes: expected 1 to the 10 left, got 0"),
+        (b"\x0c\x00", "tile bytes: expected 1 to the 11 left, got 12"),
+        (b"\x09\x06" + bytes(8), "tile descriptor: expected at most 32 lanes"),
+        (b"\x09\x11" + bytes(8), "tile descriptor: .* or segments alone"),
+        (b"\x04\x00" + bytes(3), "thresholds: expected 4 bytes, got 3"),
+        (b"\x08\x00" + bytes(7), "lane states: expected 4 bytes, got 3"),
+        (b"\x0a\x00" + bytes(9), "words: expected whole 16-bit words, got 1"),
+        (b"\x05\x08" + bytes(4), "escapes: expected 1 bytes, got 0"),
+        (b"\x06\x08" + bytes(4) + b"\x80", "escapes: longer than its tile"),
+        (b"\x07\x08" + bytes(4) + b"\x02\x00", "escapes: expected 2 bytes, got 1"),
+    ],
+)
+def test_accounting_of_a_tile_that_reaches_into_the_next(tile, message):
+    whole = b"\x09\x00" + bytes(8)
+    header = replace(HEADER, width=128, height=64, coder=0, tile=1)
+    assert accounting(pack(header, 2 * whole, FINGERPRINT)).tiles == 8 * (1 + 2 + 2)
+    with pytest.raises(BitstreamError, match=message):
+        accounting(pack(header, tile + whole, FINGERPRINT))
+
+
+@pytest.mark.parametrize("second", [0, 1])
+def test_tags_of_chunks_ascend(second):
+    data = bytearray(pack(HEADER, PAYLOAD, FINGERPRINT, {1: b"a", 2: b"b"}))
+    assert data[-6:] == b"\1\1a\2\1b"
+    data[-3] = second
+    for read in (parse, bitstream.chunks):
+        with pytest.raises(BitstreamError, match=f"chunk tag: expected more than 1, got {second}"):
+            read(data)
+
+
+def test_the_smallest_bound_lets_the_smallest_picture_through():
+    data = pack(replace(HEADER, width=1, height=1), PAYLOAD, FINGERPRINT)
+    assert parse(data, max_pixels=1)[0].width == 1
 
 
 @pytest.mark.parametrize("data", [FILE, bytearray(FILE), memoryview(FILE)])

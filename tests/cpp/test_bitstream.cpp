@@ -176,6 +176,7 @@ void writer_refuses() {
   };
   bitstream::Header header = photo();
   refused(header, payload(), 41);
+  refused(header, payload(), 43);
   refused(header, Bytes(3), 19);
   header.model_id = {0, 0};
   refused(header, payload(), 42);
