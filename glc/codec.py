@@ -195,7 +195,8 @@ class Codec:
             if target_bytes is None:
                 report(f"level {level}", 0.5)
                 return encode_level(level)
-            return largest_within(target_bytes, encode_level, report)
+            top = min(MAX_LEVEL, LEVELS_PER_QUALITY * (self.model.config.levels - 1))
+            return largest_within(target_bytes, encode_level, report, top=top)
 
     def decode(
         self, data: Data, *, max_pixels: int = MAX_PIXELS, progress: Progress | None = None

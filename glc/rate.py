@@ -37,8 +37,10 @@ def largest_within(
     target_bytes: int,
     encode_level: Callable[[int], bytes],
     report: Callable[[str, float], None],
+    *,
+    top: int = MAX_LEVEL,
 ) -> bytes:
-    """Find the highest level whose file fits, by bisection: six or seven files are made.
+    """Find the highest level whose file fits, by bisection: seven files at most are made.
 
     Sizes grow with the level, a few bytes of a small picture aside. A larger target never gives a
     lower level: both searches take the same turns until the larger target takes the higher half.
@@ -48,6 +50,7 @@ def largest_within(
         encode_level: gives the file of a level.
         report: called with (step name, fraction done), which begins at a half: the latents, which
             every level needs, are there.
+        top: the highest level that the model has learned.
 
     Returns:
         The file.
@@ -56,7 +59,7 @@ def largest_within(
         InvalidArgumentError: not even level 0 fits; names the smallest size.
     """
     best: bytes | None = None
-    low, high, tried, smallest = 0, MAX_LEVEL, 0, 0
+    low, high, tried, smallest = 0, top, 0, 0
     while low <= high:
         level = (low + high) // 2
         report(f"level {level}", 0.5 + 0.5 * tried / _MOST_TRIES)

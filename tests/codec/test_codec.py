@@ -115,6 +115,16 @@ def test_target_bytes(codec: Codec, photo: np.ndarray) -> None:
             assert len(data) >= middle
 
 
+@pytest.mark.parametrize("levels", [1, 2])
+def test_target_bytes_of_a_model_with_fewer_levels(photo: np.ndarray, levels: int) -> None:
+    torch.manual_seed(0)
+    codec = Codec(GLC(replace(preset("glc-tiny"), levels=levels)))
+    data = codec.encode(photo, target_bytes=10**6)
+    assert parse(data)[0].level == 21 * (levels - 1)
+    with pytest.raises(InvalidArgumentError, match="target_bytes: expected at least"):
+        codec.encode(photo, target_bytes=20)
+
+
 def test_target_bytes_that_cannot_be_met(codec: Codec, photo: np.ndarray) -> None:
     for target in (-5, 20):
         with pytest.raises(InvalidArgumentError, match="target_bytes: expected at least"):
