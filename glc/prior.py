@@ -72,7 +72,8 @@ def captured_share(counts: Counts) -> list[float]:
         counts: [folds, levels, k], as `count_indices` gives them.
 
     Returns:
-        The share per level; integer tables, as coded, not the real-valued ideal.
+        The share per level; integer tables, as coded, not the real-valued ideal. 0 where nothing
+        can be saved, as of a single code.
     """
     _, levels, k = counts.shape
     shares = []
@@ -88,5 +89,6 @@ def captured_share(counts: Counts) -> list[float]:
             high = ranks >> cdf.LOW_BITS
             bits += tables.cost_bits(high, 0)
             bits += tables.cost_bits(ranks & ((1 << cdf.LOW_BITS) - 1), high + 1)
-        shares.append((np.log2(k) - bits / whole.sum()) / (np.log2(k) - entropy))
+        most = np.log2(k) - entropy
+        shares.append((np.log2(k) - bits / whole.sum()) / most if most > 1e-9 else 0.0)
     return shares

@@ -122,6 +122,11 @@ def test_captured_share_of_unlike_photographs_is_low() -> None:
     assert share < 0
 
 
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_captured_share_is_zero_where_nothing_can_be_saved(k: int) -> None:
+    assert captured_share(np.full((10, 2, k), 7, np.uint64)) == [0.0, 0.0]
+
+
 def test_training_learns_what_is_frequent() -> None:
     model = GLC(preset("glc-tiny"))
     index = torch.tensor([[[3, 3, 3, 5]]])
