@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import typing
 from dataclasses import dataclass, field
 from typing import Any
 
 from glc.errors import InvalidArgumentError
+
+MOST_HYPER_CODES = 1 << 16  # that the tables of files have room for (`cdf.ranked_index_tables`)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,17 +27,14 @@ class VQGANConfig:
     extra_decoder_block: bool = True
 
     def __post_init__(self) -> None:
+        _check_values(self)
         widths = [self.channels * multiplier for multiplier in self.channel_multipliers]
         if not widths:
             raise InvalidArgumentError("VQGANConfig: channel_multipliers: expected some, got none")
-        if any(width < 32 or width % 32 for width in widths):
+        if any(width % 32 for width in widths):
             raise InvalidArgumentError(
-                "VQGANConfig: channels: expected positive multiples of 32 times each of "
+                "VQGANConfig: channels: expected multiples of 32 times each of "
                 f"channel_multipliers, got {widths}"
-            )
-        if self.attention_window < 1:
-            raise InvalidArgumentError(
-                f"VQGANConfig: attention_window: expected >= 1, got {self.attention_window}"
             )
 
     @property
@@ -53,9 +54,10 @@ class LightConfig:
     decoder_depths: tuple[int, int, int] = (2, 3, 1)
 
     def __post_init__(self) -> None:
-        if self.stem < 4 or self.stem % 4:  # the decoder doubles the sides, and ends with 4
+        _check_values(self)
+        if self.stem % 4:  # the decoder doubles the sides, and ends with 4
             raise InvalidArgumentError(
-                f"LightConfig: stem: expected a positive multiple of 4, got {self.stem}"
+                f"LightConfig: stem: expected a multiple of 4, got {self.stem}"
             )
 
     @property
@@ -68,16 +70,30 @@ class LightConfig:
 class PredictorConfig:
     """Shape of the code predictor, a supervision network used in training only (facts G)."""
 
-    positions: int = 256  # latent positions of a training crop
-    width: int = 512
+    positions: int = 256  # latent positions of a training crop: a square, as the crop is one
+    width: int = 512  # a multiple of the heads
     heads: int = 8
     layers: int = 9
     ffn_width: int = 1024
+
+    def __post_init__(self) -> None:
+        _check_values(self)
+        if math.isqrt(self.positions) ** 2 != self.positions:
+            raise InvalidArgumentError(
+                f"PredictorConfig: positions: expected a square, got {self.positions}"
+            )
+        if self.width % self.heads:
+            raise InvalidArgumentError(
+                f"PredictorConfig: width: expected a multiple of {self.heads} heads, got "
+                f"{self.width}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class GLCConfig:
     """Everything that fixes the layout of a GLC model.
+
+    Values that no model can have are refused here, not where the model is built or codes.
 
     Attributes:
         autoencoder: image <-> latent maps E and D.
@@ -86,7 +102,7 @@ class GLCConfig:
         latent_channels: channels N of y; a multiple of 4.
         transform_blocks: blocks before and after the rate scaling in g_a and g_s.
         gated_transforms: product blocks (the authors') rather than plain ones in g_a and g_s.
-        hyper_codebook_size: entries K of the hyper codebook C_h.
+        hyper_codebook_size: entries K of the hyper codebook C_h; 65536 at most.
         hyper_channels: dimension of a hyper code vector.
         normalize_z: divide every z vector by its root mean square before the search; the
             authors do not.
@@ -123,13 +139,21 @@ class GLCConfig:
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
 
     def __post_init__(self) -> None:
-        if self.latent_channels < 4 or self.latent_channels % 4:
+        _check_values(self)
+        if self.latent_channels % 4:
             raise InvalidArgumentError(
-                "GLCConfig: latent_channels: expected a positive multiple of 4, got "
-                f"{self.latent_channels}"
+                f"GLCConfig: latent_channels: expected a multiple of 4, got {self.latent_channels}"
             )
-        if self.levels < 1:
-            raise InvalidArgumentError(f"GLCConfig: levels: expected >= 1, got {self.levels}")
+        if self.hyper_codebook_size > MOST_HYPER_CODES:
+            raise InvalidArgumentError(
+                f"GLCConfig: hyper_codebook_size: expected at most {MOST_HYPER_CODES}, got "
+                f"{self.hyper_codebook_size}"
+            )
+        if self.codebook_ema is not None and not 0 < self.codebook_ema < 1:
+            raise InvalidArgumentError(
+                "GLCConfig: codebook_ema: expected None or a value in (0, 1), got "
+                f"{self.codebook_ema}"
+            )
 
     @property
     def pad_multiple(self) -> int:
@@ -149,15 +173,15 @@ class GLCConfig:
         """Rebuild a configuration from `to_dict`'s output.
 
         Raises:
-            InvalidArgumentError: a key is unknown, the autoencoder's type is, or it is missing.
+            InvalidArgumentError: a key is unknown, the autoencoder's type is, or it is missing; or
+                a value is none of its field's.
         """
-        plain = dict(plain)
-        if not isinstance(plain.get("autoencoder"), dict):
+        if not isinstance(plain, dict) or not isinstance(plain.get("autoencoder"), dict):
             raise InvalidArgumentError("GLCConfig: autoencoder: expected a dictionary, got none")
-        autoencoder = dict(plain.pop("autoencoder"))
+        autoencoder = dict(plain["autoencoder"])
         kind = autoencoder.pop("type", None)
         kinds: dict[str, type] = {"vqgan": VQGANConfig, "light": LightConfig}
-        if kind not in kinds:
+        if kind not in list(kinds):  # which may be of any type, a list too
             raise InvalidArgumentError(
                 f"GLCConfig: autoencoder.type: expected one of {sorted(kinds)}, got {kind!r}"
             )
@@ -172,9 +196,47 @@ class GLCConfig:
         return config
 
 
-def _build(cls: type, plain: dict[str, Any]) -> Any:
+# of numbers of blocks; every other integer counts something there must be one of
+_MAY_BE_ZERO = {
+    *("res_blocks", "encoder_depths", "decoder_depths"),
+    *("transform_blocks", "prior_depth", "layers"),
+}
+
+
+def _check_values(config: Any) -> None:
+    """Refuse values of another type than their field's, and sizes that no network has."""
+    for name, hint in typing.get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        least = 0 if name in _MAY_BE_ZERO else 1
+        if not _fits(value, hint, least):
+            expected = hint.__name__ if isinstance(hint, type) else str(hint)
+            at_least = f" >= {least}" if "int" in expected else ""
+            raise InvalidArgumentError(
+                f"{type(config).__name__}: {name}: expected {expected}{at_least}, got {value!r}"
+            )
+
+
+def _fits(value: Any, hint: Any, least: int) -> bool:
+    if typing.get_origin(hint) is tuple:
+        item, *others = typing.get_args(hint)
+        return (
+            isinstance(value, tuple)
+            and (others == [...] or len(value) == 1 + len(others))
+            and all(_fits(each, item, least) for each in value)
+        )
+    kinds = typing.get_args(hint) or (hint,)
+    if isinstance(value, bool) or bool in kinds:
+        return isinstance(value, bool) and bool in kinds
+    if float in kinds and isinstance(value, (int, float)):
+        return math.isfinite(value)
+    return isinstance(value, kinds) and not (isinstance(value, int) and value < least)
+
+
+def _build(cls: type, plain: Any) -> Any:
+    if not isinstance(plain, dict):
+        raise InvalidArgumentError(f"{cls.__name__}: expected a dictionary, got {plain!r:.60}")
     known = {f.name for f in dataclasses.fields(cls)}
-    unknown = sorted(set(plain) - known)
+    unknown = sorted(set(plain) - known, key=str)
     if unknown:
         raise InvalidArgumentError(
             f"{cls.__name__}: expected keys among {sorted(known)}, got unknown {unknown}"

@@ -135,14 +135,8 @@ class ContextModel(nn.Module):
         Returns:
             (scale, mean), each [n] float32 in the order of `four_part_pick`.
         """
-        adaptor = self.adaptors[part - 1]
-        x = (
-            adaptor.exact(seen)
-            if isinstance(adaptor, DepthConvBlock)
-            else exact_conv(adaptor, seen)
-        )
-        *inner, last = self.prior
-        x = _exact_layers(inner, x)
+        *inner, last = (self.adaptors[part - 1], *self.prior)
+        x = _exact_layers(inner, seen)
         phases = [divmod(phase, 2) for phase in PHASES[part]]
         if isinstance(last, DepthConvBlock):
             heads = exact_depth_conv_heads(x, last.exact_weights(), phases)

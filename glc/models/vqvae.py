@@ -190,8 +190,9 @@ class Bottleneck(nn.Module):
 
     def __init__(self, channels: int, gain: float) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels // 2, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels // 2, channels, 3, padding=1)
+        width = max(1, channels // 2)
+        self.conv1 = nn.Conv2d(channels, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, channels, 3, padding=1)
         scale_init(self.conv2, gain)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,9 +13,10 @@ import torch
 from safetensors.numpy import load_file
 
 from glc.cdf import canonical
+from glc.codec import Codec
 from glc.errors import InvalidArgumentError
 from glc.models import GLC, GLCConfig, preset
-from glc.models.config import VQGANConfig
+from glc.models.config import LightConfig, VQGANConfig
 from glc.models.context import part_index
 from glc.models.padding import pad_to_multiple
 from glc.models.vqvae import build_autoencoder
@@ -40,15 +41,20 @@ def test_config_names_what_is_wrong():
         GLCConfig.from_dict(plain | {"wheels": 4})
     with pytest.raises(InvalidArgumentError, match="multiple of 4"):
         GLCConfig.from_dict(plain | {"latent_channels": 18})
-    with pytest.raises(InvalidArgumentError, match="positive multiple of 4, got 0"):
+    with pytest.raises(InvalidArgumentError, match="latent_channels: expected int >= 1, got 0"):
         GLCConfig.from_dict(plain | {"latent_channels": 0})
     with pytest.raises(InvalidArgumentError, match="autoencoder: expected"):
         GLCConfig.from_dict({})
+    for no_dictionary in (None, [1], "glc-tiny"):
+        with pytest.raises(InvalidArgumentError, match="autoencoder: expected a dictionary"):
+            GLCConfig.from_dict(no_dictionary)
+        with pytest.raises(InvalidArgumentError, match="PredictorConfig: expected a dictionary"):
+            GLCConfig.from_dict(plain | {"predictor": no_dictionary})
     with pytest.raises(InvalidArgumentError, match=r"autoencoder\.type"):
         GLCConfig.from_dict(plain | {"autoencoder": {"type": "steam"}})
-    with pytest.raises(InvalidArgumentError, match="levels: expected >= 1, got 0"):
-        GLCConfig.from_dict(plain | {"levels": 0})
-    for stem in (0, 2, 6):
+    with pytest.raises(InvalidArgumentError, match=r"autoencoder\.type"):
+        GLCConfig.from_dict(plain | {"autoencoder": {"type": []}})
+    for stem in (2, 6):
         light = {**plain["autoencoder"], "stem": stem}
         with pytest.raises(InvalidArgumentError, match=f"stem: expected .* of 4, got {stem}"):
             GLCConfig.from_dict(plain | {"autoencoder": light})
@@ -56,7 +62,7 @@ def test_config_names_what_is_wrong():
         vqgan = {**preset("glc-image").to_dict()["autoencoder"], **change}
         with pytest.raises(InvalidArgumentError, match=f"VQGANConfig: {next(iter(change))}: exp"):
             GLCConfig.from_dict(plain | {"autoencoder": vqgan})
-    with pytest.raises(InvalidArgumentError, match="attention_window: expected >= 1, got 0"):
+    with pytest.raises(InvalidArgumentError, match="attention_window: expected int >= 1, got 0"):
         VQGANConfig(attention_window=0)
     with pytest.raises(InvalidArgumentError, match="glc-image-small"):
         preset("glc-huge")
@@ -65,6 +71,80 @@ def test_config_names_what_is_wrong():
             InvalidArgumentError, match=r"GLC: config: expected a GLCConfig.*preset"
         ):
             GLC(config)
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "values"),
+    [
+        ("", "autoencoder", [None, "light"]),
+        ("", "l_channels", [0, -1, 1.5, "16", None, True]),
+        ("", "latent_channels", [0, -4, 6, 16.0, None]),
+        ("", "codebook_size", [0, 2.0]),
+        ("", "hyper_codebook_size", [0, 65537]),
+        ("", "transform_blocks", [-1, 1.5]),
+        ("", "prior_depth", [-1]),
+        ("", "levels", [0, 2.5]),
+        ("", "fusion_widths", [16, (0,), (8, 1.5), [16], None]),
+        ("", "gated_transforms", [0, 1, None, "yes"]),
+        ("", "codebook_ema", [0, 1, 1.5, float("nan"), "0.9", True]),
+        ("", "residual_gain", [float("nan"), float("inf"), None]),
+        ("autoencoder", "stem", [0, -4, 8.0]),
+        ("autoencoder", "encoder_widths", [(16,), (16, 16, 16), (16, 0)]),
+        ("autoencoder", "decoder_depths", [(1, 1, -1), (1, 1)]),
+        ("predictor", "positions", [0, 15]),
+        ("predictor", "heads", [0, 3]),
+        ("predictor", "layers", [-1]),
+    ],
+)
+def test_a_value_that_no_model_can_have_is_refused_when_the_config_is_made(part, field, values):
+    tiny = preset("glc-tiny")
+    config = getattr(tiny, part) if part else tiny
+    key = {"heads": "heads|width"}.get(field, field)  # one is a multiple of the other
+    for value in values:
+        with pytest.raises(InvalidArgumentError, match=rf"Config: ({key}): expected .*, got "):
+            dataclasses.replace(config, **{field: value})
+
+
+def test_the_least_model_codes():
+    """Every size at its smallest; a prior without blocks, whose adaptors give what it would."""
+    least = GLCConfig(
+        autoencoder=LightConfig(
+            stem=4,
+            encoder_widths=(1, 1),
+            encoder_depths=(0, 0),
+            decoder_widths=(1, 1, 1),
+            decoder_depths=(0, 0, 1),
+        ),
+        l_channels=1,
+        codebook_size=1,
+        latent_channels=4,
+        transform_blocks=0,
+        hyper_codebook_size=1,
+        hyper_channels=1,
+        fusion_widths=(),
+        prior_channels=8,
+        prior_depth=0,
+        levels=1,
+    )
+    photo = np.random.default_rng(0).integers(0, 256, (50, 40, 3), dtype=np.uint8)
+    for blocks in (False, True):
+        torch.manual_seed(0)
+        model = GLC(dataclasses.replace(least, adaptor_blocks=blocks))
+        model.g_a.q.data.mul_(30)
+        x = pad_to_multiple(torch.rand(2, 3, 50, 40) * 2 - 1, model.pad_multiple)
+        out = model(x, 0.0)
+        (out.x_hat.square().mean() + out.latent.bits_y.mean()).backward()
+        assert bool(
+            torch.isfinite(
+                model.context.adaptors[0]
+                .get_parameter("block.0.conv2.bias" if blocks else "bias")
+                .grad
+            ).all()
+        )
+        codec = Codec(model)
+        data = codec.encode(photo, quality=0)
+        assert codec.decode(data).shape == photo.shape
+        assert codec.verify(data).symbols > 0
 
 
 @pytest.mark.parametrize("stem", [4, 12])
