@@ -41,10 +41,10 @@ COMMON = {
     "device": "cpu",
     "threads": 1,  # layers of 16 channels are not worth sharing
     "checkpoint_every": 500,
-    "adversarial": {"weight": 0.0},
 }
+ALONE = {"adversarial": {"weight": 0.0}}  # without a discriminator
 STAGES = {
-    "stage1": {"steps": 700, "learning_rate": 5e-3, "codebook": {"start": 100}},
+    "stage1": {"steps": 700, "learning_rate": 5e-3, "codebook": {"start": 100}, **ALONE},
     "stage2": {
         "steps": 300,
         "learning_rate": 5e-3,
@@ -57,6 +57,7 @@ STAGES = {
         "code_weight": 0.01,
         "codebook": {"reseed_until": 0.0},
         "rate": {"lambdas": [1.0, 2.0, 4.0, 8.0]},
+        **ALONE,
     },
 }
 

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from glc.errors import InvalidArgumentError
-from glc.models.config import GLCConfig
+from glc.models.config import PRESETS, GLCConfig
 from glc.training.config import StageConfig
 
 # what is expected, the test of a number, the keys it holds for; of a list every item is tested
@@ -95,6 +97,55 @@ def check_model(
         if len(value) != layout.levels and (value or not may_be_empty):
             expected = f"{layout.levels} values, one per level of the model"
             raise _refusal(f"rate.{key}", expected, value)
+
+
+def warn_of_unread(stage: str, config: StageConfig, layout: GLCConfig) -> None:
+    """Warn of settings that are not the defaults, and that this run never looks at.
+
+    One file may serve all stages, so they are not refused.
+
+    Args:
+        stage: "stage1", "stage2" or "stage3".
+        config: of the stage.
+        layout: of its model.
+    """
+    features, adversarial, rate = config.features, config.adversarial, config.rate
+    unread = (
+        (stage == "stage1", "rate levels_per_image code_weight lowpass_weight codebook.weight"),
+        (stage == "stage2", "features adversarial code_weight lowpass_weight"),
+        (stage != "stage1", "quantized_share latent_noise"),
+        (stage == "stage3", "codebook.start rate.level_scales rate.noise_until"),
+        (PRESETS.get(config.model) != layout, "model"),
+        (features.weights is None, "features.network features.heads features.weight"),
+        (features.network != "lpips-vgg", "features.heads"),
+        (
+            not adversarial.weight,
+            "adversarial.start adversarial.discriminator_start adversarial.width "
+            "adversarial.layers adversarial.learning_rate",
+        ),
+        (not rate.targets, "rate.gain"),
+        (rate.boost == 1, "rate.boost_until"),
+    )
+    default = StageConfig(out=config.out, data=config.data)
+    names: dict[str, None] = {}  # in this order, each once
+    for holds, keys in unread:
+        for key in keys.split() if holds else ():
+            names.update(dict.fromkeys(_changed(key, _value(config, key), _value(default, key))))
+    if names:
+        warnings.warn(
+            f"config: {', '.join(names)}: set, but {stage} as configured does not read "
+            f"{'them' if len(names) > 1 else 'it'}",
+            stacklevel=2,
+        )
+
+
+def _changed(key: str, value: Any, default: Any) -> list[str]:
+    """The keys at and below one whose values are not the defaults."""
+    if not dataclasses.is_dataclass(value):
+        return [key] if value != default else []
+    fields = [(f"{key}.{f.name}", f.name) for f in dataclasses.fields(value)]
+    pairs = [(name, getattr(value, leaf), getattr(default, leaf)) for name, leaf in fields]
+    return [name for pair in pairs for name in _changed(*pair)]
 
 
 def _value(config: StageConfig, key: str) -> Any:

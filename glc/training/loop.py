@@ -26,6 +26,7 @@ from glc.models.glc import GLC
 from glc.training.checkpoint import Stateful, load_module, only_run, write_checkpoint
 from glc.training.config import StageConfig
 from glc.training.config_file import dump_config
+from glc.training.config_rules import warn_of_unread
 from glc.training.data import Photos
 from glc.training.distributed import Processes, snapshot
 from glc.training.monitor import SHOWN_IMAGES, Monitor
@@ -67,6 +68,8 @@ class Run:
     ) -> None:
         self.processes = Processes(config)
         self.device = self.processes.device
+        if self.processes.first:
+            warn_of_unread(stage, config, model.config)
         self.stage, self.config, self.out = stage, config, Path(config.out)
         self.model = model.to(self.device)
         self.helpers = {name: module.to(self.device) for name, module in helpers.items()}

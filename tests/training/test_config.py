@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A configuration is refused before anything is computed, and the message names the key."""
 
+from pathlib import Path
+
 import pytest
 
 from glc.errors import InvalidArgumentError
 from glc.models.config import preset
-from glc.training.cli import run
+from glc.training.cli import STAGES, run
 from glc.training.config_file import load_config
-from glc.training.config_rules import RULES, check_model
+from glc.training.config_rules import RULES, check_model, warn_of_unread
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "train_small"
 
 
 @pytest.mark.parametrize(
@@ -161,3 +165,75 @@ def test_a_crop_that_the_model_cannot_take_is_refused_before_training(write_conf
     with pytest.raises(InvalidArgumentError, match=r"data\.validation_crop: expected a multiple"):
         run("stage1", path, ["data.validation_crop=72"], False)
     assert not (tmp_path / "stage1").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "override", "read_by"),
+    [
+        ("stage2", "features.weights=vgg.pth", "stage1"),
+        ("stage2", "features.share=1.0", "stage3"),
+        ("stage2", "adversarial.weight=0.5", "stage3"),
+        ("stage2", "quantized_share=1.0", "stage1"),
+        ("stage1", "rate.lambdas=[1, 2, 3, 4]", "stage2"),
+        ("stage1", "levels_per_image=2", "stage3"),
+        ("stage3", "latent_noise=0.1", "stage1"),
+        ("stage3", "codebook.start=7", "stage2"),
+        ("stage3", "rate.level_scales=[1, 2, 3, 4]", "stage2"),
+    ],
+)
+def test_a_setting_that_a_stage_does_not_read_is_told(
+    write_config, tmp_path, recwarn, stage, override, read_by
+):
+    key = override.partition("=")[0]
+    path = write_config(tmp_path, stage, adversarial="{}", codebook="{}")
+    layout = preset("glc-tiny")
+    for asked in (stage, read_by):
+        warn_of_unread(asked, load_config(path, []), layout)
+    warn_of_unread(read_by, load_config(path, [override]), layout)
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=f"^config: {key}: set, but {stage} .* read it$"):
+        warn_of_unread(stage, load_config(path, [override]), layout)
+
+
+@pytest.mark.parametrize(
+    ("override", "switch"),
+    [
+        ("features.weight=2.0", "features.weights=squeezenet.pth"),
+        (
+            "features.heads=heads.pth",
+            "features={network: lpips-vgg, weights: vgg.pth, heads: h.pth}",
+        ),
+        ("adversarial.width=32", "adversarial.weight=0.5"),
+        ("rate.gain=0.1", "rate.targets=[1, 1, 1, 1]"),
+        ("rate.boost_until=0.5", "rate.boost=2.0"),
+    ],
+)
+def test_a_setting_that_another_switches_off_is_told(
+    write_config, tmp_path, recwarn, override, switch
+):
+    key = override.partition("=")[0]
+    path, layout = write_config(tmp_path, "stage3", codebook="{}"), preset("glc-tiny")
+    warn_of_unread("stage3", load_config(path, [switch, override]), layout)
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=f"^config: {key}: set, but stage3 .* read it$"):
+        warn_of_unread("stage3", load_config(path, [override]), layout)
+
+
+def test_a_preset_that_is_not_the_model_is_told(write_config, tmp_path, recwarn):
+    config = load_config(write_config(tmp_path, "stage2", adversarial="{}"), [])
+    warn_of_unread("stage2", config, preset("glc-tiny"))
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match="^config: model: set, but stage2"):
+        warn_of_unread("stage2", config, preset("glc-image"))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_examples_set_what_is_read(recwarn, stage):
+    config = load_config(EXAMPLES / f"{stage}.yaml", [])
+    warn_of_unread(stage, config, preset(config.model))
+    assert not recwarn.list
+
+
+def test_a_run_tells_what_it_does_not_read(write_config, tmp_path):
+    with pytest.warns(UserWarning, match=r"config: code_weight: set, but stage1"):
+        run("stage1", write_config(tmp_path, "stage1", steps=3), ["code_weight=1.0"], False)
