@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fine-tuning: from a model on a folder to a model and a table of real files."""
 
+import dataclasses
 import io
 import json
 import tarfile
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from glc.cli import app
 from glc.defaults import DEFAULT_MODEL
 from glc.errors import InvalidArgumentError
-from glc.models import GLC
+from glc.models import GLC, preset
 from glc.training.checkpoint import read_checkpoint
 from glc.training.config import DataConfig
 from glc.training.data import Photos
@@ -48,6 +50,20 @@ def test_one_command_tunes_and_compares(domain, tiny_folder, tmp_path):
     assert len(list((out / "held_out").iterdir())) == 2
     tuned, given = GLC.from_pretrained(out / "model"), GLC.from_pretrained(tiny_folder)
     assert tuned.fingerprint() != given.fingerprint()
+
+
+@pytest.mark.parametrize("levels", [1, 6])
+def test_any_number_of_levels(domain, tmp_path, monkeypatch, levels):
+    """Compared where files can name them: four."""
+    monkeypatch.setattr("glc.training.finetune.RANGE_CROPS", 4)
+    torch.manual_seed(0)
+    model = GLC(dataclasses.replace(preset("glc-tiny"), levels=levels))
+    model.save_pretrained(tmp_path / "model")
+    settings = {"model": str(tmp_path / "model"), "steps": 1, "overrides": OVERRIDES}
+    result = finetune(domain, tmp_path / "tuned", **settings)
+    qualities = [level.quality for level in result.after.levels]
+    assert qualities == [0.0, 1.0, 2.0, 3.0][:levels]
+    assert GLC.from_pretrained(result.model).config.levels == levels
 
 
 def test_pictures_that_networks_run_away_on_decide_nothing(tmp_path, photo, monkeypatch):
