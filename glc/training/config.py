@@ -19,7 +19,7 @@ class DataConfig:
         root: folder of photos and tar shards, searched recursively, or the base of `list`.
         list: text file with one photo or tar per line, relative to `root`; None takes all.
         holdout: number of photos kept for validation, spread evenly over the sorted list.
-        crop: side of a training crop, pixels; a multiple of the model's padding.
+        crop: side of a training crop, pixels; a multiple of the model's padding, at least 16.
         resized_share: share of crops cut larger or smaller and resized to `crop`.
         resized_range: smallest and largest side of such a cut, in multiples of `crop`.
         validation_crop: side of the centred validation crops, pixels; a multiple likewise.

@@ -20,9 +20,11 @@ RULES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
         "at least 1",
         lambda v: v >= 1,
         "steps batch accumulate nonfinite_limit checkpoint_every validate_every levels_per_image "
-        "data.crop data.validation_crop adversarial.width adversarial.layers "
+        "adversarial.width adversarial.layers "
         "codebook.reseed_every codebook.reservoir",
     ),
+    # VGG's four halvings leave a pixel of it, the low-pass term four
+    ("at least 16", lambda v: v >= 16, "data.crop data.validation_crop"),
     (
         "at least 0",
         lambda v: v >= 0,

@@ -105,6 +105,7 @@ def test_unknown_keys_of_several_kinds_are_named(tmp_path):
         *("ema_decay=2.0", "betas=[0.9, 1.0]", "final_rate=-0.1", "quantized_share=3.0"),
         *("checkpoint_every=0", "validate_every=0", "levels_per_image=0", "latent_noise=-1.0"),
         *("data.crop=-64", "data.holdout=-1", "data.workers=-2", "data.cache_gb=-1.0"),
+        *("data.crop=8", "data.validation_crop=8"),
         *("data.resized_share=1.5", "data.resized_range=[0.0, 1.0]", "data.validation_crop=0"),
         *("data.resized_range=[2.0, 1.0]", "features.share=-0.5", "adversarial.width=0"),
         *("codebook.reseed_every=0", "codebook.reseed_until=1.5", "codebook.start=-1"),
