@@ -152,9 +152,10 @@ void Conv::run(MapView<const float> x,
   });
 }
 
-std::size_t depthwise_workspace_bytes(std::int64_t w) {
+std::size_t depthwise_workspace_bytes(std::int64_t w, const Backend* use) {
   check_side(kConvOp, w);
-  return Workspace::bytes(0, (band_rows(w) + 2) * (w + 2) + backend().slack, glc::threads());
+  const Backend& kernels = use != nullptr ? *use : backend();
+  return Workspace::bytes(0, (band_rows(w) + 2) * (w + 2) + kernels.slack, glc::threads());
 }
 
 void depthwise3x3(MapView<const float> x,

@@ -66,9 +66,9 @@ inline Floats depthwise(const MapView<const float>& x,
                         std::span<const float> weight,
                         std::span<const float> bias) {
   Floats out;
-  for (std::int64_t c = 0; c < x.c; ++c) {
+  for (std::int64_t c = 0; c < x.n * x.c; ++c) {
     const MapView<const float> plane{x.data + c * x.h * x.w, 1, 1, x.h, x.w};
-    const auto channel = static_cast<std::size_t>(c);
+    const auto channel = static_cast<std::size_t>(c % x.c);
     const Floats one =
         conv(plane, weight.subspan(9 * channel, 9), bias.subspan(channel, 1), 1, 3, {});
     out.insert(out.end(), one.begin(), one.end());
@@ -132,9 +132,13 @@ inline Floats block(const MapView<const float>& x,
   const Floats middle =
       conv(map(spatial, x.c), p.project, p.project_bias, b, 1, {.residual = map(skip, b)});
   const Floats both = conv(map(middle, b), p.gate, p.gate_bias, 4 * b, 1, {});
-  const std::size_t half = both.size() / 2;
-  Floats gated(half);
-  for (std::size_t i = 0; i < half; ++i) gated[i] = both[i] * leaky(both[half + i], p.gate_slope);
+  const std::size_t half = both.size() / static_cast<std::size_t>(2 * x.n);
+  Floats gated;
+  for (std::size_t image = 0; image < both.size(); image += 2 * half) {
+    for (std::size_t i = 0; i < half; ++i) {
+      gated.push_back(both[image + i] * leaky(both[image + half + i], p.gate_slope));
+    }
+  }
   Floats whole =
       conv(map(gated, 2 * b), p.contract, p.contract_bias, b, 1, {.residual = map(middle, b)});
   if (samplings.size() == 1) return whole;
@@ -143,11 +147,13 @@ inline Floats block(const MapView<const float>& x,
   const std::int64_t size = b / 2 / n_groups;
   for (std::int64_t g = 0; g < n_groups; ++g) {
     const Sampling& s = samplings[static_cast<std::size_t>(g)];
-    for (const std::int64_t first : {g * size, b / 2 + g * size}) {
-      for (std::int64_t c = first; c < first + size; ++c) {
-        for (std::int64_t i = s.row; i < x.h; i += s.stride) {
-          for (std::int64_t j = s.col; j < x.w; j += s.stride) {
-            out.push_back(at(map(whole, b), 0, c, i, j));
+    for (std::int64_t image = 0; image < x.n; ++image) {
+      for (const std::int64_t first : {g * size, b / 2 + g * size}) {
+        for (std::int64_t c = first; c < first + size; ++c) {
+          for (std::int64_t i = s.row; i < x.h; i += s.stride) {
+            for (std::int64_t j = s.col; j < x.w; j += s.stride) {
+              out.push_back(at(map(whole, b), image, c, i, j));
+            }
           }
         }
       }

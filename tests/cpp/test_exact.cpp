@@ -53,6 +53,11 @@ std::vector<const Backend*> backends() {
   return found;
 }
 
+/// Memory as a caller may have it: NaN, which shows wherever it is taken for zeros.
+std::vector<std::byte> used_memory(std::size_t n_bytes) {
+  return std::vector<std::byte>(n_bytes, std::byte{0xFF});
+}
+
 /// The middle one of three runs flushes denormals in the calling thread; main() lets the pool's
 /// threads inherit that as well.
 template <class Run>
@@ -101,7 +106,7 @@ std::int64_t check_conv(Values kind, std::int64_t side, bool literal, std::mt199
   const auto run = [&](const Backend* use) {
     const Conv conv(weight, bias, in, out, kernel, use);
     Floats result(residual.size(), 7.0F);
-    std::vector<std::byte> workspace(conv.workspace_bytes());
+    std::vector<std::byte> workspace = used_memory(conv.workspace_bytes());
     conv.run(view, options, {result.data(), n, c_out, h_out, w_out}, workspace);
     return result;
   };
@@ -112,17 +117,18 @@ std::int64_t check_conv(Values kind, std::int64_t side, bool literal, std::mt199
 }
 
 std::int64_t check_depthwise(Values kind, std::int64_t side, bool literal, std::mt19937& random) {
+  const std::int64_t n = between(1, 2, random);
   const std::int64_t c = between(1, 20, random);
   const std::int64_t h = between(0, side, random);
   const std::int64_t w = between(0, random() % 16 == 0 ? 20 * side : side, random);
-  const Floats x = draw(c * h * w, kind, random);
+  const Floats x = draw(n * c * h * w, kind, random);
   const Floats weight = draw(9 * c, kind, random);
   const Floats bias = draw(c, kind, random);
-  const MapView<const float> view{x.data(), 1, c, h, w};
+  const MapView<const float> view{x.data(), n, c, h, w};
   const auto run = [&](const Backend* use) {
     Floats result(x.size(), 7.0F);
-    std::vector<std::byte> workspace(glc::exact::depthwise_workspace_bytes(w));
-    glc::exact::depthwise3x3(view, weight, bias, {result.data(), 1, c, h, w}, workspace, use);
+    std::vector<std::byte> workspace = used_memory(glc::exact::depthwise_workspace_bytes(w, use));
+    glc::exact::depthwise3x3(view, weight, bias, {result.data(), n, c, h, w}, workspace, use);
     return result;
   };
   glc::set_threads(1);
@@ -133,31 +139,34 @@ std::int64_t check_depthwise(Values kind, std::int64_t side, bool literal, std::
 
 std::int64_t check_block(Values kind, std::int64_t side, bool literal, std::mt19937& random) {
   const bool heads = random() % 2 == 0;
-  const std::int64_t a = between(1, 30, random);
+  const std::int64_t n = between(1, 2, random);
+  const std::int64_t a = random() % 8 == 0 ? between(64, 70, random) : between(1, 30, random);
   const std::int64_t b =
       heads ? 8 * between(1, 4, random) : (random() % 2 ? a : between(1, 30, random));
   const std::int64_t h = between(0, side, random);
   const std::int64_t w = between(0, side, random);
-  const Floats x = draw(a * h * w, kind, random);
+  const Floats x = draw(n * a * h * w, kind, random);
   glc::test::BlockFloats p;
   for (const auto& [part, size] : p.parts(a, b)) *part = draw(size, kind, random);
   const DepthConvBlock::Weights weights = p.weights(a, b);
   std::vector<Sampling> samplings(1);
   if (heads) samplings = {{2, 0, 0}, {2, 1, 1}, {2, 0, 1}, {2, 1, 0}};
   const auto n_heads = std::ssize(samplings);
-  const MapView<const float> view{x.data(), 1, a, h, w};
+  const MapView<const float> view{x.data(), n, a, h, w};
   const auto run = [&](const Backend* use) {
     const DepthConvBlock block(weights, n_heads, use);
     std::int64_t size = 0;
-    for (const Sampling& s : samplings) size += b / n_heads * s.count(h, s.row) * s.count(w, s.col);
+    for (const Sampling& s : samplings) {
+      size += n * b / n_heads * s.count(h, s.row) * s.count(w, s.col);
+    }
     Floats result(static_cast<std::size_t>(size), 7.0F);
     std::vector<MapView<float>> outs;
     float* at = result.data();
     for (const Sampling& s : samplings) {
-      outs.push_back({at, 1, b / n_heads, s.count(h, s.row), s.count(w, s.col)});
+      outs.push_back({at, n, b / n_heads, s.count(h, s.row), s.count(w, s.col)});
       at += outs.back().size();
     }
-    std::vector<std::byte> workspace(block.workspace_bytes(h, w));
+    std::vector<std::byte> workspace = used_memory(block.workspace_bytes(h, w));
     block.run(view, samplings, outs, workspace);
     return result;
   };
@@ -180,6 +189,32 @@ void check_kinds(std::int64_t n_wanted, std::int64_t side, bool literal, std::mt
                 static_cast<int>(kind),
                 literal ? "the contract" : "the scalar ones");
   }
+}
+
+/// Memory for one thread is enough, and then only one works.
+void small_workspaces_are_kept_to() {
+  std::mt19937 random(6);
+  const Floats x = draw(8 * 60 * 60, kAllValues[0], random);
+  const Floats weight = draw(9 * 8 * 8, kAllValues[0], random);
+  const Floats bias = draw(8, kAllValues[0], random);
+  const Conv conv(weight, bias, 8, 8, 3);
+  glc::set_threads(1);
+  const std::size_t least = conv.workspace_bytes();
+  const auto run = [&](std::span<std::byte> workspace) {
+    Floats out(x.size());
+    conv.run({x.data(), 1, 8, 60, 60}, {}, {out.data(), 1, 8, 60, 60}, workspace);
+    return out;
+  };
+  std::vector<std::byte> memory = used_memory(4 * least);
+  const auto enough = std::span(memory).first(least);
+  const Floats expected = run(enough);
+  check_throws<InvalidArgument>([&] { run(enough.first(least - 1)); });
+  glc::set_threads(3);
+  check_same(run(enough), expected, "a small workspace");
+  check(std::all_of(memory.begin() + static_cast<std::ptrdiff_t>(least),
+                    memory.end(),
+                    [](std::byte b) { return b == std::byte{0xFF}; }),
+        "memory beyond the workspace");
 }
 
 void arguments_are_checked() {
@@ -225,6 +260,14 @@ void arguments_are_checked() {
   }
   // bindings ask for memory before the input is looked at
   const DepthConvBlock block(weights);
+  std::vector<std::byte> memory(block.workspace_bytes(4, 8));
+  const MapView<const float> in{ones.data(), 1, 1, 4, 8};
+  const std::array<MapView<float>, 1> to = {{{out.data(), 1, 1, 4, 8}}};
+  const std::array<MapView<float>, 1> third = {{{out.data(), 1, 1, 2, 3}}};
+  block.run(in, std::array<Sampling, 1>{}, to, memory);
+  check_throws<InvalidArgument>([&] { block.run(in, {}, to, memory); });
+  check_throws<InvalidArgument>(
+      [&] { block.run(in, std::array{Sampling{3, 0, 0}}, third, memory); });
   for (const std::int64_t side : {-1LL, (1LL << 24) + 1, 1LL << 60}) {
     check_throws<InvalidArgument>([&] { glc::exact::depthwise_workspace_bytes(side); });
     check_throws<InvalidArgument>([&] { static_cast<void>(block.workspace_bytes(side, 1)); });
@@ -242,6 +285,7 @@ int main(int n_arguments, char** arguments) {
   const std::int64_t n_wanted = long_run ? std::atoll(arguments[1]) : 400'000;
   check_kinds(100'000, 12, true, random);
   check_kinds(n_wanted, long_run ? 200 : 30, false, random);
+  small_workspaces_are_kept_to();
   arguments_are_checked();
   return 0;
 }

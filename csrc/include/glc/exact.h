@@ -101,7 +101,7 @@ class Conv {
 };
 
 /// Throws InvalidArgument when w is more than an input may have.
-std::size_t depthwise_workspace_bytes(std::int64_t w);
+std::size_t depthwise_workspace_bytes(std::int64_t w, const Backend* use = nullptr);
 
 /// Depthwise 3x3 convolution with one pixel of zero padding.
 ///   x [n, c, h, w] · weight [c, 3, 3] · bias [c] · out like x, written
