@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <cstdint>
 #include <cstdlib>
 #include <exception>
 #include <mutex>
@@ -100,7 +99,6 @@ class Pool {
       start(n_helpers);
       job_ = &job;
       invited_ = n_helpers;
-      ++generation_;
     }
     wake_.notify_all();
     job.work();
@@ -122,11 +120,9 @@ class Pool {
   }
 
   void worker() {
-    std::uint64_t seen = 0;
     std::unique_lock lock(mutex_);
     for (;;) {
-      wake_.wait(lock, [&] { return invited_ > 0 && generation_ != seen; });
-      seen = generation_;
+      wake_.wait(lock, [this] { return invited_ > 0; });
       --invited_;
       ++busy_;
       Job* job = job_;
@@ -142,7 +138,6 @@ class Pool {
   std::condition_variable wake_;
   std::condition_variable idle_;
   Job* job_ = nullptr;
-  std::uint64_t generation_ = 0;
   int invited_ = 0;
   int busy_ = 0;
   std::vector<std::thread> workers_;

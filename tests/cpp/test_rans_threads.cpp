@@ -20,6 +20,7 @@
 #include "glc/error.h"
 #include "glc/rans.h"
 #include "glc/rans_c.h"
+#include "glc/threads.h"
 #include "rans/segments.h"
 
 namespace {
@@ -91,24 +92,34 @@ void foreign_team(void (*work)(void*), void* data, unsigned n_threads, unsigned)
   work(data);
 }
 
+// Calls from inside of others, and the exception of one, on whichever threads.
+void check_calls_from_inside() {
+  for (const int n_threads : {1, 4}) {
+    glc::set_threads(n_threads);
+    std::atomic<int> calls = 0;
+    bool thrown = false;
+    try {
+      glc::parallel_for(100, [&](std::size_t i) {
+        glc::parallel_for(3, [&](std::size_t) { ++calls; });
+        if (i == 50) throw glc::InvalidArgument("as asked");
+      });
+    } catch (const glc::InvalidArgument&) {
+      thrown = true;
+    }
+    check(thrown, "an exception is lost");
+    if (n_threads == 1) check_equal(calls.load(), 3 * 51, "calls before the exception");
+    check(calls >= 3 && calls <= 300, "calls");
+  }
+}
+
 void check_foreign_team(const Message& m,
                         const TableSet& tables,
                         const std::vector<std::uint8_t>& expected) {
   glc::use_team(&foreign_team);
   code_repeatedly(m, tables, expected);
-  std::atomic<int> calls = 0;
-  bool thrown = false;
-  try {
-    glc::parallel_for(100, [&](std::size_t i) {
-      glc::parallel_for(3, [&](std::size_t) { ++calls; });  // from inside
-      if (i == 50) throw glc::InvalidArgument("as asked");
-    });
-  } catch (const glc::InvalidArgument&) {
-    thrown = true;
-  }
-  check(thrown, "an exception is lost");
-  check(calls >= 3 && calls <= 300, "calls");
+  check_calls_from_inside();
   glc::use_team(nullptr);
+  check_calls_from_inside();
   code_repeatedly(m, tables, expected);
 }
 
