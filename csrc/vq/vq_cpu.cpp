@@ -27,11 +27,9 @@ constexpr std::int64_t rounded_up(std::int64_t n, std::int64_t unit) {
   return (n + unit - 1) / unit * unit;
 }
 
+/// Into zeros, which stay where the panel has fewer rows.
 void pack_panel(std::span<const float* const> rows, std::int64_t d, float* panel) {
   const std::int64_t width = vq_backend().exact.panel_rows;
-  if (ssize(rows) < width) {
-    std::fill_n(panel, width * d, 0.0F);
-  }
   for (std::int64_t i = 0; i < ssize(rows); ++i) {
     const float* latent = rows[static_cast<std::size_t>(i)];
     for (std::int64_t t = 0; t < d; ++t) {

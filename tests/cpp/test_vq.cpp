@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -27,6 +28,9 @@ using glc::test::while_flushing;
 
 using Floats = std::vector<float>;
 using Indices = std::vector<std::int32_t>;
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInf = std::numeric_limits<float>::infinity();
 
 struct Sizes {
   std::int64_t n;
@@ -130,8 +134,6 @@ void strided_views_are_followed() {
 }
 
 void odd_values() {
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-  constexpr float kInf = std::numeric_limits<float>::infinity();
   const Floats latents = {kNan, 0, kInf, 1, -3e38F, 3e38F, 0, 0};
   const Floats codes = {kNan, 1, 3e38F, 3e38F, 1, 2, 0, 0.5F, 0, 0.5F};
   const MatrixView<const float> l(latents.data(), 4, 2);
@@ -143,19 +145,27 @@ void odd_values() {
 }
 
 /// Latents that the screen cannot bound, finite ones too, beside others.
-void huge_latents() {
+void odd_latents() {
   std::mt19937 random(7);
   for (const std::int64_t d : {1, 16, 64}) {
     constexpr std::int64_t kLatents = 37;
     constexpr std::int64_t kCodes = 3000;
     Floats latents = normal(kLatents * d, random);
     const Floats codes = normal(kCodes * d, random);
-    for (const std::int64_t row : {3, 20, 36}) {
-      latents[static_cast<std::size_t>((row + 1) * d - 1)] = row == 20 ? -3e38F : 1e37F;
+    constexpr std::array kOdd = {-3e38F, 1e37F, kInf, -kInf, kNan};
+    for (std::int64_t row = 3; row < kLatents; row += 3) {
+      latents[static_cast<std::size_t>((row + 1) * d - 1)] =
+          kOdd[static_cast<std::size_t>(row / 3) % kOdd.size()];
     }
     const MatrixView<const float> l(latents.data(), kLatents, d);
     const MatrixView<const float> c(codes.data(), kCodes, d);
-    check(search(l, c) == literal(l, c), "huge latents");
+    check(search(l, c) == literal(l, c), "odd latents");
+    if (d == 64) {
+      const VqCodebook prepared(c);
+      Indices out(kLatents);
+      prepared.nearest(l, c, out, VqSearch::kScreen);
+      check(!prepared.screen_lost(), "odd latents say nothing against the screen");
+    }
   }
 }
 
@@ -174,7 +184,7 @@ void flags_change_nothing() {
 void hard_codebooks() {
   std::mt19937 random(4);
   constexpr std::int64_t kCodes = 600;
-  constexpr std::int64_t kDims = 40;
+  constexpr std::int64_t kDims = 43;
   const auto made = [&](auto f) {
     Floats out = normal(kCodes * kDims, random);
     for (std::size_t i = 0; i < out.size(); ++i) out[i] = f(out, i);
@@ -207,10 +217,13 @@ void a_useless_screen_is_given_up() {
     codes[i] += (i / 32 % 2 == 0 ? 1.0F : -1.0F) * centre[i % 32];
   const MatrixView<const float> c(codes.data(), 4096, 32);
   const VqCodebook prepared(c);
-  check(!prepared.packed(), "not yet");
   Indices out(300);
   const MatrixView<const float> l(codes.data(), 300, 32);
-  prepared.nearest(l, c, out);
+  for (const std::int64_t first : {0, 150}) {  // no call has rows enough by itself
+    check(!prepared.packed(), "too few rows so far");
+    const auto half = std::span(out).subspan(static_cast<std::size_t>(first), 150);
+    prepared.nearest({l.row(first), 150, 32}, c, half);
+  }
   const bool screens = glc::vq_backend().screen.pays;
   check(prepared.packed() == screens && prepared.screen_lost() == screens, "lost");
   for (std::int32_t i = 0; i < 300; ++i) check_equal(out[static_cast<std::size_t>(i)], i, "itself");
@@ -221,11 +234,15 @@ void another_codebook_is_told_apart() {
   Floats codes = normal(50 * 9, random);
   const MatrixView<const float> c(codes.data(), 50, 9);
   const VqCodebook prepared(c);
+  check(!prepared.plausible({codes.data(), 49, 9}), "fewer rows");
+  check(!prepared.plausible({codes.data(), 50, 8}), "shorter rows");
   for (std::size_t i = 9 * 17; i < 9 * 18; ++i) codes[i] += 1.0F;
   check(!prepared.plausible(c), "a changed row");
   Indices out(2);
   check_throws<InvalidArgument>(
-      [&] { prepared.nearest({codes.data(), 2, 9}, {codes.data(), 49, 9}, out); }, "another shape");
+      [&] { prepared.nearest({codes.data(), 2, 9}, {codes.data(), 49, 9}, out); }, "fewer rows");
+  check_throws<InvalidArgument>(
+      [&] { prepared.nearest({codes.data(), 2, 8}, {codes.data(), 50, 8}, out); }, "shorter rows");
 }
 
 void sums_and_lookups() {
@@ -277,7 +294,7 @@ void tests() {
   rounding_decides_the_same_way();
   strided_views_are_followed();
   odd_values();
-  huge_latents();
+  odd_latents();
   flags_change_nothing();
   hard_codebooks();
   a_useless_screen_is_given_up();
