@@ -192,9 +192,11 @@ void spreads(const FourPartShape& shape) {
 
 void four_parts_of_every_size() {
   for (const std::int64_t size : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33}) {
-    const std::array<FourPartShape, 2> shapes = {
+    const std::array<FourPartShape, 4> shapes = {
         {{.batch = 2, .channels = 8, .height = 5, .width = size, .channels_last = false},
-         {.batch = 2, .channels = 4 * size, .height = 3, .width = 5, .channels_last = true}}};
+         {.batch = 2, .channels = 4 * size, .height = 3, .width = 5, .channels_last = true},
+         {.batch = 2, .channels = 8, .height = 1, .width = size, .channels_last = false},
+         {.batch = 2, .channels = 4 * size, .height = 2, .width = 1, .channels_last = true}}};
     for (const FourPartShape& shape : shapes) {
       four_parts(shape);
       spreads(shape);
@@ -203,20 +205,45 @@ void four_parts_of_every_size() {
 }
 
 /// Outputs of 16 MiB and more are stored past the caches where their lines are whole cache lines.
+/// The last shape has tasks of three channels, and of the fourth.
 void large_four_parts() {
-  const std::array<FourPartShape, 3> shapes = {
+  const std::array<FourPartShape, 4> shapes = {
       {{.batch = 1, .channels = 64, .height = 128, .width = 128, .channels_last = false},
        {.batch = 2, .channels = 64, .height = 69, .width = 120, .channels_last = false},
-       {.batch = 1, .channels = 256, .height = 67, .width = 65, .channels_last = true}}};
+       {.batch = 1, .channels = 256, .height = 67, .width = 65, .channels_last = true},
+       {.batch = 1, .channels = 16, .height = 140, .width = 150, .channels_last = false}}};
   for (const FourPartShape& shape : shapes) {
     four_parts(shape);
     spreads(shape);
   }
 }
 
+/// Large outputs that begin, or whose second row begins, beside a cache line.
+void large_outputs_beside_cache_lines() {
+  const Maps in({.batch = 2, .channels = 32, .height = 128, .width = 128, .channels_last = false});
+  for (const std::int64_t gap : {0, 1}) {
+    const std::size_t room = in.n + 2;
+    const std::array out = {Output(room), Output(room), Output(room), Output(room)};
+    const std::int64_t first = 1 - gap;
+    glc::entropy::FourPartSpreadMaps maps{.x = in.view(in.scales[0])};
+    for (std::size_t k = 0; k < kParts; ++k) {
+      maps.targets[k] = {{out[k].data() + first, in.rows, in.cols, in.cols + gap}, 1U << k};
+    }
+    four_part_spread(in.shape, maps);
+    for (std::size_t i = 0; i < in.n; ++i) {
+      const std::int64_t row = static_cast<std::int64_t>(i) / in.cols;
+      const std::size_t at = i + static_cast<std::size_t>(first + row * gap);
+      for (std::size_t k = 0; k < kParts; ++k) {
+        check(out[k][at] == (in.parts[i] == k ? in.scales[0][i] : 0.0F), "beside a cache line");
+      }
+    }
+  }
+}
+
 void all() {
   four_parts_of_every_size();
   large_four_parts();
+  large_outputs_beside_cache_lines();
 }
 
 }  // namespace
