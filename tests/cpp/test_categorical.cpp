@@ -101,6 +101,9 @@ std::vector<Floats> logits_of_every_kind() {
   out.emplace_back(65521);
   std::normal_distribution<float> narrow(0.0F, 0.5F);
   std::ranges::generate(out.back(), [&] { return narrow(random); });
+  std::mt19937 rare(12);  // one start so near below an integer that 64 bits of its factor miss it
+  std::ranges::generate(out.emplace_back(65000),
+                        [&] { return -0x1p-40F * static_cast<float>(rare()); });
   return out;
 }
 
@@ -148,6 +151,10 @@ void cdf_refuses_bad_arguments() {
   run({logits.data(), 1, 3}, 1);
   run({logits.data(), 1, 2}, 8);
   run({logits.data(), 1, 0}, 8);
+  for (const std::size_t n : {0U, 2U, 4U}) {
+    check_throws<InvalidArgument>(
+        [&] { glc::entropy::categorical_weights(logits, std::span(cdf).first(n)); });
+  }
 }
 
 void categorical_rates() {

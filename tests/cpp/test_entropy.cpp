@@ -104,6 +104,20 @@ void symbols_round_half_to_even() {
   }
 }
 
+/// A run with a value out of the ordinary is rounded one by one.
+void symbols_beside_large_ones() {
+  Floats y = {8388609.0F, -8388609.0F, 16777215.0F, 2147483520.0F};
+  for (int quarter = -40; quarter <= 40; ++quarter) {
+    y.push_back(0.25F * static_cast<float>(quarter));
+  }
+  std::vector<std::int32_t> symbols(y.size());
+  std::vector<std::uint8_t> rows(y.size());
+  find_symbols(y, Floats(y.size()), Floats(y.size()), {1.0F}, symbols, rows);
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    check_equal(symbols[i], static_cast<std::int32_t>(std::nearbyint(y[i])), "symbol");
+  }
+}
+
 void symbols_refuse_odd_values() {
   const Floats bounds = {1.0F};
   const Floats good(1500, 1.0F);
@@ -158,6 +172,7 @@ void halves_round_to_even() {
 void tests() {
   rows_are_counts();
   symbols_round_half_to_even();
+  symbols_beside_large_ones();
   symbols_refuse_odd_values();
   halves_round_to_even();
 }

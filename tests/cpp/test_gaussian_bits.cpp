@@ -266,6 +266,16 @@ void slopes_tell_gradients() {
       [&] { (void)glc::entropy::gaussian_bits_backward(grads, {{}, slopes.scale}, out); });
   check_throws<InvalidArgument>(
       [&] { (void)glc::entropy::gaussian_bits_backward(grads, {slopes.y, {}}, out); });
+  check_throws<InvalidArgument>([&] {
+    (void)glc::entropy::gaussian_bits_backward(grads, {{}, slopes.scale}, {{}, out.mean, {}});
+  });
+  const MatrixView<float> narrow(slopes.scale.data, Rows::kRows, Rows::kCols - 1);
+  check_throws<InvalidArgument>(
+      [&] { (void)glc::entropy::gaussian_bits_backward(grads, {slopes.y, narrow}, out); });
+  const Floats six(6);
+  check_throws<InvalidArgument>([&] {
+    (void)glc::entropy::gaussian_bits_backward({six.data(), Rows::kRows, 2}, slopes, out);
+  });
 }
 
 /// Short rows without gaps are read as long ones, which shows in nothing but the time.
@@ -319,6 +329,10 @@ void short_rows_are_read_together() {
       glc::entropy::gaussian_bits(together, seed, out(bits), {grads, maps(left)});
       for (int k = 0; k < 3; ++k) check(by[k] == expected_by[k], "gradients");
       for (int k = 0; k < 3; ++k) check(left[k] == expected_by[k], "gradients left ahead");
+      Floats with_total[3] = {Floats(kSize), Floats(kSize), Floats(kSize)};
+      Floats total(1);
+      glc::entropy::gaussian_total_bits(together, seed, total, {grads, maps(with_total)});
+      for (int k = 0; k < 3; ++k) check(with_total[k] == expected_by[k], "of other groups");
       check(bits == bits_of_rows(one_by_one, seed), "bits, with gradients left");
     }
     const Floats each = glc::test::normal(kSize, 7, 1.0F);
@@ -329,6 +343,9 @@ void short_rows_are_read_together() {
     glc::entropy::gaussian_bits_backward(
         apart(far_each), one_by_one, seed, {out(expected_by_y), {}, {}});
     check(by_y == expected_by_y, "gradients of a gradient for each");
+    Floats by_far(kSize);
+    glc::entropy::gaussian_bits_backward(apart(far_each), together, seed, {out(by_far), {}, {}});
+    check(by_far == expected_by_y, "gradients with gaps alone");
   }
   const Floats bounds = {0.1F, 0.5F, 1.0F, 4.0F};
   std::vector<std::int32_t> symbols[2] = {std::vector<std::int32_t>(kSize),
