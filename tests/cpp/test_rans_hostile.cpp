@@ -344,6 +344,11 @@ void large_tables() {
     refuse(65536, bins);
   }
   refuse(65537, 1);
+  check_throws<InvalidArgument>([&] {  // nothing wrong but their number
+    const std::vector<std::uint32_t> many(65537, 256);
+    const Symbols ones(many.size(), 1);
+    static_cast<void>(TableSet::from_freqs(many, ones, Symbols(many.size()), 8, false));
+  });
   check_throws<InvalidArgument>([&] {  // rows * width wraps around
     static_cast<void>(
         TableSet::from_cdfs(Symbols{0, 256}, SIZE_MAX / 2 + 2, Symbols{2, 2}, Symbols{0, 0}, 8));

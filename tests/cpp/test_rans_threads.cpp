@@ -140,9 +140,21 @@ void check_turns(std::size_t n_segments, std::size_t n_threads, std::size_t at_o
   check(turns.size() >= std::min(n_segments, n_threads), "an idle thread");
 }
 
+// From 96 KiB on, which are two good segments and no longer one.
+void check_cuts() {
+  constexpr std::size_t kMany = 1U << 20;
+  constexpr std::uint64_t kTwo = std::uint64_t{96 * 1024 * 8} << 16;
+  for (const std::uint64_t cost : {kTwo - 1, kTwo}) {
+    check(glc::rans::worth_segments(cost) == (cost == kTwo), "worth segments");
+    const auto cut = glc::rans::segmentation(kMany, cost, std::nullopt, std::nullopt);
+    check_equal(cut.n_segments, std::size_t{cost == kTwo ? 2U : 1U}, "segments");
+  }
+}
+
 }  // namespace
 
 int main() {
+  check_cuts();
   for (std::size_t n_threads = 1; n_threads <= 9; ++n_threads) {
     for (std::size_t n = 0; n <= 100; ++n) {
       for (const std::size_t at_once : {2U, 4U, 8U}) check_turns(n, n_threads, at_once);
