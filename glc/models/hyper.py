@@ -75,7 +75,8 @@ class HyperPrior(nn.Module):
 
     def __init__(self, config: GLCConfig) -> None:
         super().__init__()
-        self.logits = nn.Parameter(torch.zeros(config.levels, config.hyper_codebook_size))
+        self.logits = nn.Parameter(torch.empty(config.levels, config.hyper_codebook_size))
+        nn.init.zeros_(self.logits)
 
     def row(self, quality: float) -> int:
         """Row of the logits that a quality uses."""

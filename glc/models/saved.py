@@ -18,6 +18,7 @@ from glc.errors import InvalidArgumentError
 from glc.files import load_complaint, write_file
 from glc.models.config import GLCConfig
 from glc.models.pretrained import MODEL_FILES, find_pretrained
+from glc.models.room import RoomFor
 
 
 class Saved(nn.Module, PyTorchModelHubMixin):
@@ -124,7 +125,8 @@ class Saved(nn.Module, PyTorchModelHubMixin):
         config_file, weights_file = (folder / name for name in MODEL_FILES)
         try:
             config = GLCConfig.from_dict(json.loads(config_file.read_text(encoding="utf-8")))
-            model = cls(config).float()  # whatever torch's default dtype is
+            with RoomFor(weights_file.stat().st_size):
+                model = cls(config).float()  # whatever torch's default dtype is
             state = {k: v.float() for k, v in load_file(weights_file).items()}
             model.load_state_dict(state, strict=True)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:

@@ -28,7 +28,8 @@ class RateTransform(nn.Module):
         super().__init__()
         n = config.latent_channels
         self.levels = config.levels
-        self.q = nn.Parameter(torch.ones(config.levels, n, 1, 1))
+        self.q = nn.Parameter(torch.empty(config.levels, n, 1, 1))
+        nn.init.ones_(self.q)
         differ = config.l_channels != n
         self.entry = nn.Conv2d(config.l_channels, n, 1) if analysis and differ else None
         self.first = _blocks(config)

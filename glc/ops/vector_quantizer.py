@@ -108,11 +108,12 @@ class VectorQuantizer(nn.Module):
         self.beta = beta
         self.beta_weighs = beta_weighs
         self.ema_decay = ema_decay
-        rows = torch.empty(codebook_size, dim).uniform_(-1.0 / codebook_size, 1.0 / codebook_size)
+        rows = torch.empty(codebook_size, dim)
         if ema_decay is None:
             self.codebook = nn.Parameter(rows)
         else:
             self.register_buffer("codebook", rows)
+        nn.init.uniform_(self.codebook, -1.0 / codebook_size, 1.0 / codebook_size)
         self.register_buffer("row_weight", None, persistent=False)
         self.register_buffer("row_usage", None, persistent=False)
         self._begin_statistics()
