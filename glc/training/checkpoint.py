@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from glc.errors import InvalidArgumentError, TrainingError
+from glc.errors import GlcError, InvalidArgumentError, TrainingError
 from glc.files import LOAD_ERRORS, load_complaint
 from glc.models.config import GLCConfig, preset
 from glc.models.glc import GLC
+from glc.models.room import RoomFor
 from glc.training.config import StageConfig
 
 
@@ -98,6 +99,24 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     return state
 
 
+@contextlib.contextmanager
+def as_written() -> Iterator[None]:
+    """Do inside what is done with a checkpoint's content, which may be anybody's.
+
+    Raises:
+        InvalidArgumentError: it is missing, or of another kind than is written.
+    """
+    try:
+        yield
+    except GlcError:
+        raise
+    except LOAD_ERRORS as error:
+        raise InvalidArgumentError(
+            "checkpoint: expected the content that glc train writes, got what ends in "
+            f"{type(error).__name__}: {load_complaint(error)}"
+        ) from error
+
+
 def load_module(module: nn.Module, state: dict[str, Any], name: str) -> None:
     """Load a checkpoint's weights, strictly.
 
@@ -138,16 +157,17 @@ def checkpoint_to_resume(stage: str, config: StageConfig, *, resume: bool) -> di
     state = read_checkpoint(path)
     if state["stage"] != stage:
         raise InvalidArgumentError(
-            f"{stage}: checkpoint: expected one of {stage}, got {state['stage']}"
+            f"{stage}: checkpoint: expected one of {stage}, got {state['stage']!r}"
         )
-    before = state["config"]["model"]
+    with as_written():
+        before, step = state["config"]["model"], int(state["step"])
     if stage == "stage1" and config.init is None and config.model != before:
         raise InvalidArgumentError(
-            f"config: model: expected {before}, which the checkpoint holds, got {config.model}"
+            f"config: model: expected {before!r}, which the checkpoint holds, got {config.model}"
         )
-    if state["step"] > config.steps:
+    if step > config.steps:
         raise InvalidArgumentError(
-            f"config: steps: expected at least {state['step']}, which the checkpoint has made, "
+            f"config: steps: expected at least {step}, which the checkpoint has made, "
             f"got {config.steps}"
         )
     return state
@@ -176,7 +196,7 @@ def initial_model(
 
 def _initial_model(config: StageConfig, after: str | None, resumed: dict[str, Any] | None) -> GLC:
     if resumed is not None:
-        return GLC(GLCConfig.from_dict(resumed["model_config"]))
+        return _untrained(resumed)
     if config.init is None:
         if after is not None:
             raise InvalidArgumentError(f"config: init: expected a checkpoint of {after}, got none")
@@ -191,11 +211,17 @@ def _initial_model(config: StageConfig, after: str | None, resumed: dict[str, An
     state = read_checkpoint(config.init)
     if state["stage"] != after:
         raise InvalidArgumentError(
-            f"config: init: expected a checkpoint of {after}, got one of {state['stage']}"
+            f"config: init: expected a checkpoint of {after}, got one of {state['stage']!r}"
         )
-    model = GLC(GLCConfig.from_dict(state["model_config"]))
-    load_module(model, state["average"], "init")
+    model = _untrained(state)
+    with as_written():
+        load_module(model, state["average"], "init")
     return model
+
+
+def _untrained(state: dict[str, Any]) -> GLC:
+    with as_written(), RoomFor(sum(tensor.nbytes for tensor in state["model"].values())):
+        return GLC(GLCConfig.from_dict(state["model_config"]))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from glc.errors import InvalidArgumentError, TrainingError
 from glc.files import write_file
 from glc.models.glc import GLC
-from glc.training.checkpoint import Stateful, load_module, only_run, write_checkpoint
+from glc.training.checkpoint import Stateful, as_written, load_module, only_run, write_checkpoint
 from glc.training.config import StageConfig
 from glc.training.config_file import dump_config
 from glc.training.config_rules import warn_of_unread
@@ -388,11 +388,12 @@ class Run:
             write_checkpoint(state, self.out / "checkpoint.pt")
         self.processes.wait()
 
+    @as_written()
     def resume(self, state: dict[str, Any]) -> None:
         """Continue from this run's own checkpoint; see `checkpoint_to_resume`.
 
         Raises:
-            InvalidArgumentError: it was written with other helpers.
+            InvalidArgumentError: it was written with other helpers, or by hand.
         """
         load_module(self.model, state["model"], "model")
         if state["helpers"].keys() != self.helpers.keys():

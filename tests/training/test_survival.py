@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from glc.errors import InvalidArgumentError, TrainingError
+from glc.models import room
 from glc.training import stage1
 from glc.training.checkpoint import read_checkpoint, write_checkpoint
 from glc.training.cli import run
@@ -217,9 +218,9 @@ def test_other_checkpoints_are_refused(write_config, tmp_path):
     second = write_config(tmp_path, "stage2", init=checkpoint)
     (tmp_path / "stage2").mkdir()
     shutil.copy(checkpoint, tmp_path / "stage2")
-    with pytest.raises(InvalidArgumentError, match="expected one of stage2, got stage1"):
+    with pytest.raises(InvalidArgumentError, match="expected one of stage2, got 'stage1'"):
         run("stage2", second, [], True)
-    with pytest.raises(InvalidArgumentError, match="model: expected glc-tiny"):
+    with pytest.raises(InvalidArgumentError, match="model: expected 'glc-tiny'"):
         run("stage1", first, ["model=glc-image-small"], True)
     with pytest.raises(InvalidArgumentError, match="helpers"):
         run("stage1", first, [f"adversarial={ADVERSARIAL}"], True)
@@ -237,6 +238,34 @@ def test_other_checkpoints_are_refused(write_config, tmp_path):
         checkpoint.write_bytes(damaged)
         with pytest.raises(InvalidArgumentError, match="expected one written by glc train"):
             run("stage1", first, [], True)
+
+
+def test_checkpoints_made_by_hand_are_refused_in_a_line(write_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "_SLACK_BYTES", 1 << 24)
+    first = write_config(tmp_path, "stage1", steps=3)
+    run("stage1", first, [], False)
+    checkpoint = tmp_path / "stage1" / "checkpoint.pt"
+    second = write_config(tmp_path, "stage2", init=checkpoint)
+    whole = read_checkpoint(checkpoint)
+
+    def refused(*begins, **changed):
+        torch.save({k: v for k, v in {**whole, **changed}.items() if v is not ...}, checkpoint)
+        for stage, config, resume in begins:
+            with pytest.raises(InvalidArgumentError, match=r"^(checkpoint|GLCConfig): ") as found:
+                run(stage, config, [], resume)
+            assert "\n" not in str(found.value)
+
+    resumed, followed = ("stage1", first, True), ("stage2", second, False)
+    deep = {**whole["model_config"], "prior_depth": 10**7}
+    for layout in (None, {"autoencoder": None}, deep):
+        refused(resumed, followed, model_config=layout)
+    for weights in ([], {"no": 1}):
+        refused(resumed, followed, model=weights, average=weights)
+    for key in ("step", "config", "optimizer", "random", "helpers", "extras", "skipped"):
+        refused(resumed, **{key: ...})
+    for key in ("step", "config", "optimizer", "random", "helpers", "extras"):
+        refused(resumed, **{key: "a\nb"})
+    refused(followed, average=...)
 
 
 STOPS = [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, -signal.SIGUSR1)]
