@@ -190,8 +190,12 @@ def _from_pil(
     picture: Image.Image, name: str, max_pixels: int, keep: bool
 ) -> tuple[NDArray[np.uint8], Metadata]:
     _check_size(name, picture.height, picture.width, max_pixels)
-    tiles = getattr(picture, "tile", []) if picture.format == "PNG" else []  # until it is loaded
-    spread = _SPREAD.get(tiles[0][3]) if tiles else None  # its raw mode
+    tiles = getattr(picture, "tile", [])  # until it is loaded
+    if tiles and picture.format == "EPS":  # Pillow would run it, for as long as it takes
+        raise InvalidArgumentError(
+            f"load_image: {name}: expected a picture made of pixels, got a PostScript program"
+        )
+    spread = _SPREAD.get(tiles[0][3]) if tiles and picture.format == "PNG" else None  # its raw mode
     try:
         with quiet():  # about damaged EXIF, which Pillow then ignores
             picture.load()

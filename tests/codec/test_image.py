@@ -3,6 +3,7 @@
 
 import contextlib
 import io
+import os
 import struct
 import threading
 import warnings
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms
+from PIL import EpsImagePlugin, Image, ImageCms
 
 from glc.bitstream import CHUNK_ICC
 from glc.errors import InvalidArgumentError
@@ -369,6 +370,23 @@ def test_flipped_bytes_give_a_picture_or_our_error(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with contextlib.suppress(InvalidArgumentError):
             assert load_image(path).ndim == 3
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_program_is_no_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: bool
+) -> None:
+    """Pillow knows PostScript by its first bytes, whatever its name, and has Ghostscript run it."""
+    ghostscript, ran = tmp_path / "gs", tmp_path / "ran"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # what it has found before
+    path = tmp_path / "photo.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n{} loop\n")
+    with pytest.raises(InvalidArgumentError, match="a PostScript program"):
+        load_image(Image.open(path) if opened else path)
+    assert not ran.exists()
 
 
 def test_threads_leave_the_filters_of_warnings_as_they_were() -> None:
