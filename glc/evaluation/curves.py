@@ -43,10 +43,15 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 )
 """The distortions of a report, named as in `LevelResult`."""
 
+_MOST = 1e6  # of any value, far beyond what pictures give: axes and rates can be computed with it
+
 # CompressAI writes the second since it measures other colour spaces too
 _COMPRESSAI_NAMES = {"psnr_db": ("psnr", "psnr-rgb"), "ms_ssim": ("ms-ssim", "ms-ssim-rgb")}
 
 _MARKERS = "osD^vPX<>"
+
+# inches of a chart's legend: a curve's piece of line with the gaps around it, a letter, a row
+_LEGEND_LINE, _LEGEND_LETTER, _LEGEND_ROW = 0.75, 0.095, 0.22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,20 +153,27 @@ def _checked(name: str, bpp: Sequence[Any], values: Mapping[str, Sequence[Any]])
         if len(given) != len(bpp):
             raise ValueError(f"{key}: expected {len(bpp)} values, got {len(given)}")
         for value in given:
-            number = isinstance(value, int | float) and math.isfinite(value) and legal(value)
+            number = isinstance(value, int | float) and legal(value)
             if not number and (value is not None or key == "bpp"):
                 raise ValueError(f"{key}: expected a number of its range, got {value!r}")
         return tuple(None if value is None else float(value) for value in given)
 
     legal: dict[str, Callable[[float], bool]] = {
-        "psnr_db": lambda value: True,
-        "ms_ssim": lambda value: value <= 1,  # and not in decibels
-        "tinydarknet": lambda value: value >= 0,
+        "psnr_db": lambda value: abs(value) <= _MOST,
+        "ms_ssim": lambda value: -1 <= value <= 1,  # and not in decibels
+        "tinydarknet": lambda value: 0 <= value <= _MOST,
     }
     return Curve(
-        name=name,
-        bpp=numbers("bpp", bpp, lambda value: value > 0),
+        name=_printable(name),
+        bpp=numbers("bpp", bpp, lambda value: 1 / _MOST <= value <= _MOST),
         values={metric: numbers(metric, values[metric], legal[metric]) for metric in METRICS},
+    )
+
+
+def _printable(name: str) -> str:
+    """A name in one line of characters that can be shown and written."""
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name
     )
 
 
@@ -173,7 +185,9 @@ def named_apart(curves: Sequence[tuple[Path, Curve]]) -> list[Curve]:
     """
     often = Counter(curve.name for _, curve in curves)
     named = [
-        curve if often[curve.name] == 1 else replace(curve, name=f"{curve.name} ({path.stem})")
+        curve
+        if often[curve.name] == 1
+        else replace(curve, name=_printable(f"{curve.name} ({path.stem})"))
         for path, curve in curves
     ]
     name, times = Counter(curve.name for curve in named).most_common(1)[0]
@@ -262,7 +276,12 @@ def draw(curves: Sequence[Curve], metrics: Sequence[str], suffix: str) -> bytes:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    figure = Figure(figsize=(4.8 * len(metrics), 3.8), layout="constrained")
+    width = 4.8 * len(metrics)
+    most = int((width - _LEGEND_LINE) / _LEGEND_LETTER)
+    columns = int(width / (_LEGEND_LINE + _LEGEND_LETTER * max(len(c.name) for c in curves)))
+    columns = min(len(curves), 2 * len(metrics), max(columns, 1))
+    height = 3.6 + _LEGEND_ROW * math.ceil(len(curves) / columns)
+    figure = Figure(figsize=(width, height), layout="constrained")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     lines = {}
     for panel, metric in zip(panels, metrics, strict=True):
@@ -287,8 +306,10 @@ def draw(curves: Sequence[Curve], metrics: Sequence[str], suffix: str) -> bytes:
         better = "higher" if METRICS[metric].sign > 0 else "lower"
         panel.set_ylabel(f"{METRICS[metric].label} ({better} is better)")
         panel.grid(alpha=0.3)
-    columns = min(len(lines), 2 * len(metrics))
-    figure.legend(list(lines.values()), list(lines), loc="outside upper center", ncols=columns)
+    names = [name if len(name) <= most else f"…{name[1 - most :]}" for name in lines]
+    legend = figure.legend(lines.values(), names, loc="outside upper center", ncols=columns)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name may hold any number of dollars
     buffer = io.BytesIO()
     figure.savefig(buffer, format=suffix, dpi=150)
     return buffer.getvalue()

@@ -3,6 +3,8 @@
 
 import json
 import math
+import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from typer.testing import CliRunner
 from glc.cli import app
 from glc.errors import InvalidArgumentError
 from glc.evaluation import METRICS, Curve, bd_rate, load_curves
-from glc.evaluation.curves import frontier
+from glc.evaluation.curves import draw, frontier
 
 BPP = (0.03, 0.05, 0.08, 0.12)
 PSNR = (23.0, 24.0, 25.5, 26.0)
@@ -93,6 +95,10 @@ def test_every_kind_of_report_is_read(write):
         (results(**{"ms-ssim": [11.0, 12.0, 13.0, 14.0]}), "ms_ssim: expected a number"),
         ({**results(), "results": {"bpp": [0.0]}}, "bpp: expected a number"),
         ({**results(), "results": {"bpp": [None]}}, "bpp: expected a number"),
+        ({**results(), "results": {"bpp": [5e-324]}}, "bpp: expected a number"),
+        ({**results(), "results": {"bpp": [10**400]}}, "bpp: expected a number"),
+        ({**results(), "results": {"bpp": [math.inf]}}, "bpp: expected a number"),
+        (results(psnr=[1e308, -1e308, 1, 2]), "psnr_db: expected a number"),
     ],
 )
 def test_other_files_are_refused(write, report, message):
@@ -181,6 +187,38 @@ def test_curves_are_drawn(write, tmp_path, suffix):
             assert len(np.unique(np.asarray(image.convert("L")))) > 16
     assert plot(*reports, "--chart", chart).exit_code == 2
     assert plot(*reports, "--chart", chart, "--overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize("name", [r"$\frac{$", "a\nb\x1b[31m", "\ud800", "[red]x[/red]", "_", ""])
+def test_odd_names_are_shown_as_they_are(write, tmp_path, name):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("bjontegaard")
+    reports = write("a.json", eval_report()), write("b.json", eval_report(name=name))
+    result = plot(*reports, "--chart", tmp_path / "chart.svg")
+    assert result.exit_code == 0, result.output
+    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
+    assert result.stdout.splitlines()[-1].split("   ")[0].strip() == shown
+    assert f"<!-- {shown} -->" in (tmp_path / "chart.svg").read_text("utf-8") or not shown
+
+
+@pytest.mark.parametrize("length", [5, 40, 400])
+@pytest.mark.parametrize("n_curves", [2, 7, 50])
+def test_many_and_long_names_leave_room_for_the_curves(monkeypatch, length, n_curves):
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    curves = [replace(curve(), name=f"{k:n>{length}}") for k in range(n_curves)]
+    draw(curves, ["psnr_db"], "png")
+    (figure,) = drawn
+    with warnings.catch_warnings(action="error"):
+        figure.draw_without_rendering()
+    (legend,) = figure.legends
+    panel, names = figure.axes[0].get_window_extent(), legend.get_window_extent()
+    assert 0 <= names.x0 < names.x1 <= figure.bbox.width
+    assert panel.y1 <= names.y0 < names.y1 <= figure.bbox.height
+    assert panel.height > 2 * figure.dpi
 
 
 def test_models_of_one_name_are_told_apart_by_their_files(write):
