@@ -24,16 +24,19 @@ def progress_bar(title: str) -> Iterator[Callable[[str, float], None]]:
     console = Console(stderr=True)
     rest = Column(ratio=1, no_wrap=True)  # a long name would leave no room for the others
     text = TextColumn("{task.description}", markup=False, table_column=rest)
-    with Progress(
-        *(text, BarColumn(), TimeElapsedColumn()),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-        expand=True,
-    ) as bar:
-        task = bar.add_task(title, total=1.0)
+    try:
+        with Progress(
+            *(text, BarColumn(), TimeElapsedColumn()),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+            expand=True,
+        ) as bar:
+            task = bar.add_task(title, total=1.0)
 
-        def update(step: str, fraction: float) -> None:
-            bar.update(task, description=f"{title}: {step}", completed=fraction)
+            def update(step: str, fraction: float) -> None:
+                bar.update(task, description=f"{title}: {step}", completed=fraction)
 
-        yield update
+            yield update
+    finally:  # where Ctrl-C came while the bar was being set up too
+        console.show_cursor(True)

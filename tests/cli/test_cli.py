@@ -378,6 +378,24 @@ def test_names_in_brackets_are_shown_as_they_are(
     assert "a [red]/b[/c].png" in capfd.readouterr().err
 
 
+def test_ctrl_c_at_any_moment_of_a_bar_gives_the_cursor_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.live import Live
+
+    def interrupted(live: Live) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as at a terminal
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(Live, "refresh", interrupted)  # the cursor is hidden, the bar not yet there
+    with pytest.raises(KeyboardInterrupt), progress_bar("eval"):
+        pass
+    written = capsys.readouterr().err
+    shown, hidden = (written.rfind(f"\x1b[?25{end}") for end in "hl")
+    assert shown > hidden >= 0
+
+
 def test_usage() -> None:
     assert_refused(CliRunner().invoke(app, ["frobnicate"]), "frobnicate")
     assert_refused(CliRunner().invoke(app, ["encode"]), "IN")
