@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +18,17 @@ import numpy as np
 
 from glc.errors import InvalidArgumentError
 
-__all__ = ["METRICS", "BdRate", "Curve", "Metric", "bd_rate", "draw", "frontier", "load_curves"]
+__all__ = [
+    "METRICS",
+    "BdRate",
+    "Curve",
+    "Metric",
+    "bd_rate",
+    "draw",
+    "frontier",
+    "load_curves",
+    "named_apart",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,22 +38,26 @@ class Metric:
     Attributes:
         label: for tables and axes, the unit included.
         sign: 1 where higher is better, -1 where lower is.
+        least: of its values.
+        most: of its values.
     """
 
     label: str
     sign: int
+    least: float
+    most: float
 
+
+_MOST = 1e6  # of any figure, far beyond what pictures give: axes and rates can be computed with it
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
-        "psnr_db": Metric(label="PSNR dB", sign=1),
-        "ms_ssim": Metric(label="MS-SSIM", sign=1),
-        "tinydarknet": Metric(label="Tiny Darknet distance", sign=-1),
+        "psnr_db": Metric(label="PSNR dB", sign=1, least=-_MOST, most=_MOST),
+        "ms_ssim": Metric(label="MS-SSIM", sign=1, least=-1, most=1),  # and not in decibels
+        "tinydarknet": Metric(label="Tiny Darknet distance", sign=-1, least=0, most=_MOST),
     }
 )
 """The distortions of a report, named as in `LevelResult`."""
-
-_MOST = 1e6  # of any value, far beyond what pictures give: axes and rates can be computed with it
 
 # CompressAI writes the second since it measures other colour spaces too
 _COMPRESSAI_NAMES = {"psnr_db": ("psnr", "psnr-rgb"), "ms_ssim": ("ms-ssim", "ms-ssim-rgb")}
@@ -149,25 +163,27 @@ def _compressai_curve(name: str, results: Mapping[str, Sequence[Any]]) -> Curve:
 
 
 def _checked(name: str, bpp: Sequence[Any], values: Mapping[str, Sequence[Any]]) -> Curve:
-    def numbers(key: str, given: Sequence[Any], legal: Callable[[float], bool]) -> tuple[Any, ...]:
-        if len(given) != len(bpp):
-            raise ValueError(f"{key}: expected {len(bpp)} values, got {len(given)}")
-        for value in given:
-            number = isinstance(value, int | float) and legal(value)
-            if not number and (value is not None or key == "bpp"):
-                raise ValueError(f"{key}: expected a number of its range, got {value!r}")
-        return tuple(None if value is None else float(value) for value in given)
-
-    legal: dict[str, Callable[[float], bool]] = {
-        "psnr_db": lambda value: abs(value) <= _MOST,
-        "ms_ssim": lambda value: -1 <= value <= 1,  # and not in decibels
-        "tinydarknet": lambda value: 0 <= value <= _MOST,
-    }
+    for metric, limits in METRICS.items():
+        if len(values[metric]) != len(bpp):
+            raise ValueError(f"{metric}: expected {len(bpp)} values, got {len(values[metric])}")
+        _check_numbers(
+            metric, [v for v in values[metric] if v is not None], limits.least, limits.most
+        )
+    _check_numbers("bpp", bpp, 1 / _MOST, _MOST)
     return Curve(
         name=_printable(name),
-        bpp=numbers("bpp", bpp, lambda value: 1 / _MOST <= value <= _MOST),
-        values={metric: numbers(metric, values[metric], legal[metric]) for metric in METRICS},
+        bpp=tuple(float(b) for b in bpp),
+        values={
+            metric: tuple(None if v is None else float(v) for v in values[metric])
+            for metric in METRICS
+        },
     )
+
+
+def _check_numbers(key: str, values: Sequence[Any], least: float, most: float) -> None:
+    for value in values:
+        if not (isinstance(value, int | float) and least <= value <= most):
+            raise ValueError(f"{key}: expected a number of {least:g} .. {most:g}, got {value!r}")
 
 
 def _printable(name: str) -> str:
