@@ -13,7 +13,8 @@ The algebra is that of range ANS (Duda 2013), in interleaved lanes (Giesen 2014)
 [0, -1, 5, 100000]
 
 Arrays may be anything numpy can see without a copy: numpy arrays, CPU tensors, buffers, objects
-with DLPack. The stream is specified in docs/format.md.
+with DLPack. Calls let other Python threads run, which must not write meanwhile into what a call was
+given: rows are checked once, and then trusted. The stream is specified in docs/format.md.
 """
 
 from __future__ import annotations
