@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A configuration from a file builds no more than its weights are for."""
 
 import json
@@ -17,7 +18,6 @@ from glc.models.room import RoomFor
 # 2 GiB each, of which the mapping is all that may be taken
 ABSURD = {
     "codebook_size": 1 << 25,
-    "hyper_codebook_size": 1 << 26,
     "levels": 1 << 25,
     "prior_channels": 1 << 15,
 }
