@@ -34,7 +34,7 @@ from glc.pieces import (
     piece_report,
     read_pieces,
 )
-from glc.rate import LEVELS_PER_QUALITY, MAX_LEVEL, largest_within, level_of
+from glc.rate import MAX_LEVEL, largest_within, level_of, top_level
 from glc.report import Analysis, PartAnalysis, Report
 from glc.strips import Networks
 
@@ -195,7 +195,7 @@ class Codec:
             if target_bytes is None:
                 report(f"level {level}", 0.5)
                 return encode_level(level)
-            top = min(MAX_LEVEL, LEVELS_PER_QUALITY * (self.model.config.levels - 1))
+            top = top_level(self.model.config.levels)
             return largest_within(target_bytes, encode_level, report, top=top)
 
     def decode(
@@ -402,7 +402,7 @@ class Codec:
             if not partial or header.model_id.hex() != self.fingerprint[:2].hex():
                 raise
             verified = False
-        most = LEVELS_PER_QUALITY * (self.model.config.levels - 1)
+        most = top_level(self.model.config.levels)
         if header.level > most:
             raise BitstreamError(
                 f"decode: level: expected at most {most} with this model, got {header.level} "

@@ -6,7 +6,7 @@ from numbers import Real
 
 from glc.errors import InvalidArgumentError
 
-__all__ = ["LEVELS_PER_QUALITY", "MAX_LEVEL", "largest_within", "level_of"]
+__all__ = ["LEVELS_PER_QUALITY", "MAX_LEVEL", "largest_within", "level_of", "top_level"]
 
 MAX_LEVEL = 63
 LEVELS_PER_QUALITY = 21
@@ -28,6 +28,18 @@ def level_of(quality: float) -> int:
     if not number or not 0.0 <= quality <= MAX_LEVEL / LEVELS_PER_QUALITY:
         raise InvalidArgumentError(f"encode: quality: expected 0 .. 3, got {quality!r:.40}")
     return int(quality * LEVELS_PER_QUALITY + 0.5)
+
+
+def top_level(levels: int) -> int:
+    """Highest level that a file of a model can name, of those it has learned.
+
+    Args:
+        levels: learned by the model, at least 1; of more than four a file names four.
+
+    Returns:
+        21 x (levels - 1), at most 63.
+    """
+    return min(MAX_LEVEL, LEVELS_PER_QUALITY * (levels - 1))
 
 
 _MOST_TRIES = (MAX_LEVEL + 1).bit_length()  # of a bisection

@@ -7,12 +7,12 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from types import FrameType
 from typing import Any, TextIO
 
 import typer
 from typer.core import TyperGroup
 
+from glc._ending import INTERRUPTED, terminate
 from glc._missing import advice
 from glc.cli import (
     bench,
@@ -35,9 +35,6 @@ __all__ = ["EXIT_BAD_INPUT", "app", "main"]
 EXIT_BAD_INPUT = 2
 # typer carries its own copy of click in some releases and imports click in others.
 _UsageError: Any = typer.BadParameter.__base__
-
-_EXIT_INTERRUPTED = 130
-_EXIT_TERMINATED = 143
 
 
 class OneLineErrors(TyperGroup):
@@ -68,7 +65,7 @@ class OneLineErrors(TyperGroup):
         except _UsageError as error:
             code = _complain(error.format_message())
         except typer.Abort:
-            code = _EXIT_INTERRUPTED
+            code = INTERRUPTED
         except MemoryError:
             code = _complain("expected more memory than this machine has left")
         except RuntimeError as error:  # torch's, of a CPU and of a device
@@ -90,7 +87,7 @@ class OneLineErrors(TyperGroup):
 
 def main() -> None:
     """Entry point of the `glc` script and of `python -m glc`."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     for stream in (sys.stdout, sys.stderr):  # names of files may be no text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -100,10 +97,6 @@ def main() -> None:
     if sys.argv[1:2] not in (["train"], ["finetune"]):
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit(_EXIT_TERMINATED)  # unwinds the stack, so temporary files are removed
 
 
 def _complain(text: str) -> int:

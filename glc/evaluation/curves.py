@@ -64,8 +64,10 @@ _COMPRESSAI_NAMES = {"psnr_db": ("psnr", "psnr-rgb"), "ms_ssim": ("ms-ssim", "ms
 
 _MARKERS = "osD^vPX<>"
 
-# inches of a chart's legend: a curve's piece of line with the gaps around it, a letter, a row
-_LEGEND_LINE, _LEGEND_LETTER, _LEGEND_ROW = 0.75, 0.095, 0.22
+# Of a chart, in inches. The legend has a column for each panel, in which names of so many letters
+# find room.
+_PANEL_WIDTH, _PANEL_HEIGHT, _LEGEND_ROW = 4.8, 3.6, 0.22
+_LONGEST_NAME = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,13 +294,10 @@ def draw(curves: Sequence[Curve], metrics: Sequence[str], suffix: str) -> bytes:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    width = 4.8 * len(metrics)
-    most = int((width - _LEGEND_LINE) / _LEGEND_LETTER)
-    columns = int(width / (_LEGEND_LINE + _LEGEND_LETTER * max(len(c.name) for c in curves)))
-    columns = min(len(curves), 2 * len(metrics), max(columns, 1))
-    height = 3.6 + _LEGEND_ROW * math.ceil(len(curves) / columns)
-    figure = Figure(figsize=(width, height), layout="constrained")
-    panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+    columns = len(metrics)
+    height = _PANEL_HEIGHT + _LEGEND_ROW * math.ceil(len(curves) / columns)
+    figure = Figure(figsize=(_PANEL_WIDTH * columns, height), layout="constrained")
+    panels = figure.subplots(1, columns, squeeze=False)[0]
     lines = {}
     for panel, metric in zip(panels, metrics, strict=True):
         for number, curve in enumerate(curves):
@@ -322,7 +321,7 @@ def draw(curves: Sequence[Curve], metrics: Sequence[str], suffix: str) -> bytes:
         better = "higher" if METRICS[metric].sign > 0 else "lower"
         panel.set_ylabel(f"{METRICS[metric].label} ({better} is better)")
         panel.grid(alpha=0.3)
-    names = [name if len(name) <= most else f"…{name[1 - most :]}" for name in lines]
+    names = [n if len(n) <= _LONGEST_NAME else f"…{n[1 - _LONGEST_NAME :]}" for n in lines]
     legend = figure.legend(lines.values(), names, loc="outside upper center", ncols=columns)
     for text in legend.get_texts():
         text.set_parse_math(False)  # a name may hold any number of dollars

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from glc._ending import INTERRUPTED, terminate
 from glc.errors import GlcError, InvalidArgumentError
 
 STAGES = ("stage1", "stage2", "stage3")
@@ -35,7 +36,7 @@ def launched(main: Main) -> None:
     Exit code 2 and one line on stderr for the caller's mistakes and for runs that cannot go on, as
     on a full disk; 143 and 130 where SIGTERM and Ctrl-C ended it, as `glc train` has them.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so no file is left half
+    signal.signal(signal.SIGTERM, terminate)
     parser = argparse.ArgumentParser()
     parser.add_argument("config", type=Path, help="the stage's YAML file")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", dest="overrides")
@@ -47,4 +48,4 @@ def launched(main: Main) -> None:
         sys.stderr.write(f"glc: {' '.join(str(error).split())}\n")
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

@@ -18,7 +18,7 @@ from glc.files import check_folder
 from glc.fit_range import fit_range
 from glc.losses.perceptual import tinydarknet_distance
 from glc.models.glc import GLC
-from glc.rate import LEVELS_PER_QUALITY, MAX_LEVEL
+from glc.rate import LEVELS_PER_QUALITY, top_level
 from glc.training.checkpoint import checkpoint_to_resume
 from glc.training.config import (
     AdversarialConfig,
@@ -40,7 +40,6 @@ HELD_OUT_SHARE, HELD_OUT_MOST = 0.2, 12
 STEM_CHARACTERS = 50  # of a photo's name that its copy keeps
 RATE_CROPS = 64
 RANGE_CROPS = 512
-FILE_LEVELS = 1 + MAX_LEVEL // LEVELS_PER_QUALITY  # learned levels that a file can name
 # where the controller held the bundled model's levels at the end of its training
 LAMBDAS = (0.14, 0.37, 1.1, 3.5)
 
@@ -119,7 +118,8 @@ def finetune(
         targets = level_rates(GLC.from_pretrained(model), crops)
     rate = dataclasses.replace(config.rate, targets=targets)
     held_out = _write_held_out(loader, out / "held_out")
-    qualities = [float(level) for level in range(min(len(targets), FILE_LEVELS))]
+    last = top_level(len(targets)) // LEVELS_PER_QUALITY
+    qualities = [float(quality) for quality in range(last + 1)]
     before = evaluate(held_out, model, qualities, tinydarknet=tinydarknet)
     train(dataclasses.replace(config, rate=rate), resume=resume)
     tuned = out / "model"

@@ -3,8 +3,10 @@
 
 import json
 import math
+import sys
 import warnings
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -16,6 +18,9 @@ from glc.errors import InvalidArgumentError
 from glc.evaluation import METRICS, Curve, bd_rate, load_curves
 from glc.evaluation.curves import draw, frontier
 
+needs_plot = pytest.mark.skipif(
+    find_spec("bjontegaard") is None, reason="needs the packages of requirements/plot.txt"
+)
 BPP = (0.03, 0.05, 0.08, 0.12)
 PSNR = (23.0, 24.0, 25.5, 26.0)
 
@@ -118,9 +123,9 @@ def test_settings_that_a_cheaper_one_surpasses_are_left_out():
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
+@needs_plot
 def test_bd_rate_of_so_many_times_the_bits(factor):
     """Whatever the curve's form, and whether higher is better or lower."""
-    pytest.importorskip("bjontegaard")
     distance = (0.6, 0.5, 0.45, 0.3)
     anchor = curve(distance=distance)
     other = curve([factor * bpp for bpp in BPP], distance=distance)
@@ -130,9 +135,9 @@ def test_bd_rate_of_so_many_times_the_bits(factor):
         assert rate.overlap == pytest.approx(1)
 
 
+@needs_plot
 def test_bd_rate_is_a_mean_over_what_both_reach():
     """Curves linear in log bits, one twice as steep: their difference is known at each value."""
-    pytest.importorskip("bjontegaard")
     steep, flat = np.array([20.0, 22.0, 26.0, 30.0]), np.array([24.0, 25.0, 28.0, 34.0])
     anchor = curve(2 ** (steep / 2), steep)
     other = curve(2 ** (flat / 4), flat)
@@ -142,8 +147,8 @@ def test_bd_rate_is_a_mean_over_what_both_reach():
     assert rate.overlap == pytest.approx(6 / 14)
 
 
+@needs_plot
 def test_bd_rate_with_settings_in_any_order_and_idle_ones():
-    pytest.importorskip("bjontegaard")
     mixed = curve((0.12, 0.03, 0.10, 0.08, 0.05), (26.0, 23.0, 24.5, 25.5, 24.0))
     assert bd_rate(curve(), mixed, "psnr_db").percent == pytest.approx(0, abs=1e-9)
 
@@ -153,8 +158,8 @@ def test_there_is_no_bd_rate_of_curves_that_share_nothing(psnr):
     assert bd_rate(curve(), curve(psnr=psnr), "psnr_db") is None
 
 
+@needs_plot
 def test_the_table_compares_with_the_anchor(write):
-    pytest.importorskip("bjontegaard")
     reports = write("eval.json", eval_report()), write("anchors.json", anchor_report("avif"))
     result = plot(*reports)
     assert result.exit_code == 0, result.output
@@ -167,9 +172,8 @@ def test_the_table_compares_with_the_anchor(write):
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+@needs_plot
 def test_curves_are_drawn(write, tmp_path, suffix):
-    pytest.importorskip("matplotlib")
-    pytest.importorskip("bjontegaard")
     reports = (
         write("eval.json", eval_report()),
         write("anchors.json", anchor_report("avif", "webp")),
@@ -190,9 +194,8 @@ def test_curves_are_drawn(write, tmp_path, suffix):
 
 
 @pytest.mark.parametrize("name", [r"$\frac{$", "a\nb\x1b[31m", "\ud800", "[red]x[/red]", "_", ""])
+@needs_plot
 def test_odd_names_are_shown_as_they_are(write, tmp_path, name):
-    pytest.importorskip("matplotlib")
-    pytest.importorskip("bjontegaard")
     reports = write("a.json", eval_report()), write("b.json", eval_report(name=name))
     result = plot(*reports, "--chart", tmp_path / "chart.svg")
     assert result.exit_code == 0, result.output
@@ -203,8 +206,8 @@ def test_odd_names_are_shown_as_they_are(write, tmp_path, name):
 
 @pytest.mark.parametrize("length", [5, 40, 400])
 @pytest.mark.parametrize("n_curves", [2, 7, 50])
+@needs_plot
 def test_many_and_long_names_leave_room_for_the_curves(monkeypatch, length, n_curves):
-    pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure
 
     drawn = []
@@ -221,8 +224,8 @@ def test_many_and_long_names_leave_room_for_the_curves(monkeypatch, length, n_cu
     assert panel.height > 2 * figure.dpi
 
 
+@needs_plot
 def test_models_of_one_name_are_told_apart_by_their_files(write):
-    pytest.importorskip("bjontegaard")
     old, new = write("old.json", eval_report()), write("new.json", eval_report(factor=0.5))
     result = plot(old, new)
     assert "against ours (old)" in result.stdout
@@ -261,13 +264,13 @@ def test_a_curve_alone_has_nothing_to_share_with(write):
     assert "Tiny Darknet" in result.stdout
 
 
-@pytest.mark.parametrize(("package", "options"), [("bjontegaard", []), ("matplotlib", ["--chart"])])
-def test_a_missing_package_is_named(write, tmp_path, monkeypatch, package, options):
-    pytest.importorskip("bjontegaard")
-    monkeypatch.setitem(__import__("sys").modules, package, None)
+@pytest.mark.parametrize("package", ["bjontegaard", "matplotlib"])
+@needs_plot
+def test_a_missing_package_is_named(write, tmp_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
     reports = write("eval.json", eval_report()), write("anchors.json", anchor_report("avif"))
     chart = tmp_path / "chart.svg"
-    result = plot(*reports, *options, *([chart] if options else []))
+    result = plot(*reports, "--chart", chart)
     assert result.exit_code == 2
     assert f"pip install {package}" in result.stderr
     assert not chart.exists()

@@ -37,7 +37,7 @@ def _folder(path: Path, model: Path, **changed: object) -> Path:
 
 
 def test_absurd_sizes_take_no_memory(tmp_path: Path, tiny_folder: Path) -> None:
-    pytest.importorskip("resource")
+    pytest.importorskip("resource", reason="measures memory as Unix tells it")
     for key, value in ABSURD.items():
         _folder(tmp_path / key, tiny_folder, **{key: value})
     code = f"""

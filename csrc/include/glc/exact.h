@@ -100,13 +100,13 @@ class Conv {
   Packed packed_;
 };
 
-/// Throws InvalidArgument when w is more than an input may have.
+/// `use` as depthwise3x3() gets it. Throws InvalidArgument when w is more than an input may have.
 std::size_t depthwise_workspace_bytes(std::int64_t w, const Backend* use = nullptr);
 
 /// Depthwise 3x3 convolution with one pixel of zero padding.
 ///   x [n, c, h, w] · weight [c, 3, 3] · bias [c] · out like x, written
-///   workspace at least depthwise_workspace_bytes(w)
-/// Throws InvalidArgument.
+///   workspace at least depthwise_workspace_bytes(w, use)
+/// `use` is for tests: the kernels in force unless given. Throws InvalidArgument.
 void depthwise3x3(MapView<const float> x,
                   std::span<const float> weight,
                   std::span<const float> bias,
