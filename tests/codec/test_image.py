@@ -7,6 +7,7 @@ import os
 import struct
 import threading
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,7 @@ def test_lab(tmp_path: Path) -> None:
     np.testing.assert_allclose(loaded.astype(int), x, atol=4)  # 8-bit Lab is coarse
 
 
+@cache  # it holds the second it was made in
 def swapped_profile() -> bytes:
     """An sRGB profile whose red and green primaries have changed places."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
