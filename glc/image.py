@@ -9,6 +9,7 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,25 @@ from glc.defaults import MAX_PIXELS
 from glc.errors import InvalidArgumentError
 from glc.files import check_output, read_file, write_file
 
-__all__ = ["MAX_PIXELS", "Metadata", "load_image", "load_with_metadata", "png_bytes", "save_png"]
+__all__ = [
+    "EXIF_HEAD",
+    "MAX_PIXELS",
+    "METADATA",
+    "Metadata",
+    "load_image",
+    "load_with_metadata",
+    "png_bytes",
+    "save_png",
+]
 
 Metadata = dict[int, bytes]
 """Content of the metadata chunks by tag; see `glc.bitstream.chunks`."""
+
+METADATA = (CHUNK_ICC, CHUNK_EXIF)
+"""Tags of all that can be kept of a picture beside its pixels."""
+
+EXIF_HEAD = b"Exif\0\0"
+"""Stands before EXIF in a JPEG, and in what Pillow calls `exif`; not in a `.glc` file."""
 
 _WHITE = (255, 255, 255, 255)
 _TIFF_HEADS = (b"II*\0", b"MM\0*")  # with which EXIF begins
@@ -37,7 +53,6 @@ _TIFF_STRUCTURE = {
     *(*range(317, 326), 330, *range(332, 348), *range(512, 533)),
     *(700, 33723, 34377, 34675),
 }
-_APP1_HEAD = b"Exif\0\0"  # before it in a JPEG
 # what Pillow reads back from a PNG at most; no profile of a camera or printer is as large
 _MAX_PROFILE_BYTES = PngImagePlugin.MAX_TEXT_CHUNK
 _GREY_16 = {"I;16", "I;16L", "I;16B", "I;16N"}
@@ -65,18 +80,18 @@ def load_image(image: Any, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
         InvalidArgumentError: not an image, truncated, too many pixels, no pixels, or an unsupported
             array, sample format or value range.
     """
-    return load_with_metadata(image, keep=False, max_pixels=max_pixels)[0]
+    return load_with_metadata(image, keep=(), max_pixels=max_pixels)[0]
 
 
 def load_with_metadata(
-    image: Any, *, keep: bool = True, max_pixels: int = MAX_PIXELS
+    image: Any, *, keep: Container[int] = METADATA, max_pixels: int = MAX_PIXELS
 ) -> tuple[NDArray[np.uint8], Metadata]:
     """Read a picture as `load_image` does, and keep what it says about itself.
 
     Args:
         image: as `load_image`.
-        keep: False drops all metadata. True keeps EXIF, its orientation set to upright, and leaves
-            an RGB picture in its own colour space, whose ICC profile is kept in turn.
+        keep: tags of what to keep. `CHUNK_EXIF` keeps EXIF, its orientation set to upright;
+            `CHUNK_ICC` leaves an RGB picture in its own colour space, and keeps its ICC profile.
         max_pixels: the most pixels to accept.
 
     Returns:
@@ -112,7 +127,7 @@ def png_bytes(pixels: NDArray[np.uint8], metadata: Metadata | None = None) -> by
     """
     stream = io.BytesIO()
     known = metadata or {}
-    profile, exif = known.get(CHUNK_ICC), known.get(CHUNK_EXIF, b"").removeprefix(_APP1_HEAD)
+    profile, exif = known.get(CHUNK_ICC), known.get(CHUNK_EXIF, b"").removeprefix(EXIF_HEAD)
     if profile is not None and len(profile) > _MAX_PROFILE_BYTES:
         _warn_left_out("the colour profile", f"{len(profile)} bytes are too many for a PNG")
         profile = None
@@ -162,7 +177,9 @@ def check_png_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
     check_output(path, overwrite=overwrite)
 
 
-def _load_path(path: Path, max_pixels: int, keep: bool) -> tuple[NDArray[np.uint8], Metadata]:
+def _load_path(
+    path: Path, max_pixels: int, keep: Container[int]
+) -> tuple[NDArray[np.uint8], Metadata]:
     data = read_file(path)
     if not data:
         raise InvalidArgumentError(f"load_image: {path}: the file is empty")
@@ -187,7 +204,7 @@ def _load_path(path: Path, max_pixels: int, keep: bool) -> tuple[NDArray[np.uint
 
 
 def _from_pil(
-    picture: Image.Image, name: str, max_pixels: int, keep: bool
+    picture: Image.Image, name: str, max_pixels: int, keep: Container[int]
 ) -> tuple[NDArray[np.uint8], Metadata]:
     _check_size(name, picture.height, picture.width, max_pixels)
     tiles = getattr(picture, "tile", [])  # until it is loaded
@@ -203,7 +220,7 @@ def _from_pil(
     except Exception as error:  # Pillow's plugins raise anything on damaged data
         raise _damaged(name, error) from error
     upright, exif = _upright(picture, name)
-    metadata = {CHUNK_EXIF: exif} if keep and exif else {}
+    metadata = {CHUNK_EXIF: exif} if exif and CHUNK_EXIF in keep else {}
     sample = upright.info.get("transparency")
     if spread is not None and sample is not None:
         upright = upright.copy()  # the caller's picture stays as it is
@@ -214,7 +231,8 @@ def _from_pil(
         raise
     except (TypeError, ValueError, OSError) as error:  # of transparency that fits no such pixels
         raise _damaged(name, error) from error
-    if keep and profile and plain.mode in {"RGB", "RGBA"} and profile[16:20] == b"RGB ":
+    keeps_profile = CHUNK_ICC in keep and plain.mode in {"RGB", "RGBA"}
+    if keeps_profile and profile and profile[16:20] == b"RGB ":
         if len(profile) <= _MAX_PROFILE_BYTES:
             if not _is_srgb(profile):  # half a kilobyte for what a file without one means anyway
                 metadata[CHUNK_ICC] = profile
@@ -237,7 +255,7 @@ def _upright(picture: Image.Image, name: str) -> tuple[Image.Image, bytes]:
             # of a TIFF, whose tags are its EXIF, an upright copy has none
             exif = _told(picture.getexif()) if picture.format == "TIFF" else upright.getexif()
             exif.pop(_ORIENTATION, None)
-            return upright, exif.tobytes().removeprefix(_APP1_HEAD) if exif else b""
+            return upright, exif.tobytes().removeprefix(EXIF_HEAD) if exif else b""
     except Exception as error:  # Pillow raises anything on damaged EXIF; the pixels are sound
         warnings.warn(
             f"load_image: {name}: EXIF cannot be used and is ignored ({_one_line(error)})",

@@ -39,7 +39,7 @@ def run(
     """Compress a picture into a .glc file."""
     from glc.errors import InvalidArgumentError
     from glc.files import check_output, write_file
-    from glc.image import load_with_metadata
+    from glc.image import METADATA, load_with_metadata
     from glc.rate import level_of
 
     if sum(option is not None for option in (quality, target_bytes, target_bpp)) > 1:
@@ -49,7 +49,7 @@ def run(
     if quality is not None:
         level_of(quality)  # before the picture is read
     _check_name(source, check_output(output, overwrite=overwrite))
-    pixels, metadata = load_with_metadata(source, keep=keep_metadata)
+    pixels, metadata = load_with_metadata(source, keep=METADATA if keep_metadata else ())
     height, width = pixels.shape[:2]
     if target_bpp is not None:
         target_bytes = _bytes_of(target_bpp, height * width)

@@ -251,7 +251,7 @@ def turned_photo(tmp_path: Path, **options: object) -> Path:
 
 
 def test_metadata_is_dropped_unless_asked_for(tmp_path: Path) -> None:
-    pixels, metadata = load_with_metadata(turned_photo(tmp_path), keep=False)
+    pixels, metadata = load_with_metadata(turned_photo(tmp_path), keep=())
     assert metadata == {}
     np.testing.assert_array_equal(pixels, load_image(tmp_path / "a.png"))
 
