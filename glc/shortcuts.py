@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from glc.bitstream import parse
 from glc.codec import Codec
 from glc.defaults import DEFAULT_MODEL
-from glc.image import MAX_PIXELS
+from glc.image import MAX_PIXELS, Metadata
 from glc.loading import Data, checked_bytes
 from glc.models.glc import GLC
 from glc.models.pretrained import bundled_models
@@ -26,6 +26,8 @@ def encode(
     model: "str | os.PathLike[str] | GLC" = DEFAULT_MODEL,
     quality: float | None = None,
     target_bytes: int | None = None,
+    *,
+    metadata: Metadata | None = None,
 ) -> bytes:
     """Compress a picture; see `Codec.encode`.
 
@@ -34,6 +36,7 @@ def encode(
         model: a bundled model's name (kept loaded), a folder, or a model.
         quality: 0 (smallest file) to 3; 2 unless told.
         target_bytes: instead of a quality, the size not to exceed.
+        metadata: to keep beside the picture.
 
     Returns:
         The whole `.glc` file.
@@ -41,7 +44,8 @@ def encode(
     Raises:
         InvalidArgumentError: as `Codec.encode`.
     """
-    return _codec(model).encode(image, quality=quality, target_bytes=target_bytes)
+    codec = _codec(model)
+    return codec.encode(image, quality=quality, target_bytes=target_bytes, metadata=metadata)
 
 
 def decode(
