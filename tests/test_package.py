@@ -37,6 +37,7 @@ def run_python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
         "glc.errors",
         "glc.rans, glc.cdf",
         "glc.compat.compressai",
+        "glc.pil",
     ],
 )
 def test_import_leaves_torch_out(modules):

@@ -86,7 +86,8 @@ def _check_name(source: Path, output: Path) -> None:
 
     if output.exists() and source.exists() and output.samefile(source):
         raise InvalidArgumentError(f"encode: output: expected another file than {source}")
-    if output.suffix.lower() in Image.registered_extensions():
+    # with glc.pil imported, .glc is one of them
+    if output.suffix.lower() in Image.registered_extensions().keys() - {".glc"}:
         raise InvalidArgumentError(
             f"encode: output: expected a name ending in .glc, got {output.name}"
         )
