@@ -25,6 +25,12 @@ from glc.training.level_rates import level_rates
 OVERRIDES = ["data.crop=64", "data.validation_crop=64", "batch=4", "tensorboard=false", "threads=1"]
 
 
+@pytest.fixture(autouse=True)
+def few_range_crops(monkeypatch):
+    """Measuring the range on as many as a user's run would be most of each test's time."""
+    monkeypatch.setattr("glc.training.finetune.RANGE_CROPS", 4)
+
+
 @pytest.fixture
 def domain(tmp_path):
     """Eleven pictures of one kind: two are held out."""
@@ -53,9 +59,8 @@ def test_one_command_tunes_and_compares(domain, tiny_folder, tmp_path):
 
 
 @pytest.mark.parametrize("levels", [1, 6])
-def test_any_number_of_levels(domain, tmp_path, monkeypatch, levels):
+def test_any_number_of_levels(domain, tmp_path, levels):
     """Compared where files can name them: four."""
-    monkeypatch.setattr("glc.training.finetune.RANGE_CROPS", 4)
     torch.manual_seed(0)
     model = GLC(dataclasses.replace(preset("glc-tiny"), levels=levels))
     model.save_pretrained(tmp_path / "model")

@@ -105,7 +105,7 @@ def test_two_processes_leave_alone_what_has_no_gradient_yet(trained, tmp_path):
 
 def test_processes_stop_at_one_step(write_config, tmp_path):
     """Only the second is asked to, and says where; both then go on as if nothing had been."""
-    config = write_config(tmp_path, "stage1", steps=40, checkpoint_every=1000, validate_every=1000)
+    config = write_config(tmp_path, "stage1", steps=12, checkpoint_every=1000, validate_every=1000)
     (tmp_path / "asked.py").write_text(
         "import os, signal, sys\n"
         "from pathlib import Path\n"
@@ -138,7 +138,7 @@ def test_processes_stop_at_one_step(write_config, tmp_path):
     assert read_checkpoint(stopped / "checkpoint.pt")["step"] == 8
     assert launch(module, stopped, "--resume").returncode == 0
     one, two = (read_checkpoint(f / "checkpoint.pt") for f in (whole, stopped))
-    assert one["step"] == two["step"] == 40
+    assert one["step"] == two["step"] == 12
     assert all(torch.equal(one["model"][k], two["model"][k]) for k in one["model"])
     assert (whole / "log.jsonl").read_text() == (stopped / "log.jsonl").read_text()
 
