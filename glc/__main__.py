@@ -4,6 +4,8 @@
 import sys
 from pathlib import Path
 
+from glc._ending import INTERRUPTED, complain, drop_unwritten
+
 
 def cmake_dir() -> str:
     """Return the folder of glcConfig.cmake in this installation.
@@ -24,15 +26,30 @@ def cmake_dir() -> str:
 
 def main() -> None:
     """Print the CMake folder, or hand over to the command line."""
+    try:
+        if sys.argv[1:] == ["--cmakedir"]:
+            _print_cmake_dir()
+        else:
+            _run_verb()
+    except KeyboardInterrupt:  # while the verbs are being imported; later they catch it
+        sys.exit(INTERRUPTED)
+    finally:
+        drop_unwritten()
+
+
+def _print_cmake_dir() -> None:
     from glc.errors import GlcError
 
-    if sys.argv[1:] == ["--cmakedir"]:
-        try:
-            print(cmake_dir())
-        except GlcError as error:
-            print(f"glc: {error}", file=sys.stderr)
-            sys.exit(2)
-        return
+    try:
+        print(cmake_dir(), flush=True)
+    except BrokenPipeError:
+        sys.exit(1)
+    except (GlcError, OSError) as error:
+        complain(str(error))
+        sys.exit(2)
+
+
+def _run_verb() -> None:
     try:
         from glc.cli import main as cli_main
     except ModuleNotFoundError as error:
@@ -41,7 +58,7 @@ def main() -> None:
         text = advice(error)
         if text is None:
             raise
-        print(f"glc: {text}", file=sys.stderr)
+        complain(text)
         sys.exit(2)
     cli_main()
 

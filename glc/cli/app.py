@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from glc._ending import INTERRUPTED, terminate
+from glc._ending import INTERRUPTED, complain, terminate
 from glc._missing import advice
 from glc.cli import (
     bench,
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def _complain(text: str) -> int:
-    typer.echo(f"glc: {' '.join(text.split())}", err=True)
+    complain(text)
     return EXIT_BAD_INPUT
 
 

@@ -5,7 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -16,6 +19,25 @@ def glc(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "glc", *map(str, arguments)]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}  # a busy machine would wait for a second thread
     return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+
+
+def end(
+    *arguments: str, stdout: IO[str], stderr: int | IO[str]
+) -> subprocess.CompletedProcess[str]:
+    """Run the command, whose `--cmakedir` works where the package is not installed too."""
+    code = "from glc import __main__ as m; m.cmake_dir = lambda: 'folder'; m.main()"
+    command = [sys.executable, "-c", code, *arguments]
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(command, stdout=stdout, stderr=stderr, text=True, check=False, env=env)
+
+
+@contextmanager
+def unread() -> Iterator[IO[str]]:
+    """Give a pipe whose reader is gone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as pipe:
+        yield pipe
 
 
 def test_real_process_round_trip(picture: Path, tmp_path: Path, tiny_folder: Path) -> None:
@@ -46,6 +68,45 @@ def test_real_process_one_line_and_no_traceback(tmp_path: Path) -> None:
 def test_help_needs_neither_torch_nor_numpy() -> None:
     code = "import glc.cli, sys; sys.exit(bool({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("argument", ["--version", "--help", "--cmakedir"])
+def test_a_full_disk_behind_stdout_ends_with_2_and_a_line(argument: str) -> None:
+    """Python itself would try again as it exits, complain in words of its own, and return 120."""
+    with open("/dev/full", "w") as full:
+        done = end(argument, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.startswith("glc: ")
+    assert "No space left" in done.stderr
+
+
+@pytest.mark.parametrize("argument", ["--version", "--help", "--cmakedir"])
+def test_output_that_nobody_reads_ends_with_1_and_no_word(argument: str) -> None:
+    with unread() as pipe:
+        done = end(argument, stdout=pipe, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_complaint_that_nobody_reads_leaves_its_exit_code() -> None:
+    with unread() as pipe:
+        assert end("info", "nothing.glc", stdout=pipe, stderr=pipe).returncode == 2
+
+
+def test_ctrl_c_while_the_verbs_are_imported_shows_no_traceback() -> None:
+    code = (
+        "import sys\n"
+        "class Impatient:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Impatient())\n"
+        "from glc.__main__ import main\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "doctor"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
