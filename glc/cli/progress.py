@@ -22,6 +22,9 @@ def progress_bar(title: str) -> Iterator[Callable[[str, float], None]]:
     from rich.table import Column
 
     console = Console(stderr=True)
+    if not console.is_terminal:  # a disabled bar leaves an empty line in old releases of rich
+        yield lambda _step, _fraction: None
+        return
     rest = Column(ratio=1, no_wrap=True)  # a long name would leave no room for the others
     text = TextColumn("{task.description}", markup=False, table_column=rest)
     try:
@@ -29,7 +32,6 @@ def progress_bar(title: str) -> Iterator[Callable[[str, float], None]]:
             *(text, BarColumn(), TimeElapsedColumn()),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
             expand=True,
         ) as bar:
             task = bar.add_task(title, total=1.0)

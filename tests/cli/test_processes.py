@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`glc` in processes of their own: what CliRunner cannot show."""
 
+import io
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import IO
 
 import pytest
 
+from glc.cli.progress import progress_bar
 from glc.image import load_image
 
 
@@ -68,6 +70,15 @@ def test_real_process_one_line_and_no_traceback(tmp_path: Path) -> None:
 def test_help_needs_neither_torch_nor_numpy() -> None:
     code = "import glc.cli, sys; sys.exit(bool({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_bar_is_made_where_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is only disabled prints an empty line in old releases of rich."""
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr("rich.progress.Progress", None)
+    with progress_bar("encode") as progress:
+        progress("loading the model", 0.0)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
