@@ -52,7 +52,8 @@ class Processes:
             from accelerate import Accelerator
         except ImportError as error:
             raise InvalidArgumentError(
-                "train: accelerate: expected it to be installed; pip install '.[train]'"
+                "train: accelerate: expected it and what it needs to be installed, got: "
+                f"{error}; pip install --upgrade '.[train]'"
             ) from error
         any_kind = getattr(torch, "accelerator", torch.cuda)  # torch 2.5 has only the latter
         # on a CPU accelerate sees the other processes only if told that the CPU is meant

@@ -56,8 +56,8 @@ class Monitor:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
                 raise InvalidArgumentError(
-                    "config: tensorboard: expected it to be installed; pip install '.[train]', "
-                    "or --set tensorboard=false"
+                    "config: tensorboard: expected it and what it needs to be installed, got: "
+                    f"{error}; pip install --upgrade '.[train]', or --set tensorboard=false"
                 ) from error
             self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1)
 

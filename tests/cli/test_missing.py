@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -61,6 +62,19 @@ def test_other_packages(package: str, coded: Path) -> None:
 def test_a_package_that_lacks_a_part_is_no_missing_package() -> None:
     error = ModuleNotFoundError("No module named 'torch.new'", name="torch.new")
     assert advice(error) == "torch here has no torch.new: pip install --upgrade torch"
+
+
+def test_training_tells_why_accelerate_is_of_no_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It may be there, and lack something of its own in an old release of another package."""
+    from glc.errors import InvalidArgumentError
+    from glc.training.config import DataConfig, StageConfig
+    from glc.training.distributed import Processes
+
+    monkeypatch.setitem(sys.modules, "accelerate", ModuleType("accelerate"))
+    with pytest.raises(InvalidArgumentError, match="got: cannot import name 'Accelerator'"):
+        Processes(StageConfig(out=str(tmp_path), data=DataConfig(root=str(tmp_path))))
 
 
 def test_what_needs_no_torch() -> None:
