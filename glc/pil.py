@@ -124,6 +124,7 @@ def _save(picture: Image.Image, file: IO[bytes], _name: str | bytes) -> None:
         model=asked.get("model", DEFAULT_MODEL),
         quality=asked.get("quality"),
         target_bytes=asked.get("target_bytes"),
+        refine=asked.get("refine", 0),
         metadata=metadata,
     )
     file.write(data)

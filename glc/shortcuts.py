@@ -28,6 +28,7 @@ def encode(
     target_bytes: int | None = None,
     *,
     metadata: Metadata | None = None,
+    refine: int = 0,
 ) -> bytes:
     """Compress a picture; see `Codec.encode`.
 
@@ -37,6 +38,7 @@ def encode(
         quality: 0 (smallest file) to 3; 2 unless told.
         target_bytes: instead of a quality, the size not to exceed.
         metadata: to keep beside the picture.
+        refine: steps by which the latent is refined for this very picture.
 
     Returns:
         The whole `.glc` file.
@@ -45,7 +47,9 @@ def encode(
         InvalidArgumentError: as `Codec.encode`.
     """
     codec = _codec(model)
-    return codec.encode(image, quality=quality, target_bytes=target_bytes, metadata=metadata)
+    return codec.encode(
+        image, quality=quality, target_bytes=target_bytes, metadata=metadata, refine=refine
+    )
 
 
 def decode(

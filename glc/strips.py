@@ -21,7 +21,16 @@ from glc.models.generator import Generator
 from glc.models.glc import GLC
 from glc.ops._cuda import to_host, to_own_memory
 
-__all__ = ["STRIP_PIXELS", "EntropyNetworks", "Networks", "Reach", "map_strips", "reach"]
+__all__ = [
+    "STRIP_PIXELS",
+    "EntropyNetworks",
+    "Networks",
+    "Reach",
+    "Report",
+    "map_strips",
+    "reach",
+    "unheard",
+]
 
 STRIP_PIXELS = 1 << 23  # of a strip without its overlap: about 1 GB for the small preset
 _PROBE_CELLS = 64  # more than any local network sees to both sides
@@ -67,7 +76,7 @@ def reach(network: Network, channels: int, in_cell: int, like: Tensor) -> Reach 
     return cells[-1] - middle, middle - cells[0]
 
 
-def _unheard(_fraction: float) -> None:
+def unheard(_fraction: float) -> None:
     """Where nobody asks how far the work has come."""
 
 
@@ -76,7 +85,7 @@ def map_strips(
     n_cells: int,
     per_strip: int,
     sees: Reach | None,
-    report: Report = _unheard,
+    report: Report = unheard,
 ) -> Tensor:
     """Compute a network's output strip by strip.
 
@@ -143,7 +152,7 @@ class Networks:
         self._picture_dtype = picture_dtype
         self._generators: dict[torch.dtype, Callable[[Tensor, float], Tensor]] = {}
 
-    def features(self, pixels: NDArray[np.uint8], report: Report = _unheard) -> Tensor:
+    def features(self, pixels: NDArray[np.uint8], report: Report = unheard) -> Tensor:
         """What a picture gives before the rate level matters: [h, w, 3] uint8 -> [1, N, h', w']."""
         model, stride, multiple = self.model, self._stride, self.model.pad_multiple
         z_height, z_width = (-(-side // multiple) for side in pixels.shape[:2])
@@ -206,7 +215,7 @@ class Networks:
         return scale, mean
 
     def pixels(
-        self, y_hat: Tensor, quality: float, size: tuple[int, int], report: Report = _unheard
+        self, y_hat: Tensor, quality: float, size: tuple[int, int], report: Report = unheard
     ) -> NDArray[np.uint8]:
         """Draw the picture: y_hat (multiplied by the step) -> uint8 [*size, 3], height first.
 
@@ -215,7 +224,7 @@ class Networks:
         """
         drawn, finite = self._draw(y_hat, quality, size, self._picture_dtype, report)
         if not finite and self._picture_dtype == torch.float16:  # whose largest number is 65504
-            drawn, finite = self._draw(y_hat, quality, size, torch.bfloat16, _unheard)
+            drawn, finite = self._draw(y_hat, quality, size, torch.bfloat16, unheard)
         if not finite:
             raise BitstreamError(
                 "decode: picture: expected finite values, got others; the file is damaged, or of a "
@@ -297,7 +306,7 @@ class Networks:
         probe: tuple[int, int],
         cells: int,
         per_strip: int,
-        report: Report = _unheard,
+        report: Report = unheard,
     ) -> Tensor:
         """`map_strips`, with the reach found, by a `probe` of channels and rows, once per name."""
         if per_strip < cells and name not in self._sees:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from glc.cli.options import DEFAULT_MODEL, Device, Model, Overwrite
+from glc.cli.options import DEFAULT_MODEL, Device, Model, Overwrite, Refine
 from glc.cli.progress import progress_bar
 
 __all__ = ["run"]
@@ -32,6 +32,7 @@ def run(
         int | None,
         typer.Option("--tile", metavar="PIXELS", help="Code squares of this side independently."),
     ] = None,
+    refine: Refine = 0,
     model: Model = DEFAULT_MODEL,
     device: Device = "cpu",
     overwrite: Overwrite = False,
@@ -67,6 +68,7 @@ def run(
             target_bytes=target_bytes,
             metadata=metadata,
             tile=tile,
+            refine=refine,
             progress=progress,
         )
         seconds = time.perf_counter() - start

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glc.cli.counts import counted
-from glc.cli.options import DEFAULT_MODEL, Device, Json, Model, Overwrite
+from glc.cli.options import DEFAULT_MODEL, Device, Json, Model, Overwrite, Refine
 from glc.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def run(
             help="Also measure the distance of Tiny Darknet features (a stand-in, not LPIPS).",
         ),
     ] = None,
+    refine: Refine = 0,
     device: Device = "cpu",
     overwrite: Overwrite = False,
 ) -> None:
@@ -52,6 +53,7 @@ def run(
             folder,
             model,
             qualities,
+            refine=refine,
             device=device,
             keep=keep,
             tinydarknet=tinydarknet,

@@ -17,6 +17,7 @@ __all__ = [
     "Model",
     "OptionalModel",
     "Overwrite",
+    "Refine",
 ]
 
 Model = Annotated[
@@ -33,6 +34,15 @@ MaxPixels = Annotated[
     int,
     typer.Option(
         "--max-pixels", metavar="N", min=1, help="Refuse a file that claims more pixels than this."
+    ),
+]
+Refine = Annotated[
+    int,
+    typer.Option(
+        "--refine",
+        metavar="STEPS",
+        min=0,
+        help="Search for what suits the very picture: 25 steps save about a sixth of the bits.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output file.")]

@@ -119,6 +119,7 @@ class Evaluation:
         device: where the networks ran.
         threads: torch threads.
         torch_version: version of torch.
+        refine: steps by which the latent of each picture was refined.
         levels: means per quality.
         images: every picture at every quality.
     """
@@ -128,6 +129,7 @@ class Evaluation:
     device: str
     threads: int
     torch_version: str
+    refine: int
     levels: tuple[LevelResult, ...]
     images: tuple[ImageResult, ...]
 
@@ -195,6 +197,7 @@ def evaluate(
     model: str = DEFAULT_MODEL,
     qualities: Sequence[float] = (0.0, 1.0, 2.0, 3.0),
     *,
+    refine: int = 0,
     device: str = "cpu",
     keep: str | os.PathLike[str] | None = None,
     tinydarknet: str | os.PathLike[str] | None = None,
@@ -206,6 +209,7 @@ def evaluate(
         folder: where the pictures are.
         model: a bundled model's name or a folder holding a model.
         qualities: rate levels, each 0 .. 3.
+        refine: as `Codec.encode`.
         device: where the networks run.
         keep: a folder in which to leave `NAME-qQUALITY.glc` and the decoded `.png`, in sub-folders
             like those of the pictures; it must be empty or absent, and no part of `folder`, whose
@@ -241,7 +245,10 @@ def evaluate(
                     progress(name, (n + k / len(qualities)) / len(paths))
                 try:
                     results.append(
-                        _measure(codec, pixels, name, quality, output, keep is not None, distance)
+                        _measure(
+                            *(codec, pixels, name, quality, refine),
+                            *(output, keep is not None, distance),
+                        )
                     )
                 except GlcError as error:
                     raise type(error)(f"evaluate: {name}: {error}") from error
@@ -251,6 +258,7 @@ def evaluate(
         device=device,
         threads=torch.get_num_threads(),
         torch_version=str(torch.__version__),
+        refine=refine,
         levels=tuple(_summarise([r for r in results if r.quality == q]) for q in qualities),
         images=tuple(results),
     )
@@ -261,6 +269,7 @@ def _measure(
     pixels: NDArray[np.uint8],
     name: str,
     quality: float,
+    refine: int,
     output: Path,
     keep_png: bool,
     distance: FeatureDistance | None,
@@ -270,7 +279,7 @@ def _measure(
     stem.parent.mkdir(parents=True, exist_ok=True)
     coded, drawn = (stem.with_name(stem.name + suffix) for suffix in (".glc", ".png"))
     start = time.perf_counter()
-    encoded = codec.encode(pixels, quality=quality)
+    encoded = codec.encode(pixels, quality=quality, refine=refine)
     encode_ms = 1000.0 * (time.perf_counter() - start)
     write_file(coded, encoded, overwrite=True)
     file_bytes = os.path.getsize(coded)
