@@ -167,9 +167,9 @@ class Codec:
             tile: code squares of so many pixels independently, a multiple of 64 and of the
                 model's `pad_multiple`. For models with whole-picture normalisation, whose memory
                 it bounds; seams may show.
-            refine: steps by which the latent is refined for this very picture, of which 25 save
-                about a sixth of the bits; for every level that `target_bytes` tries. Each takes
-                some three times as long as decoding; the decoder does nothing more.
+            refine: steps by which the latent is refined for this very picture. 25 save 13 % of the
+                bits at equal PSNR, 5 % at equal MS-SSIM. Each takes some three times as long as
+                decoding, for every level that `target_bytes` tries; the decoder does nothing more.
             progress: called with (step name, fraction done) as the work goes on.
 
         Returns:
