@@ -54,6 +54,23 @@ def test_a_file_from_either_device_gives_the_same_symbols_on_both(
         assert any(part.symbols.any() for part in symbols.parts)
 
 
+def test_a_latent_refined_there_is_read_here(
+    kernels: Kernels, tiny_folder: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a model that was never trained: what a bit is worth it does not know."""
+    monkeypatch.setattr("glc.refinement.Refiner._exchange", lambda *_: 0.1)
+    here = Codec(tiny_folder)
+    picture = photo[:64, :70]
+
+    def there() -> list[bytes]:
+        codec = Codec(tiny_folder, kernels.device)
+        return [codec.encode(picture, 1.0, refine=steps) for steps in (0, 2)]
+
+    plain, refined = kernels(there)
+    assert plain != refined
+    assert here.verify(refined)
+
+
 def test_strips_keep_the_symbols(kernels: Kernels, tiny_folder: Path, photo: np.ndarray) -> None:
     here = Codec(tiny_folder)
     data = here.encode(photo, 2.0)
