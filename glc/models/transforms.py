@@ -80,7 +80,8 @@ class RateTransform(nn.Module):
 
     def rate_scale(self, quality: float | Tensor) -> Tensor:
         """Per-channel scale at a level: [1 or n, N, 1, 1] float32; exact at whole levels."""
-        if not hasattr(quality, "__float__"):
+        # a tensor that torch 2.5 traces says that it has no such attribute
+        if not isinstance(quality, Tensor) and not hasattr(quality, "__float__"):
             raise InvalidArgumentError(
                 f"quality: expected a number, or a tensor of one for each sample, got {quality!r}"
             )
