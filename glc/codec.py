@@ -178,8 +178,8 @@ class Codec:
         Raises:
             InvalidArgumentError: not a picture, too thin a one, quality, tile or refine out of
                 range, both limits given, even the lowest quality does not fit `target_bytes`, steps
-                to refine with a model of a single level, or the model's weights were changed since
-                the codec was made.
+                to refine with a model of a single level, the model cannot code or draw this
+                picture, or its weights were changed since the codec was made.
         """
         if None not in (quality, target_bytes):
             raise InvalidArgumentError("encode: expected a quality or target_bytes, got both")
@@ -222,9 +222,13 @@ class Codec:
 
             if target_bytes is None:
                 report(f"level {level}", 0.5)
-                return encode_level(level, lambda done: report(f"level {level}", 0.5 + 0.5 * done))
-            top = top_level(self.model.config.levels)
-            return largest_within(target_bytes, encode_level, report, top=top)
+                data = encode_level(level, lambda done: report(f"level {level}", 0.5 + 0.5 * done))
+            else:
+                top = top_level(self.model.config.levels)
+                data = largest_within(target_bytes, encode_level, report, top=top)
+            if not self.model.latent_range.fitted:  # else photographs have shown what is drawn
+                self._require_readable(data)
+            return data
 
     def decode(
         self, data: Data, *, max_pixels: int = MAX_PIXELS, progress: Progress | None = None
@@ -405,10 +409,13 @@ class Codec:
                 self._coder_networks, self._tables.bounds(self.device), z_index, quantizer
             )
 
+        def l_hat(symbols: Symbols) -> Tensor:
+            return networks.synthesis(symbols.y_hat * symbols.step, quality)
+
         def is_plausible(symbols: Symbols) -> bool:
             y_hat = symbols.y_hat * symbols.step
             return bounds.holds_y(y_hat, quality, _PLAUSIBLE) and bounds.holds_l_hat(
-                networks.synthesis(y_hat, quality), _PLAUSIBLE
+                l_hat(symbols), _PLAUSIBLE
             )
 
         def quantize_held(share: float) -> Symbols:
@@ -426,7 +433,23 @@ class Codec:
                 symbols = quantize_held(share)
                 if is_plausible(symbols):
                     return symbols
-        return quantize_held(_SHARES[-1])
+        symbols = quantize_held(_SHARES[-1])
+        if not bool(torch.isfinite(l_hat(symbols)).all()):
+            raise OutOfRangeError("encode: l_hat: expected finite values from the model")
+        return symbols
+
+    def _require_readable(self, data: bytes) -> None:
+        """Read a file back: symbols that can be coded may be more than g_s and D can draw.
+
+        Raises:
+            OutOfRangeError: what is drawn is not finite.
+        """
+        try:
+            self.restore(data)
+        except BitstreamError as error:
+            raise OutOfRangeError(
+                f"encode: picture: expected one whose file decodes again, got {error}"
+            ) from error
 
     def _check(self, data: bytes, *, partial: bool = False) -> bool:
         """Whether the checksum is right; another model, or a wrong one unasked for, raises."""

@@ -45,6 +45,11 @@ class LatentRange(nn.Module):
         self.register_buffer("y", _open(torch.empty(config.levels, 2, n)))
         self.register_buffer("l_hat", _open(torch.empty(2, config.l_channels)))
 
+    @property
+    def fitted(self) -> bool:
+        """Whether photographs gave all bounds, so that maps within them are known to be drawn."""
+        return all(bool((bounds.abs() < UNBOUNDED).all()) for bounds in self.buffers())
+
     def open(self) -> None:
         """Forget the bounds: the networks that they were of are going to change."""
         for bounds in self.buffers():

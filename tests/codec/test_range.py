@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures unlike all photographs: the encoder's maps are held within what it was trained on."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from glc.errors import BitstreamError, InvalidArgumentError
 from glc.fit_range import fit_range, middles
 from glc.image import MAX_PIXELS, load_image
 from glc.models import GLC
+from glc.models.config import preset
 from glc.models.latent_range import UNBOUNDED
 
 
@@ -109,6 +112,44 @@ def test_pictures_that_networks_run_away_on_do_not_widen_the_range(photo):
         assert torch.equal(bounds, expected[name]), name
     with pytest.raises(InvalidArgumentError, match="finite"):
         fit_range(model, [torch.full_like(striped, torch.nan)])
+
+
+@pytest.mark.parametrize("how", [{"quality": 3.0}, {"target_bytes": 10**6}, {"tile": 64}])
+def test_what_the_decoder_could_not_draw_is_not_written(how, photo):
+    torch.manual_seed(1)
+    model = GLC(dataclasses.replace(preset("glc-tiny"), gated_transforms=True, transform_blocks=2))
+    pixels = photo[:100, :120]
+    for gain, drawn in ((1.0, True), (100.0, False)):  # symbols of both are a photograph's
+        with torch.no_grad():
+            model.g_a.q.fill_(gain)
+        codec = Codec(model)
+        if drawn:
+            assert codec.decode(codec.encode(pixels, **how)).shape == pixels.shape
+        else:
+            with pytest.raises(InvalidArgumentError, match="picture: expected one whose file"):
+                codec.encode(pixels, **how)
+
+
+def test_nor_is_what_it_could_not_draw_of_the_tightest_range(tiny_folder, photo):
+    model = GLC.from_pretrained(tiny_folder)
+    for bounds in model.latent_range.buffers():
+        bounds[..., 0, :] = -1e-3
+        bounds[..., 1, :] = 1e-3
+    model.latent_range.features.mul_(1e4)
+    pixels = photo[:64, :64]
+    codec = Codec(model)
+    assert codec.decode(codec.encode(pixels)).shape == pixels.shape
+    with torch.no_grad():
+        next(model.g_s.parameters()).fill_(torch.finfo(torch.float32).max)
+    with pytest.raises(InvalidArgumentError, match="l_hat: expected finite values"):
+        Codec(model).encode(pixels)
+
+
+def test_a_model_that_knows_its_range_reads_no_file_back(codec, tiny_folder, photo, monkeypatch):
+    assert codec.model.latent_range.fitted
+    monkeypatch.setattr(codec, "restore", None)
+    codec.encode(photo[:64, :64])
+    assert not GLC.from_pretrained(tiny_folder).latent_range.fitted
 
 
 def test_weights_from_before_have_no_bounds(tiny_folder):
