@@ -20,7 +20,7 @@ from glc.defaults import DEFAULT_MODEL, DEFAULT_QUALITY
 from glc.entropy_path import OutOfRangeError, Part, Quantizer, Symbols, walk_parts
 from glc.errors import BitstreamError, InvalidArgumentError, UnsupportedError
 from glc.image import MAX_PIXELS, Metadata, load_image
-from glc.loading import Data, WeightsInUse, checked_bytes, checked_device, load_model
+from glc.loading import Data, WeightsInUse, checked_bytes, checked_device, checked_model, load_model
 from glc.models.glc import ARITHMETIC_PROFILE, GLC
 from glc.ops import gaussian_bits
 from glc.ops._cuda import has_kernels
@@ -118,14 +118,14 @@ class Codec:
                 bfloat16 where a picture's values are too large for it.
 
         Raises:
-            InvalidArgumentError: no such model or device, or the folder holds no model; another
-                dtype.
+            InvalidArgumentError: no such model or device, the folder holds no model, a model's
+                weights are not float32, or another picture_dtype.
         """
         if picture_dtype not in (None, torch.float32, torch.bfloat16, torch.float16):
             raise InvalidArgumentError(
                 f"codec: picture_dtype: expected float32, bfloat16 or float16, got {picture_dtype}"
             )
-        loaded = model if isinstance(model, GLC) else load_model(model)
+        loaded = checked_model(model) if isinstance(model, GLC) else load_model(model)
         self.device = checked_device(device)
         self.model: GLC = loaded.eval().to(self.device)
         self.fingerprint: bytes = self.model.fingerprint()

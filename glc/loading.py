@@ -14,7 +14,7 @@ from glc.errors import InvalidArgumentError
 from glc.models.glc import GLC
 from glc.models.pretrained import bundled_models
 
-__all__ = ["Data", "WeightsInUse", "checked_bytes", "checked_device", "load_model"]
+__all__ = ["Data", "WeightsInUse", "checked_bytes", "checked_device", "checked_model", "load_model"]
 
 Data = bytes | bytearray | memoryview
 
@@ -33,6 +33,21 @@ def load_model(name: str | os.PathLike[str]) -> GLC:
             "authors' checkpoints glc.load_official(...).save_pretrained(...) makes a folder"
         )
     return GLC.from_pretrained(name)
+
+
+def checked_model(model: GLC) -> GLC:
+    """Take a model of float32 weights; any other, or none yet, raises InvalidArgumentError.
+
+    Its fingerprint is of float32, and so are the maps that its networks are given.
+    """
+    for name, tensor in chain(model.named_parameters(), model.named_buffers()):
+        if tensor.is_meta or (tensor.is_floating_point() and tensor.dtype != torch.float32):
+            got = "no values" if tensor.is_meta else str(tensor.dtype)
+            raise InvalidArgumentError(
+                f"codec: model: expected torch.float32 weights, got {got} in {name}; "
+                "model.float() makes them so"
+            )
+    return model
 
 
 def checked_device(name: str | torch.device) -> torch.device:

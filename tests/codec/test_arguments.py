@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import glc
 from glc.codec import Codec
@@ -45,6 +46,21 @@ def data(codec: Codec, photo: np.ndarray) -> bytes:
 def test_wrong_arguments_have_a_typed_error(call, codec: Codec, photo: np.ndarray, data: bytes):
     with pytest.raises(InvalidArgumentError, match="expected"):
         call(codec, photo, data)
+
+
+@pytest.mark.parametrize("part", ["latent_encoder", "h_s", "z_prior", "g_s", "latent_range"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_model_in_another_dtype_makes_no_codec(part: str, dtype: torch.dtype, tiny_folder: Path):
+    model = GLC.from_pretrained(tiny_folder)
+    model.get_submodule(part).to(dtype)
+    with pytest.raises(InvalidArgumentError, match=rf"{dtype} in {part}.*model\.float\(\)"):
+        Codec(model)
+    assert Codec(model.float()).model is model
+
+
+def test_a_model_without_values_makes_no_codec(tiny_folder: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="no values"):
+        Codec(GLC.from_pretrained(tiny_folder).to("meta"))
 
 
 def test_a_relative_folder_is_not_looked_for_in_the_package(
