@@ -104,7 +104,8 @@ def _load(source: str | os.PathLike[str] | Mapping[str, Any]) -> list[GLC | Code
     state = _unwrap(source)
     _check_layout(state)
     ours = {_renamed(key, PREFIXES): tensor for key, tensor in state.items()}
-    modules = {prefix: module.float() for prefix, module in _modules().items()}
+    with torch.device("cpu"):  # whatever torch's default is
+        modules = {prefix: module.float() for prefix, module in _modules().items()}
     for prefix, module in modules.items():
         others = [p for p in modules if p and p != prefix]
         module.load_state_dict(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from huggingface_hub import PyTorchModelHubMixin
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -125,8 +126,8 @@ class Saved(nn.Module, PyTorchModelHubMixin):
         config_file, weights_file = (folder / name for name in MODEL_FILES)
         try:
             config = GLCConfig.from_dict(json.loads(config_file.read_text(encoding="utf-8")))
-            with RoomFor(weights_file.stat().st_size):
-                model = cls(config).float()  # whatever torch's default dtype is
+            with RoomFor(weights_file.stat().st_size), torch.device("cpu"):
+                model = cls(config).float()  # whatever torch's default dtype and device are
             state = {k: v.float() for k, v in load_file(weights_file).items()}
             model.load_state_dict(state, strict=True)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
