@@ -275,7 +275,7 @@ class Codec:
 
         Raises:
             BitstreamError: as `decode`; with `partial`, only when not even the hyper indices are
-                there, or the cut file is tiled.
+                there, the cut file is tiled, or what its parts draw is not finite.
             UnsupportedError: written by another version.
             InvalidArgumentError: until out of range, or as `decode`.
         """

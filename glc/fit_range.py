@@ -61,6 +61,8 @@ def fit_range(model: GLC, pictures: Iterable[Tensor]) -> None:
         maps = (l, model.features(l), l_hat, *(run.y for run in runs))
         for extremes, values in zip(found, maps, strict=True):
             extremes.append(torch.stack([-values.amin((0, 2, 3)), values.amax((0, 2, 3))]))
+        if bool(torch.isfinite(l_hat).all()):
+            drawable = l_hat[-1:]
     extremes_of = [torch.stack(extremes).numpy() for extremes in found]
     calm = _calm(extremes_of)
     if not calm.any():
@@ -70,6 +72,10 @@ def fit_range(model: GLC, pictures: Iterable[Tensor]) -> None:
     model.latent_range.features.copy_(features)
     model.latent_range.l_hat.copy_(l_hat)
     model.latent_range.y.copy_(torch.stack(ys))
+    # one is drawn: a decoder that fails within the range fails on most, and all would take long
+    if not bool(torch.isfinite(model.reconstruct(drawable)).all()):
+        model.latent_range.open()
+        raise InvalidArgumentError("fit_range: model: expected finite pictures, got others")
 
 
 def _calm(extremes_of: Sequence[np.ndarray]) -> np.ndarray:

@@ -145,6 +145,18 @@ def test_nor_is_what_it_could_not_draw_of_the_tightest_range(tiny_folder, photo)
         Codec(model).encode(pixels)
 
 
+def test_networks_that_draw_nothing_have_no_range(tiny_folder, photo):
+    model = GLC.from_pretrained(tiny_folder)
+    with torch.no_grad():
+        model.latent_decoder.blocks[0].weight.fill_(torch.finfo(torch.float32).max)
+    x = torch.from_numpy(photo).permute(2, 0, 1)[None] / 127.5 - 1
+    with pytest.raises(InvalidArgumentError, match="expected finite pictures"):
+        fit_range(model, [x])
+    assert not model.latent_range.fitted
+    with pytest.raises(InvalidArgumentError, match="picture: expected one whose file"):
+        Codec(model).encode(photo)
+
+
 def test_a_model_that_knows_its_range_reads_no_file_back(codec, tiny_folder, photo, monkeypatch):
     assert codec.model.latent_range.fitted
     monkeypatch.setattr(codec, "restore", None)
