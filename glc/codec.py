@@ -37,7 +37,7 @@ from glc.pieces import (
 from glc.rate import MAX_LEVEL, largest_within, level_of, top_level
 from glc.refinement import MAX_STEPS, Refiner
 from glc.report import Analysis, PartAnalysis, Report
-from glc.strips import Networks, unheard
+from glc.strips import Networks, part_of, unheard
 from glc.strips import Report as Tell
 
 __all__ = ["MAX_LEVEL", "Codec", "Restored", "level_of"]
@@ -168,7 +168,7 @@ class Codec:
                 model's `pad_multiple`. For models with whole-picture normalisation, whose memory
                 it bounds; seams may show.
             refine: steps by which the latent is refined for this very picture. 25 save 13 % of the
-                bits at equal PSNR, 5 % at equal MS-SSIM. Each takes some three times as long as
+                bits at equal PSNR, 5 % at equal MS-SSIM. Each takes about twice as long as
                 decoding, for every level that `target_bytes` tries; the decoder does nothing more.
             progress: called with (step name, fraction done) as the work goes on.
 
@@ -294,9 +294,10 @@ class Codec:
             places = boxes(header.height, header.width, header.tile)
             for n, piece in enumerate(pieces):
                 tell = piece_report(report, "pixels", 1.0, n, places, begin=0.2)
-                y_hat = piece.symbols.y_hat * piece.symbols.step
                 height, width = (side.stop - side.start for side in piece.box)
-                drawn = self._networks.pixels(y_hat, header.quality, (height, width), tell)
+                drawn = self._networks.pixels(
+                    piece.symbols.latent, header.quality, (height, width), tell
+                )
                 n_parts = min(n_parts, piece.n_parts)
                 if header.tile:
                     pixels[piece.box] = drawn
@@ -384,10 +385,7 @@ class Codec:
     ) -> bytes:
         pieces = []
         for n, source in enumerate(sources):
-
-            def tell(fraction: float, n: int = n) -> None:
-                report((n + fraction) / len(sources))
-
+            tell = part_of(report, n, len(sources))
             coded = self._quantize(source, header.quality, tell)
             pieces.append(self._tables.write(header.level, coded.z_index, coded.parts))
         if header.tile:
@@ -409,13 +407,9 @@ class Codec:
                 self._coder_networks, self._tables.bounds(self.device), z_index, quantizer
             )
 
-        def l_hat(symbols: Symbols) -> Tensor:
-            return networks.synthesis(symbols.y_hat * symbols.step, quality)
-
         def is_plausible(symbols: Symbols) -> bool:
-            y_hat = symbols.y_hat * symbols.step
-            return bounds.holds_y(y_hat, quality, _PLAUSIBLE) and bounds.holds_l_hat(
-                l_hat(symbols), _PLAUSIBLE
+            return bounds.holds_y(symbols.latent, quality, _PLAUSIBLE) and bounds.holds_l_hat(
+                networks.synthesis(symbols.latent, quality), _PLAUSIBLE
             )
 
         def quantize_held(share: float) -> Symbols:
@@ -434,7 +428,7 @@ class Codec:
                 if is_plausible(symbols):
                     return symbols
         symbols = quantize_held(_SHARES[-1])
-        if not bool(torch.isfinite(l_hat(symbols)).all()):
+        if not bool(torch.isfinite(networks.synthesis(symbols.latent, quality)).all()):
             raise OutOfRangeError("encode: l_hat: expected finite values from the model")
         return symbols
 

@@ -79,6 +79,11 @@ class Symbols:
     y_hat: Tensor
     step: Tensor
 
+    @property
+    def latent(self) -> Tensor:
+        """y_hat multiplied by the step, as g_s takes it."""
+        return self.y_hat * self.step
+
 
 class SymbolSource(Protocol):
     """Where `walk_parts` gets its symbols: the latent (encoder) or the stream (decoder)."""

@@ -43,9 +43,9 @@ def checked_model(model: GLC) -> GLC:
     for name, tensor in chain(model.named_parameters(), model.named_buffers()):
         if tensor.is_meta or (tensor.is_floating_point() and tensor.dtype != torch.float32):
             got = "no values" if tensor.is_meta else str(tensor.dtype)
+            advice = "load its weights" if tensor.is_meta else "model.float() makes them so"
             raise InvalidArgumentError(
-                f"codec: model: expected torch.float32 weights, got {got} in {name}; "
-                "model.float() makes them so"
+                f"codec: model: expected torch.float32 weights, got {got} in {name}; {advice}"
             )
     return model
 

@@ -10,7 +10,7 @@ from glc.bitstream import N_PARTS, TILE_UNIT, Header, accounting, parse
 from glc.entropy_path import Symbols, walk_parts
 from glc.errors import BitstreamError
 from glc.payload import PayloadReader, PayloadTables, split_tiles
-from glc.strips import Networks, Report
+from glc.strips import Networks, Report, part_of
 
 __all__ = [
     "Box",
@@ -83,9 +83,10 @@ def piece_report(
     Returns:
         What to call with the fraction done of the rest; it has reported 0 already.
     """
+    of_piece = part_of(lambda done: progress(step, share * done), n, len(pieces))
 
     def report(fraction: float) -> None:
-        progress(step, share * (n + begin + (1.0 - begin) * fraction) / len(pieces))
+        of_piece(begin + (1.0 - begin) * fraction)
 
     report(0.0)
     return report

@@ -24,7 +24,7 @@ from torch import Tensor
 from glc.models.glc import TRAINING_SCALE_MIN
 from glc.ops.residual import residual_bits
 from glc.ops.straight_through import lower_bound
-from glc.strips import Networks, Report
+from glc.strips import Networks, Report, part_of
 
 __all__ = ["MAX_STEPS", "Refiner"]
 
@@ -83,7 +83,7 @@ class Refiner:
         Args:
             networks: of the model.
             pixels: [h, w, 3] uint8.
-            steps: of gradient descent, each some three times the cost of drawing the picture.
+            steps: of gradient descent, each about twice the cost of drawing the picture.
         """
         self._networks = networks
         self._model = networks.model
@@ -111,10 +111,7 @@ class Refiner:
         refined = y.clone()
         windows = _windows(*y.shape[-2:])
         for n, window in enumerate(windows):
-
-            def tell(fraction: float, n: int = n) -> None:
-                report((n + fraction) / len(windows))
-
+            tell = part_of(report, n, len(windows))
             window_y, index = window.of(y), window.of(z_index, 4)
             found = self._descend(window_y, index, window, quality, exchange, tell)
             refined[(..., *window.place)] = window.kept(found)

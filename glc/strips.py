@@ -28,6 +28,7 @@ __all__ = [
     "Reach",
     "Report",
     "map_strips",
+    "part_of",
     "reach",
     "unheard",
 ]
@@ -78,6 +79,11 @@ def reach(network: Network, channels: int, in_cell: int, like: Tensor) -> Reach 
 
 def unheard(_fraction: float) -> None:
     """Where nobody asks how far the work has come."""
+
+
+def part_of(report: Report, n: int, parts: int) -> Report:
+    """What to call with the fraction done of part n of so many, for a report of the whole."""
+    return lambda fraction: report((n + fraction) / parts)
 
 
 def map_strips(

@@ -222,7 +222,8 @@ def evaluate(
 
     Raises:
         InvalidArgumentError: no such folder or model, no pictures, a picture that cannot be read
-            (found before the first is coded), a quality out of range or given twice.
+            (found before the first is coded), a quality out of range or given twice, or as
+                `Codec.encode`.
     """
     levels = [level_of(quality) for quality in qualities]
     if not levels or len(set(levels)) != len(levels):
@@ -246,8 +247,14 @@ def evaluate(
                 try:
                     results.append(
                         _measure(
-                            *(codec, pixels, name, quality, refine),
-                            *(output, keep is not None, distance),
+                            codec,
+                            pixels,
+                            name,
+                            quality,
+                            refine,
+                            output,
+                            keep is not None,
+                            distance,
                         )
                     )
                 except GlcError as error:
