@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Import CompressAI for tests and benchmarks, also beside a CPU build of torch."""
+"""Import CompressAI and torchvision for tests and benchmarks, also beside a CPU build of torch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ _kept_alive: list[Any] = []
 
 
 def import_compressai() -> Any:
-    """Import compressai, or return None where it is not installed.
-
-    PyPI's torchvision is built for CUDA. Its library does not load under a CPU build of torch, and
-    its import then ends at two operators that nobody declared.
-    """
+    """Import compressai, or return None where it is not installed."""
     if importlib.util.find_spec("compressai") is None:
         return None
+    import_torchvision()
+    return importlib.import_module("compressai")
+
+
+def import_torchvision() -> Any:
+    """Import torchvision.
+
+    PyPI's is built for CUDA. Its library does not load under a CPU build of torch, and its import
+    then ends at two operators that nobody declared.
+    """
     try:
-        importlib.import_module("torchvision")
+        return importlib.import_module("torchvision")
     except RuntimeError:
         import torch
 
@@ -27,4 +33,4 @@ def import_compressai() -> Any:
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _kept_alive.append(library)
-    return importlib.import_module("compressai")
+        return importlib.import_module("torchvision")

@@ -27,6 +27,9 @@ _OF_SOME_VERBS = MappingProxyType(
     {
         "pytest": "pytest",
         "pytest_benchmark": "pytest-benchmark",
+        "torchmetrics": "torchmetrics",
+        "torchvision": "torchvision",
+        "torch_fidelity": "torch-fidelity",
         "bjontegaard": "bjontegaard",
         "matplotlib": "matplotlib",
     }

@@ -10,6 +10,7 @@ import typer
 from glc.cli.counts import counted
 from glc.cli.options import DEFAULT_MODEL, Device, Json, Model, Overwrite, Refine
 from glc.cli.progress import progress_bar
+from glc.defaults import PATCH_SIDE
 
 if TYPE_CHECKING:
     from glc.evaluation import Evaluation
@@ -35,6 +36,15 @@ def run(
             help="Also measure the distance of Tiny Darknet features (a stand-in, not LPIPS).",
         ),
     ] = None,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES", help="Also some of lpips, dists, fid and kid, separated by commas."
+        ),
+    ] = "",
+    patch: Annotated[
+        int, typer.Option(metavar="N", help="Side of the patches of FID and KID, in pixels.")
+    ] = PATCH_SIDE,
     refine: Refine = 0,
     device: Device = "cpu",
     overwrite: Overwrite = False,
@@ -57,6 +67,8 @@ def run(
             device=device,
             keep=keep,
             tinydarknet=tinydarknet,
+            metrics=metrics.split(",") if metrics else (),
+            patch=patch,
             progress=progress,
         )
     if json_path is not None:
@@ -81,25 +93,27 @@ def _print(result: "Evaluation") -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from glc.evaluation.curves import measured
+
+    levels = result.levels
+    figures = measured(levels)
     table = Table(
-        title=f"{escape(result.model)}, {counted(result.levels[0].images, 'picture')}, "
+        title=f"{escape(result.model)}, {counted(levels[0].images, 'picture')}, "
         f"{result.device}, {counted(result.threads, 'thread')}",
         box=None,
     )
-    columns = ("quality", "bytes", "bpp", "estimate", "real/est.", "PSNR dB", "MS-SSIM")
-    stand_in = ("Tiny Darknet",) if result.levels[0].tinydarknet is not None else ()
-    for name in (*columns, *stand_in, "encode ms", "decode ms"):
+    labels = [metric.label for metric in figures.values()]
+    rates = ("quality", "bytes", "bpp", "estimate", "real/est.")
+    for name in (*rates, *labels, "encode ms", "decode ms"):
         table.add_column(name, justify="right")
-    for level in result.levels:
+    for level in levels:
         table.add_row(
             f"{level.quality:g}",
             str(level.file_bytes),
             f"{level.bpp:.4f}",
             f"{level.estimated_bpp:.4f}",
             f"{level.excess:+.2%}",
-            "n/a" if level.psnr_db is None else f"{level.psnr_db:.2f}",
-            "n/a" if level.ms_ssim is None else f"{level.ms_ssim:.4f}",
-            *([] if level.tinydarknet is None else [f"{level.tinydarknet:.4f}"]),
+            *(metric.text(getattr(level, name)) for name, metric in figures.items()),
             f"{level.encode_ms:.0f}",
             f"{level.decode_ms:.0f}",
         )

@@ -26,13 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from glc._missing import advice
+from glc.defaults import PATCH_SIDE
 from glc.errors import GlcError, InvalidArgumentError
-from glc.evaluation.curves import METRICS, frontier, load_curves
-from glc.evaluation.evaluate import find_images
-from glc.evaluation.metrics import feature_distance, mean_known, ms_ssim, psnr
+from glc.evaluation.curves import METRICS, frontier, load_curves, measured
+from glc.evaluation.evaluate import check_readable, find_images
+from glc.evaluation.measures import OF_PAIRS, Measures
+from glc.evaluation.metrics import mean_known
+from glc.evaluation.perceptual import PERCEPTUAL_METRICS
 from glc.files import check_output, write_file
 from glc.image import load_image
-from glc.losses.perceptual import FeatureDistance, tinydarknet_distance
 
 __all__ = ["SETTINGS", "Anchor", "bytes_at_equal_distance", "measure"]
 
@@ -61,15 +64,25 @@ class Anchor:
     psnr_db: float | None
     ms_ssim: float | None
     tinydarknet: float | None
+    lpips: float | None
+    dists: float | None
+    fid: float | None
+    kid: float | None
 
 
 def measure(
     folder: str | Path,
     codec: str,
-    distance: FeatureDistance | None = None,
+    measures: Measures | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[Anchor]:
     """Measure every setting of one codec on a folder of pictures.
+
+    Args:
+        folder: where the pictures are.
+        codec: a name of `SETTINGS`.
+        measures: what to measure beside PSNR and MS-SSIM.
+        progress: called with what is being coded.
 
     Raises:
         InvalidArgumentError: no pictures, a codec that Pillow here lacks, or a picture that is too
@@ -79,25 +92,34 @@ def measure(
         raise InvalidArgumentError(
             f"anchors: codec: expected one of {sorted(SETTINGS)}, got {codec}"
         )
-    pictures = [load_image(path) for path in find_images(folder)]
-    anchors = []
-    for divisor, quality in SETTINGS[codec]:
+    measures = measures or Measures()
+    settings = SETTINGS[codec]
+    sets = measures.of_sets(len(settings))
+    coded: list[list[tuple[float, dict[str, float | None]]]] = [[] for _ in settings]
+    paths = find_images(folder)
+    check_readable(paths)
+    for path in paths:
         if progress:
-            progress(f"{codec}, quality {quality}, sides / {divisor}")
-        coded = [(x, *_round_trip(x, codec, divisor, quality)) for x in pictures]
-        far = [None if distance is None else feature_distance(distance, x, y) for x, _, y in coded]
-        anchors.append(
-            Anchor(
-                codec=codec,
-                divisor=divisor,
-                quality=quality,
-                bpp=sum(8 * n / (x.shape[0] * x.shape[1]) for x, n, _ in coded) / len(coded),
-                psnr_db=mean_known([psnr(x, y) for x, _, y in coded]),
-                ms_ssim=mean_known([ms_ssim(x, y) for x, _, y in coded]),
-                tinydarknet=mean_known(far),
-            )
+            progress(f"{codec}, {path.name}")
+        x = load_image(path)
+        reconstructions = []
+        for (divisor, quality), figures in zip(settings, coded, strict=True):
+            n_bytes, x_hat = _round_trip(x, codec, divisor, quality)
+            bpp = 8 * n_bytes / (x.shape[0] * x.shape[1])
+            figures.append((bpp, measures.of_pair(x, x_hat)))
+            reconstructions.append(x_hat)
+        sets.update(x, reconstructions)
+    return [
+        Anchor(
+            codec=codec,
+            divisor=divisor,
+            quality=quality,
+            bpp=sum(bpp for bpp, _ in figures) / len(figures),
+            **{name: mean_known([pair[name] for _, pair in figures]) for name in OF_PAIRS},
+            **of_set,
         )
-    return anchors
+        for (divisor, quality), figures, of_set in zip(settings, coded, sets.compute(), strict=True)
+    ]
 
 
 def bytes_at_equal_distance(
@@ -193,6 +215,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tinydarknet", type=Path)
+    parser.add_argument("--metrics", default="", help=f"also {', '.join(PERCEPTUAL_METRICS)}")
+    parser.add_argument("--patch", type=int, default=PATCH_SIDE, help="of FID and KID, in pixels")
     parser.add_argument("--codecs", default="avif,webp")
     parser.add_argument("--against", type=Path, help="what glc eval --json wrote")
     parser.add_argument("--json", type=Path, help="also write the anchors to this file")
@@ -207,21 +231,26 @@ def main() -> None:
         if args.json:
             check_output(args.json, overwrite=True)
         points = _points(args.against, args.folder) if args.against else None
-        distance = tinydarknet_distance(args.tinydarknet) if args.tinydarknet else None
+        metrics = args.metrics.split(",") if args.metrics else ()
+        measures = Measures(tinydarknet=args.tinydarknet, metrics=metrics, patch=args.patch)
         by_codec = {
-            codec: measure(args.folder, codec, distance, lambda step: console.print(step))
+            codec: measure(args.folder, codec, measures, lambda step: console.print(step))
             for codec in codecs
         }
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"anchors: {advice(error) or error}\n")
+        sys.exit(2)
     except GlcError as error:
         sys.stderr.write(f"anchors: {error}\n")
         sys.exit(2)
     table = Table(title=escape(f"{args.folder}"), box=None)
-    for name in ("codec", "sides /", "quality", "bpp", "PSNR dB", "MS-SSIM", "Tiny Darknet"):
+    all_anchors = [anchor for group in by_codec.values() for anchor in group]
+    figures = measured(all_anchors)
+    for name in ("codec", "sides /", "quality", "bpp", *(m.label for m in figures.values())):
         table.add_column(name, justify="right")
-    for a in (a for anchors in by_codec.values() for a in anchors):
-        figures = ((a.bpp, 4), (a.psnr_db, 2), (a.ms_ssim, 4), (a.tinydarknet, 4))
-        texts = ["n/a" if f is None else f"{f:.{digits}f}" for f, digits in figures]
-        table.add_row(a.codec, str(a.divisor), str(a.quality), *texts)
+    for a in all_anchors:
+        texts = [metric.text(getattr(a, name)) for name, metric in figures.items()]
+        table.add_row(a.codec, str(a.divisor), str(a.quality), f"{a.bpp:.4f}", *texts)
     console.print(table)
     if points is not None:
         for codec, group in by_codec.items():
@@ -232,8 +261,7 @@ def main() -> None:
                 f"bytes over {codec}'s at equal Tiny Darknet distance: {', '.join(texts)}"
             )
     if args.json:
-        anchors = [asdict(a) for group in by_codec.values() for a in group]
-        text = json.dumps(anchors, indent=1, allow_nan=False) + "\n"
+        text = json.dumps([asdict(a) for a in all_anchors], indent=1, allow_nan=False) + "\n"
         write_file(args.json, text.encode(), overwrite=True)
 
 

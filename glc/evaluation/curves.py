@@ -27,6 +27,7 @@ __all__ = [
     "draw",
     "frontier",
     "load_curves",
+    "measured",
     "named_apart",
 ]
 
@@ -40,24 +41,36 @@ class Metric:
         sign: 1 where higher is better, -1 where lower is.
         least: of its values.
         most: of its values.
+        digits: that tables show behind the point.
     """
 
     label: str
     sign: int
     least: float
     most: float
+    digits: int = 4
+
+    def text(self, value: float | None) -> str:
+        """A value as tables show it."""
+        return "n/a" if value is None else f"{value:.{self.digits}f}"
 
 
 _MOST = 1e6  # of any figure, far beyond what pictures give: axes and rates can be computed with it
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
-        "psnr_db": Metric(label="PSNR dB", sign=1, least=-_MOST, most=_MOST),
+        "psnr_db": Metric(label="PSNR dB", sign=1, least=-_MOST, most=_MOST, digits=2),
         "ms_ssim": Metric(label="MS-SSIM", sign=1, least=-1, most=1),  # and not in decibels
-        "tinydarknet": Metric(label="Tiny Darknet distance", sign=-1, least=0, most=_MOST),
+        "tinydarknet": Metric(label="Tiny Darknet", sign=-1, least=0, most=_MOST),
+        "lpips": Metric(label="LPIPS", sign=-1, least=0, most=_MOST),
+        "dists": Metric(label="DISTS", sign=-1, least=-1, most=_MOST),  # of equal pictures about 0
+        "fid": Metric(label="FID", sign=-1, least=-_MOST, most=_MOST, digits=2),
+        "kid": Metric(label="KID", sign=-1, least=-_MOST, most=_MOST, digits=5),
     }
 )
 """The distortions of a report, named as in `LevelResult`."""
+
+_ALWAYS = ("psnr_db", "ms_ssim")  # measured, whatever is asked for
 
 # CompressAI writes the second since it measures other colour spaces too
 _COMPRESSAI_NAMES = {"psnr_db": ("psnr", "psnr-rgb"), "ms_ssim": ("ms-ssim", "ms-ssim-rgb")}
@@ -109,6 +122,19 @@ class BdRate:
 
     percent: float
     overlap: float
+
+
+def measured(settings: Sequence[Any]) -> dict[str, Metric]:
+    """The metrics that tables show of some settings: what any of them has, PSNR and MS-SSIM always.
+
+    Args:
+        settings: of `LevelResult` or `Anchor`.
+    """
+    return {
+        name: metric
+        for name, metric in METRICS.items()
+        if name in _ALWAYS or any(getattr(setting, name) is not None for setting in settings)
+    }
 
 
 def load_curves(path: str | os.PathLike[str]) -> list[Curve]:

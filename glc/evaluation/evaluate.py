@@ -7,11 +7,10 @@ the two can be compared.
 """
 
 import dataclasses
-import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,12 +20,12 @@ import torch
 from numpy.typing import NDArray
 
 from glc.codec import Codec, level_of
-from glc.defaults import DEFAULT_MODEL
+from glc.defaults import DEFAULT_MODEL, PATCH_SIDE
 from glc.errors import GlcError, InvalidArgumentError
-from glc.evaluation.metrics import feature_distance, mean_known, ms_ssim, psnr
+from glc.evaluation.measures import OF_PAIRS, Measures
+from glc.evaluation.metrics import mean_known
 from glc.files import read_file, write_file
 from glc.image import load_image, save_png
-from glc.losses.perceptual import FeatureDistance, tinydarknet_distance
 
 __all__ = [
     "Evaluation",
@@ -58,6 +57,8 @@ class ImageResult:
         ms_ssim: see `ms_ssim`; None where it is not defined.
         tinydarknet: distance of Tiny Darknet features (a stand-in, not LPIPS), lower is better;
             None without its weights.
+        lpips: see `PairDistances`; None where it was not asked for or is not defined.
+        dists: the same.
         encode_ms: from pixels to bytes, the model being loaded.
         decode_ms: from bytes to pixels, the model being loaded.
         skip_shares: share of symbols that were not coded, per part.
@@ -73,6 +74,8 @@ class ImageResult:
     psnr_db: float | None
     ms_ssim: float | None
     tinydarknet: float | None
+    lpips: float | None
+    dists: float | None
     encode_ms: float
     decode_ms: float
     skip_shares: tuple[float, ...]
@@ -80,7 +83,7 @@ class ImageResult:
 
 @dataclass(frozen=True, kw_only=True)
 class LevelResult:
-    """Means over the pictures at one quality; a mean over none is None.
+    """Means over the pictures at one quality, and distances of them all; None where there is none.
 
     Attributes:
         quality: as asked for.
@@ -92,6 +95,10 @@ class LevelResult:
         psnr_db: mean over the pictures where it is finite.
         ms_ssim: mean over the pictures where it is defined.
         tinydarknet: mean; None without the network's weights.
+        lpips: mean over the pictures where it is defined.
+        dists: mean.
+        fid: of all patches, see `SetDistances`.
+        kid: the same.
         encode_ms: mean.
         decode_ms: mean.
     """
@@ -105,6 +112,10 @@ class LevelResult:
     psnr_db: float | None
     ms_ssim: float | None
     tinydarknet: float | None
+    lpips: float | None
+    dists: float | None
+    fid: float | None
+    kid: float | None
     encode_ms: float
     decode_ms: float
 
@@ -120,6 +131,8 @@ class Evaluation:
         threads: torch threads.
         torch_version: version of torch.
         refine: steps by which the latent of each picture was refined.
+        patch: side of the patches of FID and KID, in pixels.
+        n_patches: how many of them the pictures have; 0 where neither was asked for.
         levels: means per quality.
         images: every picture at every quality.
     """
@@ -130,6 +143,8 @@ class Evaluation:
     threads: int
     torch_version: str
     refine: int
+    patch: int
+    n_patches: int
     levels: tuple[LevelResult, ...]
     images: tuple[ImageResult, ...]
 
@@ -201,6 +216,8 @@ def evaluate(
     device: str = "cpu",
     keep: str | os.PathLike[str] | None = None,
     tinydarknet: str | os.PathLike[str] | None = None,
+    metrics: Sequence[str] = (),
+    patch: int = PATCH_SIDE,
     progress: Callable[[str, float], None] | None = None,
 ) -> Evaluation:
     """Code every picture of a folder at every quality, really.
@@ -215,6 +232,9 @@ def evaluate(
             like those of the pictures; it must be empty or absent, and no part of `folder`, whose
             pictures the decoded ones would join. By default the files are temporary.
         tinydarknet: weights of Tiny Darknet, to measure the distance of its features too.
+        metrics: some of "lpips", "dists", "fid" and "kid", to measure them too; they need
+            torchmetrics, torchvision and torch-fidelity, and their networks' weights.
+        patch: side of the patches of FID and KID, in pixels.
         progress: called with (picture name, fraction done).
 
     Returns:
@@ -223,7 +243,8 @@ def evaluate(
     Raises:
         InvalidArgumentError: no such folder or model, no pictures, a picture that cannot be read
             (found before the first is coded), a quality out of range or given twice, or as
-                `Codec.encode`.
+                `Measures` and `Codec.encode`.
+        UnsupportedError: as `Measures`.
     """
     levels = [level_of(quality) for quality in qualities]
     if not levels or len(set(levels)) != len(levels):
@@ -231,7 +252,8 @@ def evaluate(
             f"evaluate: qualities: expected different levels, got {list(qualities)}"
         )
     paths = find_images(folder)
-    distance = tinydarknet_distance(tinydarknet) if tinydarknet is not None else None
+    measures = Measures(tinydarknet=tinydarknet, metrics=metrics, patch=patch, device=device)
+    sets = measures.of_sets(len(qualities))
     codec = Codec(model, device)
     results: list[ImageResult] = []
     with tempfile.TemporaryDirectory(prefix="glc-eval-") as scratch:
@@ -241,24 +263,19 @@ def evaluate(
         for n, path in enumerate(paths):
             name = str(path.relative_to(folder))
             pixels = load_image(path)
+            reconstructions = []
             for k, quality in enumerate(qualities):
                 if progress:
                     progress(name, (n + k / len(qualities)) / len(paths))
+                stem = output / f"{name}-q{quality:g}"
                 try:
-                    results.append(
-                        _measure(
-                            codec,
-                            pixels,
-                            name,
-                            quality,
-                            refine,
-                            output,
-                            keep is not None,
-                            distance,
-                        )
-                    )
+                    coded = _code(codec, pixels, quality, refine, stem, keep is not None)
+                    reconstructions.append(coded.pixels)
+                    results.append(_result(codec, pixels, name, quality, coded, measures))
                 except GlcError as error:
                     raise type(error)(f"evaluate: {name}: {error}") from error
+            sets.update(pixels, reconstructions)
+    of_sets = zip(qualities, sets.compute(), strict=True)
     return Evaluation(
         model=str(model),
         fingerprint=codec.fingerprint.hex(),
@@ -266,56 +283,72 @@ def evaluate(
         threads=torch.get_num_threads(),
         torch_version=str(torch.__version__),
         refine=refine,
-        levels=tuple(_summarise([r for r in results if r.quality == q]) for q in qualities),
+        patch=patch,
+        n_patches=sets.n_patches,
+        levels=tuple(_summarise([r for r in results if r.quality == q], far) for q, far in of_sets),
         images=tuple(results),
     )
 
 
-def _measure(
+@dataclass(frozen=True, kw_only=True)
+class _Coded:
+    """A picture that went through a file."""
+
+    data: bytes
+    pixels: NDArray[np.uint8]
+    encode_ms: float
+    decode_ms: float
+
+
+def _code(
     codec: Codec,
     pixels: NDArray[np.uint8],
-    name: str,
     quality: float,
     refine: int,
-    output: Path,
+    stem: Path,
     keep_png: bool,
-    distance: FeatureDistance | None,
-) -> ImageResult:
-    height, width = pixels.shape[:2]
-    stem = output / f"{name}-q{quality:g}"
+) -> _Coded:
     stem.parent.mkdir(parents=True, exist_ok=True)
     coded, drawn = (stem.with_name(stem.name + suffix) for suffix in (".glc", ".png"))
     start = time.perf_counter()
     encoded = codec.encode(pixels, quality=quality, refine=refine)
     encode_ms = 1000.0 * (time.perf_counter() - start)
     write_file(coded, encoded, overwrite=True)
-    file_bytes = os.path.getsize(coded)
     data = read_file(coded)
     start = time.perf_counter()
     decoded = codec.decode(data)
     decode_ms = 1000.0 * (time.perf_counter() - start)
     if keep_png:
         save_png(drawn, decoded)
-    analysis = codec.analyze(data)
-    quality_db = psnr(pixels, decoded)
+    return _Coded(data=data, pixels=decoded, encode_ms=encode_ms, decode_ms=decode_ms)
+
+
+def _result(
+    codec: Codec,
+    pixels: NDArray[np.uint8],
+    name: str,
+    quality: float,
+    coded: _Coded,
+    measures: Measures,
+) -> ImageResult:
+    height, width = pixels.shape[:2]
+    analysis = codec.analyze(coded.data)
     return ImageResult(
         image=name,
         quality=quality,
         width=width,
         height=height,
-        file_bytes=file_bytes,
-        bpp=8.0 * file_bytes / (width * height),
+        file_bytes=len(coded.data),
+        bpp=8.0 * len(coded.data) / (width * height),
         estimated_bpp=analysis.estimated_bits / (width * height),
-        psnr_db=quality_db if math.isfinite(quality_db) else None,
-        ms_ssim=ms_ssim(pixels, decoded),
-        tinydarknet=feature_distance(distance, pixels, decoded) if distance is not None else None,
-        encode_ms=encode_ms,
-        decode_ms=decode_ms,
+        encode_ms=coded.encode_ms,
+        decode_ms=coded.decode_ms,
         skip_shares=tuple(part.skip_share for part in analysis.parts),
+        **measures.of_pair(pixels, coded.pixels),
     )
 
 
-def _summarise(results: Sequence[ImageResult]) -> LevelResult:
+def _summarise(results: Sequence[ImageResult], of_set: Mapping[str, float | None]) -> LevelResult:
     real = sum(8 * r.file_bytes for r in results)
     estimated = sum(r.estimated_bpp * r.width * r.height for r in results)
     return LevelResult(
@@ -325,11 +358,10 @@ def _summarise(results: Sequence[ImageResult]) -> LevelResult:
         bpp=_mean([r.bpp for r in results]),
         estimated_bpp=_mean([r.estimated_bpp for r in results]),
         excess=real / estimated - 1.0,
-        psnr_db=mean_known([r.psnr_db for r in results]),
-        ms_ssim=mean_known([r.ms_ssim for r in results]),
-        tinydarknet=mean_known([r.tinydarknet for r in results]),
         encode_ms=_mean([r.encode_ms for r in results]),
         decode_ms=_mean([r.decode_ms for r in results]),
+        **{name: mean_known([getattr(r, name) for r in results]) for name in OF_PAIRS},
+        **of_set,
     )
 
 

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every distance that a report holds, of any codec."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glc.defaults import PATCH_SIDE
+from glc.errors import InvalidArgumentError
+from glc.evaluation.metrics import feature_distance, ms_ssim, psnr
+from glc.evaluation.perceptual import (
+    PAIR_METRICS,
+    PERCEPTUAL_METRICS,
+    PairDistances,
+    SetDistances,
+)
+from glc.losses.perceptual import tinydarknet_distance
+
+__all__ = ["OF_PAIRS", "Measures"]
+
+OF_PAIRS = ("psnr_db", "ms_ssim", "tinydarknet", *PAIR_METRICS)
+"""What `Measures.of_pair` gives."""
+
+
+class Measures:
+    """What is measured beside PSNR and MS-SSIM, its networks loaded once.
+
+    Args:
+        tinydarknet: weights of Tiny Darknet, to measure the distance of its features too.
+        metrics: some of `PERCEPTUAL_METRICS`.
+        patch: side of the patches of FID and KID, in pixels.
+        device: where the networks of `metrics` run.
+
+    Raises:
+        InvalidArgumentError: an unknown metric, no patch, weights that are not there.
+        UnsupportedError: torchvision does not load beside this torch.
+        ModuleNotFoundError: a package that a metric needs is not installed.
+    """
+
+    def __init__(
+        self,
+        *,
+        tinydarknet: str | os.PathLike[str] | None = None,
+        metrics: Sequence[str] = (),
+        patch: int = PATCH_SIDE,
+        device: str = "cpu",
+    ) -> None:
+        if unknown := sorted(set(metrics) - set(PERCEPTUAL_METRICS)):
+            raise InvalidArgumentError(
+                f"metrics: expected some of {', '.join(PERCEPTUAL_METRICS)}, got {unknown[0]!r}"
+            )
+        if patch < 1:
+            raise InvalidArgumentError(f"patch: expected 1 or more pixels, got {patch}")
+        self._metrics, self._patch, self._device = tuple(metrics), patch, device
+        self._distance = None if tinydarknet is None else tinydarknet_distance(tinydarknet)
+        self._pairs = PairDistances(metrics, device)
+
+    def of_pair(self, x: NDArray[np.uint8], x_hat: NDArray[np.uint8]) -> dict[str, float | None]:
+        """Distances of a picture, [h, w, 3] uint8, and its reconstruction.
+
+        Returns:
+            A value for each name of `OF_PAIRS`; None for what was not asked for, is not defined for
+            so small a picture, or not finite.
+        """
+        quality_db = psnr(x, x_hat)
+        far = None if self._distance is None else feature_distance(self._distance, x, x_hat)
+        return {
+            "psnr_db": quality_db if math.isfinite(quality_db) else None,
+            "ms_ssim": ms_ssim(x, x_hat),
+            "tinydarknet": far,
+            **self._pairs.measure(x, x_hat),
+        }
+
+    def of_sets(self, n_sets: int) -> SetDistances:
+        """FID and KID of so many sets, those that were asked for."""
+        return SetDistances(self._metrics, n_sets, self._patch, self._device)
