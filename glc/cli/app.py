@@ -25,6 +25,7 @@ from glc.cli import (
     fit_prior,
     info,
     plot,
+    report,
     train,
     verify,
 )
@@ -151,6 +152,7 @@ app.command("info")(info.run)
 app.command("verify")(verify.run)
 app.command("eval")(eval_.run)
 app.command("plot")(plot.run)
+app.command("report")(report.run)
 app.command("fit-prior")(fit_prior.run)
 app.command("train")(train.run)
 app.command("finetune")(finetune.run)

@@ -1,50 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
 """`glc eval DIR`: rate, distortion and time on a folder of pictures."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from glc.cli.counts import counted
-from glc.cli.options import DEFAULT_MODEL, Device, Json, Model, Overwrite, Refine
+from glc.cli.options import (
+    DEFAULT_MODEL,
+    Device,
+    Json,
+    Metrics,
+    Model,
+    Overwrite,
+    Patch,
+    Qualities,
+    Refine,
+    TinyDarknet,
+    parsed_metrics,
+    parsed_qualities,
+)
 from glc.cli.progress import progress_bar
 from glc.defaults import PATCH_SIDE
 
 if TYPE_CHECKING:
     from glc.evaluation import Evaluation
 
-__all__ = ["run"]
+__all__ = ["print_levels", "run"]
 
 
 def run(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of pictures.")],
     model: Model = DEFAULT_MODEL,
-    quality: Annotated[
-        str, typer.Option("--quality", help="Qualities to measure, separated by commas.")
-    ] = "0,1,2,3",
+    quality: Qualities = "0,1,2,3",
     json_path: Json = None,
     keep: Annotated[
         Path | None, typer.Option("--keep", help="Leave the coded files in this new folder.")
     ] = None,
-    tinydarknet: Annotated[
-        Path | None,
-        typer.Option(
-            "--tinydarknet",
-            metavar="WEIGHTS",
-            help="Also measure the distance of Tiny Darknet features (a stand-in, not LPIPS).",
-        ),
-    ] = None,
-    metrics: Annotated[
-        str,
-        typer.Option(
-            metavar="NAMES", help="Also some of lpips, dists, fid and kid, separated by commas."
-        ),
-    ] = "",
-    patch: Annotated[
-        int, typer.Option(metavar="N", help="Side of the patches of FID and KID, in pixels.")
-    ] = PATCH_SIDE,
+    tinydarknet: TinyDarknet = None,
+    metrics: Metrics = "",
+    patch: Patch = PATCH_SIDE,
     refine: Refine = 0,
     device: Device = "cpu",
     overwrite: Overwrite = False,
@@ -52,7 +48,7 @@ def run(
     """Code every picture, decode it again, and report real sizes and distances."""
     from glc.files import check_output, write_file
 
-    qualities = _parse_qualities(quality)
+    qualities = parsed_qualities("eval", quality)
     if json_path is not None:
         check_output(json_path, overwrite=overwrite)
     with progress_bar("eval") as progress:
@@ -67,28 +63,17 @@ def run(
             device=device,
             keep=keep,
             tinydarknet=tinydarknet,
-            metrics=metrics.split(",") if metrics else (),
+            metrics=parsed_metrics(metrics),
             patch=patch,
             progress=progress,
         )
     if json_path is not None:
-        text = json.dumps(result.to_dict(), indent=1, allow_nan=False) + "\n"
-        write_file(json_path, text.encode(), overwrite=overwrite)
-    _print(result)
+        write_file(json_path, result.to_json().encode(), overwrite=overwrite)
+    print_levels(result)
 
 
-def _parse_qualities(text: str) -> list[float]:
-    from glc.errors import InvalidArgumentError
-
-    try:
-        return [float(word) for word in text.split(",")]
-    except ValueError as error:
-        raise InvalidArgumentError(
-            f"eval: quality: expected numbers separated by commas, got {text!r}"
-        ) from error
-
-
-def _print(result: "Evaluation") -> None:
+def print_levels(result: "Evaluation") -> None:
+    """Print a table of means."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

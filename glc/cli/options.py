@@ -14,10 +14,16 @@ __all__ = [
     "Device",
     "Json",
     "MaxPixels",
+    "Metrics",
     "Model",
     "OptionalModel",
     "Overwrite",
+    "Patch",
+    "Qualities",
     "Refine",
+    "TinyDarknet",
+    "parsed_metrics",
+    "parsed_qualities",
 ]
 
 Model = Annotated[
@@ -46,4 +52,43 @@ Refine = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output file.")]
+Qualities = Annotated[
+    str, typer.Option("--quality", help="Qualities to measure, separated by commas.")
+]
+TinyDarknet = Annotated[
+    Path | None,
+    typer.Option(
+        "--tinydarknet",
+        metavar="WEIGHTS",
+        help="Also measure the distance of Tiny Darknet features (a stand-in, not LPIPS).",
+    ),
+]
+Metrics = Annotated[
+    str,
+    typer.Option(
+        "--metrics",
+        metavar="NAMES",
+        help="Also some of lpips, dists, fid and kid, separated by commas.",
+    ),
+]
+Patch = Annotated[
+    int, typer.Option("--patch", metavar="N", help="Side of the patches of FID and KID, in pixels.")
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]
+
+
+def parsed_qualities(verb: str, text: str) -> list[float]:
+    """Read `Qualities`."""
+    from glc.errors import InvalidArgumentError
+
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise InvalidArgumentError(
+            f"{verb}: quality: expected numbers separated by commas, got {text!r}"
+        ) from error
+
+
+def parsed_metrics(text: str) -> list[str]:
+    """Read `Metrics`."""
+    return text.split(",") if text else []

@@ -128,12 +128,12 @@ def measured(settings: Sequence[Any]) -> dict[str, Metric]:
     """The metrics that tables show of some settings: what any of them has, PSNR and MS-SSIM always.
 
     Args:
-        settings: of `LevelResult` or `Anchor`.
+        settings: of `LevelResult`, `ImageResult` or `Anchor`.
     """
     return {
         name: metric
         for name, metric in METRICS.items()
-        if name in _ALWAYS or any(getattr(setting, name) is not None for setting in settings)
+        if name in _ALWAYS or any(getattr(one, name, None) is not None for one in settings)
     }
 
 

@@ -7,6 +7,7 @@ the two can be compared.
 """
 
 import dataclasses
+import json
 import os
 import tempfile
 import time
@@ -34,6 +35,7 @@ __all__ = [
     "check_readable",
     "evaluate",
     "find_images",
+    "kept_name",
 ]
 
 SUFFIXES = frozenset(
@@ -152,6 +154,10 @@ class Evaluation:
         """Plain dictionary, ready for JSON."""
         return dataclasses.asdict(self)
 
+    def to_json(self) -> str:
+        """What `glc eval --json` writes, and `load_curves` reads."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+
 
 def find_images(folder: str | os.PathLike[str]) -> list[Path]:
     """List the pictures of a folder, sub-folders included, in sorted order.
@@ -267,9 +273,10 @@ def evaluate(
             for k, quality in enumerate(qualities):
                 if progress:
                     progress(name, (n + k / len(qualities)) / len(paths))
-                stem = output / f"{name}-q{quality:g}"
+                file = output / kept_name(name, quality, ".glc")
+                drawn = None if keep is None else output / kept_name(name, quality, ".png")
                 try:
-                    coded = _code(codec, pixels, quality, refine, stem, keep is not None)
+                    coded = _code(codec, pixels, quality, refine, file, drawn)
                     reconstructions.append(coded.pixels)
                     results.append(_result(codec, pixels, name, quality, coded, measures))
                 except GlcError as error:
@@ -290,6 +297,11 @@ def evaluate(
     )
 
 
+def kept_name(image: str, quality: float, suffix: str) -> str:
+    """Name under which `evaluate` keeps a file of a picture, relative to its folder."""
+    return f"{image}-q{quality:g}{suffix}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Coded:
     """A picture that went through a file."""
@@ -305,20 +317,19 @@ def _code(
     pixels: NDArray[np.uint8],
     quality: float,
     refine: int,
-    stem: Path,
-    keep_png: bool,
+    file: Path,
+    drawn: Path | None,
 ) -> _Coded:
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    coded, drawn = (stem.with_name(stem.name + suffix) for suffix in (".glc", ".png"))
+    file.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     encoded = codec.encode(pixels, quality=quality, refine=refine)
     encode_ms = 1000.0 * (time.perf_counter() - start)
-    write_file(coded, encoded, overwrite=True)
-    data = read_file(coded)
+    write_file(file, encoded, overwrite=True)
+    data = read_file(file)
     start = time.perf_counter()
     decoded = codec.decode(data)
     decode_ms = 1000.0 * (time.perf_counter() - start)
-    if keep_png:
+    if drawn is not None:
         save_png(drawn, decoded)
     return _Coded(data=data, pixels=decoded, encode_ms=encode_ms, decode_ms=decode_ms)
 

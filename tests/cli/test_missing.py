@@ -26,7 +26,7 @@ def glc_without(package: str, *arguments: object) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("verb", "encode decode info verify eval fit-prior train finetune".split())
+@pytest.mark.parametrize("verb", "encode decode info verify eval report fit-prior train finetune".split())
 def test_verbs_name_torch(verb: str, picture: Path, coded: Path, tmp_path: Path) -> None:
     config = tmp_path / "a.yaml"
     config.write_text("steps: 1\n")
@@ -34,6 +34,7 @@ def test_verbs_name_torch(verb: str, picture: Path, coded: Path, tmp_path: Path)
         "encode": (picture, tmp_path / "b.glc"),
         "decode": (coded, tmp_path / "b.png"),
         "eval": (tmp_path,),
+        "report": (tmp_path, tmp_path / "page"),
         "fit-prior": (tmp_path, tmp_path / "model"),
         "train": ("stage1", config),
         "finetune": (tmp_path, tmp_path / "run"),

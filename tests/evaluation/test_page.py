@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A page shows every picture beside what its files decode to, whatever the pictures' names are."""
+
+import os
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from glc.cli import app
+from glc.evaluation import load_curves
+from glc.image import load_image
+
+NAMES = ('a <b onclick="x">&amp; $title #1?%41.png', "more/it's.webp", "\udcff.png")
+
+
+class Page(HTMLParser):
+    """What a browser sees."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.texts = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def of(self, tag, **attributes):
+        found = (attrs for name, attrs in self.elements if name == tag)
+        return [attrs for attrs in found if attributes.items() <= attrs.items()]
+
+
+def report(*arguments):
+    return CliRunner().invoke(app, ["report", *map(str, arguments)])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photo: np.ndarray) -> Path:
+    root = tmp_path / "pictures"
+    (root / "more").mkdir(parents=True)
+    for n, name in enumerate(NAMES):
+        Image.fromarray(photo[: 64 + n, :70]).save(root / name, lossless=True)
+    return root
+
+
+def test_every_picture_is_beside_its_files(folder, tiny_folder, tmp_path):
+    out = tmp_path / "out"
+    result = report(folder, out, "--model", tiny_folder, "--quality", "0,2.5")
+    assert result.exit_code == 0, result.output
+    assert str(out / "index.html") in result.stdout
+
+    page = Page((out / "index.html").read_text(encoding="utf-8"))
+    assert not page.of("b")
+    headings = [name.encode("utf-8", "replace").decode() for name in NAMES]
+    assert set(headings) <= set(page.texts)
+    links = [source["src"] for source in page.of("img")]
+    assert len(links) == 6
+    there = [out / os.fsdecode(unquote_to_bytes(link)) for link in links]
+    originals, coded = there[::2], there[1::2]
+    for original, restored in zip(originals, coded, strict=True):
+        name = original.relative_to(out).as_posix().removesuffix(".png")
+        x = load_image(folder / name)
+        np.testing.assert_array_equal(load_image(original), x)
+        assert load_image(restored).shape == x.shape
+        assert restored.name == f"{Path(name).name}-q0.png"
+    for number, link in enumerate(links[1::2]):
+        first, second = page.of("input", name=f"quality-{number}")
+        assert first["value"] == link
+        assert "checked" in first
+        assert second["value"] == link.replace("-q0.png", "-q2.5.png")
+        assert "checked" not in second
+
+    (curve,) = load_curves(out / "eval.json")
+    assert f"{curve.bpp[1]:.4f}" in page.texts
+
+
+def test_nothing_is_written_into_a_folder_in_use(folder, tiny_folder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "index.html").write_text("mine")
+    result = report(folder, out, "--model", tiny_folder, "--quality", "0")
+    assert result.exit_code == 2
+    assert "expected an empty folder" in result.stderr
+    assert [path.name for path in out.iterdir()] == ["index.html"]
