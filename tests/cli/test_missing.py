@@ -26,7 +26,10 @@ def glc_without(package: str, *arguments: object) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("verb", "encode decode info verify eval report fit-prior train finetune".split())
+VERBS = "encode decode info verify eval report fit-prior train finetune"
+
+
+@pytest.mark.parametrize("verb", VERBS.split())
 def test_verbs_name_torch(verb: str, picture: Path, coded: Path, tmp_path: Path) -> None:
     config = tmp_path / "a.yaml"
     config.write_text("steps: 1\n")
