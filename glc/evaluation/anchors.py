@@ -102,13 +102,12 @@ def measure(
         if progress:
             progress(f"{codec}, {path.name}")
         x = load_image(path)
-        reconstructions = []
-        for (divisor, quality), figures in zip(settings, coded, strict=True):
+        sets.add_picture(x)
+        for k, (divisor, quality) in enumerate(settings):
             n_bytes, x_hat = _round_trip(x, codec, divisor, quality)
             bpp = 8 * n_bytes / (x.shape[0] * x.shape[1])
-            figures.append((bpp, measures.of_pair(x, x_hat)))
-            reconstructions.append(x_hat)
-        sets.update(x, reconstructions)
+            coded[k].append((bpp, measures.of_pair(x, x_hat)))
+            sets.add(k, x_hat)
     return [
         Anchor(
             codec=codec,

@@ -269,7 +269,7 @@ def evaluate(
         for n, path in enumerate(paths):
             name = str(path.relative_to(folder))
             pixels = load_image(path)
-            reconstructions = []
+            sets.add_picture(pixels)
             for k, quality in enumerate(qualities):
                 if progress:
                     progress(name, (n + k / len(qualities)) / len(paths))
@@ -277,11 +277,10 @@ def evaluate(
                 drawn = None if keep is None else output / kept_name(name, quality, ".png")
                 try:
                     coded = _code(codec, pixels, quality, refine, file, drawn)
-                    reconstructions.append(coded.pixels)
+                    sets.add(k, coded.pixels)
                     results.append(_result(codec, pixels, name, quality, coded, measures))
                 except GlcError as error:
                     raise type(error)(f"evaluate: {name}: {error}") from error
-            sets.update(pixels, reconstructions)
     of_sets = zip(qualities, sets.compute(), strict=True)
     return Evaluation(
         model=str(model),

@@ -122,24 +122,21 @@ class SetDistances:
         """How many patches the pictures had so far."""
         return sum(len(features) for features in self._originals)
 
-    def update(self, x: NDArray[np.uint8], reconstructions: Sequence[NDArray[np.uint8]]) -> None:
-        """Take in a picture.
+    def add_picture(self, x: NDArray[np.uint8]) -> None:
+        """Take in a picture, [h, w, 3] uint8."""
+        self._originals += self._features(x)
 
-        Args:
-            x: [h, w, 3] uint8.
-            reconstructions: one [h, w, 3] uint8 for each set.
-        """
+    def add(self, number: int, x_hat: NDArray[np.uint8]) -> None:
+        """Take in a reconstruction, [h, w, 3] uint8, of the set of this number."""
+        self._sets[number] += self._features(x_hat)
+
+    def _features(self, x: NDArray[np.uint8]) -> list[Tensor]:
         if self._inception is None:
-            return
-        self._originals.append(self._features(self._inception, x))
-        for features, x_hat in zip(self._sets, reconstructions, strict=True):
-            features.append(self._features(self._inception, x_hat))
-
-    def _features(self, inception: nn.Module, x: NDArray[np.uint8]) -> Tensor:
+            return []
         patches = torch.from_numpy(cut_patches(x, self._patch)).permute(0, 3, 1, 2)
         with torch.inference_mode():
-            batches = [inception(batch.to(self._device)).cpu() for batch in patches.split(_BATCH)]
-        return torch.cat(batches)
+            batches = (batch.to(self._device) for batch in patches.split(_BATCH))
+            return [self._inception(batch).cpu() for batch in batches if len(batch)]
 
     def compute(self) -> list[dict[str, float | None]]:
         """Distances of each set.

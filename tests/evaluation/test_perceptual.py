@@ -103,7 +103,9 @@ def test_fid_is_the_distance_of_two_gaussians(few_features):
     darker = [x // 2 for x in pictures]
     sets = SetDistances(["fid"], 2, patch=4)
     for x, x_hat in zip(pictures, darker, strict=True):
-        sets.update(x, [x_hat, x])
+        sets.add_picture(x)
+        sets.add(0, x_hat)
+        sets.add(1, x)
     first, second = sets.compute()
 
     f, g = (np.concatenate([features_of(x) for x in some]) for some in (pictures, darker))
@@ -123,7 +125,8 @@ def test_kid_is_the_unbiased_discrepancy_under_the_cubic_kernel(few_features):
     x = rng.integers(0, 256, (4, 4000, 3), dtype=np.uint8)
     x_hat = np.where(rng.random(x.shape) < 0.5, x, x // 2)
     sets = SetDistances(["kid"], 1, patch=4)
-    sets.update(x, [x_hat])
+    sets.add_picture(x)
+    sets.add(0, x_hat)
     (measured,) = sets.compute()
 
     f, g = features_of(x), features_of(x_hat)
@@ -140,8 +143,9 @@ def test_kid_is_the_unbiased_discrepancy_under_the_cubic_kernel(few_features):
 def test_too_few_patches_have_no_distance(few_features):
     sets = SetDistances(["fid", "kid"], 1, patch=4)
     x = np.zeros((4, 4, 3), np.uint8)
-    sets.update(x, [x])
-    sets.update(x[:3], [x[:3]])
+    for one in (x, x[:3]):
+        sets.add_picture(one)
+        sets.add(0, one)
     assert sets.n_patches == 1
     assert sets.compute() == [{"fid": None, "kid": None}]
 
@@ -195,9 +199,10 @@ def test_inception_describes_patches_as_they_are(networks):
     sets = SetDistances(["fid"], 1, patch=32)
     x = np.random.default_rng(0).integers(0, 256, (64, 100, 3), dtype=np.uint8)
     patches = torch.from_numpy(cut_patches(x, 32)).permute(0, 3, 1, 2)
-    features = sets._features(sets._inception, x)
+    features = torch.cat(sets._features(x))
     assert features.shape == (6 + 2, 2048)
     torch.testing.assert_close(features, sets._inception(patches))
+    assert not sets._features(x[:31])
 
 
 @needs_metrics
