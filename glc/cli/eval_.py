@@ -81,7 +81,7 @@ def print_levels(result: "Evaluation") -> None:
     from glc.evaluation.curves import measured
 
     levels = result.levels
-    figures = measured(levels)
+    figures = measured([vars(level) for level in levels])
     table = Table(
         title=f"{escape(result.model)}, {counted(levels[0].images, 'picture')}, "
         f"{result.device}, {counted(result.threads, 'thread')}",
@@ -98,7 +98,7 @@ def print_levels(result: "Evaluation") -> None:
             f"{level.bpp:.4f}",
             f"{level.estimated_bpp:.4f}",
             f"{level.excess:+.2%}",
-            *(metric.text(getattr(level, name)) for name, metric in figures.items()),
+            *(metric.text(vars(level)[name]) for name, metric in figures.items()),
             f"{level.encode_ms:.0f}",
             f"{level.decode_ms:.0f}",
         )

@@ -34,16 +34,24 @@ def run(
     metrics: Metrics = "",
     patch: Patch = PATCH_SIDE,
     refine: Refine = 0,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Show what avif, webp or jpeg makes of the same bytes, too."),
+    ] = None,
     device: Device = "cpu",
 ) -> None:
     """Do as eval does, and write a page that shows every picture beside what came of it."""
-    qualities = parsed_qualities("report", quality)
+    qualities, names = parsed_qualities("report", quality), parsed_metrics(metrics)
     with progress_bar("report") as progress:
         progress("loading the model", 0.0)
         from glc.evaluation import evaluate
+        from glc.evaluation.anchors import check_codec
+        from glc.evaluation.measures import Measures
         from glc.evaluation.page import write_page
         from glc.files import write_file
 
+        if against is not None:
+            check_codec(against)
         result = evaluate(
             folder,
             model,
@@ -52,11 +60,14 @@ def run(
             device=device,
             keep=output,
             tinydarknet=tinydarknet,
-            metrics=parsed_metrics(metrics),
+            metrics=names,
             patch=patch,
             progress=progress,
         )
         write_file(output / "eval.json", result.to_json().encode())
-        page = write_page(output, folder, result, progress)
+        measures = Measures(tinydarknet=tinydarknet, metrics=names, device=device)
+        page = write_page(
+            output, folder, result, against=against, measures=measures, progress=progress
+        )
     print_levels(result)
     typer.echo(page)

@@ -32,12 +32,20 @@ from glc.errors import GlcError, InvalidArgumentError
 from glc.evaluation.curves import METRICS, frontier, load_curves, measured
 from glc.evaluation.evaluate import check_readable, find_images
 from glc.evaluation.measures import OF_PAIRS, Measures
-from glc.evaluation.metrics import mean_known
+from glc.evaluation.metrics import mean_known, psnr
 from glc.evaluation.perceptual import PERCEPTUAL_METRICS
 from glc.files import check_output, write_file
 from glc.image import load_image
 
-__all__ = ["SETTINGS", "Anchor", "bytes_at_equal_distance", "measure"]
+__all__ = [
+    "SETTINGS",
+    "Anchor",
+    "Rival",
+    "best_within",
+    "bytes_at_equal_distance",
+    "check_codec",
+    "measure",
+]
 
 # codec -> (divisor of the sides, quality): the range from 0.02 to 0.2 bit per pixel
 SETTINGS: dict[str, tuple[tuple[int, int], ...]] = {
@@ -70,6 +78,25 @@ class Anchor:
     kid: float | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rival:
+    """What another codec made of a picture.
+
+    Attributes:
+        codec: a name of `SETTINGS`.
+        divisor: of the sides.
+        quality: the codec's own.
+        data: bytes of the file.
+        pixels: [h, w, 3] uint8, as decoded.
+    """
+
+    codec: str
+    divisor: int
+    quality: int
+    data: bytes
+    pixels: NDArray[np.uint8]
+
+
 def measure(
     folder: str | Path,
     codec: str,
@@ -88,10 +115,7 @@ def measure(
         InvalidArgumentError: no pictures, a codec that Pillow here lacks, or a picture that is too
             large for it.
     """
-    if codec not in SETTINGS:
-        raise InvalidArgumentError(
-            f"anchors: codec: expected one of {sorted(SETTINGS)}, got {codec}"
-        )
+    check_codec(codec)
     measures = measures or Measures()
     settings = SETTINGS[codec]
     sets = measures.of_sets(len(settings))
@@ -104,10 +128,10 @@ def measure(
         x = load_image(path)
         sets.add_picture(x)
         for k, (divisor, quality) in enumerate(settings):
-            n_bytes, x_hat = _round_trip(x, codec, divisor, quality)
-            bpp = 8 * n_bytes / (x.shape[0] * x.shape[1])
-            coded[k].append((bpp, measures.of_pair(x, x_hat)))
-            sets.add(k, x_hat)
+            rival = _round_trip(x, codec, divisor, quality)
+            bpp = 8 * len(rival.data) / (x.shape[0] * x.shape[1])
+            coded[k].append((bpp, measures.of_pair(x, rival.pixels)))
+            sets.add(k, rival.pixels)
     return [
         Anchor(
             codec=codec,
@@ -119,6 +143,51 @@ def measure(
         )
         for (divisor, quality), figures, of_set in zip(settings, coded, sets.compute(), strict=True)
     ]
+
+
+def best_within(x: NDArray[np.uint8], codec: str, n_bytes: int) -> Rival | None:
+    """The best that another codec makes of a picture in so many bytes.
+
+    At full size and at a half, a third and a quarter of it the highest quality whose file is not
+    larger; of these the one of the highest PSNR.
+
+    Args:
+        x: [h, w, 3] uint8.
+        codec: a name of `SETTINGS`.
+        n_bytes: the most that the file may have.
+
+    Returns:
+        What the codec made; None where not even its smallest file has so few bytes.
+
+    Raises:
+        InvalidArgumentError: as `measure`.
+    """
+    check_codec(codec)
+    fitting = (_highest_within(x, codec, divisor, n_bytes) for divisor in range(1, 5))
+    rivals = [rival for rival in fitting if rival is not None]
+    return max(rivals, key=lambda rival: psnr(x, rival.pixels), default=None)
+
+
+def _highest_within(x: NDArray[np.uint8], codec: str, divisor: int, n_bytes: int) -> Rival | None:
+    best = _round_trip(x, codec, divisor, 0)
+    if len(best.data) > n_bytes:
+        return None
+    low, high = 1, 100
+    while low <= high:
+        rival = _round_trip(x, codec, divisor, (low + high) // 2)
+        if len(rival.data) <= n_bytes:
+            best, low = rival, rival.quality + 1
+        else:
+            high = rival.quality - 1
+    return best
+
+
+def check_codec(codec: str) -> None:
+    """Raise InvalidArgumentError unless a codec is one of `SETTINGS`."""
+    if codec not in SETTINGS:
+        raise InvalidArgumentError(
+            f"anchors: codec: expected one of {sorted(SETTINGS)}, got {codec}"
+        )
 
 
 def bytes_at_equal_distance(
@@ -157,9 +226,7 @@ def bytes_at_equal_distance(
     return ratios
 
 
-def _round_trip(
-    x: NDArray[np.uint8], codec: str, divisor: int, quality: int
-) -> tuple[int, NDArray[np.uint8]]:
+def _round_trip(x: NDArray[np.uint8], codec: str, divisor: int, quality: int) -> Rival:
     image = Image.fromarray(x)
     small = image
     if divisor > 1:
@@ -178,7 +245,13 @@ def _round_trip(
         decoded = coded.convert("RGB")
     if divisor > 1:
         decoded = decoded.resize(image.size, Image.Resampling.LANCZOS)
-    return buffer.getbuffer().nbytes, np.asarray(decoded)
+    return Rival(
+        codec=codec,
+        divisor=divisor,
+        quality=quality,
+        data=buffer.getvalue(),
+        pixels=np.asarray(decoded),
+    )
 
 
 def _points(path: Path, folder: Path) -> list[tuple[float, float]]:
@@ -244,11 +317,11 @@ def main() -> None:
         sys.exit(2)
     table = Table(title=escape(f"{args.folder}"), box=None)
     all_anchors = [anchor for group in by_codec.values() for anchor in group]
-    figures = measured(all_anchors)
+    figures = measured([vars(anchor) for anchor in all_anchors])
     for name in ("codec", "sides /", "quality", "bpp", *(m.label for m in figures.values())):
         table.add_column(name, justify="right")
     for a in all_anchors:
-        texts = [metric.text(getattr(a, name)) for name, metric in figures.items()]
+        texts = [metric.text(vars(a)[name]) for name, metric in figures.items()]
         table.add_row(a.codec, str(a.divisor), str(a.quality), f"{a.bpp:.4f}", *texts)
     console.print(table)
     if points is not None:

@@ -124,16 +124,16 @@ class BdRate:
     overlap: float
 
 
-def measured(settings: Sequence[Any]) -> dict[str, Metric]:
+def measured(settings: Sequence[Mapping[str, Any]]) -> dict[str, Metric]:
     """The metrics that tables show of some settings: what any of them has, PSNR and MS-SSIM always.
 
     Args:
-        settings: of `LevelResult`, `ImageResult` or `Anchor`.
+        settings: values by name, such as `vars` gives of a `LevelResult`.
     """
     return {
         name: metric
         for name, metric in METRICS.items()
-        if name in _ALWAYS or any(getattr(one, name, None) is not None for one in settings)
+        if name in _ALWAYS or any(one.get(name) is not None for one in settings)
     }
 
 

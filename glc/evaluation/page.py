@@ -8,25 +8,45 @@ from __future__ import annotations
 
 import os
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+from numpy.typing import NDArray
+
+from glc.evaluation.anchors import Rival, best_within
 from glc.evaluation.curves import measured
 from glc.evaluation.evaluate import Evaluation, ImageResult, kept_name
+from glc.evaluation.measures import Measures
 from glc.files import write_file
 from glc.image import load_image, save_png
 
 __all__ = ["write_page"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Shown:
+    """A picture as some codec made it."""
+
+    label: str
+    file: str  # relative to the page
+    file_bytes: int
+    bpp: float
+    distances: Mapping[str, Any]  # and more
+
+
 def write_page(
     folder: str | os.PathLike[str],
     pictures: str | os.PathLike[str],
     evaluation: Evaluation,
+    *,
+    against: str | None = None,
+    measures: Measures | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> Path:
     """Write `index.html` beside what `evaluate` kept, and the pictures as PNG files.
@@ -37,77 +57,124 @@ def write_page(
         folder: what was given to `evaluate` as `keep`.
         pictures: the folder that was evaluated.
         evaluation: what came of it.
+        against: another codec, a name of `glc.evaluation.anchors.SETTINGS`, to show beside: what
+            it makes of each picture in no more bytes.
+        measures: what to measure of that; as `evaluate` did by default.
         progress: called with (picture name, fraction done).
 
     Returns:
         Path of the page.
 
     Raises:
-        InvalidArgumentError: a picture cannot be read any more, or a file not be written.
+        InvalidArgumentError: an unknown codec, a picture cannot be read any more, or a file not be
+            written.
     """
-    names = list(dict.fromkeys(one.image for one in evaluation.images))
-    for n, name in enumerate(names):
-        if progress:
-            progress(name, n / len(names))
-        save_png(Path(folder, _original(name)), load_image(Path(pictures, name)))
+    measures = measures or Measures()
+    results: dict[str, list[ImageResult]] = {one.image: [] for one in evaluation.images}
+    for one in evaluation.images:
+        results[one.image].append(one)
+    sections = []
+    for n, (name, ours) in enumerate(results.items()):
+        x = load_image(Path(pictures, name))
+        save_png(Path(folder, _original(name)), x)
+        shown = []
+        for k, one in enumerate(ours):
+            if progress:
+                progress(name, (n + k / len(ours)) / len(results))
+            shown.append(_ours(one))
+            rival = best_within(x, against, one.file_bytes) if against is not None else None
+            if rival is not None:
+                shown.append(_theirs(Path(folder), x, one, rival, measures))
+        sections.append(_section(n, ours[0], shown))
     page = Path(folder, "index.html")
-    write_file(page, _page(evaluation, names).encode("utf-8", "replace"))
+    write_file(page, _page(evaluation, sections, against).encode("utf-8", "replace"))
     return page
+
+
+def _ours(one: ImageResult) -> _Shown:
+    return _Shown(
+        label=f"quality {one.quality:g}",
+        file=kept_name(one.image, one.quality, ".png"),
+        file_bytes=one.file_bytes,
+        bpp=one.bpp,
+        distances=vars(one),
+    )
+
+
+def _theirs(
+    folder: Path, x: NDArray[np.uint8], one: ImageResult, rival: Rival, measures: Measures
+) -> _Shown:
+    drawn = kept_name(one.image, one.quality, f"-{rival.codec}.png")
+    save_png(folder / drawn, rival.pixels)
+    write_file(folder / kept_name(one.image, one.quality, f".{rival.codec}"), rival.data)
+    size = "" if rival.divisor == 1 else f", sides / {rival.divisor}"
+    return _Shown(
+        label=f"{rival.codec} {rival.quality}{size}",
+        file=drawn,
+        file_bytes=len(rival.data),
+        bpp=8 * len(rival.data) / (one.width * one.height),
+        distances=measures.of_pair(x, rival.pixels),
+    )
 
 
 def _original(name: str) -> str:
     return f"{name}.png"
 
 
-def _page(evaluation: Evaluation, names: Sequence[str]) -> str:
-    count = f"{len(names)} picture{'s' if len(names) != 1 else ''}"
+def _page(evaluation: Evaluation, sections: Sequence[str], against: str | None) -> str:
     refined = f", refined in {evaluation.refine} steps" if evaluation.refine else ""
-    patches = ""
+    notes = [f"Model {evaluation.fingerprint}."]
     if evaluation.n_patches:
-        patches = f" FID and KID of {evaluation.n_patches} patches of {evaluation.patch} pixels."
-    results: dict[str, list[ImageResult]] = {name: [] for name in names}
-    for one in evaluation.images:
-        results[one.image].append(one)
-    sections = (_section(n, name, results[name]) for n, name in enumerate(names))
+        notes.append(f"FID and KID of {evaluation.n_patches} patches of {evaluation.patch} pixels.")
+    if against is not None:
+        notes.append(
+            f"Below each file what {against} makes of the picture in no more bytes, at its slowest "
+            "and in the size, full to a quarter, of the highest PSNR."
+        )
+    levels = [
+        ("", f"quality {level.quality:g}", level.file_bytes, level.bpp, vars(level))
+        for level in evaluation.levels
+    ]
+    pictures = "1 picture" if len(sections) == 1 else f"{len(sections)} pictures"
     template = files("glc.evaluation").joinpath("page.html").read_text(encoding="utf-8")
     return string.Template(template).substitute(
-        title=escape(f"{evaluation.model}, {count}{refined}"),
-        levels=_table(evaluation.levels, [""] * len(evaluation.levels)),
+        title=escape(f"{evaluation.model}, {pictures}{refined}"),
+        levels=_table(levels),
         pictures="\n".join(sections),
-        colophon=f"Model {escape(evaluation.fingerprint)}.{patches}",
+        notes=escape(" ".join(notes)),
     )
 
 
-def _section(number: int, name: str, results: Sequence[ImageResult]) -> str:
-    width, height = results[0].width, results[0].height
-    sources = [_link(kept_name(name, one.quality, ".png")) for one in results]
-    size = f'width="{width}" height="{height}" loading="lazy"'
-    choices = [
-        f'<input type="radio" name="quality-{number}" value="{source}" autocomplete="off" '
-        f'aria-label="quality {one.quality:g}"{" checked" if source == sources[0] else ""}>'
-        for source, one in zip(sources, results, strict=True)
-    ]
+def _section(number: int, picture: ImageResult, shown: Sequence[_Shown]) -> str:
+    size = f'width="{picture.width}" height="{picture.height}" loading="lazy"'
+    rows = []
+    for one in shown:
+        choice = (
+            f'<input type="radio" name="choice-{number}" value="{_link(one.file)}" '
+            f'autocomplete="off" aria-label="{one.label}"{" checked" if one is shown[0] else ""}>'
+        )
+        rows.append((choice, one.label, one.file_bytes, one.bpp, one.distances))
     return f"""<section>
-<h2>{escape(name)}</h2>
+<h2>{escape(picture.image)}</h2>
 <div class="pair">
-<img src="{_link(_original(name))}" alt="the picture" {size}>
-<img class="coded" src="{sources[0]}" alt="as decoded" {size}>
+<img src="{_link(_original(picture.image))}" alt="the picture" {size}>
+<img class="coded" src="{_link(shown[0].file)}" alt="as decoded" {size}>
 <input type="range" step="0.1" autocomplete="off" aria-label="where the line is">
 </div>
-<div class="wide">{_table(results, choices)}</div>
+<div class="wide">{_table(rows)}</div>
 </section>"""
 
 
-def _table(results: Sequence[Any], choices: Sequence[str]) -> str:
-    """Rows of `LevelResult` or of `ImageResult`, with what chooses one."""
-    figures = measured(results)
-    heads = ["", "quality", "bytes", "bpp", *(metric.label for metric in figures.values())]
-    rows = ["".join(f"<th>{head}</th>" for head in heads)]
-    for result, choice in zip(results, choices, strict=True):
-        cells = [choice, f"{result.quality:g}", f"{result.file_bytes:,}", f"{result.bpp:.4f}"]
-        cells += [metric.text(getattr(result, name)) for name, metric in figures.items()]
-        rows.append("".join(f"<td>{cell}</td>" for cell in cells))
-    return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+def _table(rows: Sequence[tuple[str, str, int, float, Mapping[str, Any]]]) -> str:
+    """Rows of (what chooses it, label, bytes, bpp, distances)."""
+    figures = measured([distances for *_, distances in rows])
+    heads = ["", "", "bytes", "bpp", *(metric.label for metric in figures.values())]
+    lines = ["".join(f"<th>{head}</th>" for head in heads)]
+    for choice, label, n_bytes, bpp, distances in rows:
+        texts = [metric.text(distances.get(name)) for name, metric in figures.items()]
+        cells = (choice, label, f"{n_bytes:,}", f"{bpp:.4f}", *texts)
+        lines.append("".join(f"<td>{cell}</td>" for cell in cells))
+    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 
 
 def _link(path: str) -> str:

@@ -65,6 +65,28 @@ def test_means_leave_out_what_is_not_known(tmp_path, photo, monkeypatch):
     assert 0.5 < anchor.ms_ssim < 1
 
 
+def test_the_best_within_so_many_bytes(photo):
+    def size(divisor, quality):
+        image = Image.fromarray(photo)
+        small = image.resize([side // divisor for side in image.size], Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        small.save(buffer, "jpeg", quality=quality, optimize=True)
+        return buffer.getbuffer().nbytes
+
+    enough = size(2, 60)
+    best = anchors.best_within(photo, "jpeg", enough)
+    assert len(best.data) == size(best.divisor, best.quality) <= enough
+    assert size(best.divisor, best.quality + 1) > enough
+    as_it_is = np.asarray(Image.open(io.BytesIO(best.data)).convert("RGB"))
+    assert as_it_is.shape[0] == photo.shape[0] // best.divisor
+    for divisor in range(1, 5):
+        fits = [q for q in range(1, 101) if size(divisor, q) <= enough]
+        if fits:
+            other = anchors._round_trip(photo, "jpeg", divisor, max(fits))
+            assert psnr(photo, other.pixels) <= psnr(photo, best.pixels)
+    assert anchors.best_within(photo, "jpeg", 100) is None
+
+
 def test_bytes_at_equal_distance():
     """A codec whose distance is linear in log bytes; a setting worse than a cheaper one is idle."""
     theirs = [(0.02, 0.6), (0.08, 0.4), (0.05, 0.61), (0.1, 0.45)]

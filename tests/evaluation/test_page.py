@@ -71,7 +71,7 @@ def test_every_picture_is_beside_its_files(folder, tiny_folder, tmp_path):
         assert load_image(restored).shape == x.shape
         assert restored.name == f"{Path(name).name}-q0.png"
     for number, link in enumerate(links[1::2]):
-        first, second = page.of("input", name=f"quality-{number}")
+        first, second = page.of("input", name=f"choice-{number}")
         assert first["value"] == link
         assert "checked" in first
         assert second["value"] == link.replace("-q0.png", "-q2.5.png")
@@ -79,6 +79,30 @@ def test_every_picture_is_beside_its_files(folder, tiny_folder, tmp_path):
 
     (curve,) = load_curves(out / "eval.json")
     assert f"{curve.bpp[1]:.4f}" in page.texts
+
+
+def test_another_codec_is_shown_at_no_more_bytes(folder, tiny_folder, tmp_path):
+    out = tmp_path / "out"
+    options = ["--model", tiny_folder, "--quality", "3", "--against", "jpeg"]
+    for name in NAMES[1:]:
+        (folder / name).unlink()
+    Image.fromarray(np.zeros((700, 700, 3), np.uint8)).save(folder / "b.png")
+    assert report(folder, out, *options).exit_code == 0
+    page = Page((out / "index.html").read_text(encoding="utf-8"))
+    assert len(page.of("input", name="choice-0")) == 1  # a JPEG's tables alone are larger
+    ours, theirs = page.of("input", name="choice-1")
+    assert (ours["value"], theirs["value"]) == ("b.png-q3.png", "b.png-q3-jpeg.png")
+    file = out / "b.png-q3.jpeg"
+    assert file.stat().st_size <= (out / "b.png-q3.glc").stat().st_size
+    assert f"{file.stat().st_size:,}" in page.texts
+
+
+def test_an_unknown_codec_is_refused_before_anything_is_coded(folder, tiny_folder, tmp_path):
+    out = tmp_path / "out"
+    result = report(folder, out, "--model", tiny_folder, "--against", "bpg")
+    assert result.exit_code == 2
+    assert "got bpg" in result.stderr
+    assert not out.exists()
 
 
 def test_nothing_is_written_into_a_folder_in_use(folder, tiny_folder, tmp_path):
