@@ -247,6 +247,7 @@ def read_pieces(
     weights: Sequence[int],
     canonical: Sequence[Row],
     rows: Sequence[Sequence[Sequence[int]]],  # of every piece, part and symbol
+    multiple: int = 64,  # the model's `pad_multiple`, pixels per hyper index
 ) -> Iterator[tuple[list[int], list[list[int]]]]:
     """Yield hyper indices and the four parts of the picture, or of each tile."""
     order = sorted(range(len(weights)), key=lambda index: (-weights[index], index))
@@ -266,7 +267,8 @@ def read_pieces(
         thresholds = b.take(4, "thresholds")
         expect(max(thresholds) <= len(canonical), "thresholds", b.at)
         stream = Stream(b, descriptor)
-        z_width, z_height = (-(-min(side, n) // 64) for n in (file.width - x, file.height - y))
+        left = (file.width - x, file.height - y)
+        z_width, z_height = (-(-min(side, n) // multiple) for n in left)
         high = stream.pull([index_rows[0]] * (z_width * z_height))
         low = stream.pull([index_rows[1 + h] for h in high])
         parts = []

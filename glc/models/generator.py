@@ -55,7 +55,7 @@ class Generator:
             quality: rate level.
 
         Returns:
-            x_hat [n, 3, 16 h, 16 w] in the dtype, about [-1, 1], not clamped.
+            x_hat [n, 3, f h, f w] in the dtype, about [-1, 1], not clamped; f is D's stride.
         """
         y_hat = y_hat.to(self._dtype, memory_format=torch.channels_last)
         return self._decoder(self._limit(self._synthesis(y_hat, quality)))
@@ -198,7 +198,7 @@ class _FusedDecoder:
         self._last = _conv(_widened(cast(nn.Conv2d, last)), dtype)
 
     def __call__(self, l: Tensor) -> Tensor:
-        """[n, l_channels, h, w] in the dtype -> [n, 3, 16h, 16w]."""
+        """[n, l_channels, h, w] in the dtype -> [n, 3, f h, f w]."""
         if self._before is not None:
             l = _Sum(self._before(l), self._before.bias).added()
         x = _Sum(self._first(l), self._first.bias)

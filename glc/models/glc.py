@@ -42,8 +42,8 @@ class GLC(Saved):
     """Generative latent codec (GLC, CVPR 2024), any preset.
 
     Tensors inside are float32, NCHW, images in [-1, 1] with sides that are multiples of
-    `pad_multiple`. `quality` is a rate level in [0, levels - 1], 0 the lowest rate; a number,
-    or a [b] tensor with one level per sample.
+    `pad_multiple`: 4 f, where f is the autoencoder's stride. `quality` is a rate level in
+    [0, levels - 1], 0 the lowest rate; a number, or a [b] tensor with one level per sample.
 
     Args:
         config: the layout; see `glc.models.config`.
@@ -79,7 +79,7 @@ class GLC(Saved):
         return self.config.pad_multiple
 
     def latents(self, x: Tensor) -> Tensor:
-        """E: [b, 3, h, w] float32 in [-1, 1] -> l [b, l_channels, h/16, w/16] within its bounds."""
+        """E: [b, 3, h, w] float32 in [-1, 1] -> l [b, l_channels, h/f, w/f] within its bounds."""
         return self.latent_range.limit_l(self.latent_encoder(x))
 
     def analysis(self, l: Tensor, quality: float | Tensor) -> Tensor:
@@ -130,7 +130,7 @@ class GLC(Saved):
         return cast(Tensor, self.g_s(y_hat, quality))
 
     def reconstruct(self, l_hat: Tensor) -> Tensor:
-        """D: l_hat, held within its bounds -> x_hat [b, 3, 16h, 16w], about [-1, 1]."""
+        """D: l_hat, held within its bounds -> x_hat [b, 3, f h, f w], about [-1, 1]."""
         return cast(Tensor, self.latent_decoder(self.latent_range.limit_l_hat(l_hat)))
 
     def four_part(self, y: Tensor, params: Tensor) -> FourPart:

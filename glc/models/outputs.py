@@ -56,9 +56,11 @@ class LatentOutput:
 class Output:
     """What `GLC.forward` gives: the reconstruction and everything the losses read.
 
+    f is the stride of the autoencoder.
+
     Attributes:
         x_hat: [b, 3, h, w] float32, about [-1, 1], not clamped.
-        l: [b, l_channels, h/16, w/16] float32.
+        l: [b, l_channels, h/f, w/f] float32.
         latent: transform coding of l.
     """
 
@@ -69,18 +71,18 @@ class Output:
 
 @dataclass(frozen=True)
 class Inspection:
-    """One evaluation pass laid open; see `GLC.inspect`.
+    """One evaluation pass laid open; see `GLC.inspect`. f is the stride of the autoencoder.
 
     Attributes:
-        l: [b, l_channels, h/16, w/16] float32.
-        y: [b, N, h/16, w/16] float32.
-        z: [b, d, h/64, w/64] float32.
-        z_index: [b, h/64, w/64] int64.
-        params: [b, 3N, h/16, w/16] float32, (step, scale, mean) before any clamp.
-        y_q: [b, N, h/16, w/16] int32 symbols.
-        scale: [b, N, h/16, w/16] float32, before clamping.
-        y_hat: [b, N, h/16, w/16] float32, multiplied by the step.
-        l_hat: [b, l_channels, h/16, w/16] float32.
+        l: [b, l_channels, h/f, w/f] float32.
+        y: [b, N, h/f, w/f] float32.
+        z: [b, d, h/4f, w/4f] float32.
+        z_index: [b, h/4f, w/4f] int64.
+        params: [b, 3N, h/f, w/f] float32, (step, scale, mean) before any clamp.
+        y_q: [b, N, h/f, w/f] int32 symbols.
+        scale: [b, N, h/f, w/f] float32, before clamping.
+        y_hat: [b, N, h/f, w/f] float32, multiplied by the step.
+        l_hat: [b, l_channels, h/f, w/f] float32.
         x_hat: [b, 3, h, w] float32 on the [0, 1] scale, not clamped.
         bits_y: estimated bits of y, summed over the batch.
         bits_z: bits of z at uniform cost, summed over the batch.

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image <-> latent maps of the generative VQ-VAE (facts B1-B3), and their CPU-sized twins."""
+"""Image <-> latent maps of the generative VQ-VAE (facts B1-B3, K), and their CPU-sized twins.
+
+In shapes f is the stride of the autoencoder, pixels per latent position.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +99,7 @@ class Upsample(nn.Module):
 
 
 class VQGANEncoder(nn.Module):
-    """The authors' latent encoder E (facts B1): [n, 3, h, w] -> [n, l_channels, h/16, w/16]."""
+    """The authors' latent encoder E (facts B1): [n, 3, h, w] -> [n, l_channels, h/f, w/f]."""
 
     def __init__(self, config: VQGANConfig, l_channels: int) -> None:
         super().__init__()
@@ -128,7 +131,7 @@ class VQGANEncoder(nn.Module):
 
 
 class VQGANDecoder(nn.Module):
-    """The authors' latent decoder D (facts B2): [n, l_channels, h, w] -> [n, 3, 16h, 16w]."""
+    """The authors' latent decoder D (facts B2): [n, l_channels, h, w] -> [n, 3, f h, f w]."""
 
     def __init__(self, config: VQGANConfig, l_channels: int) -> None:
         super().__init__()
@@ -157,7 +160,7 @@ class VQGANDecoder(nn.Module):
         return cast(nn.Conv2d, self.blocks[-1]).weight
 
     def forward(self, l: Tensor) -> Tensor:
-        """[n, l_channels, h, w] float -> x_hat [n, 3, 16h, 16w], about [-1, 1], not clamped."""
+        """[n, l_channels, h, w] float -> x_hat [n, 3, f h, f w], about [-1, 1], not clamped."""
         if self.post_quant_conv is not None:
             l = self.post_quant_conv(l)
         for block in self.blocks:
@@ -201,7 +204,7 @@ class Bottleneck(nn.Module):
 
 
 class LightDecoder(nn.Module):
-    """CPU-sized latent decoder: blocks at 1/16, 1/8 and 1/4, then pixel shuffle to the image."""
+    """CPU-sized latent decoder: blocks at 1/(2 stem), 1/stem and 1/4, then pixel shuffle."""
 
     def __init__(self, config: LightConfig, l_channels: int, gain: float) -> None:
         super().__init__()

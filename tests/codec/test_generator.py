@@ -17,30 +17,22 @@ from glc.models.generator import Generator, _FusedUpsample, _Sum
 from glc.models.vqvae import Upsample
 from glc.strips import Networks
 from tests.cuda_kernels import Kernels, kernels
+from tests.faces import SMALL_FACE
 
 __all__ = ["kernels"]  # the fixture
 
 AUTHORS = dataclasses.replace(  # theirs, narrower, with windows that do not fill the map
     GLC_IMAGE, autoencoder=VQGANConfig(channels=32, attention_window=3), latent_channels=32
 )
-SWITCHED = dataclasses.replace(  # as their autoencoder of faces is
-    AUTHORS,
-    autoencoder=VQGANConfig(
-        channels=32,
-        attention_window=3,
-        final_swish=False,
-        quant_conv=False,
-        extra_decoder_block=False,
-    ),
+FACES = dataclasses.replace(
+    SMALL_FACE, autoencoder=dataclasses.replace(SMALL_FACE.autoencoder, attention_window=3)
 )
 WORST_DB = {torch.float32: 80.0, torch.float16: 50.0, torch.bfloat16: 35.0}  # to float32's picture
 HEIGHT, WIDTH = 60, 100  # pixels; less than the map gives
 QUALITY = 1.5
 
 
-@pytest.fixture(
-    scope="module", params=[AUTHORS, SWITCHED, TINY], ids=["authors", "switched", "light"]
-)
+@pytest.fixture(scope="module", params=[AUTHORS, FACES, TINY], ids=["authors", "faces", "light"])
 def model(request: pytest.FixtureRequest) -> GLC:
     config: GLCConfig = request.param
     torch.manual_seed(1)

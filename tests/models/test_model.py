@@ -19,7 +19,6 @@ from glc.models import GLC, GLCConfig, preset
 from glc.models.config import LightConfig, VQGANConfig
 from glc.models.context import part_index
 from glc.models.padding import pad_to_multiple
-from glc.models.vqvae import build_autoencoder
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,7 @@ def model():
 
 
 # ---------------------------------------------------------------- configuration
-@pytest.mark.parametrize("name", ["glc-image", "glc-image-small", "glc-tiny"])
+@pytest.mark.parametrize("name", ["glc-image", "glc-face", "glc-image-small", "glc-tiny"])
 def test_config_round_trips_through_a_dictionary(name):
     config = preset(name)
     assert GLCConfig.from_dict(config.to_dict()) == config
@@ -156,21 +155,19 @@ def test_a_picture_keeps_its_size_whatever_the_stem(stem):
     assert model(x, 1.0).x_hat.shape == x.shape
 
 
-def test_switches_of_the_autoencoder_give_the_faces_one():
-    """CodeFormer's, which the authors' class has with the other settings (facts K)."""
-    config = VQGANConfig(
-        channels=64,
-        channel_multipliers=(1, 2, 2, 4, 4, 8),
-        final_swish=False,
-        quant_conv=False,
-        extra_decoder_block=False,
-    )
+def test_the_faces_autoencoder_is_as_large_as_the_authors():
+    """63,740,099 floats (facts K); the rest is as in their other model."""
     with torch.device("meta"):
-        encoder, decoder = build_autoencoder(config, 256, 1.0)
-    for module, floats in ((encoder, 29_416_000), (decoder, 34_061_955)):
-        assert sum(p.numel() for p in module.parameters()) == floats
-        assert len(module.blocks) == 25
-    assert GLCConfig(autoencoder=config).pad_multiple == 128
+        face, image = GLC(preset("glc-face")), GLC(preset("glc-image"))
+    parts = (face.latent_encoder, face.latent_decoder, face.image_vq)
+    floats = [sum(p.numel() for p in part.parameters()) for part in parts]
+    assert floats == [29_416_000, 34_061_955, 262_144]
+    assert face.pad_multiple == 128
+    assert face.config.crop == 512
+    rest = ("g_a.", "h_a.", "h_s.", "context.", "g_s.")
+    assert {k: v.shape for k, v in face.state_dict().items() if k.startswith(rest)} == {
+        k: v.shape for k, v in image.state_dict().items() if k.startswith(rest)
+    }
 
 
 def test_small_preset_keeps_its_promise():
