@@ -31,7 +31,7 @@ __all__ = ["MAX_STEPS", "Refiner"]
 MAX_STEPS = 10_000
 _AROUND = 0.5  # qualities to both sides, between which the exchange is measured
 _STEP_SIZE = 0.003  # Adam's first, in units of y
-_SIDE = 48  # cells of y: windows of 768 pixels bound the memory: 0.7 GB for the small preset
+_SIDE = 768  # pixels of a window at most, which bounds the memory: 0.7 GB for the small preset
 _MARGIN = 4  # cells around a window, refined with it and not kept: as wide as one of z
 
 
@@ -61,10 +61,13 @@ class _Window:
         return found[..., rows, columns]
 
 
-def _windows(height: int, width: int) -> list[_Window]:
+def _windows(height: int, width: int, *, multiple: int) -> list[_Window]:
+    """Cut a map of y [height, width] into windows of whole cells of z, `multiple` pixels each."""
+    most = 4 * max(1, _SIDE // multiple)
+
     def along(side: int) -> list[tuple[slice, slice]]:
-        begins = range(0, side, _SIDE)
-        places = [slice(begin, min(begin + _SIDE, side)) for begin in begins]
+        begins = range(0, side, most)
+        places = [slice(begin, min(begin + most, side)) for begin in begins]
         seen = [slice(max(p.start - _MARGIN, 0), min(p.stop + _MARGIN, side)) for p in places]
         return list(zip(places, seen, strict=True))
 
@@ -109,7 +112,7 @@ class Refiner:
         if exchange <= 0.0:
             return y
         refined = y.clone()
-        windows = _windows(*y.shape[-2:])
+        windows = _windows(*y.shape[-2:], multiple=self._model.pad_multiple)
         for n, window in enumerate(windows):
             tell = part_of(report, n, len(windows))
             window_y, index = window.of(y), window.of(z_index, 4)
@@ -125,7 +128,7 @@ class Refiner:
             y = self._networks.analysis(features, level)
             z_index = self._networks.hyper_index(y)
             total = np.zeros(2)
-            for window in _windows(*y.shape[-2:]):
+            for window in _windows(*y.shape[-2:], multiple=self._model.pad_multiple):
                 params = self._params(window.of(z_index, 4))
                 total += [float(cost) for cost in self._cost(window.of(y), params, window, level)]
             totals.append(total)
