@@ -88,9 +88,8 @@ def check_model(
         if _value(config, key) % layout.pad_multiple:
             expected = f"a multiple of {layout.pad_multiple}, the model's padding"
             raise _refusal(key, expected, _value(config, key))
-    stride, positions = layout.autoencoder.stride, layout.predictor.positions
-    if codes and (config.data.crop // stride) ** 2 != positions:
-        expected = f"{stride * math.isqrt(positions)}, which the model's code predictor is made for"
+    if codes and config.data.crop != layout.crop:
+        expected = f"{layout.crop}, which the model's code predictor is made for"
         raise _refusal("data.crop", expected, config.data.crop)
     if not levels:
         return

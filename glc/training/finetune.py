@@ -138,10 +138,13 @@ def _config(photos: Path, out: Path, model: str, steps: int, features: Path | No
         raise InvalidArgumentError(
             f"finetune: photos: expected at least 2 in {photos}, got {count}"
         )
-    data = dataclasses.replace(
-        data, holdout=max(1, min(HELD_OUT_MOST, int(HELD_OUT_SHARE * count))), validation_crop=128
-    )
     layout = GLC.from_pretrained(model).config
+    data = dataclasses.replace(
+        data,
+        holdout=max(1, min(HELD_OUT_MOST, int(HELD_OUT_SHARE * count))),
+        crop=layout.crop,  # as the model was trained on
+        validation_crop=layout.crop,
+    )
     return StageConfig(
         out=str(out),
         data=data,

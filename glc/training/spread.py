@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from glc.training.validation import CHUNK
+
 CROPS = 32  # that it is measured on
 
 
@@ -31,7 +33,7 @@ class Spread:
             crops: the first n crops of the run, on the device.
         """
         if not self.value.numel():
-            self.value = encode(crops(CROPS)).std()
+            self.value = torch.cat([encode(chunk) for chunk in crops(CROPS).split(CHUNK)]).std()
 
     def state_dict(self) -> dict[str, Any]:
         """What resuming needs."""
