@@ -11,7 +11,7 @@ from glc.training.cli import STAGES, run
 from glc.training.config_file import load_config
 from glc.training.config_rules import RULES, check_model, warn_of_unread
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "train_small"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.mark.parametrize(
@@ -228,11 +228,16 @@ def test_a_preset_that_is_not_the_model_is_told(write_config, tmp_path, recwarn)
         warn_of_unread("stage2", config, preset("glc-image"))
 
 
+@pytest.mark.parametrize(
+    ("recipe", "model"), [("train_small", "glc-image-small"), ("train_face", "glc-face")]
+)
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_examples_set_what_is_read(recwarn, stage):
-    config = load_config(EXAMPLES / f"{stage}.yaml", [])
+def test_the_examples_set_what_is_read(recwarn, recipe, model, stage):
+    config, layout = load_config(EXAMPLES / recipe / f"{stage}.yaml", []), preset(model)
+    check_model(config, layout, levels=stage != "stage1", codes=config.code_weight > 0)
     warn_of_unread(stage, config, preset(config.model))
     assert not recwarn.list
+    assert stage != "stage1" or config.model == model
 
 
 def test_a_run_tells_what_it_does_not_read(write_config, tmp_path):
