@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -78,7 +78,7 @@ def official_layout() -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         modules = _modules()
     return {
-        _renamed(f"{prefix}{name}", _TO_OFFICIAL): tuple(tensor.shape)
+        renamed(f"{prefix}{name}", _TO_OFFICIAL): tuple(tensor.shape)
         for prefix, module in modules.items()
         for name, tensor in module.state_dict().items()
         # ours; their prior is uniform, and their encoder without bounds
@@ -101,9 +101,9 @@ def _modules() -> dict[str, GLC | CodePredictor]:
 
 
 def _load(source: str | os.PathLike[str] | Mapping[str, Any]) -> list[GLC | CodePredictor]:
-    state = _unwrap(source)
-    _check_layout(state)
-    ours = {_renamed(key, PREFIXES): tensor for key, tensor in state.items()}
+    state = read_state("load_official", source, WRAPPERS)
+    check_layout("load_official", state, official_layout())
+    ours = {renamed(key, PREFIXES): tensor for key, tensor in state.items()}
     with torch.device("cpu"):  # whatever torch's default is
         modules = {prefix: module.float() for prefix, module in _modules().items()}
     for prefix, module in modules.items():
@@ -119,31 +119,45 @@ def _load(source: str | os.PathLike[str] | Mapping[str, Any]) -> list[GLC | Code
     return [module.eval() for module in modules.values()]
 
 
-def _unwrap(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Tensor]:
+def read_state(
+    op: str, source: str | os.PathLike[str] | Mapping[str, Any], wrappers: Sequence[str]
+) -> dict[str, Tensor]:
+    """Tensors by name from a checkpoint, or a state dict.
+
+    Args:
+        op: the loader, for messages.
+        source: as for `load_official`.
+        wrappers: keys that the tensors may lie under, in this order, each only if present.
+
+    Raises:
+        InvalidArgumentError: there are none.
+    """
     state: Any = source
     if not isinstance(source, Mapping):
         try:
             state = torch.load(source, map_location="cpu", weights_only=True)
         except LOAD_ERRORS as error:
             raise InvalidArgumentError(
-                f"load_official: source: expected a checkpoint of tensors, got {source}: "
+                f"{op}: source: expected a checkpoint of tensors, got {source}: "
                 f"{load_complaint(error)}"
             ) from error
-    for wrapper in WRAPPERS:
+    for wrapper in wrappers:
         if isinstance(state, Mapping) and wrapper in state:
             state = state[wrapper]
     if not isinstance(state, Mapping) or not all(
         isinstance(key, str) and isinstance(t, Tensor) for key, t in state.items()
     ):
         raise InvalidArgumentError(
-            "load_official: source: expected a mapping from names to tensors, bare or under "
-            f"{', '.join(WRAPPERS)}; got {type(state).__name__} with other content"
+            f"{op}: source: expected a mapping from names to tensors, bare or under "
+            f"{', '.join(wrappers)}; got {type(state).__name__} with other content"
         )
     return {key.removeprefix("module."): tensor for key, tensor in state.items()}
 
 
-def _check_layout(state: Mapping[str, Tensor]) -> None:
-    expected = official_layout()
+def check_layout(
+    op: str, state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Refuse a state dict that has not just the expected keys and shapes, and values of all."""
     missing = sorted(expected.keys() - state.keys())
     unknown = sorted(state.keys() - expected.keys())
     wrong = sorted(
@@ -161,12 +175,12 @@ def _check_layout(state: Mapping[str, Tensor]) -> None:
     for what, names in kinds.items():
         if names:
             raise InvalidArgumentError(
-                f"load_official: state dict: expected the authors' {len(expected)} tensors, "
+                f"{op}: state dict: expected the authors' {len(expected)} tensors, "
                 f"got {len(names)} {what}: {', '.join(names[:3])}"
             )
 
 
-def _renamed(key: str, prefixes: Mapping[str, str]) -> str:
+def renamed(key: str, prefixes: Mapping[str, str]) -> str:
     """Replace the longest matching prefix; a key without one keeps its name."""
     best = max((p for p in prefixes if key.startswith(p)), key=len, default="")
     return prefixes.get(best, "") + key.removeprefix(best)
