@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two processes, and a batch in parts, walk the same path as one process and one batch."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,8 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from glc.models.config import PRESETS
 from glc.training.checkpoint import read_checkpoint
 from glc.training.cli import run
+from glc.training.config import DataConfig, StageConfig
+from glc.training.distributed import Processes
+from tests.training.processes import run_in_processes
 
 # Sums in another order differ by single roundings, which Adam's first steps blow up where a
 # gradient is nearly zero: a weight may then move the other way by one learning rate a step. The
@@ -56,12 +61,7 @@ def last_metrics(folder) -> dict[str, float]:
 
 @pytest.mark.parametrize("stage", ["stage1", "stage2", "stage3"])
 def test_two_processes_equal_one(trained, tmp_path, stage):
-    module = f"glc.training.{stage}"
-    config = str(trained / f"{stage}.yaml")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["-m", module, config, "--set", f"out={tmp_path}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+    run_in_processes(2, run, stage, trained / f"{stage}.yaml", [f"out={tmp_path}"], False)
     logs = [last_metrics(folder) for folder in (trained / stage, tmp_path)]
     for name, value in logs[0].items():
         assert logs[1][name] == pytest.approx(value, **LOG_TOLERANCE), name
@@ -76,26 +76,20 @@ def test_two_processes_equal_one(trained, tmp_path, stage):
                 torch.testing.assert_close(two["extras"][name][key], value, rtol=2e-3, atol=2e-3)
 
 
+def run_by_gradient(config: Path, overrides: list[str]) -> None:
+    """Stage I of a model whose codebook the optimizer moves."""
+    PRESETS["glc-tiny"] = dataclasses.replace(PRESETS["glc-tiny"], codebook_ema=None)
+    run("stage1", config, overrides, False)
+
+
 def test_two_processes_leave_alone_what_has_no_gradient_yet(trained, tmp_path):
     """A discriminator that begins to train late, and a codebook that is drawn late."""
     changes = ["adversarial={weight: 0.8, width: 8, layers: 2, start: 3, discriminator_start: 3}"]
     changes += ["codebook.start=3", "latent_noise=0.0", "learning_rate=1e-4", "warmup=0"]
-    script = (
-        "import dataclasses, sys; from glc.models.config import PRESETS;"
-        "from glc.training import cli;"
-        "tiny = dataclasses.replace(PRESETS['glc-tiny'], codebook_ema=None);"
-        "PRESETS['glc-tiny'] = tiny;"
-        "from pathlib import Path; cli.run('stage1', Path(sys.argv[1]), sys.argv[2:], False)"
-    )
-    (tmp_path / "script.py").write_text(script, encoding="utf-8")
     states = []
     for number in (1, 2):
         out = tmp_path / str(number)
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += [f"--nproc-per-node={number}", str(tmp_path / "script.py")]
-        command += [str(trained / "stage1.yaml"), *changes, f"out={out}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-2000:]
+        run_in_processes(number, run_by_gradient, trained / "stage1.yaml", [*changes, f"out={out}"])
         states.append(read_checkpoint(out / "checkpoint.pt"))
     for name in ("optimizer", "discriminator_optimizer"):
         one, two = (state[name]["state"] for state in states)
@@ -128,38 +122,29 @@ def test_processes_stop_at_one_step(write_config, tmp_path):
         command += ["--nproc-per-node=2", *script, str(config), "--set", f"out={out}", *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
-    module = ["-m", "glc.training.stage1"]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    assert launch(module, whole).returncode == 0
+    run_in_processes(2, run, "stage1", config, [f"out={whole}"], False)
     done = launch([str(tmp_path / "asked.py")], stopped)
     assert done.returncode == 1  # the launcher's, whatever its processes end with
     assert "exitcode  : 143" in done.stderr
     assert [Path(f"{config}.{rank}").read_text() for rank in (0, 1)] == ["7", "7"]
     assert read_checkpoint(stopped / "checkpoint.pt")["step"] == 8
-    assert launch(module, stopped, "--resume").returncode == 0
+    assert launch(["-m", "glc.training.stage1"], stopped, "--resume").returncode == 0
     one, two = (read_checkpoint(f / "checkpoint.pt") for f in (whole, stopped))
     assert one["step"] == two["step"] == 12
     assert all(torch.equal(one["model"][k], two["model"][k]) for k in one["model"])
     assert (whole / "log.jsonl").read_text() == (stopped / "log.jsonl").read_text()
 
 
+def note_what_is_found(folder: Path) -> None:
+    found = Processes(StageConfig(out="", data=DataConfig(root="")))
+    (folder / f"found{found.rank}").write_text(f"{found.world} {found.first}", encoding="utf-8")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="wants a machine without an accelerator")
 def test_processes_find_each_other_unasked(tmp_path):
     """`device: auto`, the default, on a machine that has nothing but its CPU."""
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from glc.training.config import DataConfig, StageConfig\n"
-        "from glc.training.distributed import Processes\n"
-        "found = Processes(StageConfig(out='', data=DataConfig(root='')))\n"
-        "Path(sys.argv[1], f'found{found.rank}').write_text(f'{found.world} {found.first}')\n",
-        encoding="utf-8",
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node=2", str(script), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+    run_in_processes(2, note_what_is_found, tmp_path)
     said = {file.name: file.read_text(encoding="utf-8") for file in tmp_path.glob("found*")}
     assert said == {"found0": "2 True", "found1": "2 False"}
 
