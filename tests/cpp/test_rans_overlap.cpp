@@ -9,6 +9,7 @@
 
 #include "check.h"
 #include "compat/stream_pieces.h"
+#include "core/overlap.h"
 #include "glc/cdf.h"
 #include "glc/compressai_ans.h"
 #include "glc/error.h"
@@ -131,9 +132,21 @@ void compressai() {
   check(out == symbols, "symbols");
 }
 
+/// Ends that are no addresses, and neighbours.
+void edges() {
+  std::uint8_t bytes[3] = {};
+  const std::span<const std::uint8_t> last(bytes + 2, 1);
+  check_throws<InvalidArgument>(
+      [&] { glc::require_apart(last, std::span(bytes, SIZE_MAX), "shared"); });
+  glc::require_apart(last, std::span(bytes, 2), "apart");
+  glc::require_apart(std::span<const std::uint8_t>(bytes, 2), std::span(bytes + 2, 1), "apart");
+  glc::require_apart(std::span<const std::uint8_t>(bytes, 0), std::span(bytes, 3), "nothing read");
+}
+
 }  // namespace
 
 int main() {
+  edges();
   symbols(100, glc::rans::kNoSegments);
   symbols(20000, glc::rans::kNoSegments);
   symbols(20000, 4096);
