@@ -28,6 +28,7 @@ BOOTSTRAP ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check
 SAMPLE := examples/images/kodim23.png
 CPP_BUILD ?= build/native
+CPP_OPTIONS ?=
 # the system's CMake, or the environment's where there is none
 CMAKE := $(or $(shell command -v cmake),$(abspath $(dir $(PYTHON)))/cmake)
 
@@ -78,12 +79,15 @@ demo: $(RUNTIME)  ## set up, then compress and restore a sample photograph
 test: $(TESTING)  ## set up, then run the tests
 	@$(PYTHON) -m pytest
 
-.PHONY: test-cpp
-test-cpp: $(if $(shell command -v cmake),,$(TOOLS))  ## native tests, CUDA kernels on the CPU too, under the address and undefined-behaviour sanitizers
+.PHONY: build-cpp
+build-cpp: $(if $(shell command -v cmake),,$(TOOLS))
 	$(CMAKE) -S . -B $(CPP_BUILD) -DCMAKE_BUILD_TYPE=Debug -DGLC_SANITIZE=address,undefined \
 		-DCMAKE_C_FLAGS_DEBUG="-O1 -g1" -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" -DGLC_WERROR=ON \
-		-DGLC_CUDA=OFF -DGLC_CUDA_EMULATION=ON
+		-DGLC_CUDA=OFF -DGLC_CUDA_EMULATION=ON $(CPP_OPTIONS)
 	$(CMAKE) --build $(CPP_BUILD)
+
+.PHONY: test-cpp
+test-cpp: build-cpp  ## native tests, CUDA kernels on the CPU too, under the address and undefined-behaviour sanitizers
 	cd $(CPP_BUILD) && $(dir $(CMAKE))ctest --output-on-failure
 
 .PHONY: test-gpu
