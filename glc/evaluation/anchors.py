@@ -183,11 +183,14 @@ def _highest_within(x: NDArray[np.uint8], codec: str, divisor: int, n_bytes: int
 
 
 def check_codec(codec: str) -> None:
-    """Raise InvalidArgumentError unless a codec is one of `SETTINGS`."""
+    """Raise InvalidArgumentError unless a codec is one of `SETTINGS` and Pillow here has it."""
     if codec not in SETTINGS:
         raise InvalidArgumentError(
             f"anchors: codec: expected one of {sorted(SETTINGS)}, got {codec}"
         )
+    Image.init()
+    if codec.upper() not in Image.SAVE:
+        raise InvalidArgumentError(f"anchors: codec: this Pillow cannot write {codec}")
 
 
 def bytes_at_equal_distance(
@@ -235,8 +238,6 @@ def _round_trip(x: NDArray[np.uint8], codec: str, divisor: int, quality: int) ->
     buffer = io.BytesIO()
     try:
         small.save(buffer, codec, quality=quality, **OPTIONS[codec])
-    except KeyError as error:
-        raise InvalidArgumentError(f"anchors: codec: this Pillow cannot write {codec}") from error
     except (OSError, RuntimeError, ValueError) as error:  # each codec has a largest picture
         raise InvalidArgumentError(
             f"anchors: codec: {codec} cannot code {small.width}x{small.height} pixels: {error}"

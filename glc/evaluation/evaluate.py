@@ -258,9 +258,9 @@ def evaluate(
             f"evaluate: qualities: expected different levels, got {list(qualities)}"
         )
     paths = find_images(folder)
+    codec = Codec(model, device)  # refuses a device that is not there
     measures = Measures(tinydarknet=tinydarknet, metrics=metrics, patch=patch, device=device)
     sets = measures.of_sets(len(qualities))
-    codec = Codec(model, device)
     results: list[ImageResult] = []
     with tempfile.TemporaryDirectory(prefix="glc-eval-") as scratch:
         output = Path(scratch) if keep is None else _new_folder(keep, folder)

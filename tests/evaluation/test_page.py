@@ -105,6 +105,18 @@ def test_an_unknown_codec_is_refused_before_anything_is_coded(folder, tiny_folde
     assert not out.exists()
 
 
+def test_a_codec_that_pillow_lacks_is_refused_before_anything_is_coded(
+    folder, tiny_folder, tmp_path, monkeypatch
+):
+    Image.init()  # what it registers later, nobody takes away
+    monkeypatch.delitem(Image.SAVE, "WEBP", raising=False)
+    out = tmp_path / "out"
+    result = report(folder, out, "--model", tiny_folder, "--against", "webp")
+    assert result.exit_code == 2
+    assert "this Pillow cannot write webp" in result.output
+    assert not out.exists()
+
+
 def test_nothing_is_written_into_a_folder_in_use(folder, tiny_folder, tmp_path):
     out = tmp_path / "out"
     out.mkdir()

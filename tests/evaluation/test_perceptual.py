@@ -287,3 +287,9 @@ def test_a_missing_package_is_named(monkeypatch, folder, tiny_folder, metric, pa
 def test_what_cannot_be_measured_is_refused(folder, tiny_folder, asked, match):
     with pytest.raises(InvalidArgumentError, match=match):
         evaluate(folder, str(tiny_folder), [1.0], **asked)
+
+
+@needs_metrics
+def test_a_device_that_is_not_there_is_refused(few_features, folder, tiny_folder):
+    with pytest.raises(InvalidArgumentError, match="device: expected"):
+        evaluate(folder, tiny_folder, metrics=["fid"], device="nowhere")
