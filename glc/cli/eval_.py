@@ -18,7 +18,6 @@ from glc.cli.options import (
     Qualities,
     Refine,
     TinyDarknet,
-    parsed_metrics,
     parsed_qualities,
 )
 from glc.cli.progress import progress_bar
@@ -54,6 +53,7 @@ def run(
     with progress_bar("eval") as progress:
         progress("loading the model", 0.0)
         from glc.evaluation import evaluate
+        from glc.evaluation.measures import metric_names
 
         result = evaluate(
             folder,
@@ -63,7 +63,7 @@ def run(
             device=device,
             keep=keep,
             tinydarknet=tinydarknet,
-            metrics=parsed_metrics(metrics),
+            metrics=metric_names(metrics),
             patch=patch,
             progress=progress,
         )
@@ -81,7 +81,7 @@ def print_levels(result: "Evaluation") -> None:
     from glc.evaluation.curves import measured
 
     levels = result.levels
-    figures = measured([vars(level) for level in levels])
+    figures = measured([vars(level) for level in levels], result.metrics)
     table = Table(
         title=f"{escape(result.model)}, {counted(levels[0].images, 'picture')}, "
         f"{result.device}, {counted(result.threads, 'thread')}",

@@ -22,7 +22,6 @@ __all__ = [
     "Qualities",
     "Refine",
     "TinyDarknet",
-    "parsed_metrics",
     "parsed_qualities",
 ]
 
@@ -87,8 +86,3 @@ def parsed_qualities(verb: str, text: str) -> list[float]:
         raise InvalidArgumentError(
             f"{verb}: quality: expected numbers separated by commas, got {text!r}"
         ) from error
-
-
-def parsed_metrics(text: str) -> list[str]:
-    """Read `Metrics`."""
-    return text.split(",") if text else []

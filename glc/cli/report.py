@@ -16,7 +16,6 @@ from glc.cli.options import (
     Qualities,
     Refine,
     TinyDarknet,
-    parsed_metrics,
     parsed_qualities,
 )
 from glc.cli.progress import progress_bar
@@ -41,17 +40,18 @@ def run(
     device: Device = "cpu",
 ) -> None:
     """Do as eval does, and write a page that shows every picture beside what came of it."""
-    qualities, names = parsed_qualities("report", quality), parsed_metrics(metrics)
+    qualities = parsed_qualities("report", quality)
     with progress_bar("report") as progress:
         progress("loading the model", 0.0)
         from glc.evaluation import evaluate
         from glc.evaluation.anchors import check_codec
-        from glc.evaluation.measures import Measures
+        from glc.evaluation.measures import Measures, metric_names
         from glc.evaluation.page import write_page
         from glc.files import write_file
 
         if against is not None:
             check_codec(against)
+        names = metric_names(metrics)
         result = evaluate(
             folder,
             model,

@@ -3,6 +3,7 @@
 
 from glc.evaluation.curves import METRICS, BdRate, Curve, bd_rate, load_curves
 from glc.evaluation.evaluate import Evaluation, ImageResult, LevelResult, evaluate, find_images
+from glc.evaluation.measures import Measures
 from glc.evaluation.metrics import feature_distance, ms_ssim, psnr
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Evaluation",
     "ImageResult",
     "LevelResult",
+    "Measures",
     "bd_rate",
     "evaluate",
     "feature_distance",

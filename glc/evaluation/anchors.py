@@ -31,7 +31,7 @@ from glc.defaults import PATCH_SIDE
 from glc.errors import GlcError, InvalidArgumentError
 from glc.evaluation.curves import METRICS, frontier, load_curves, measured
 from glc.evaluation.evaluate import check_readable, find_images
-from glc.evaluation.measures import OF_PAIRS, Measures
+from glc.evaluation.measures import OF_PAIRS, Measures, metric_names
 from glc.evaluation.metrics import mean_known, psnr
 from glc.evaluation.perceptual import PERCEPTUAL_METRICS
 from glc.files import check_output, write_file
@@ -157,10 +157,11 @@ def best_within(x: NDArray[np.uint8], codec: str, n_bytes: int) -> Rival | None:
         n_bytes: the most that the file may have.
 
     Returns:
-        What the codec made; None where not even its smallest file has so few bytes.
+        What the codec made, in a size that it can code; None where not even its smallest file has
+        so few bytes.
 
     Raises:
-        InvalidArgumentError: as `measure`.
+        InvalidArgumentError: a codec that is unknown or that Pillow here lacks.
     """
     check_codec(codec)
     fitting = (_highest_within(x, codec, divisor, n_bytes) for divisor in range(1, 5))
@@ -169,7 +170,10 @@ def best_within(x: NDArray[np.uint8], codec: str, n_bytes: int) -> Rival | None:
 
 
 def _highest_within(x: NDArray[np.uint8], codec: str, divisor: int, n_bytes: int) -> Rival | None:
-    best = _round_trip(x, codec, divisor, 0)
+    try:
+        best = _round_trip(x, codec, divisor, 0)
+    except InvalidArgumentError:  # too large for the codec
+        return None
     if len(best.data) > n_bytes:
         return None
     low, high = 1, 100
@@ -304,7 +308,7 @@ def main() -> None:
         if args.json:
             check_output(args.json, overwrite=True)
         points = _points(args.against, args.folder) if args.against else None
-        metrics = args.metrics.split(",") if args.metrics else ()
+        metrics = metric_names(args.metrics)
         measures = Measures(tinydarknet=args.tinydarknet, metrics=metrics, patch=args.patch)
         by_codec = {
             codec: measure(args.folder, codec, measures, lambda step: console.print(step))
@@ -318,7 +322,7 @@ def main() -> None:
         sys.exit(2)
     table = Table(title=escape(f"{args.folder}"), box=None)
     all_anchors = [anchor for group in by_codec.values() for anchor in group]
-    figures = measured([vars(anchor) for anchor in all_anchors])
+    figures = measured([vars(anchor) for anchor in all_anchors], metrics)
     for name in ("codec", "sides /", "quality", "bpp", *(m.label for m in figures.values())):
         table.add_column(name, justify="right")
     for a in all_anchors:

@@ -70,8 +70,6 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 )
 """The distortions of a report, named as in `LevelResult`."""
 
-_ALWAYS = ("psnr_db", "ms_ssim")  # measured, whatever is asked for
-
 # CompressAI writes the second since it measures other colour spaces too
 _COMPRESSAI_NAMES = {"psnr_db": ("psnr", "psnr-rgb"), "ms_ssim": ("ms-ssim", "ms-ssim-rgb")}
 
@@ -124,16 +122,21 @@ class BdRate:
     overlap: float
 
 
-def measured(settings: Sequence[Mapping[str, Any]]) -> dict[str, Metric]:
-    """The metrics that tables show of some settings: what any of them has, PSNR and MS-SSIM always.
+def measured(settings: Sequence[Mapping[str, Any]], asked: Sequence[str] = ()) -> dict[str, Metric]:
+    """The metrics that tables show of some settings.
 
     Args:
         settings: values by name, such as `vars` gives of a `LevelResult`.
+        asked: names of `METRICS` that were asked for.
+
+    Returns:
+        PSNR, MS-SSIM, what any setting has, and what was asked for.
     """
+    always = {"psnr_db", "ms_ssim", *asked}
     return {
         name: metric
         for name, metric in METRICS.items()
-        if name in _ALWAYS or any(one.get(name) is not None for one in settings)
+        if name in always or any(one.get(name) is not None for one in settings)
     }
 
 

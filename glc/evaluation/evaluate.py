@@ -133,6 +133,7 @@ class Evaluation:
         threads: torch threads.
         torch_version: version of torch.
         refine: steps by which the latent of each picture was refined.
+        metrics: what was asked for beside PSNR, MS-SSIM and Tiny Darknet.
         patch: side of the patches of FID and KID, in pixels.
         n_patches: how many of them the pictures have; 0 where neither was asked for.
         levels: means per quality.
@@ -145,6 +146,7 @@ class Evaluation:
     threads: int
     torch_version: str
     refine: int
+    metrics: tuple[str, ...]
     patch: int
     n_patches: int
     levels: tuple[LevelResult, ...]
@@ -289,6 +291,7 @@ def evaluate(
         threads=torch.get_num_threads(),
         torch_version=str(torch.__version__),
         refine=refine,
+        metrics=tuple(metrics),
         patch=patch,
         n_patches=sets.n_patches,
         levels=tuple(_summarise([r for r in results if r.quality == q], far) for q, far in of_sets),

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from glc.defaults import PATCH_SIDE
 from glc.errors import InvalidArgumentError
-from glc.evaluation.metrics import feature_distance, ms_ssim, psnr
+from glc.evaluation.metrics import feature_distance, finite, ms_ssim, psnr
 from glc.evaluation.perceptual import (
     PAIR_METRICS,
     PERCEPTUAL_METRICS,
@@ -21,10 +20,15 @@ from glc.evaluation.perceptual import (
 )
 from glc.losses.perceptual import tinydarknet_distance
 
-__all__ = ["OF_PAIRS", "Measures"]
+__all__ = ["OF_PAIRS", "Measures", "metric_names"]
 
 OF_PAIRS = ("psnr_db", "ms_ssim", "tinydarknet", *PAIR_METRICS)
 """What `Measures.of_pair` gives."""
+
+
+def metric_names(text: str) -> list[str]:
+    """Read names of metrics, separated by commas; of no text none."""
+    return [name.strip() for name in text.split(",")] if text else []
 
 
 class Measures:
@@ -67,14 +71,14 @@ class Measures:
             A value for each name of `OF_PAIRS`; None for what was not asked for, is not defined for
             so small a picture, or not finite.
         """
-        quality_db = psnr(x, x_hat)
         far = None if self._distance is None else feature_distance(self._distance, x, x_hat)
-        return {
-            "psnr_db": quality_db if math.isfinite(quality_db) else None,
+        distances = {
+            "psnr_db": psnr(x, x_hat),
             "ms_ssim": ms_ssim(x, x_hat),
             "tinydarknet": far,
             **self._pairs.measure(x, x_hat),
         }
+        return {name: finite(value) for name, value in distances.items()}
 
     def of_sets(self, n_sets: int) -> SetDistances:
         """FID and KID of so many sets, those that were asked for."""

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from glc.errors import InvalidArgumentError
 from glc.losses.perceptual import FeatureDistance, TinyDarknetFeatures
 
-__all__ = ["feature_distance", "mean_known", "ms_ssim", "psnr"]
+__all__ = ["feature_distance", "finite", "mean_known", "ms_ssim", "psnr"]
 
 _TAPS = 11  # of the window
 _MS_SSIM_MIN_SIDE = 161  # five scales: the coarsest map needs 11 pixels
@@ -165,6 +165,11 @@ def _check_shapes(name: str, x: NDArray[np.uint8], x_hat: NDArray[np.uint8]) -> 
         )
 
 
+def finite(value: float | None) -> float | None:
+    """A value that a report may hold; None for one that is not finite, as of equal pictures."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def mean_known(values: Sequence[float | None]) -> float | None:
     """Mean of the values that are there and finite, as the error of equal pictures is not.
 
@@ -174,5 +179,5 @@ def mean_known(values: Sequence[float | None]) -> float | None:
     Returns:
         Their mean; None where there are none.
     """
-    known = [value for value in values if value is not None and math.isfinite(value)]
+    known = [value for value in map(finite, values) if value is not None]
     return sum(known) / len(known) if known else None

@@ -148,12 +148,13 @@ def _page(evaluation: Evaluation, sections: Sequence[str], against: str | None) 
 def _section(number: int, picture: ImageResult, shown: Sequence[_Shown]) -> str:
     size = f'width="{picture.width}" height="{picture.height}" loading="lazy"'
     rows = []
-    for one in shown:
+    for k, one in enumerate(shown):
         choice = (
-            f'<input type="radio" name="choice-{number}" value="{_link(one.file)}" '
-            f'autocomplete="off" aria-label="{one.label}"{" checked" if one is shown[0] else ""}>'
+            f'<input type="radio" name="choice-{number}" id="choice-{number}-{k}" '
+            f'value="{_link(one.file)}" autocomplete="off"{" checked" if k == 0 else ""}>'
         )
-        rows.append((choice, one.label, one.file_bytes, one.bpp, one.distances))
+        label = f'<label for="choice-{number}-{k}">{one.label}</label>'
+        rows.append((choice, label, one.file_bytes, one.bpp, one.distances))
     return f"""<section>
 <h2>{escape(picture.image)}</h2>
 <div class="pair">

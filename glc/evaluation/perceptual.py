@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from glc._quiet import quiet
 from glc.defaults import PATCH_SIDE
 from glc.errors import InvalidArgumentError, UnsupportedError
+from glc.evaluation.metrics import finite
 from glc.files import LOAD_ERRORS, load_complaint
 
 __all__ = [
@@ -152,7 +153,7 @@ class SetDistances:
             if self.n_patches >= least[name]:
                 originals = torch.cat(self._originals)
                 for result, features in zip(results, self._sets, strict=True):
-                    result[name] = compute[name](originals, torch.cat(features))
+                    result[name] = finite(compute[name](originals, torch.cat(features)))
         return results
 
 

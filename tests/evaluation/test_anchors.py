@@ -87,6 +87,11 @@ def test_the_best_within_so_many_bytes(photo):
     assert anchors.best_within(photo, "jpeg", 100) is None
 
 
+def test_sizes_that_a_codec_cannot_take_are_left_out():
+    wide = np.zeros((8, 20000, 3), np.uint8)  # of WebP's 16383 pixels
+    assert anchors.best_within(wide, "webp", 1000).divisor > 1
+
+
 def test_bytes_at_equal_distance():
     """A codec whose distance is linear in log bytes; a setting worse than a cheaper one is idle."""
     theirs = [(0.02, 0.6), (0.08, 0.4), (0.05, 0.61), (0.1, 0.45)]

@@ -76,6 +76,7 @@ def test_every_picture_is_beside_its_files(folder, tiny_folder, tmp_path):
         assert "checked" in first
         assert second["value"] == link.replace("-q0.png", "-q2.5.png")
         assert "checked" not in second
+        assert all(page.of("label", **{"for": one["id"]}) for one in (first, second))
 
     (curve,) = load_curves(out / "eval.json")
     assert f"{curve.bpp[1]:.4f}" in page.texts

@@ -209,10 +209,10 @@ def test_inception_describes_patches_as_they_are(networks):
 def test_a_report_holds_what_was_asked_for(networks, few_features, folder, tiny_folder, tmp_path):
     report = tmp_path / "eval.json"
     arguments = ["--model", tiny_folder, "--quality", "0,3", "--json", report, "--patch", "16"]
-    metrics = ["--metrics", ",".join(PERCEPTUAL_METRICS)]
+    metrics = ["--metrics", ", ".join(PERCEPTUAL_METRICS)]
     result = CliRunner().invoke(app, ["eval", str(folder), *map(str, arguments), *metrics])
     assert result.exit_code == 0, result.output
-    for label in ("LPIPS", "DISTS", "FID"):
+    for label in ("LPIPS", "DISTS", "FID", "KID", "n/a"):
         assert label in result.stdout
 
     measured = json.loads(report.read_text())
