@@ -318,13 +318,15 @@ void large_fields() {
   }
   // sizes of plain bytes up to 2^64 - 1: refused by max_size, or because no data follows
   for (const std::uint8_t method : {std::uint8_t{0}, std::uint8_t{1}, std::uint8_t{2}}) {
-    Bytes coded = {method, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01};
+    // and a byte behind, from which on so many would not be the data's
+    Bytes memory = {method, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01, 0};
+    const std::span<const std::uint8_t> coded(memory.data(), memory.size() - 1);
     check_throws<BitstreamError>(
         [&] { static_cast<void>(glc::rans::decoded_bytes_size(coded, kHuge)); });
     check_equal(glc::rans::decoded_bytes_size(coded, SIZE_MAX), SIZE_MAX);
     check_throws<InvalidArgument>([&] { glc::rans::decode_bytes(coded, {}); });
-    std::uint8_t byte = 0;
-    check_throws<BitstreamError>([&] { glc::rans::decode_bytes(coded, {&byte, SIZE_MAX}); });
+    check_throws<BitstreamError>(
+        [&] { glc::rans::decode_bytes(coded, {&memory.back(), SIZE_MAX}); });
   }
 }
 
