@@ -65,7 +65,9 @@ def run(
             progress=progress,
         )
         write_file(output / "eval.json", result.to_json().encode())
-        measures = Measures(tinydarknet=tinydarknet, metrics=names, device=device)
+        measures = None  # of what another codec made
+        if against is not None:
+            measures = Measures(tinydarknet=tinydarknet, metrics=names, device=device)
         page = write_page(
             output, folder, result, against=against, measures=measures, progress=progress
         )

@@ -106,6 +106,7 @@ class SetDistances:
 
     Raises:
         InvalidArgumentError: the network's weights are not there and cannot be fetched.
+        UnsupportedError: torchvision does not load beside this torch.
         ModuleNotFoundError: torchmetrics or torch-fidelity is not installed.
     """
 

@@ -4,7 +4,6 @@
 The compatibility matrix: every version's golden files x the native reader and the plain one.
 """
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -16,10 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from glc import _core, bitstream, cdf
+from glc import _core, bitstream
 from glc.errors import BitstreamError, UnsupportedError
 from glc.payload import PayloadReader, PayloadTables, split_tiles
 from glc.pieces import boxes
+from tests.outsider import canonical_rows, load_outsider
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = sorted((ROOT / "tests" / "golden" / "files").glob("v*.json"))
@@ -35,23 +35,12 @@ VERSION_0 = bytes.fromhex(  # the worked file of version 0's document
 
 @pytest.fixture(scope="module")
 def outsider() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("read_glc", ROOT / "examples" / "read_glc.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["read_glc"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_outsider()
 
 
 @pytest.fixture(scope="module")
 def canonical(outsider: ModuleType) -> list[Any]:
-    freqs, n_bins, offsets = cdf.canonical()[0].arrays()
-    ends = np.cumsum(n_bins)
-    return [
-        outsider.Row(freqs[end - n : end].tolist(), int(offset), 14, escape=True)
-        for end, n, offset in zip(ends, n_bins, offsets, strict=True)
-    ]
+    return canonical_rows(outsider)
 
 
 def tables_of(case: dict[str, Any]) -> PayloadTables:

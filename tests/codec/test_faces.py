@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model of stride 32 codes as the others do: files, tiles, refining, fitting, other readers."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import glc
-from glc import _core, cdf
+from glc import _core
 from glc.cli import app
 from glc.codec import Codec
 from glc.entropy_path import Quantizer, walk_parts
@@ -22,8 +20,8 @@ from glc.models import GLC, preset
 from glc.models.padding import pad_to_multiple
 from glc.refinement import _windows
 from tests.faces import SMALL_FACE, lively_face
+from tests.outsider import canonical_rows, load_outsider
 
-ROOT = Path(__file__).resolve().parents[2]
 Z_POSITIONS = 2 * 2  # of a picture of 150 x 200, padded to 256 x 256
 
 
@@ -87,24 +85,16 @@ def test_tiles_are_of_whole_paddings(codec: Codec, photo: np.ndarray) -> None:
 
 
 def test_an_outsiders_reader_reads_it(codec: Codec, photo: np.ndarray, data: bytes) -> None:
-    spec = importlib.util.spec_from_file_location("read_face", ROOT / "examples" / "read_glc.py")
-    assert spec is not None
-    assert spec.loader is not None
-    outsider = importlib.util.module_from_spec(spec)
-    sys.modules["read_face"] = outsider
-    spec.loader.exec_module(outsider)
-    freqs, n_bins, offsets = cdf.canonical()[0].arrays()
-    canonical = [
-        outsider.Row(freqs[end - n : end].tolist(), int(offset), 14, escape=True)
-        for end, n, offset in zip(np.cumsum(n_bins), n_bins, offsets, strict=True)
-    ]
+    outsider = load_outsider()
     logits = codec.model.z_prior.logits.detach().numpy()[2].copy()
     weights = np.empty(logits.size, np.int32)
     _core.cdf_softmax_weights(logits, weights)
     (piece,) = codec._read(data, photo.size)[1]
     rows = [part.rows.tolist() for part in piece.symbols.parts]
     file = outsider.read_file(data, codec.fingerprint)
-    ((z_index, parts),) = outsider.read_pieces(file, weights.tolist(), canonical, [rows], 128)
+    ((z_index, parts),) = outsider.read_pieces(
+        file, weights.tolist(), canonical_rows(outsider), [rows], 128
+    )
     assert z_index == piece.symbols.z_index.flatten().tolist()
     assert parts == [part.symbols.tolist() for part in piece.symbols.parts]
 
