@@ -1,29 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures to bytes and back: the one place where model, entropy coder and container meet."""
 
+from __future__ import annotations
+
 import contextlib
-import copy
 import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from glc import _core
 from glc._arguments import in_range
 from glc.bitstream import N_PARTS, TILE_UNIT, Header, accounting, check, pack, parse
-from glc.defaults import DEFAULT_MODEL, DEFAULT_QUALITY
-from glc.entropy_path import OutOfRangeError, Part, Quantizer, Symbols, walk_parts
+from glc.defaults import DEFAULT_MODEL, DEFAULT_QUALITY, MAX_REFINE
+from glc.entropy_path import OutOfRangeError, Part, Quantizer, Symbols, on_host, walk_parts
 from glc.errors import BitstreamError, InvalidArgumentError, UnsupportedError
 from glc.image import MAX_PIXELS, Metadata, load_image
-from glc.loading import Data, WeightsInUse, checked_bytes, checked_device, checked_model, load_model
-from glc.models.glc import ARITHMETIC_PROFILE, GLC
-from glc.ops import gaussian_bits
-from glc.ops._cuda import has_kernels
+from glc.loading import Data, checked_bytes, model_folder, read_networks
+from glc.models.config import GLCConfig
 from glc.payload import PayloadTables, join_tiles
 from glc.pieces import (
     Piece,
@@ -34,11 +32,19 @@ from glc.pieces import (
     piece_report,
     read_pieces,
 )
+from glc.portable import PortableNetworks
+from glc.portable.weights import ARITHMETIC_PROFILE
 from glc.rate import MAX_LEVEL, largest_within, level_of, top_level
-from glc.refinement import MAX_STEPS, Refiner
 from glc.report import Analysis, PartAnalysis, Report
-from glc.strips import Networks, part_of, unheard
+from glc.strips import CoderNetworks, PictureNetworks, part_of, unheard
 from glc.strips import Report as Tell
+
+if TYPE_CHECKING:
+    import torch
+
+    from glc.model_in_use import WeightsInUse
+    from glc.models.glc import GLC
+    from glc.refinement import Refiner
 
 __all__ = ["MAX_LEVEL", "Codec", "Restored", "level_of"]
 
@@ -79,11 +85,11 @@ class _Source:
     """A piece of a picture on its way to the symbols of a level.
 
     Attributes:
-        features: [1, N, h, w] float32, what y is made from at any level.
+        features: [1, N, h, w], what y is made from at any level.
         refiner: searches for a better y; None leaves it.
     """
 
-    features: Tensor
+    features: NDArray[np.float32]
     refiner: Refiner | None
 
 
@@ -98,12 +104,16 @@ class Codec:
 
     def __init__(
         self,
-        model: "str | os.PathLike[str] | GLC" = DEFAULT_MODEL,
+        model: str | os.PathLike[str] | GLC = DEFAULT_MODEL,
         device: str | torch.device = "cpu",
         *,
         picture_dtype: torch.dtype | None = None,
     ) -> None:
         """Load the model and the tables.
+
+        On the CPU a model that draws by exact layers, as the bundled one does, needs no torch; it
+        gives the same file and the same picture on every CPU. Of other models, and on a device, the
+        symbols are the same ones everywhere, and torch draws.
 
         Args:
             model: a bundled model's name, a folder made by `save_pretrained`, or a model, which is
@@ -119,22 +129,86 @@ class Codec:
 
         Raises:
             InvalidArgumentError: no such model or device, the folder holds no model, a model's
-                weights are not float32, or another picture_dtype.
+                weights are not float32 or not what exact layers take, or another picture_dtype.
         """
+        self._networks: PictureNetworks
+        self._coder_networks: CoderNetworks
+        self._model: GLC | None = None
+        self._in_use: WeightsInUse | None = None
+        self._folder = model_folder(model) if isinstance(model, str | os.PathLike) else None
+        portable = None
+        if self._folder and picture_dtype is None and _is_plain_cpu(device):
+            portable = read_networks(self._folder)
+        if portable is None:
+            self._take_model(model, device, picture_dtype)
+        else:
+            self._networks = self._coder_networks = portable
+            self._weights = portable.weights
+        self.fingerprint: bytes = self._weights.fingerprint
+        self._tables = PayloadTables(self._weights.prior)
+
+    def _take_model(
+        self,
+        given: str | os.PathLike[str] | GLC,
+        device: str | torch.device,
+        picture_dtype: torch.dtype | None,
+    ) -> None:
+        """Make the networks of a model that is in memory, or has to be."""
+        import torch
+
+        from glc.model_in_use import checked_device, checked_model, coding_networks
+        from glc.models.glc import GLC
+        from glc.ops._cuda import takes
+        from glc.torch_networks import Networks
+
         if picture_dtype not in (None, torch.float32, torch.bfloat16, torch.float16):
             raise InvalidArgumentError(
                 f"codec: picture_dtype: expected float32, bfloat16 or float16, got {picture_dtype}"
             )
-        loaded = checked_model(model) if isinstance(model, GLC) else load_model(model)
-        self.device = checked_device(device)
-        self.model: GLC = loaded.eval().to(self.device)
-        self.fingerprint: bytes = self.model.fingerprint()
-        codes_there = has_kernels(next(self.model.parameters()))
-        self._coder_model = self.model if codes_there else copy.deepcopy(self.model).to("cpu")
-        self._networks = Networks(self.model, picture_dtype=picture_dtype)
-        self._coder_networks = Networks(self._coder_model)
-        self._tables = PayloadTables(self._coder_model)
-        self._weights = WeightsInUse(self.model)
+        if isinstance(given, GLC):
+            model = checked_model(given)
+        else:
+            model = GLC.from_pretrained(model_folder(given))
+        there = checked_device(device)
+        self._use(model.eval().to(there))
+        networks = Networks(model, picture_dtype=picture_dtype)
+        coder = coding_networks(model)
+        has_kernels = takes(model.g_a.q)
+        on_cpu = there.type == "cpu" and not has_kernels and picture_dtype in (None, torch.float32)
+        self._weights = coder.weights
+        self._networks = coder if on_cpu and isinstance(coder, PortableNetworks) else networks
+        self._coder_networks = networks if has_kernels else coder
+
+    def _use(self, model: GLC) -> GLC:
+        """Keep a model, and watch its weights."""
+        from glc.model_in_use import WeightsInUse
+
+        self._model = model
+        self._in_use = WeightsInUse(model)
+        return model
+
+    @property
+    def model(self) -> GLC:
+        """The model; a codec that needed no torch loads it now."""
+        if self._model is None:
+            from glc.models.glc import GLC
+
+            assert self._folder is not None
+            self._use(GLC.from_pretrained(self._folder))
+            assert self._model is not None
+        return self._model
+
+    @property
+    def config(self) -> GLCConfig:
+        """The model's layout."""
+        return self._weights.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks run."""
+        import torch
+
+        return torch.device("cpu") if self._model is None else self._model.g_a.q.device
 
     def __getstate__(self) -> dict[str, Any]:
         self._require_same_weights()
@@ -142,7 +216,8 @@ class Codec:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._weights = WeightsInUse(self.model)
+        if self._model is not None:
+            self._use(self._model)
 
     def encode(
         self,
@@ -187,8 +262,8 @@ class Codec:
         if target_bytes is not None:
             target_bytes = in_range("encode: target_bytes", target_bytes, -_ANY_SIZE, _ANY_SIZE)
         tile_units = self._tile_units(tile)
-        refine = in_range("encode: refine", refine, 0, MAX_STEPS)
-        if refine and self.model.config.levels == 1:
+        refine = in_range("encode: refine", refine, 0, MAX_REFINE)
+        if refine and self.config.levels == 1:
             raise InvalidArgumentError(
                 "encode: refine: expected 0 with this model, whose single level does not tell what "
                 f"a bit is worth, got {refine}"
@@ -196,7 +271,7 @@ class Codec:
         self._require_same_weights()
         pixels = load_image(image)
         height, width = pixels.shape[:2]
-        multiple = self.model.pad_multiple
+        multiple = self.config.pad_multiple
         if padded_size(height, width, multiple) > most_padded(MAX_PIXELS, multiple):
             raise InvalidArgumentError(
                 f"encode: image: expected at most {2 * MAX_PIXELS} pixels with sides padded to "
@@ -209,8 +284,7 @@ class Codec:
             for n, box in enumerate(places):
                 tell = piece_report(report, "latents", 0.5, n, places)
                 features = self._networks.features(pixels[box], tell)
-                refiner = Refiner(self._networks, pixels[box], refine) if refine else None
-                sources.append(_Source(features, refiner))
+                sources.append(_Source(features, self._refiner(pixels[box], refine)))
             del pixels
 
             header = Header(
@@ -224,9 +298,9 @@ class Codec:
                 report(f"level {level}", 0.5)
                 data = encode_level(level, lambda done: report(f"level {level}", 0.5 + 0.5 * done))
             else:
-                top = top_level(self.model.config.levels)
+                top = top_level(self.config.levels)
                 data = largest_within(target_bytes, encode_level, report, top=top)
-            if not self.model.latent_range.fitted:  # else photographs have shown what is drawn
+            if not self._weights.map_range.fitted:  # else photographs have shown what is drawn
                 self._require_readable(data)
             return data
 
@@ -328,7 +402,7 @@ class Codec:
             z_symbols, z_bits = 0, 0.0
             parts: list[PartAnalysis] = []
             for piece in pieces:
-                z_symbols += piece.symbols.z_index.numel()
+                z_symbols += piece.symbols.z_index.size
                 z_bits += index.cost_bits(piece.symbols.z_index)
                 found = [self._analyze_part(part) for part in piece.symbols.parts]
                 parts = [a + b for a, b in zip(parts, found, strict=True)] if parts else found
@@ -337,7 +411,7 @@ class Codec:
             fields=accounting(data),
             z_symbols=z_symbols,
             z_bits=z_bits,
-            z_estimated_bits=z_symbols * float(np.log2(self.model.config.hyper_codebook_size)),
+            z_estimated_bits=z_symbols * float(np.log2(self.config.hyper_codebook_size)),
             parts=tuple(parts),
             file_bytes=len(data),
         )
@@ -364,16 +438,24 @@ class Codec:
         header, pieces = self._read(data, max_pixels)
         n_symbols = 0
         for piece in pieces:
-            n_symbols += 2 * piece.symbols.z_index.numel()
+            n_symbols += 2 * piece.symbols.z_index.size
             n_symbols += sum(part.symbols.size for part in piece.symbols.parts)
         return Report(
             header=header, file_bytes=len(data), symbols=n_symbols, portable=header.portable
         )
 
+    def _refiner(self, pixels: NDArray[np.uint8], steps: int) -> Refiner | None:
+        if not steps:
+            return None
+        from glc.refinement import Refiner
+        from glc.torch_networks import Networks
+
+        return Refiner(Networks(self.model), self._weights.map_range, pixels, steps)
+
     @contextlib.contextmanager
     def _computing(self) -> Iterator[None]:
-        """Without gradients, and in the codec's own precision whatever the caller's autocast."""
-        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+        """What the networks' calls need around them."""
+        with self._networks.computing(), self._coder_networks.computing():
             yield
 
     def _encode_level(
@@ -399,17 +481,16 @@ class Codec:
         Where y is unlike that of all photographs, it is held ever more tightly until the context
         can code it and the decoder can draw it.
         """
-        networks, bounds = self._networks, self.model.latent_range
+        networks, bounds = self._networks, self._weights.map_range
 
-        def quantize(y: Tensor, z_index: Tensor) -> Symbols:
+        def quantize(y: NDArray[np.float32], z_index: NDArray[np.int64]) -> Symbols:
             quantizer = Quantizer(y, self._tables.y.rows, self._tables.n_zero_rows)
-            return walk_parts(
-                self._coder_networks, self._tables.bounds(self.device), z_index, quantizer
-            )
+            return walk_parts(self._coder_networks, z_index, quantizer)
 
         def is_plausible(symbols: Symbols) -> bool:
-            return bounds.holds_y(symbols.latent, quality, _PLAUSIBLE) and bounds.holds_l_hat(
-                networks.synthesis(symbols.latent, quality), _PLAUSIBLE
+            latent = on_host(symbols.latent)
+            return bounds.holds_y(latent, quality, _PLAUSIBLE) and bounds.holds_l_hat(
+                networks.synthesis(latent, quality), _PLAUSIBLE
             )
 
         def quantize_held(share: float) -> Symbols:
@@ -428,7 +509,7 @@ class Codec:
                 if is_plausible(symbols):
                     return symbols
         symbols = quantize_held(_SHARES[-1])
-        if not bool(torch.isfinite(networks.synthesis(symbols.latent, quality)).all()):
+        if not np.isfinite(networks.synthesis(on_host(symbols.latent), quality)).all():
             raise OutOfRangeError("encode: l_hat: expected finite values from the model")
         return symbols
 
@@ -461,7 +542,7 @@ class Codec:
             if not partial or header.model_id.hex() != self.fingerprint[:2].hex():
                 raise
             verified = False
-        most = top_level(self.model.config.levels)
+        most = top_level(self.config.levels)
         if header.level > most:
             raise BitstreamError(
                 f"decode: level: expected at most {most} with this model, got {header.level} "
@@ -476,20 +557,21 @@ class Codec:
         return read_pieces(networks, tables, data, max_pixels=max_pixels, until=until, cut=cut)
 
     def _analyze_part(self, part: Part) -> PartAnalysis:
-        symbols = torch.from_numpy(part.symbols).float()
-        scale = part.scale.cpu()
-        estimate = gaussian_bits.plain(symbols, 0.0 * symbols, scale, rounding="round")
+        symbols = part.symbols[None].astype(np.float32)
+        estimate = np.empty_like(symbols)
+        latents = (symbols, np.zeros_like(symbols), on_host(part.scale)[None])
+        _core.gaussian_bits(latents, None, estimate, None)
         return PartAnalysis(
             threshold=part.threshold,
             symbols=part.symbols.size,
             coded=int(part.coded.sum()),
             nonzero=int(np.count_nonzero(part.symbols)),
             bits=self._tables.part_bits(part),
-            estimated_bits=float(estimate.double().sum()),
+            estimated_bits=float(estimate.sum(dtype=np.float64)),
         )
 
     def _require_same_weights(self) -> None:
-        if self._weights.changed():
+        if self._in_use is not None and self._in_use.changed():
             raise InvalidArgumentError(
                 "codec: model: expected the weights it was made with, got others; make a new Codec "
                 "of a model that was changed"
@@ -498,10 +580,17 @@ class Codec:
     def _tile_units(self, tile: int | None) -> int:
         if tile is None:
             return 0
-        multiple = math.lcm(self.model.pad_multiple, TILE_UNIT)  # the file counts in these units
+        multiple = math.lcm(self.config.pad_multiple, TILE_UNIT)  # the file counts in these units
         tile = in_range("encode: tile", tile, -(1 << 31), 1 << 31)
         if tile < multiple or tile % multiple:
             raise InvalidArgumentError(
                 f"encode: tile: expected a multiple of {multiple} pixels, got {tile}"
             )
         return tile // TILE_UNIT
+
+
+def _is_plain_cpu(device: str | torch.device) -> bool:
+    """Whether a device is the CPU, and does not stand in for one with kernels."""
+    if getattr(_core, "CUDA_DEVICE", None) == "cpu":  # a build whose kernels are emulated
+        return False
+    return str(device) == "cpu"

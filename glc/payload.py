@@ -14,17 +14,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from glc import cdf, rans
 from glc.bitstream import N_PARTS
-from glc.entropy_path import Part
+from glc.entropy_path import Array, ArrayKit, Part
 from glc.errors import BitstreamError
-from glc.models.glc import GLC
-from glc.ops._cuda import new_for_copies, to_host
-from glc.rate import LEVELS_PER_QUALITY
+from glc.rate import LEVELS_PER_QUALITY, prior_row
 
 __all__ = ["IndexTables", "PayloadReader", "PayloadTables", "join_tiles", "split_tiles"]
 
@@ -49,12 +45,12 @@ class IndexTables:
         """The index at every rank, [k]."""
         return np.argsort(self.rank)
 
-    def halves(self, z_index: Tensor) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def halves(self, z_index: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """High and low half of every rank, flat."""
-        rank = self.rank[z_index.numpy().ravel()]
+        rank = self.rank[z_index.ravel()]
         return rank >> cdf.LOW_BITS, rank & ((1 << cdf.LOW_BITS) - 1)
 
-    def cost_bits(self, z_index: Tensor) -> float:
+    def cost_bits(self, z_index: NDArray[np.int64]) -> float:
         """Cost of hyper indices, a multiple of 2^-16 bit."""
         high, low = self.halves(z_index)
         return self.tables.cost_bits(high, 0) + self.tables.cost_bits(low, high + 1)
@@ -68,26 +64,23 @@ class PayloadTables:
         n_zero_rows: the first rows of y, whose one bin beside the escape is zero.
     """
 
-    def __init__(self, model: GLC) -> None:
-        self.y, bounds = cdf.canonical()
+    def __init__(self, prior: NDArray[np.float32]) -> None:
+        """Take a model's prior of its hyper indices.
+
+        Args:
+            prior: [levels, k], logits.
+        """
+        self.y, _ = cdf.canonical()
         _, n_bins, _ = self.y.arrays()
         self.n_zero_rows = int((n_bins > 2).argmax())
-        self._bounds: Tensor = torch.from_numpy(np.array(bounds))
-        self._prior = model.z_prior
+        self._prior = prior
         self._index: dict[int, IndexTables] = {}
-
-    def bounds(self, device: torch.device) -> Tensor:
-        """[rows - 1] float32 on a device, between the scales of y's rows."""
-        if self._bounds.device != device:  # once: a copy to a device waits for all that is queued
-            self._bounds = self._bounds.to(device)
-        return self._bounds
 
     def index(self, level: int) -> IndexTables:
         """The tables of the hyper indices at a level, 0 .. 63."""
-        row = self._prior.row(level / LEVELS_PER_QUALITY)
+        row = prior_row(level / LEVELS_PER_QUALITY, len(self._prior))
         if row not in self._index:
-            logits = self._prior.logits[row].detach().cpu().numpy()
-            self._index[row] = IndexTables(*cdf.ranked_index_tables(logits))
+            self._index[row] = IndexTables(*cdf.ranked_index_tables(self._prior[row]))
         return self._index[row]
 
     def part_bits(self, part: Part) -> float:
@@ -97,7 +90,7 @@ class PayloadTables:
     def write(
         self,
         level: int,
-        z_index: Tensor,
+        z_index: NDArray[np.int64],
         parts: Sequence[Part],
         encoder: rans.Encoder | None = None,
     ) -> tuple[int, bytes]:
@@ -105,7 +98,7 @@ class PayloadTables:
 
         Args:
             level: 0 .. 63.
-            z_index: [1, h/4, w/4] int64, CPU.
+            z_index: [1, h/4, w/4].
             parts: the four parts.
             encoder: of other lanes or segments than the rule of the format gives.
 
@@ -179,7 +172,7 @@ class PayloadReader:
                 )
         self._decoder = rans.Decoder(payload[N_PARTS:], descriptor=descriptor)
 
-    def z_index(self, height: int, width: int) -> Tensor:
+    def z_index(self, height: int, width: int) -> NDArray[np.int64]:
         """Read the hyper indices, which come first.
 
         Args:
@@ -187,7 +180,7 @@ class PayloadReader:
             width: columns of z.
 
         Returns:
-            [1, height, width] int64, below the size of the hyper codebook.
+            [1, height, width], below the size of the hyper codebook.
 
         Raises:
             BitstreamError: the stream ends too early.
@@ -195,10 +188,11 @@ class PayloadReader:
         high = self._decoder.pull(0, self._index.tables, count=height * width)
         low = self._decoder.pull(high + 1, self._index.tables)
         rank = (high.astype(np.int64) << cdf.LOW_BITS) | low  # below k: the tables have no other
-        index = self._index.of_rank[rank]
-        return torch.from_numpy(index.reshape(1, height, width))
+        return self._index.of_rank[rank].reshape(1, height, width)
 
-    def symbols(self, part: int, rows: Tensor, mean: Tensor, step: Tensor) -> tuple[Tensor, int]:
+    def symbols(
+        self, kit: ArrayKit, part: int, rows: Array, mean: Array, step: Array
+    ) -> tuple[Array, int]:
         """Read one part; see `glc.entropy_path.SymbolSource`.
 
         Raises:
@@ -215,18 +209,25 @@ class PayloadReader:
             else:
                 self.n_parts += 1
                 return symbols, threshold
-        return torch.zeros_like(rows, dtype=torch.int32), self._tables.y.rows
+        return kit.xp.zeros_like(rows, dtype=kit.xp.int32), self._tables.y.rows
 
-    def _pull(self, rows: Tensor, coded: Tensor | None) -> Tensor:
+    def _pull(self, rows: Array, coded: Array | None) -> Array:
         """Read the symbols that are coded, or all; the others are zero."""
-        on_host = rows.device.type == "cpu"
-        if on_host and coded is not None:  # where torch takes a multiple of numpy's time
-            symbols = torch.zeros_like(rows, dtype=torch.int32)
-            chosen = coded.numpy()
-            symbols.numpy()[chosen] = self._decoder.pull(rows.numpy()[chosen], self._tables.y)
-            return symbols
-        wanted = rows if coded is None else rows.masked_select(coded)
-        wanted = wanted if on_host else to_host(wanted)
+        if not isinstance(rows, np.ndarray):
+            return self._pull_there(rows, coded)
+        if coded is None:
+            return self._decoder.pull(rows, self._tables.y)
+        symbols = np.zeros(rows.shape, np.int32)
+        symbols[coded] = self._decoder.pull(rows[coded], self._tables.y)
+        return symbols
+
+    def _pull_there(self, rows: Array, coded: Array | None) -> Array:
+        """`_pull` for torch's arrays, which may be on a device."""
+        import torch
+
+        from glc.ops._cuda import new_for_copies, to_host
+
+        wanted = to_host(rows if coded is None else rows.masked_select(coded))
         pulled = new_for_copies(wanted.shape, torch.int32, rows.device)
         self._decoder.pull(wanted.numpy(), self._tables.y, pulled.numpy())
         pulled = pulled.to(rows.device, non_blocking=True)
@@ -234,9 +235,9 @@ class PayloadReader:
             return pulled
         return torch.zeros_like(rows, dtype=torch.int32).masked_scatter_(coded, pulled)
 
-    def require_finite(self, name: str, value: Tensor) -> None:
+    def require_finite(self, name: str, value: NDArray[np.float32]) -> None:
         """Raise BitstreamError unless all values are finite."""
-        if not bool(torch.isfinite(value).all()):
+        if not np.isfinite(value).all():
             raise BitstreamError(f"decode: {name}: expected finite values, the file is damaged")
 
     def finish(self) -> None:

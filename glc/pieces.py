@@ -4,13 +4,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from glc.bitstream import N_PARTS, TILE_UNIT, Header, accounting, parse
 from glc.entropy_path import Symbols, walk_parts
 from glc.errors import BitstreamError
 from glc.payload import PayloadReader, PayloadTables, split_tiles
-from glc.strips import Networks, Report, part_of
+from glc.strips import CoderNetworks, Report, part_of
 
 __all__ = [
     "Box",
@@ -103,7 +101,7 @@ def most_padded(max_pixels: int, multiple: int) -> int:
 
 
 def read_pieces(
-    networks: Networks,
+    networks: CoderNetworks,
     tables: PayloadTables,
     data: bytes,
     *,
@@ -129,7 +127,7 @@ def read_pieces(
         UnsupportedError: as `parse`.
     """
     header, payload = parse(data, max_pixels=max_pixels, cut=cut)
-    multiple = networks.model.pad_multiple
+    multiple = networks.config.pad_multiple
     if header.tile * TILE_UNIT % multiple:
         raise BitstreamError(
             f"decode: tile: expected a multiple of {multiple} pixels, got {header.tile * TILE_UNIT}"
@@ -148,9 +146,8 @@ def read_pieces(
     def read(box: Box, descriptor: int, body: memoryview) -> Piece:
         reader = PayloadReader(tables, header.level, descriptor, body, until=until, cut=cut)
         z_sides = (-(-(side.stop - side.start) // multiple) for side in box)
-        with torch.inference_mode():
-            z_index = reader.z_index(*z_sides)
-            symbols = walk_parts(networks, tables.bounds(networks.device), z_index, reader)
+        with networks.computing():
+            symbols = walk_parts(networks, reader.z_index(*z_sides), reader)
         reader.finish()
         return Piece(box, symbols, reader.n_parts)
 

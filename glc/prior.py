@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from glc import cdf
 from glc.image import load_image
 from glc.models.glc import GLC
-from glc.strips import Networks
+from glc.torch_networks import Networks
 
 __all__ = ["captured_share", "count_indices", "set_prior"]
 
@@ -50,7 +50,7 @@ def count_indices(
             features = networks.features(load_image(path))
             for level in range(levels):
                 index = networks.hyper_index(networks.analysis(features, level))
-                counts[n % _FOLDS, level] += cdf.histogram(index.numpy(), k)
+                counts[n % _FOLDS, level] += cdf.histogram(index, k)
     return counts
 
 

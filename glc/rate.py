@@ -6,7 +6,14 @@ from numbers import Real
 
 from glc.errors import InvalidArgumentError
 
-__all__ = ["LEVELS_PER_QUALITY", "MAX_LEVEL", "largest_within", "level_of", "top_level"]
+__all__ = [
+    "LEVELS_PER_QUALITY",
+    "MAX_LEVEL",
+    "largest_within",
+    "level_of",
+    "prior_row",
+    "top_level",
+]
 
 MAX_LEVEL = 63
 LEVELS_PER_QUALITY = 21
@@ -40,6 +47,14 @@ def top_level(levels: int) -> int:
         21 x (levels - 1), at most 63.
     """
     return min(MAX_LEVEL, LEVELS_PER_QUALITY * (levels - 1))
+
+
+def prior_row(quality: float, levels: int) -> int:
+    """Which of the learned levels' priors of hyper indices a quality uses: the nearest one's.
+
+    Halfway between two, the upper one's.
+    """
+    return min(int(quality + 0.5), levels - 1)
 
 
 _MOST_TRIES = (MAX_LEVEL + 1).bit_length()  # of a bisection

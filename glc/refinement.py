@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,11 +25,15 @@ from torch import Tensor
 from glc.models.glc import TRAINING_SCALE_MIN
 from glc.ops.residual import residual_bits
 from glc.ops.straight_through import lower_bound
-from glc.strips import Networks, Report, part_of
+from glc.portable import MapRange
+from glc.strips import Report, part_of
+from glc.torch_networks import Networks
 
-__all__ = ["MAX_STEPS", "Refiner"]
+__all__ = ["Refiner"]
 
-MAX_STEPS = 10_000
+Map = NDArray[np.float32]
+_Maps = TypeVar("_Maps", Tensor, NDArray[np.float32], NDArray[np.int64])
+
 _AROUND = 0.5  # qualities to both sides, between which the exchange is measured
 _STEP_SIZE = 0.003  # Adam's first, in units of y
 _SIDE = 768  # pixels of a window at most, which bounds the memory: 0.7 GB for the small preset
@@ -47,12 +52,12 @@ class _Window:
     place: tuple[slice, slice]
     seen: tuple[slice, slice]
 
-    def of(self, maps: Tensor, cells: int = 1) -> Tensor:
+    def of(self, maps: _Maps, cells: int = 1) -> _Maps:
         """What is seen of maps, each of whose cells is so many of y."""
         rows, columns = (slice(s.start // cells, s.stop // cells) for s in self.seen)
         return maps[..., rows, columns]
 
-    def kept(self, found: Tensor) -> Tensor:
+    def kept(self, found: Map) -> Map:
         """What lies in place of what was found where the window sees."""
         rows, columns = (
             slice(place.start - seen.start, place.stop - seen.start)
@@ -80,27 +85,31 @@ def _windows(height: int, width: int, *, multiple: int) -> list[_Window]:
 class Refiner:
     """The search for the latent of a picture, at any level."""
 
-    def __init__(self, networks: Networks, pixels: NDArray[np.uint8], steps: int) -> None:
+    def __init__(
+        self, networks: Networks, map_range: MapRange, pixels: NDArray[np.uint8], steps: int
+    ) -> None:
         """Remember a picture.
 
         Args:
             networks: of the model.
+            map_range: of its maps.
             pixels: [h, w, 3] uint8.
             steps: of gradient descent, each about twice the cost of drawing the picture.
         """
         self._networks = networks
         self._model = networks.model
+        self._range = map_range
         self._pixels = pixels
         self._steps = steps
 
     def refine(
-        self, y: Tensor, z_index: Tensor, features: Tensor, quality: float, report: Report
-    ) -> Tensor:
+        self, y: Map, z_index: NDArray[np.int64], features: Map, quality: float, report: Report
+    ) -> Map:
         """Search for a better latent.
 
         Args:
-            y: [1, N, h, w] float32, of the encoder.
-            z_index: [1, h/4, w/4] int64, of y.
+            y: [1, N, h, w], of the encoder.
+            z_index: [1, h/4, w/4], of y.
             features: what y was made from.
             quality: rate level.
             report: called with the fraction done.
@@ -108,25 +117,28 @@ class Refiner:
         Returns:
             Like y, within the model's range of it; y itself where more bits are no gain.
         """
-        exchange = self._exchange(features, quality)
-        if exchange <= 0.0:
-            return y
-        refined = y.clone()
+        refined = y.copy()
         windows = _windows(*y.shape[-2:], multiple=self._model.pad_multiple)
-        for n, window in enumerate(windows):
-            tell = part_of(report, n, len(windows))
-            window_y, index = window.of(y), window.of(z_index, 4)
-            found = self._descend(window_y, index, window, quality, exchange, tell)
-            refined[(..., *window.place)] = window.kept(found)
-        return self._model.latent_range.limit_y(refined, quality)
+        with self._networks.computing():
+            exchange = self._exchange(features, quality)
+            if exchange <= 0.0:
+                return y
+            for n, window in enumerate(windows):
+                tell = part_of(report, n, len(windows))
+                begin = torch.from_numpy(window.of(y))
+                index = torch.from_numpy(window.of(z_index, 4))
+                found = self._descend(begin, index, window, quality, exchange, tell)
+                refined[(..., *window.place)] = window.kept(found.numpy())
+        return self._range.limit_y(refined, quality)
 
-    def _exchange(self, features: Tensor, quality: float) -> float:
+    def _exchange(self, features: Map, quality: float) -> float:
         """Squared error that a bit takes away, between the levels around this one."""
         top = self._model.config.levels - 1.0
         totals = []
         for level in (max(quality - _AROUND, 0.0), min(quality + _AROUND, top)):
             y = self._networks.analysis(features, level)
-            z_index = self._networks.hyper_index(y)
+            z_index = torch.from_numpy(self._networks.hyper_index(y))
+            y = torch.from_numpy(y)
             total = np.zeros(2)
             for window in _windows(*y.shape[-2:], multiple=self._model.pad_multiple):
                 params = self._params(window.of(z_index, 4))

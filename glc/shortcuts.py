@@ -3,10 +3,9 @@
 
 import os
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from glc.bitstream import parse
@@ -14,9 +13,13 @@ from glc.codec import Codec
 from glc.defaults import DEFAULT_MODEL
 from glc.image import MAX_PIXELS, Metadata
 from glc.loading import Data, checked_bytes
-from glc.models.glc import GLC
 from glc.models.pretrained import bundled_models
 from glc.report import Report
+
+if TYPE_CHECKING:
+    import torch
+
+    from glc.models.glc import GLC
 
 __all__ = ["codec_for", "decode", "encode", "verify"]
 
@@ -102,7 +105,7 @@ def codec_for(
     data: Data,
     model: "str | os.PathLike[str] | GLC | None" = None,
     *,
-    device: str | torch.device = "cpu",
+    device: "str | torch.device" = "cpu",
     max_pixels: int = MAX_PIXELS,
 ) -> Codec:
     """Find the codec that reads a file; a file that is none is refused before a model is loaded.
@@ -129,12 +132,12 @@ def codec_for(
     return next((c for c in codecs if c.fingerprint[:2] == header.model_id), codecs[0])
 
 
-def _codec(model: "str | os.PathLike[str] | GLC", device: str | torch.device = "cpu") -> Codec:
+def _codec(model: "str | os.PathLike[str] | GLC", device: "str | torch.device" = "cpu") -> Codec:
     if isinstance(model, str) and model in bundled_models():
         return _bundled(model, device)
     return Codec(model, device)
 
 
 @lru_cache(maxsize=2)
-def _bundled(name: str, device: str | torch.device) -> Codec:
+def _bundled(name: str, device: "str | torch.device") -> Codec:
     return Codec(name, device)

@@ -73,7 +73,7 @@ def main() -> None:
         encoder.push(part.symbols, part.rows, tables)
     freqs, n_bins, offsets = (np.asarray(a, np.int64) for a in tables.arrays())
     records = {
-        "z_index": coded.z_index[0].numpy(),
+        "z_index": coded.z_index[0],
         "bounds": np.asarray(bounds),
         "freqs": freqs,
         "n_bins": n_bins,
@@ -81,7 +81,7 @@ def main() -> None:
         "bits": np.array([tables.bits]),
         "stream": np.frombuffer(encoder.finish(), np.uint8),
         "symbols": np.concatenate([part.symbols for part in coded.parts]),
-        "y_hat": coded.y_hat.numpy(),
+        "y_hat": coded.y_hat,
     }
     state = codec.model.state_dict()
     weights = {k: t.cpu().numpy() for k, t in state.items() if k.startswith(MODULES)}

@@ -15,7 +15,6 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -186,8 +185,7 @@ def files() -> Iterator[dict[str, Any]]:
         logits = np.float32([-(next(random) >> 24) / 20 for _ in range(k)])
         weights = np.empty(k, np.int32)
         _core.cdf_softmax_weights(logits, weights)
-        prior = SimpleNamespace(logits=torch.from_numpy(logits)[None], row=lambda _quality: 0)
-        tables = PayloadTables(SimpleNamespace(z_prior=prior))
+        tables = PayloadTables(logits[None])
         level = 7 * seed
         width, height = size
         places = boxes(height, width, tile)
@@ -265,9 +263,9 @@ def hashes(symbols: Symbols) -> dict[str, str]:
     """SHA-256 of everything that a decoder must recover bit for bit."""
     y_q = np.concatenate([part.symbols for part in symbols.parts]).astype("<i4")
     arrays = {
-        "z_index": symbols.z_index.numpy().astype("<i8"),
+        "z_index": symbols.z_index.astype("<i8"),
         "y_q": y_q,
-        "y_hat": symbols.y_hat.numpy().astype("<f4"),
+        "y_hat": symbols.y_hat.astype("<f4"),
     }
     return {
         name: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()

@@ -28,7 +28,7 @@ import torch
 import glc
 from glc.codec import Codec
 from glc.defaults import DEFAULT_MODEL
-from glc.entropy_path import Symbols
+from glc.entropy_path import Symbols, on_host
 from glc.image import MAX_PIXELS, load_image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +43,7 @@ def digest(data: bytes) -> str:
 def hashes(coded: Symbols) -> list[str]:
     """Digests of z_index, y_q and y_hat."""
     y_q = np.concatenate([part.symbols for part in coded.parts])
-    arrays = (coded.z_index.cpu().numpy(), y_q, coded.y_hat.cpu().numpy())
+    arrays = (coded.z_index, y_q, on_host(coded.y_hat))
     return [digest(np.ascontiguousarray(array).tobytes()) for array in arrays]
 
 

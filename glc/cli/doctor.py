@@ -81,7 +81,7 @@ def _check_models() -> bool:
             _line(name, f"BROKEN: {error}")
             sound = False
         else:
-            _line(name, f"id {codec.fingerprint[:2].hex()}, pads to {codec.model.pad_multiple}")
+            _line(name, f"id {codec.fingerprint[:2].hex()}, pads to {codec.config.pad_multiple}")
     return sound
 
 

@@ -36,7 +36,8 @@ def run(
         progress("loading the model", 0.0)
         from glc.evaluation.evaluate import check_readable, find_images
         from glc.fit_range import fit_range, middles
-        from glc.loading import load_model
+        from glc.loading import model_folder
+        from glc.models import GLC
         from glc.prior import captured_share, count_indices, set_prior
 
         paths = find_images(folder)
@@ -54,7 +55,7 @@ def run(
                 f"fit-prior: folder: expected at least 2 photographs, got {len(paths)}"
             )
         check_readable(paths, progress)
-        fitted = load_model(model)
+        fitted = GLC.from_pretrained(model_folder(model))
         counts = count_indices(fitted, paths, lambda name, done: progress(name, done / 2))
         fit_range(fitted, middles(paths, lambda name, done: progress(name, (1 + done) / 2)))
         set_prior(fitted, counts.sum(axis=0))

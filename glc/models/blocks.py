@@ -14,10 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glc.errors import InvalidArgumentError
+from glc.models.config import DEPTH_SLOPE, FFN_SLOPE
 from glc.ops.exact import DepthConvWeights, exact_conv2d, exact_depth_conv_block
-
-DEPTH_SLOPE = 0.01  # LeakyReLU of the depthwise part
-FFN_SLOPE = 0.1  # LeakyReLU of the gated feed-forward part
 
 
 class DepthConv(nn.Module):

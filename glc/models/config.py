@@ -11,6 +11,10 @@ from typing import Any
 
 from glc.errors import InvalidArgumentError
 
+DEPTH_SLOPE = 0.01  # LeakyReLU of the depthwise part of a block
+FFN_SLOPE = 0.1  # LeakyReLU of its gated feed-forward part
+STEP_MIN = 0.5  # the quantisation step is clamped from below only
+Z_NORM_EPS = 1e-6  # keeps an all-zero z finite; far below any trained vector's mean square
 MOST_HYPER_CODES = 1 << 16  # that the tables of files have room for (`cdf.ranked_index_tables`)
 
 

@@ -22,7 +22,6 @@ from glc.models.config import GLCConfig
 from glc.ops.exact import exact_conv_heads, exact_depth_conv_heads
 from glc.ops.parts import PARTS, PHASES
 
-STEP_MIN = 0.5  # the quantisation step is clamped from below only
 INITIAL_STEP = 1.0
 INITIAL_SCALE = 0.5
 

@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
-from glc.cdf import canonical
 from glc.errors import InvalidArgumentError
-from glc.models.config import GLCConfig
-from glc.models.context import STEP_MIN, ContextModel
+from glc.models.config import STEP_MIN, GLCConfig
+from glc.models.context import ContextModel
 from glc.models.hyper import HyperAnalysis, HyperPrior, HyperSynthesis
 from glc.models.latent_range import LatentRange
 from glc.models.outputs import FourPart, Inspection, LatentOutput, Output
@@ -27,15 +24,9 @@ from glc.ops.parts import PARTS
 from glc.ops.residual import residual_bits
 from glc.ops.straight_through import lower_bound
 from glc.ops.vector_quantizer import VectorQuantizer
+from glc.portable.weights import CODED_MODULES, fingerprint
 
 TRAINING_SCALE_MIN = 0.03  # what the lowest row of the coding tables stands for
-ARITHMETIC_PROFILE = 1  # exact layers (glc.ops.exact): the same symbols on every machine
-CODED_MODULES = ("hyper_vq.", "z_prior.", "h_s.", "context.", "g_s.")
-CODED_CONFIG = {
-    *("latent_channels", "l_channels", "transform_blocks", "gated_transforms", "levels"),
-    *("hyper_codebook_size", "hyper_channels", "fusion_widths"),
-    *("prior_channels", "prior_depth", "adaptor_blocks"),
-}
 
 
 class GLC(Saved):
@@ -290,17 +281,12 @@ class GLC(Saved):
         covered: E, g_a, h_a and D, so other encoders and decoders of the same latents stay
         compatible.
         """
-        digest = hashlib.sha256()
-        coded = {k: v for k, v in self.config.to_dict().items() if k in CODED_CONFIG}
-        digest.update(json.dumps(coded, sort_keys=True).encode())
-        digest.update(f"profile {ARITHMETIC_PROFILE}".encode())
-        digest.update(canonical()[0].digest)
-        for name, tensor in sorted(self.state_dict().items()):
-            if name.startswith(CODED_MODULES):
-                array = tensor.detach().to("cpu", torch.float32).contiguous().numpy()
-                digest.update(f"{name} {array.shape}".encode())
-                digest.update(array.astype("<f4", copy=False).tobytes())
-        return digest.digest()
+        state = {
+            name: tensor.detach().to("cpu", torch.float32).numpy()
+            for name, tensor in self.state_dict().items()
+            if name.startswith(CODED_MODULES)
+        }
+        return fingerprint(self.config, state)
 
     def inference_parameters(self) -> int:
         """Number of floats that coding needs: everything but the image codebook."""

@@ -9,11 +9,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from glc.models.blocks import DEPTH_SLOPE, DepthConvBlock, ResidualBlockUpsample
-from glc.models.config import GLCConfig
+from glc.models.blocks import DepthConvBlock, ResidualBlockUpsample
+from glc.models.config import DEPTH_SLOPE, Z_NORM_EPS, GLCConfig
 from glc.ops.categorical import categorical_bits
-
-Z_NORM_EPS = 1e-6  # keeps an all-zero z finite; far below any trained vector's mean square
+from glc.rate import prior_row
 
 
 class HyperAnalysis(nn.Module):
@@ -80,7 +79,7 @@ class HyperPrior(nn.Module):
 
     def row(self, quality: float) -> int:
         """Row of the logits that a quality uses."""
-        return min(int(quality + 0.5), len(self.logits) - 1)
+        return prior_row(quality, len(self.logits))
 
     def forward(self, z_index: Tensor, quality: float | Tensor) -> Tensor:
         """Bits of the hyper indices, differentiable in the logits.

@@ -9,17 +9,13 @@ that symbols depend on. A photograph's file and picture are the same without.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from glc.models.config import GLCConfig
-
-UNBOUNDED = 65504.0  # the largest half-precision number: as good as no bound
-_NEAR = 2  # positions of y around one that is out of bounds
+from glc.portable.map_range import UNBOUNDED
 
 
 class LatentRange(nn.Module):
@@ -67,31 +63,6 @@ class LatentRange(nn.Module):
         """Hold l_hat [n, l_channels, h, w], of any floating dtype, within its bounds."""
         return _limit(l_hat, self.l_hat)
 
-    def holds_y(self, y: Tensor, quality: float, times: float = 1.0) -> bool:
-        """Whether y [1, N, h, w] of a quality lies within so many times its range."""
-        return _holds(y, self._bounds_of_y(quality, times))
-
-    def holds_l_hat(self, l_hat: Tensor, times: float = 1.0) -> bool:
-        """Whether l_hat [1, l_channels, h, w] lies within so many times its range."""
-        return _holds(l_hat, _times(self.l_hat, times))
-
-    def limit_y(self, y: Tensor, quality: float, share: float = 1.0) -> Tensor:
-        """Hold y of a quality within its bounds, and near where it left them within a share.
-
-        Args:
-            y: [n, N, h, w] float32.
-            quality: rate level; between two learned levels the bounds are the wider of theirs.
-            share: of the range, about its middle.
-        """
-        low, high = (bounds.to(y.device) for bounds in self._bounds_of_y(quality, 1.0))
-        outside = ((y < low.view(-1, 1, 1)) | (y > high.view(-1, 1, 1))).any(1, keepdim=True)
-        near = F.max_pool2d(outside.float(), 2 * _NEAR + 1, 1, _NEAR) > 0
-        return torch.where(near, _limit(y, self._bounds_of_y(quality, share)), y)
-
-    def _bounds_of_y(self, quality: float, times: float) -> Tensor:
-        around = self.y[[math.floor(quality), math.ceil(quality)]]
-        return _times(torch.stack([around[:, 0].amin(0), around[:, 1].amax(0)]), times)
-
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Take weights from before there were bounds: they have none."""
         for name, bounds in self.named_buffers():
@@ -105,19 +76,6 @@ def _open(bounds: Tensor) -> Tensor:
     bounds[..., 0, :] = -UNBOUNDED
     bounds[..., 1, :] = UNBOUNDED
     return bounds
-
-
-def _times(bounds: Tensor, times: float) -> Tensor:
-    """A range so many times as wide, about the same middle."""
-    low, high = bounds
-    middle, half = (low + high) / 2, (high - low) * (times / 2)
-    return torch.stack([middle - half, middle + half])
-
-
-def _holds(x: Tensor, bounds: Tensor) -> bool:
-    low, high = bounds.to(x.device)
-    channels = x.transpose(0, 1).flatten(1)
-    return bool(((channels.amin(1) >= low) & (channels.amax(1) <= high)).all())
 
 
 def _limit(x: Tensor, bounds: Tensor) -> Tensor:

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
-
 from glc.errors import InvalidArgumentError
 
 MODEL_FILES = ("config.json", "model.safetensors")
@@ -42,6 +40,8 @@ def find_pretrained(
     try:
         if name.count("/") != 1:
             raise FileNotFoundError("no such folder, and not a hub repository's name")
+        from huggingface_hub import hf_hub_download  # a quarter of a second
+
         files = [
             hf_hub_download(
                 name,

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glc.models.blocks import FFN_SLOPE, DepthConvBlock, scale_init, subpixel
-from glc.models.config import LightConfig, VQGANConfig
+from glc.models.blocks import DepthConvBlock, scale_init, subpixel
+from glc.models.config import FFN_SLOPE, LightConfig, VQGANConfig
 
 NORM_GROUPS = 32
 NORM_EPS = 1e-6

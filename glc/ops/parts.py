@@ -14,10 +14,8 @@ from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
 from glc.ops._layout import is_channels_last, lend_rows, new_like
 from glc.ops._op import is_batched, require_alike
-
-PARTS = 4
-# PHASES[part][group] = the pixel phase 2 * (row % 2) + (column % 2) that this part codes.
-PHASES = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
+from glc.parts import PARTS as PARTS
+from glc.parts import PHASES as PHASES
 
 
 def part_mask(shape: Sequence[int], part: int, device: torch.device | str = "cpu") -> Tensor:

@@ -8,14 +8,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from glc import _core, bitstream
+from glc.entropy_path import NumpyKit
 from glc.errors import BitstreamError, UnsupportedError
 from glc.payload import PayloadReader, PayloadTables, split_tiles
 from glc.pieces import boxes
@@ -48,8 +48,7 @@ def tables_of(case: dict[str, Any]) -> PayloadTables:
     weights = np.empty(logits.size, np.int32)
     _core.cdf_softmax_weights(logits, weights)
     assert weights.tolist() == case["weights"]
-    prior = SimpleNamespace(logits=torch.from_numpy(logits)[None], row=lambda _quality: 0)
-    return PayloadTables(SimpleNamespace(z_prior=prior))  # type: ignore[arg-type]
+    return PayloadTables(logits[None])
 
 
 def read_natively(case: dict[str, Any], data: bytes) -> list[tuple[list[int], list[list[int]]]]:
@@ -62,7 +61,7 @@ def read_natively(case: dict[str, Any], data: bytes) -> list[tuple[list[int], li
         bitstream.accounting(data)
         coded = list(split_tiles(payload))
     places = boxes(header.height, header.width, header.tile)
-    found, empty = [], torch.empty(0)
+    found, empty, kit = [], np.empty(0, np.float32), NumpyKit()
     for (rows, columns), (descriptor, body), piece in zip(
         places, coded, case["pieces"], strict=True
     ):
@@ -71,8 +70,8 @@ def read_natively(case: dict[str, Any], data: bytes) -> list[tuple[list[int], li
         z_index = reader.z_index(*sides).flatten().tolist()
         parts = []
         for part in range(4):
-            part_rows = torch.tensor(piece["rows"][part], dtype=torch.uint8)
-            symbols, _ = reader.symbols(part, part_rows, empty, empty)
+            part_rows = np.array(piece["rows"][part], np.uint8)
+            symbols, _ = reader.symbols(kit, part, part_rows, empty, empty)
             parts.append(symbols.tolist())
         reader.finish()
         found.append((z_index, parts))

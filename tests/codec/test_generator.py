@@ -15,7 +15,7 @@ from glc.models import GLC
 from glc.models.config import GLC_IMAGE, TINY, GLCConfig, VQGANConfig
 from glc.models.generator import Generator, _FusedUpsample, _Sum
 from glc.models.vqvae import Upsample
-from glc.strips import Networks
+from glc.torch_networks import Networks
 from tests.cuda_kernels import Kernels, kernels
 from tests.faces import SMALL_FACE
 

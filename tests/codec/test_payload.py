@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from glc.entropy_path import Part
-from glc.models import GLC
+from glc.codec import Codec
+from glc.entropy_path import NumpyKit, Part, on_host
 from glc.payload import PayloadReader, PayloadTables
+from glc.torch_networks import TorchKit
 
 LEVEL = 42
 SEGMENTS = 0x10
@@ -17,7 +18,7 @@ SEGMENTS = 0x10
 
 @pytest.fixture(scope="module")
 def tables(tiny_folder: Path) -> PayloadTables:
-    return PayloadTables(GLC.from_pretrained(tiny_folder))
+    return PayloadTables(Codec(tiny_folder)._tables._prior)
 
 
 def parts_of(n_bytes: int, tables: PayloadTables, threshold: int) -> list[Part]:
@@ -29,14 +30,13 @@ def parts_of(n_bytes: int, tables: PayloadTables, threshold: int) -> list[Part]:
     rows = np.full(n + n // 2, wide, np.uint8)
     rows[::3] = threshold - 1
     symbols = np.where(rows == wide, rng.integers(-2, 3, rows.size), 0).astype(np.int32)
-    symbols_there, rows_there = torch.from_numpy(symbols), torch.from_numpy(rows)
-    return [Part(symbols_there, rows_there, rows_there.float(), threshold)] * 4
+    return [Part(symbols, rows, rows.astype(np.float32), threshold)] * 4
 
 
 @pytest.mark.parametrize("n_bytes", [100, 3000, 5000, 9000, 20000, 40000, 60000, 94000, 110000])
 def test_lanes_grow_with_the_payload(tables: PayloadTables, n_bytes: int) -> None:
     threshold = 5
-    z_index = torch.arange(12).reshape(1, 3, 4)
+    z_index = np.arange(12).reshape(1, 3, 4)
     parts = parts_of(n_bytes, tables, threshold)
     descriptor, payload = tables.write(LEVEL, z_index, parts)
     estimate = (tables.index(LEVEL).cost_bits(z_index) + sum(map(tables.part_bits, parts))) / 8
@@ -48,11 +48,13 @@ def test_lanes_grow_with_the_payload(tables: PayloadTables, n_bytes: int) -> Non
         assert descriptor & SEGMENTS == 0
         assert 0 < len(payload) - estimate < 4 + 4 * expected + 8
 
-    reader = PayloadReader(tables, LEVEL, descriptor, memoryview(payload))
-    assert torch.equal(reader.z_index(3, 4), z_index)
-    for n, part in enumerate(parts):
-        symbols, found = reader.symbols(n, part.rows_there, part.scale, part.scale)
-        assert torch.equal(symbols, part.symbols_there)
-        assert found == threshold
-    reader.finish()
-    assert reader.n_parts == 4
+    for kit in (NumpyKit(), TorchKit(torch.device("cpu"))):
+        reader = PayloadReader(tables, LEVEL, descriptor, memoryview(payload))
+        assert np.array_equal(reader.z_index(3, 4), z_index)
+        for n, part in enumerate(parts):
+            rows, scale = kit.there(part.rows), kit.there(part.scale)
+            symbols, found = reader.symbols(kit, n, rows, scale, scale)
+            assert np.array_equal(on_host(symbols), part.symbols)
+            assert found == threshold
+        reader.finish()
+        assert reader.n_parts == 4

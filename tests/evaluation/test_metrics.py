@@ -106,7 +106,8 @@ def test_features_are_compared_in_strips(
 def test_strips_share_what_features_see(tap: int) -> None:
     network = TinyDarknetFeatures().eval()
     stride = TinyDarknetFeatures.STRIDES[-1]
-    sees = reach(lambda x: network(x)[tap], 3, stride, torch.zeros(1))
+    with torch.no_grad():
+        sees = reach(lambda x: network(torch.from_numpy(x))[tap].numpy(), 3, stride)
     assert sees is not None
     assert max(sees) * stride <= TinyDarknetFeatures.SEES
     assert network(torch.zeros(1, 3, 64, 64))[tap].shape[2] == 64 // network.STRIDES[tap]

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model in memory as a codec uses it: checked, its weights copied, and watched for changes."""
+
+from collections.abc import Iterable
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+import torch
+from torch import nn
+
+from glc.errors import InvalidArgumentError
+from glc.models.blocks import DepthConv, DepthConvBlock, GatedFFN, conv_weights
+from glc.models.glc import GLC
+from glc.models.hyper import HyperAnalysis
+from glc.models.transforms import RateTransform
+from glc.models.vqvae import Bottleneck, LightDecoder, LightEncoder
+from glc.portable import EntropyCore, PortableNetworks, Weights
+from glc.portable.weights import draws_by_exact_layers
+
+__all__ = ["WeightsInUse", "checked_device", "checked_model", "coding_networks"]
+
+_ENTROPY_PATH = ("hyper_vq.codebook", "z_prior.", "h_s.", "context.", "latent_range.")
+_PICTURE_NETWORKS = ("latent_encoder.", "g_a.", "h_a.", "g_s.", "latent_decoder.")
+_PARAMETRIZED = ".parametrizations"  # in the names of what torch makes a weight of
+_KNOWN = {
+    *(LightEncoder, LightDecoder, RateTransform, HyperAnalysis),
+    *(DepthConvBlock, DepthConv, GatedFFN, Bottleneck),
+    *(nn.Sequential, nn.LeakyReLU, nn.PixelShuffle, nn.PixelUnshuffle),
+}
+
+
+def checked_model(model: GLC) -> GLC:
+    """Take a model of float32 weights; any other, or none yet, raises InvalidArgumentError.
+
+    Its fingerprint is of float32, and so are the maps that its networks are given.
+    """
+    for name, tensor in chain(model.named_parameters(), model.named_buffers()):
+        if tensor.is_meta or (tensor.is_floating_point() and tensor.dtype != torch.float32):
+            got = "no values" if tensor.is_meta else str(tensor.dtype)
+            advice = "load its weights" if tensor.is_meta else "model.float() makes them so"
+            raise InvalidArgumentError(
+                f"codec: model: expected torch.float32 weights, got {got} in {name}; {advice}"
+            )
+    return model
+
+
+def checked_device(name: str | torch.device) -> torch.device:
+    """Find a device; one that torch cannot compute on here raises InvalidArgumentError."""
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device).item()
+    except (TypeError, RuntimeError, AssertionError) as error:  # a missing backend asserts
+        raise InvalidArgumentError(
+            f"codec: device: expected a device torch can use here, got {name!r}"
+        ) from error
+    return device
+
+
+def coding_networks(model: GLC) -> EntropyCore:
+    """Copy what coding on the CPU needs of a model.
+
+    Returns:
+        `PortableNetworks` where nothing about the model's picture networks is out of the ordinary;
+        of others the entropy path alone.
+
+    Raises:
+        InvalidArgumentError: the entropy path's weights are not what `conv_weights` takes.
+    """
+    tensors = _tensors(model, _ENTROPY_PATH)
+    entropy = Weights(model.config, tensors, model.fingerprint())
+    if draws_by_exact_layers(model.config) and _is_plain(model):
+        try:
+            tensors |= _tensors(model, _PICTURE_NETWORKS)
+            return PortableNetworks(Weights(model.config, tensors, entropy.fingerprint))
+        except InvalidArgumentError:  # adapters, or other widths than the configuration's
+            pass
+    return EntropyCore(entropy)
+
+
+def _tensors(model: GLC, prefixes: tuple[str, ...]) -> dict[str, Any]:
+    """Copies of the parameters and buffers below some modules, by name."""
+    found: dict[str, torch.Tensor] = {}
+    for name, module in model.named_modules():
+        if name.startswith(prefixes) and _PARAMETRIZED not in name and hasattr(module, "weight"):
+            found[f"{name}.weight"], found[f"{name}.bias"] = conv_weights(module)
+    for name, tensor in chain(model.named_parameters(), model.named_buffers()):
+        found.setdefault(name, tensor)
+    return {
+        name: tensor.detach().cpu().numpy().copy()
+        for name, tensor in found.items()
+        if name.startswith(prefixes) and _PARAMETRIZED not in name
+    }
+
+
+def _is_plain(model: GLC) -> bool:
+    """Whether the model's own forward passes do what its configuration says, and nothing else."""
+    inner = [
+        module
+        for name, module in model.named_modules()
+        if f"{name}.".startswith(_PICTURE_NETWORKS) and _PARAMETRIZED not in name
+    ]
+    kinds = {type(module) for module in inner if not isinstance(module, nn.Conv2d)}
+    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in inner)
+    replaced = any(vars(m).keys() & vars(type(m)).keys() for m in (model, *inner))
+    return type(model) is GLC and kinds <= _KNOWN and not hooked and not replaced
+
+
+class WeightsInUse:
+    """Notices when a model's weights are replaced, or written to where autograd can see it.
+
+    Asked at every file, so the places of weights are listed once: walking through a model takes
+    longer than reading a file's symbols.
+    """
+
+    def __init__(self, model: GLC) -> None:
+        modules = tuple(model.modules())
+        both = (held for module in modules for held in (module._parameters, module._buffers))
+        self._children = [module._modules for module in modules if module._modules]
+        self._tensors: list[Any] = [held for held in both if held]
+        self._state = self._found()
+
+    def changed(self) -> bool:
+        """Whether they have changed since this was made."""
+        return self._found() != self._state
+
+    def _found(self) -> list[Any]:
+        children: list[Any] = [*chain.from_iterable(map(dict.values, self._children))]
+        held: Iterable[torch.Tensor | None] = chain.from_iterable(map(dict.values, self._tensors))
+        tensors = [tensor for tensor in held if tensor is not None]
+        addresses = map(torch.Tensor.data_ptr, tensors)
+        try:
+            versions = [*map(_version, tensors)]
+        except RuntimeError:  # inference tensors have none
+            versions = [0 if x.is_inference() else x._version for x in tensors]
+        return [*children, *addresses, *versions]  # modules compare by identity
+
+
+_version = attrgetter("_version")

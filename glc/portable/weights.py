@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model's weights as numpy's arrays: from its folder without torch, or from a model in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glc.cdf import canonical
+from glc.errors import InvalidArgumentError
+from glc.models.config import GLCConfig, LightConfig
+from glc.models.pretrained import MODEL_FILES
+from glc.portable.map_range import UNBOUNDED, MapRange
+
+__all__ = [
+    "ARITHMETIC_PROFILE",
+    "CODED_MODULES",
+    "Reader",
+    "Weights",
+    "draws_by_exact_layers",
+    "fingerprint",
+]
+
+ARITHMETIC_PROFILE = 1  # exact layers (glc.ops.exact): the same symbols on every machine
+CODED_MODULES = ("hyper_vq.", "z_prior.", "h_s.", "context.", "g_s.")
+CODED_CONFIG = {
+    *("latent_channels", "l_channels", "transform_blocks", "gated_transforms", "levels"),
+    *("hyper_codebook_size", "hyper_channels", "fusion_widths"),
+    *("prior_channels", "prior_depth", "adaptor_blocks"),
+}
+
+_Array = NDArray[np.float32]
+
+
+def fingerprint(config: GLCConfig, tensors: Mapping[str, _Array]) -> bytes:
+    """SHA-256 over everything a file's symbols and y_hat depend on; see `GLC.fingerprint`.
+
+    Args:
+        config: of the model.
+        tensors: its state; modules that are not covered may be left out.
+    """
+    digest = hashlib.sha256()
+    coded = {k: v for k, v in config.to_dict().items() if k in CODED_CONFIG}
+    digest.update(json.dumps(coded, sort_keys=True).encode())
+    digest.update(f"profile {ARITHMETIC_PROFILE}".encode())
+    digest.update(canonical()[0].digest)
+    for name, array in sorted(tensors.items()):
+        if name.startswith(CODED_MODULES):
+            digest.update(f"{name} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array, "<f4").tobytes())
+    return digest.digest()
+
+
+def draws_by_exact_layers(config: GLCConfig) -> bool:
+    """Whether `PortableNetworks` has all that a layout asks for."""
+    return isinstance(config.autoencoder, LightConfig) and not config.gated_transforms
+
+
+class Weights:
+    """A model: its layout, and its state by the names of `GLC.state_dict`.
+
+    Attributes:
+        config: the layout.
+        tensors: float32.
+    """
+
+    def __init__(
+        self, config: GLCConfig, tensors: Mapping[str, _Array], fingerprint: bytes | None = None
+    ) -> None:
+        """Take a model's weights.
+
+        Args:
+            config: the layout.
+            tensors: float32.
+            fingerprint: that of the model; None finds it, for which g_s has to be there.
+        """
+        self.config = config
+        self.tensors = dict(tensors)
+        self._fingerprint = fingerprint
+
+    @classmethod
+    def read(cls, folder: Path) -> Weights:
+        """Read what `save_pretrained` wrote of a model that draws by exact layers.
+
+        Raises:
+            OSError, KeyError, TypeError, ValueError, SafetensorError, InvalidArgumentError: the
+                folder holds no such model, or not in a way that numpy can take it.
+        """
+        from safetensors.numpy import load_file
+
+        config_file, weights_file = (folder / name for name in MODEL_FILES)
+        config = GLCConfig.from_dict(json.loads(config_file.read_text(encoding="utf-8")))
+        if not draws_by_exact_layers(config):
+            raise ValueError("a model whose picture networks are torch's")
+        tensors = load_file(weights_file)
+        levels, n, l = config.levels, config.latent_channels, config.l_channels
+        shapes = {"l": (2, l), "features": (2, n), "y": (levels, 2, n), "l_hat": (2, l)}
+        # what models from before they had it are taken to hold
+        later = {f"latent_range.{name}": _open(*shape) for name, shape in shapes.items()}
+        later["z_prior.logits"] = np.zeros((levels, config.hyper_codebook_size), np.float32)
+        kinds = (np.dtype(np.float32), np.dtype(np.float16))
+        if any(array.dtype not in kinds for array in tensors.values()):
+            raise ValueError("weights of another dtype than float32 and float16")
+        return cls(config, {k: np.array(v, np.float32) for k, v in {**later, **tensors}.items()})
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """Of the model."""
+        return self._fingerprint or fingerprint(self.config, self.tensors)
+
+    @property
+    def prior(self) -> _Array:
+        """Logits of the hyper indices, [levels, k]."""
+        return self.tensors["z_prior.logits"]
+
+    @cached_property
+    def map_range(self) -> MapRange:
+        """Between which values the maps lie on photographs."""
+        return MapRange({name: self.tensors[f"latent_range.{name}"] for name in MapRange.NAMES})
+
+
+class Reader:
+    """Gives a network its weights, each of the shape that the layout says."""
+
+    def __init__(self, tensors: Mapping[str, _Array]) -> None:
+        self._tensors = tensors
+        self._unread = set(tensors)
+
+    def tensor(self, name: str, shape: tuple[int, ...]) -> _Array:
+        """One tensor.
+
+        Raises:
+            InvalidArgumentError: it is not there, or of another shape.
+        """
+        found = self._tensors.get(name)
+        if found is None or found.shape != shape:
+            got = "none" if found is None else list(found.shape)
+            raise InvalidArgumentError(f"model: {name}: expected {list(shape)}, got {got}")
+        self._unread.discard(name)
+        return found
+
+    def conv(self, name: str, channels: tuple[int, int], kernel: int) -> tuple[_Array, _Array]:
+        """Weight [b, a, kernel, kernel] and bias [b] of a convolution from a to b channels."""
+        a, b = channels
+        return (
+            self.tensor(f"{name}.weight", (b, a, kernel, kernel)),
+            self.tensor(f"{name}.bias", (b,)),
+        )
+
+    def require_all_read(self) -> None:
+        """Refuse weights of what the layout does not have.
+
+        Raises:
+            InvalidArgumentError: a tensor was not asked for, but the image codebook.
+        """
+        if unread := sorted(self._unread - {"image_vq.codebook"}):
+            raise InvalidArgumentError(f"model: expected no weights but its own, got {unread[0]}")
+
+
+def _open(*shape: int) -> _Array:
+    """Bounds that are none."""
+    bounds = np.empty(shape, np.float32)
+    bounds[..., 0, :], bounds[..., 1, :] = -UNBOUNDED, UNBOUNDED
+    return bounds
