@@ -3,9 +3,9 @@
 
 Every picture is encoded and read back at every quality by every instruction set of this CPU, in a
 process each, and with every thread count. A row shows the SHA-256 of the file, of z_index, y_q and
-y_hat, each cut to 12 digits; it is printed once where all ways agree, and the ways are listed where
-they do not. Files that are equal need not be read by the other instruction sets: the reading of one
-is the reading of all.
+y_hat, and of the picture where exact layers draw it, each cut to 12 digits; it is printed once
+where all ways agree, and the ways are listed where they do not. Files that are equal need not be
+read by the other instruction sets: the reading of one is the reading of all.
 
     python tools/symbol_hashes.py --crop 256 --simd avx2 avx512 -- photo.png other.png
     python tools/symbol_hashes.py --model FOLDER PICTURE ...
@@ -23,13 +23,13 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import glc
 from glc.codec import Codec
 from glc.defaults import DEFAULT_MODEL
 from glc.entropy_path import Symbols, on_host
 from glc.image import MAX_PIXELS, load_image
+from glc.portable import PortableNetworks
 
 ROOT = Path(__file__).resolve().parents[1]
 DIGITS = 12
@@ -49,23 +49,27 @@ def hashes(coded: Symbols) -> list[str]:
 
 def work(options: argparse.Namespace) -> None:
     """Print one JSON line per picture, quality and thread count, with this process's SIMD."""
-    # what only the encoder chooses may depend on torch's threads; it is sent, so one is as good
-    torch.set_num_threads(1)
     codec = Codec(options.model)
+    draws_exactly = isinstance(codec._networks, PortableNetworks)
+    if not draws_exactly:  # what only the encoder chooses may depend on torch's threads
+        import torch
+
+        torch.set_num_threads(1)
     for path in options.pictures:
         pixels = load_image(path)
         if options.crop:
             pixels = np.ascontiguousarray(pixels[: options.crop, : options.crop])
         for quality in options.qualities:
-            glc.set_num_threads(options.threads[0])
-            data = codec.encode(pixels, quality=quality)
             for n_threads in options.threads:
                 glc.set_num_threads(n_threads)
+                if draws_exactly or n_threads == options.threads[0]:
+                    data = codec.encode(pixels, quality=quality)
                 _, (piece,) = codec._read(data, MAX_PIXELS)
+                picture = digest(codec.decode(data).tobytes()) if draws_exactly else "by torch"
                 row = {
                     "case": f"{path} q{quality:g}",
                     "threads": n_threads,
-                    "hashes": [digest(data), *hashes(piece.symbols)],
+                    "hashes": [digest(data), *hashes(piece.symbols), picture],
                 }
                 print(json.dumps(row), flush=True)
 
@@ -110,7 +114,8 @@ def main() -> int:
         if process.wait() != 0:
             return 1
 
-    print(f"{'picture':32} {'file':{DIGITS}} {'z_index':{DIGITS}} {'y_q':{DIGITS}} y_hat")
+    columns = ("file", "z_index", "y_q", "y_hat", "drawn")
+    print(f"{'picture':32} {' '.join(f'{name:{DIGITS}}' for name in columns)}")
     for case, found in ways.items():
         for row, where in found.items():
             print(f"{case:32} {' '.join(row)}{'' if len(found) == 1 else '  ' + ' '.join(where)}")

@@ -342,9 +342,14 @@ def _unshuffled(rows: NDArray[np.uint8], stem: int) -> Map:
 
 
 def _bytes_of(planes: Map) -> NDArray[np.uint8]:
-    """x_hat before its last pixel shuffle, [1, 3 * 4^2, h, w] -> pixels [4 h, 4 w, 3]."""
+    """x_hat before its last pixel shuffle, [1, 3 * 4^2, h, w], overwritten -> [4 h, 4 w, 3]."""
     _, _, h, w = planes.shape
-    unit = np.clip(planes, -1, 1) * np.float32(0.5) + np.float32(0.5)
-    values = np.rint(unit * np.float32(255)).astype(np.uint8)
-    cut = values.reshape(3, 4, 4, h, w).transpose(3, 1, 4, 2, 0)
-    return cut.reshape(4 * h, 4 * w, 3)
+    np.clip(planes, -1, 1, out=planes)
+    planes *= np.float32(0.5)
+    planes += np.float32(0.5)
+    planes *= np.float32(255)
+    values = np.rint(planes, out=planes).astype(np.uint8).reshape(3, 4, 4, h, w)
+    pixels = np.empty((4 * h, 4 * w, 3), np.uint8)
+    for colour, row, column in np.ndindex(3, 4, 4):  # a quarter of a transposed copy's time
+        pixels[row::4, column::4, colour] = values[colour, row, column]
+    return pixels
