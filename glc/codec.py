@@ -32,7 +32,6 @@ from glc.pieces import (
     piece_report,
     read_pieces,
 )
-from glc.portable import PortableNetworks
 from glc.portable.weights import ARITHMETIC_PROFILE
 from glc.rate import MAX_LEVEL, largest_within, level_of, top_level
 from glc.report import Analysis, PartAnalysis, Report
@@ -156,7 +155,12 @@ class Codec:
         """Make the networks of a model that is in memory, or has to be."""
         import torch
 
-        from glc.model_in_use import checked_device, checked_model, coding_networks
+        from glc.model_in_use import (
+            checked_device,
+            checked_model,
+            coding_networks,
+            picture_networks,
+        )
         from glc.models.glc import GLC
         from glc.ops._cuda import takes
         from glc.torch_networks import Networks
@@ -169,15 +173,13 @@ class Codec:
             model = checked_model(given)
         else:
             model = GLC.from_pretrained(model_folder(given))
-        there = checked_device(device)
-        self._use(model.eval().to(there))
-        networks = Networks(model, picture_dtype=picture_dtype)
+        self._use(model.eval().to(checked_device(device)))
         coder = coding_networks(model)
-        has_kernels = takes(model.g_a.q)
-        on_cpu = there.type == "cpu" and not has_kernels and picture_dtype in (None, torch.float32)
         self._weights = coder.weights
-        self._networks = coder if on_cpu and isinstance(coder, PortableNetworks) else networks
-        self._coder_networks = networks if has_kernels else coder
+        self._networks = picture_networks(model, coder, picture_dtype)
+        self._coder_networks = coder
+        if isinstance(self._networks, Networks) and takes(model.g_a.q):
+            self._coder_networks = self._networks
 
     def _use(self, model: GLC) -> GLC:
         """Keep a model, and watch its weights."""

@@ -15,10 +15,13 @@ from glc.models.glc import GLC
 from glc.models.hyper import HyperAnalysis
 from glc.models.transforms import RateTransform
 from glc.models.vqvae import Bottleneck, LightDecoder, LightEncoder
+from glc.ops import _cuda
 from glc.portable import EntropyCore, PortableNetworks, Weights
 from glc.portable.weights import draws_by_exact_layers
+from glc.strips import PictureNetworks
+from glc.torch_networks import Networks
 
-__all__ = ["WeightsInUse", "checked_device", "checked_model", "coding_networks"]
+__all__ = ["WeightsInUse", "checked_device", "checked_model", "coding_networks", "picture_networks"]
 
 _ENTROPY_PATH = ("hyper_vq.codebook", "z_prior.", "h_s.", "context.", "latent_range.")
 _PICTURE_NETWORKS = ("latent_encoder.", "g_a.", "h_a.", "g_s.", "latent_decoder.")
@@ -76,6 +79,22 @@ def coding_networks(model: GLC) -> EntropyCore:
         except InvalidArgumentError:  # adapters, or other widths than the configuration's
             pass
     return EntropyCore(entropy)
+
+
+def picture_networks(
+    model: GLC, coder: EntropyCore, picture_dtype: torch.dtype | None = None
+) -> PictureNetworks:
+    """Choose what runs a model's picture networks where the model is.
+
+    Args:
+        model: in evaluation mode.
+        coder: its `coding_networks`, which on the CPU are taken where they have them all.
+        picture_dtype: in which pictures are drawn; see `Codec`.
+    """
+    on_cpu = model.g_a.q.is_cpu and not _cuda.takes(model.g_a.q)
+    if isinstance(coder, PortableNetworks) and on_cpu and picture_dtype in (None, torch.float32):
+        return coder
+    return Networks(model, picture_dtype=picture_dtype)
 
 
 def _tensors(model: GLC, prefixes: tuple[str, ...]) -> dict[str, Any]:

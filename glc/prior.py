@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from glc import cdf
 from glc.image import load_image
+from glc.model_in_use import coding_networks, picture_networks
 from glc.models.glc import GLC
-from glc.torch_networks import Networks
 
 __all__ = ["captured_share", "count_indices", "set_prior"]
 
@@ -40,13 +40,13 @@ def count_indices(
     Raises:
         InvalidArgumentError: a photograph that cannot be read.
     """
-    networks = Networks(model)
+    networks = picture_networks(model, coding_networks(model))
     levels, k = model.z_prior.logits.shape
     counts = np.zeros((_FOLDS, levels, k), np.uint64)
     for n, path in enumerate(paths):
         if progress:
             progress(os.path.basename(path), n / len(paths))
-        with torch.inference_mode():
+        with networks.computing():
             features = networks.features(load_image(path))
             for level in range(levels):
                 index = networks.hyper_index(networks.analysis(features, level))
