@@ -14,10 +14,12 @@ SHELL := /bin/bash
 # An environment of our own is made on demand; one given from outside is taken as it is.
 ifndef PYTHON
 PYTHON := $(VENV)/bin/python
+CODEC := $(VENV)/.installed-codec
 RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-test
 TOOLS := $(VENV)/.installed-dev
 else
+CODEC := native
 RUNTIME := native
 TESTING := native
 TOOLS := native
@@ -41,6 +43,12 @@ $(VENV)/bin/python:
 	@echo "== creating $(VENV) with $(BOOTSTRAP)"
 	@$(BOOTSTRAP) -m venv $(VENV) || { rm -rf $(VENV); echo "the venv module is missing (Debian: apt install python3-venv)" >&2; exit 1; }
 
+$(VENV)/.installed-codec: requirements/codec.txt pyproject.toml $(NATIVE_SOURCES) | $(VENV)/bin/python
+	@echo "== building and installing glc with what coding needs, which is not torch"
+	$(PIP) -r requirements/codec.txt
+	$(PIP) --no-deps -e .
+	@touch $@
+
 $(VENV)/.installed-torch: requirements/cpu.txt | $(VENV)/bin/python
 	@echo "== installing the pinned torch (the largest download: about 200 MB where pip finds a CPU build)"
 	$(PIP) -r requirements/cpu.txt
@@ -49,7 +57,7 @@ $(VENV)/.installed-torch: requirements/cpu.txt | $(VENV)/bin/python
 $(VENV)/.installed-runtime: pyproject.toml $(NATIVE_SOURCES) $(VENV)/.installed-torch
 	@echo "== building and installing glc"
 	$(PIP) -c requirements/cpu.txt -e .
-	@touch $@
+	@touch $(VENV)/.installed-codec $@
 
 $(VENV)/.installed-test: requirements/test.txt requirements/plot.txt requirements/train.txt $(VENV)/.installed-runtime
 	@echo "== installing the test tools"
@@ -72,7 +80,7 @@ ifneq ($(TOOLS),native)
 endif
 
 .PHONY: demo
-demo: $(RUNTIME)  ## set up, then compress and restore a sample photograph
+demo: $(CODEC)  ## set up, then compress and restore a sample photograph
 	@$(PYTHON) -m glc demo $(SAMPLE)
 
 .PHONY: test

@@ -3,7 +3,8 @@
 
 The peers cannot reach our rates at full size, so they code the picture at half size and their
 decoder enlarges it again, which is what one would do with them at such rates. They win on PSNR
-there; what is raced here is time, and the notes say at what bytes and PSNR.
+there; what is raced here is time, and the notes say at what bytes and PSNR. One more side is the
+same model with all its networks run by torch.
 
 On a device the decoder of the official size is raced with the authors' way of decoding, where no
 file is read.
@@ -34,6 +35,8 @@ from glc.defaults import DEFAULT_MODEL
 from glc.entropy_path import on_host
 from glc.evaluation.metrics import psnr
 from glc.image import MAX_PIXELS, load_image
+from glc.models import GLC
+from glc.torch_networks import Networks
 
 SAMPLE = Path(__file__).resolve().parents[1] / "examples" / "images" / "kodim23.png"
 MIN_PSNR_DB = 18.0  # below this the picture is not recognisable and a race means nothing
@@ -64,10 +67,25 @@ class Peer:
             return np.asarray(small.convert("RGB").resize(self.size, Image.Resampling.LANCZOS))
 
 
-def peers(picture: Image.Image, n_bytes: int) -> dict[str, Peer]:
-    """Every peer this Pillow can write, at the quality nearest to `n_bytes`."""
+class ByTorch:
+    """Our model and coder, but with all networks run by torch."""
+
+    def __init__(self) -> None:
+        self._codec = Codec(GLC.from_pretrained(DEFAULT_MODEL))
+        networks = Networks(self._codec.model)
+        self._codec._networks = self._codec._coder_networks = networks
+
+    def encode(self, picture: Image.Image) -> bytes:
+        return self._codec.encode(picture, quality=QUALITY)
+
+    def decode(self, data: bytes) -> np.ndarray:
+        return self._codec.decode(data)
+
+
+def peers(picture: Image.Image, n_bytes: int) -> dict[str, Peer | ByTorch]:
+    """Every peer this Pillow can write, at the quality nearest to `n_bytes`; and torch."""
     wanted = {"WEBP": {"method": 6}, "AVIF": {"speed": 6}}
-    found = {}
+    found: dict[str, Peer | ByTorch] = {"by torch": ByTorch()}
     for name, options in wanted.items():
         if not features.check(name.lower()):
             continue

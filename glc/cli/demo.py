@@ -48,7 +48,7 @@ def run(
     with progress_bar("demo") as progress:
         progress("loading the model", 0.0)
         from glc.codec import Codec
-        from glc.evaluation.metrics import ms_ssim, psnr
+        from glc.fidelity import psnr
 
         codec = Codec(model, device=device)
         progress("encode", 0.3)
@@ -62,13 +62,9 @@ def run(
         decoded = codec.decode(data)
         decode_s = time.perf_counter() - start
         save_png(restored, decoded, overwrite=True)
-    similarity = ms_ssim(pixels, decoded)
     typer.echo(f"{source}: {width}x{height}, {source.stat().st_size} bytes")
     typer.echo(f"{coded}: {len(data)} bytes, {8 * len(data) / (height * width):.4f} bpp")
-    typer.echo(
-        f"{restored}: PSNR {psnr(pixels, decoded):.2f} dB, "
-        f"MS-SSIM {'n/a' if similarity is None else f'{similarity:.4f}'}"
-    )
+    typer.echo(f"{restored}: PSNR {psnr(pixels, decoded):.2f} dB")
     typer.echo(f"encode {encode_s:.2f} s, decode {decode_s:.2f} s (model already loaded)")
 
 

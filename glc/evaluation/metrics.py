@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from glc.errors import InvalidArgumentError
+from glc.fidelity import psnr as psnr
+from glc.fidelity import require_alike
 from glc.losses.perceptual import FeatureDistance, TinyDarknetFeatures
 
 __all__ = ["feature_distance", "finite", "mean_known", "ms_ssim", "psnr"]
@@ -22,29 +23,6 @@ _MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 # beside the rows that strips share.
 _MS_SSIM_STRIP = 1 << 18
 _FEATURE_STRIP = 1 << 21
-
-
-def psnr(x: NDArray[np.uint8], x_hat: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio.
-
-    10 log10(255^2 / mean squared error), the mean taken over pixels and channels.
-
-    Args:
-        x: [h, w, 3] uint8.
-        x_hat: [h, w, 3] uint8.
-
-    Returns:
-        Decibels; infinity for equal images.
-
-    Raises:
-        InvalidArgumentError: the shapes differ.
-    """
-    _check_shapes("psnr", x, x_hat)
-    total = 0
-    for row, row_hat in zip(x, x_hat, strict=True):
-        error = np.subtract(row, row_hat, dtype=np.int64)
-        total += int(np.vdot(error, error))
-    return 10.0 * math.log10(255.0**2 / (total / x.size)) if total else math.inf
 
 
 def ms_ssim(x: NDArray[np.uint8], x_hat: NDArray[np.uint8]) -> float | None:
@@ -63,7 +41,7 @@ def ms_ssim(x: NDArray[np.uint8], x_hat: NDArray[np.uint8]) -> float | None:
     Raises:
         InvalidArgumentError: the shapes differ.
     """
-    _check_shapes("ms_ssim", x, x_hat)
+    require_alike("ms_ssim", x, x_hat)
     if min(x.shape[:2]) < _MS_SSIM_MIN_SIDE:
         return None
     with torch.inference_mode():
@@ -128,7 +106,7 @@ def feature_distance(
     Raises:
         InvalidArgumentError: the shapes differ.
     """
-    _check_shapes("feature_distance", x, x_hat)
+    require_alike("feature_distance", x, x_hat)
     with torch.inference_mode():
         return float(distance.mean(_feature_maps(distance, x, x_hat)))
 
@@ -156,13 +134,6 @@ def _feature_maps(
             ]
         )
     return [torch.cat(parts, dim=1) for parts in zip(*strips, strict=True)]
-
-
-def _check_shapes(name: str, x: NDArray[np.uint8], x_hat: NDArray[np.uint8]) -> None:
-    if x.shape != x_hat.shape:
-        raise InvalidArgumentError(
-            f"{name}: x_hat: expected the shape of x {list(x.shape)}, got {list(x_hat.shape)}"
-        )
 
 
 def finite(value: float | None) -> float | None:

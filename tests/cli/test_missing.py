@@ -62,6 +62,7 @@ def test_coding_needs_no_torch(picture: Path, tiny_folder: Path, tmp_path: Path)
         ("verify", coded),
         ("info", coded),
         ("decode", coded, drawn),
+        ("demo", picture, "--output", tmp_path / "demo"),
     ):
         done = glc_without(
             ("torch", "yaml", "huggingface_hub"), verb, *arguments, "--model", tiny_folder
