@@ -13,6 +13,7 @@
 #include "core/check.h"
 #include "core/cpu_features.h"
 #include "core/float_mode.h"
+#include "core/fused.h"
 #include "core/thread_pool.h"
 #include "entropy/categorical_kernel.h"
 #include "entropy/entropy_check.h"
@@ -22,14 +23,8 @@
 namespace glc::entropy {
 namespace {
 
-/// std::fma is one instruction where the target has it, a correct library call where it has not.
 struct VecRoundingOnce : VecPortable {
-  static F fma(F a, F b, F c) {
-    return F{std::fma(a[0], b[0], c[0]),
-             std::fma(a[1], b[1], c[1]),
-             std::fma(a[2], b[2], c[2]),
-             std::fma(a[3], b[3], c[3])};
-  }
+  static F fma(F a, F b, F c) { return fused(a, b, c); }
 };
 
 [[noreturn]] void fail_not_finite(std::string_view op, std::span<const float> logits) {

@@ -3,11 +3,11 @@
 // piece of the workspace and IEEE arithmetic.
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
 #include "core/float_mode.h"
+#include "core/fused.h"
 #include "exact/exact_backend.h"
 #include "exact/exact_check.h"
 #include "exact/exact_pack.h"
@@ -24,7 +24,7 @@ constexpr std::int64_t kBandFloats = 8192;      // of one channel, per depthwise
 constexpr std::int64_t kManyWeights = 2 << 20;  // 8 MB: beside the maps, more than caches hold
 
 /// On sums that come out otherwise when rounded twice, or flushed.
-bool library_fma_is_right() {
+bool fused_is_right() {
   struct Case {
     float a, b, c, result;
   };
@@ -37,7 +37,7 @@ bool library_fma_is_right() {
   const IeeeFloats mode;
   return std::ranges::all_of(kCases, [](const Case& v) {
     const volatile float a = v.a;  // computed when run, not when compiled
-    return std::fma(a, v.b, v.c) == v.result;
+    return fused(a, v.b, v.c) == v.result;
   });
 }
 
@@ -49,9 +49,10 @@ Backend chosen_backend() {
   const Simd simd = simd_in_force(Simd::kAvx512);
   const Backend* found = backend_of(simd);
   const Backend out = found != nullptr ? *found : backend_scalar();
-  if (out.simd == Simd::kScalar && !library_fma_is_right()) {
+  if (out.simd == Simd::kScalar && !fused_is_right()) {
     throw Unsupported(
-        "exact: this CPU has no fused multiply-add, and the C library's is not exact");
+        "exact: this CPU neither fuses a multiplication and an addition nor computes "
+        "in double precision as IEEE 754 says");
   }
   return out;
 }

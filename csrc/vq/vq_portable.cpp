@@ -2,16 +2,17 @@
 // Any target, and the choice among what this one has.
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 
 #include "core/cpu_features.h"
+#include "core/fused.h"
 #include "vq/vq_backend.h"
 
 namespace glc {
 namespace {
 
-/// std::fma is one instruction where the target has it (AArch64), and a correct library call where
-/// it has not: slow, but the same index. Loops over four lanes become vectors there too.
+/// Loops over four lanes become vectors where the target has them.
 struct Portable {
   static constexpr int kWidth = 4;
   static constexpr int kCodes = 4;
@@ -34,9 +35,10 @@ struct Portable {
   static Int broadcast_int(std::int32_t v) { return {v, v, v, v}; }
   static Float value(float v) { return broadcast(v); }
   static Int word(std::int32_t v) { return broadcast_int(v); }
-  static float fma_one(float a, float b, float c) { return std::fma(a, b, c); }
+  static float fma_one(float a, float b, float c) { return fused(a, b, c); }
   static Float fma(const Float& a, const Float& b, const Float& c) {
-    return each<Float>([&](std::size_t i) { return std::fma(a[i], b[i], c[i]); });
+    return std::bit_cast<Float>(
+        fused(std::bit_cast<Float4>(a), std::bit_cast<Float4>(b), std::bit_cast<Float4>(c)));
   }
   static Float larger(const Float& a, const Float& b) {  // b if a is NaN
     return each<Float>([&](std::size_t i) { return a[i] > b[i] ? a[i] : b[i]; });

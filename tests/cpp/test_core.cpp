@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <array>
+#include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -11,6 +14,8 @@
 #include "core/byte_writer.h"
 #include "core/check.h"
 #include "core/cpu_features.h"
+#include "core/float_mode.h"
+#include "core/fused.h"
 #include "glc/error.h"
 #include "glc/views.h"
 
@@ -109,6 +114,45 @@ void matrix_view() {
   check(!glc::MatrixView<int>(data.data(), 2, 2, 3).contiguous());
 }
 
+/// Bits of any kind, numbers near 1, denormals, and powers of two with a single bit more.
+float random_float(std::mt19937& random, unsigned kind) {
+  const auto bits = static_cast<std::uint32_t>(random());
+  const auto exponent = 127 - 2 + static_cast<std::uint32_t>(random()) % (kind == 1 ? 60 : 4);
+  const std::uint32_t sign = bits & 0x80000000U;
+  switch (kind % 4) {
+    case 1:
+      return std::bit_cast<float>(sign | exponent << 23U | (bits & 0x7FFFFFU));
+    case 2:
+      return std::bit_cast<float>(bits & 0x80FFFFFFU);
+    case 3:
+      return std::bit_cast<float>(sign | exponent << 23U | 1U << bits % 23);
+    default:
+      return std::bit_cast<float>(bits);
+  }
+}
+
+/// Terms that all but cancel the product or lie halfway between two results are among them.
+void fused_rounds_once() {
+  const glc::IeeeFloats mode;
+  std::mt19937 random(1);  // NOLINT(cert-msc32-c,cert-msc51-cpp): the same numbers every time
+  for (unsigned n = 0; n < 4'000'000; ++n) {
+    const float a = random_float(random, n);
+    const float b = random_float(random, n % 4 == 2 ? random() % 3 : n);
+    float c = random_float(random, n);
+    if (n % 3 == 0) {
+      const auto near = std::bit_cast<std::uint32_t>(-(a * b)) + random() % 3;
+      c = std::bit_cast<float>(static_cast<std::uint32_t>(near));
+    }
+    const float got = glc::fused(a, b, c);
+    const float expected = std::fma(a, b, c);
+    if (std::isnan(expected)) {
+      check(std::isnan(got), "a NaN");
+    } else {
+      check_equal(std::bit_cast<std::uint32_t>(got), std::bit_cast<std::uint32_t>(expected));
+    }
+  }
+}
+
 void simd_choice_can_be_forced() {
   setenv("GLC_SIMD", "scalar", 1);  // NOLINT(concurrency-mt-unsafe)
   check(glc::simd_in_force() == glc::Simd::kScalar);
@@ -128,6 +172,7 @@ int main() {
   hostile_varints();
   messages_name_field_and_offset();
   matrix_view();
+  fused_rounds_once();
   simd_choice_can_be_forced();
   return 0;
 }
