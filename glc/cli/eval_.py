@@ -78,7 +78,7 @@ def print_levels(result: "Evaluation") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from glc.evaluation.curves import measured
+    from glc.evaluation.curves import TABLE_WIDTH, measured
 
     levels = result.levels
     figures = measured([vars(level) for level in levels], result.metrics)
@@ -102,4 +102,4 @@ def print_levels(result: "Evaluation") -> None:
             f"{level.encode_ms:.0f}",
             f"{level.decode_ms:.0f}",
         )
-    Console(width=100).print(table)
+    Console(width=TABLE_WIDTH).print(table)

@@ -85,11 +85,12 @@ def _metrics(wanted: str | None, curves: "Sequence[Curve]") -> list[str]:
 
     needed = min(2, len(curves))
     there = [m for m in METRICS if sum(bool(curve.points(m)) for curve in curves) >= needed]
-    metrics = there if wanted is None else wanted.split(",")
-    if not metrics or not set(metrics) <= set(there):
+    if not there:
+        raise InvalidArgumentError("plot: report: expected curves that share a metric, got none")
+    metrics = there if wanted is None else [name.strip() for name in wanted.split(",")]
+    if not set(metrics) <= set(there):
         raise InvalidArgumentError(
-            f"plot: metric: expected some of {', '.join(there) or 'none that the curves share'}, "
-            f"got {wanted}"
+            f"plot: metric: expected some of {', '.join(there)}, got {wanted}"
         )
     return list(dict.fromkeys(metrics))
 
@@ -99,13 +100,13 @@ def _print(anchor: "Curve", curves: "Sequence[Curve]", metrics: "Sequence[str]")
     from rich.markup import escape
     from rich.table import Table
 
-    from glc.evaluation.curves import METRICS, bd_rate
+    from glc.evaluation.curves import METRICS, TABLE_WIDTH, bd_rate
 
     table = Table(
         title=escape(f"Bits against {anchor.name} at equal distortion (BD-rate; of the range)"),
         box=None,
     )
-    table.add_column("codec")
+    table.add_column("codec", overflow="fold")
     for name in ("settings", "bpp", *(METRICS[metric].label for metric in metrics)):
         table.add_column(name, justify="right")
     for curve in curves:
@@ -115,4 +116,4 @@ def _print(anchor: "Curve", curves: "Sequence[Curve]", metrics: "Sequence[str]")
             cells.append("-" if rate is None else f"{rate.percent:+.1f}% ({rate.overlap:.0%})")
         ends = f"{min(curve.bpp):.4f} .. {max(curve.bpp):.4f}"
         table.add_row(escape(curve.name), str(len(curve.bpp)), ends, *cells)
-    Console(width=100).print(table)
+    Console(width=TABLE_WIDTH).print(table)

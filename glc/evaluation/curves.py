@@ -20,6 +20,7 @@ from glc.errors import InvalidArgumentError
 
 __all__ = [
     "METRICS",
+    "TABLE_WIDTH",
     "BdRate",
     "Curve",
     "Metric",
@@ -69,6 +70,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
     }
 )
 """The distortions of a report, named as in `LevelResult`."""
+
+TABLE_WIDTH = 200
+"""Of tables, in letters: there a figure of every metric is whole, in a hundred it would be cut."""
 
 # CompressAI writes the second since it measures other colour spaces too
 _COMPRESSAI_NAMES = {"psnr_db": ("psnr", "psnr-rgb"), "ms_ssim": ("ms-ssim", "ms-ssim-rgb")}
@@ -156,11 +160,10 @@ def load_curves(path: str | os.PathLike[str]) -> list[Curve]:
     try:
         report = json.loads(Path(path).read_text(encoding="utf-8"))
         if isinstance(report, list):
-            codecs = dict.fromkeys(str(setting["codec"]) for setting in report)
-            curves = [
-                _curve(codec, [setting for setting in report if setting["codec"] == codec])
-                for codec in codecs
-            ]
+            settings: dict[str, list[Any]] = {}
+            for setting in report:
+                settings.setdefault(str(setting["codec"]), []).append(setting)
+            curves = [_curve(codec, ours) for codec, ours in settings.items()]
         elif "levels" in report:
             pictures = frozenset(str(image["image"]) for image in report["images"])
             curve = _curve(str(report.get("model", Path(path).stem)), report["levels"])
@@ -194,6 +197,8 @@ def _compressai_curve(name: str, results: Mapping[str, Sequence[Any]]) -> Curve:
 
 
 def _checked(name: str, bpp: Sequence[Any], values: Mapping[str, Sequence[Any]]) -> Curve:
+    if not bpp:
+        raise ValueError("bpp: expected a number for each setting, got none")
     for metric, limits in METRICS.items():
         if len(values[metric]) != len(bpp):
             raise ValueError(f"{metric}: expected {len(bpp)} values, got {len(values[metric])}")
@@ -213,7 +218,8 @@ def _checked(name: str, bpp: Sequence[Any], values: Mapping[str, Sequence[Any]])
 
 def _check_numbers(key: str, values: Sequence[Any], least: float, most: float) -> None:
     for value in values:
-        if not (isinstance(value, int | float) and least <= value <= most):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (number and least <= value <= most):
             raise ValueError(f"{key}: expected a number of {least:g} .. {most:g}, got {value!r}")
 
 

@@ -85,12 +85,22 @@ def test_every_kind_of_report_is_read(write):
         assert theirs.points("tinydarknet") == []
 
 
+def test_codecs_are_told_apart_by_their_names_as_text(write):
+    """As they are shown; one that has no name has settings all the same."""
+    report = [{**setting, "codec": None} for setting in anchor_report("avif")]
+    (nameless,) = load_curves(write("anchors.json", report))
+    assert (nameless.name, len(nameless.bpp)) == ("None", 4)
+
+
 @pytest.mark.parametrize(
     ("report", "message"),
     [
         ("no json", "expected what glc eval"),
         ("[" * 10000, "expected what glc eval"),
         ([], "empty"),
+        ({**eval_report(), "levels": []}, "bpp: expected a number for each setting"),
+        (results(bpp=[]), "bpp: expected a number for each setting"),
+        (results(psnr=[True] * 4), "psnr_db: expected a number"),
         (7, "expected what glc eval"),
         ({"levels": [{"psnr_db": 20}], "images": []}, "bpp"),
         ({"levels": eval_report()["levels"]}, "images"),
@@ -167,6 +177,7 @@ def test_the_table_compares_with_the_anchor(write):
     assert "+100.0% (100%)" in result.stdout
     assert METRICS["psnr_db"].label in result.stdout
     assert METRICS["ms_ssim"].label not in result.stdout  # only one has it
+    assert plot(*reports, "--metric", " psnr_db , psnr_db").stdout == result.stdout
     result = plot(*reports, "--anchor", "avif")
     assert "-50.0% (100%)" in result.stdout
 
@@ -256,6 +267,27 @@ def test_means_over_different_pictures_are_not_compared(write):
     result = plot(old, new)
     assert result.exit_code == 2
     assert "b.png is in one of them only" in result.stderr
+
+
+def test_curves_that_share_no_metric_are_not_compared(write):
+    other = write("theirs.json", results(vmaf=[70, 80, 85, 90]))
+    result = plot(write("eval.json", eval_report()), other)
+    assert result.exit_code == 2
+    assert "expected curves that share a metric, got none" in result.stderr
+
+
+@needs_plot
+def test_no_figure_is_cut_where_there_are_all_metrics(write):
+    reports = []
+    for name, factor in (("a", 1.0), ("b", 400.0)):
+        report = eval_report(name, factor)
+        for level in report["levels"]:
+            good, bad = level["psnr_db"] / 30, 1 - level["psnr_db"] / 30
+            level.update(ms_ssim=good, lpips=bad, dists=bad, fid=bad, kid=bad)
+        reports.append(write(f"{name}.json", report))
+    result = plot(*reports)
+    assert result.stdout.count("+39900.0% (100%)") == len(METRICS)
+    assert "…" not in result.stdout
 
 
 def test_a_curve_alone_has_nothing_to_share_with(write):
