@@ -16,20 +16,22 @@ import argparse
 import io
 import json
 import math
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from glc._ending import INTERRUPTED, terminate
 from glc._missing import advice
 from glc.defaults import PATCH_SIDE
 from glc.errors import GlcError, InvalidArgumentError
-from glc.evaluation.curves import METRICS, frontier, load_curves, measured
+from glc.evaluation.curves import METRICS, TABLE_WIDTH, frontier, load_curves, measured
 from glc.evaluation.evaluate import check_readable, find_images
 from glc.evaluation.measures import OF_PAIRS, Measures, metric_names
 from glc.evaluation.metrics import mean_known, psnr
@@ -148,8 +150,9 @@ def measure(
 def best_within(x: NDArray[np.uint8], codec: str, n_bytes: int) -> Rival | None:
     """The best that another codec makes of a picture in so many bytes.
 
-    At full size and at a half, a third and a quarter of it the highest quality whose file is not
-    larger; of these the one of the highest PSNR.
+    At full size and at a half, a third and a quarter of it the highest quality that bisection finds
+    a file of so few bytes for (here and there a file is smaller than one of a lower quality, so
+    that one a few higher may be missed); of these the one of the highest PSNR.
 
     Args:
         x: [h, w, 3] uint8.
@@ -157,8 +160,8 @@ def best_within(x: NDArray[np.uint8], codec: str, n_bytes: int) -> Rival | None:
         n_bytes: the most that the file may have.
 
     Returns:
-        What the codec made, in a size that it can code; None where not even its smallest file has
-        so few bytes.
+        What the codec made, in a size that it can code; None where not even a file of quality 0
+        has so few bytes.
 
     Raises:
         InvalidArgumentError: a codec that is unknown or that Pillow here lacks.
@@ -176,7 +179,7 @@ def _highest_within(x: NDArray[np.uint8], codec: str, divisor: int, n_bytes: int
         return None
     if len(best.data) > n_bytes:
         return None
-    low, high = 1, 100
+    low, high = 1, 100  # Pillow's highest of each codec
     while low <= high:
         rival = _round_trip(x, codec, divisor, (low + high) // 2)
         if len(rival.data) <= n_bytes:
@@ -284,11 +287,8 @@ def _points(path: Path, folder: Path) -> list[tuple[float, float]]:
 
 
 def main() -> None:
-    """Measure from the command line and print two tables."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
+    """Measure from the command line and print two tables; exit codes are those of `glc`."""
+    signal.signal(signal.SIGTERM, terminate)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tinydarknet", type=Path)
@@ -298,28 +298,43 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="what glc eval --json wrote")
     parser.add_argument("--json", type=Path, help="also write the anchors to this file")
     args = parser.parse_args()
-    console = Console(width=100)
+    args.codecs = [codec.strip() for codec in args.codecs.split(",")]
+    if unknown := sorted(set(args.codecs) - SETTINGS.keys()):  # before anything is measured
+        parser.error(f"--codecs: expected some of {sorted(SETTINGS)}, got {unknown}")
     if args.against and not args.tinydarknet:
         parser.error("--against needs --tinydarknet")
     try:
-        codecs = args.codecs.split(",")
-        if unknown := sorted(set(codecs) - SETTINGS.keys()):  # before anything is measured
-            parser.error(f"--codecs: expected some of {sorted(SETTINGS)}, got {unknown}")
-        if args.json:
-            check_output(args.json, overwrite=True)
-        points = _points(args.against, args.folder) if args.against else None
-        metrics = metric_names(args.metrics)
-        measures = Measures(tinydarknet=args.tinydarknet, metrics=metrics, patch=args.patch)
-        by_codec = {
-            codec: measure(args.folder, codec, measures, lambda step: console.print(step))
-            for codec in codecs
-        }
+        _run(args)
     except ModuleNotFoundError as error:
-        sys.stderr.write(f"anchors: {advice(error) or error}\n")
-        sys.exit(2)
-    except GlcError as error:
-        sys.stderr.write(f"anchors: {error}\n")
-        sys.exit(2)
+        _complain(advice(error) or str(error))
+    except (GlcError, OSError) as error:
+        _complain(str(error))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _complain(text: str) -> NoReturn:
+    sys.stderr.write(f"anchors: {' '.join(text.split())}\n")
+    sys.exit(2)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")
+    console = Console(width=TABLE_WIDTH)
+    if args.json:
+        check_output(args.json, overwrite=True)
+    points = _points(args.against, args.folder) if args.against else None
+    metrics = metric_names(args.metrics)
+    measures = Measures(tinydarknet=args.tinydarknet, metrics=metrics, patch=args.patch)
+    by_codec = {
+        codec: measure(args.folder, codec, measures, lambda step: console.print(escape(step)))
+        for codec in args.codecs
+    }
     table = Table(title=escape(f"{args.folder}"), box=None)
     all_anchors = [anchor for group in by_codec.values() for anchor in group]
     figures = measured([vars(anchor) for anchor in all_anchors], metrics)

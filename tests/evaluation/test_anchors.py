@@ -146,7 +146,7 @@ def test_reports_that_cannot_be_compared_are_refused_before_measuring(
     ("options", "message"),
     [
         (["--against", "eval.json"], "--against needs --tinydarknet"),
-        (["--codecs", "webp,bmp"], r"--codecs: expected some of .*, got \['bmp'\]"),
+        (["--codecs", "webp, bmp"], r"--codecs: expected some of .*, got \['bmp'\]"),
     ],
 )
 def test_wrong_options_are_refused_before_measuring(folder, monkeypatch, capsys, options, message):
@@ -195,6 +195,43 @@ def test_eval_measures_the_stand_in_by_its_name(folder, tiny_folder, weights, tm
     assert level["tinydarknet"] > 0
     plain = evaluate(folder, str(tiny_folder), (0.0,))
     assert plain.levels[0].tinydarknet is None
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names of files are text there")
+def test_any_name_of_a_picture_is_shown(tmp_path, photo, monkeypatch, capsys):
+    folder = tmp_path / "pictures"
+    (folder / "a[").mkdir(parents=True)
+    for name in ("a[/b].png", "[red]\udcff.png"):  # to rich the end of nothing, and a colour
+        Image.fromarray(photo[:20, :20]).save(folder / name)
+    monkeypatch.setattr(sys, "argv", ["anchors", str(folder), "--codecs", " jpeg"])
+    anchors.main()
+    assert "jpeg, [red]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (
+            OSError(28, "No space left on device"),
+            2,
+            "anchors: [Errno 28] No space left on device\n",
+        ),
+        (InvalidArgumentError("write: output:\nno"), 2, "anchors: write: output: no\n"),
+    ],
+)
+def test_every_end_is_a_line_and_a_code(folder, tmp_path, monkeypatch, capsys, error, code, text):
+    """The figures are measured, and then the disk is full or somebody loses patience."""
+
+    def write(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(anchors, "write_file", write)
+    command = ["anchors", folder, "--codecs", "jpeg", "--json", tmp_path / "anchors.json"]
+    monkeypatch.setattr(sys, "argv", [str(c) for c in command])
+    with pytest.raises(SystemExit) as ended:
+        anchors.main()
+    assert (ended.value.code, capsys.readouterr().err) == (code, text)
 
 
 def test_the_documented_command(folder, tiny_folder, weights, tmp_path, monkeypatch, capsys):
