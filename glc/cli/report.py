@@ -23,6 +23,8 @@ from glc.defaults import PATCH_SIDE
 
 __all__ = ["run"]
 
+_OWN_FILES = ("index.html", "eval.json")  # beside the sub-folders, which are those of the pictures
+
 
 def run(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of pictures.")],
@@ -40,6 +42,8 @@ def run(
     device: Device = "cpu",
 ) -> None:
     """Do as eval does, and write a page that shows every picture beside what came of it."""
+    from glc.errors import InvalidArgumentError
+
     qualities = parsed_qualities("report", quality)
     with progress_bar("report") as progress:
         progress("loading the model", 0.0)
@@ -49,6 +53,12 @@ def run(
         from glc.evaluation.page import write_page
         from glc.files import write_file
 
+        for name in _OWN_FILES:
+            if (folder / name).is_dir():
+                raise InvalidArgumentError(
+                    f"report: folder: expected no sub-folder of the name of a file that the page "
+                    f"needs, got {folder / name}"
+                )
         if against is not None:
             check_codec(against)
         names = metric_names(metrics)
@@ -68,8 +78,6 @@ def run(
         measures = None  # of what another codec made
         if against is not None:
             measures = Measures(tinydarknet=tinydarknet, metrics=names, device=device)
-        page = write_page(
-            output, folder, result, against=against, measures=measures, progress=progress
-        )
+        page = write_page(output, result, against=against, measures=measures, progress=progress)
     print_levels(result)
     typer.echo(page)

@@ -23,6 +23,14 @@ from numpy.typing import NDArray
 from glc.codec import Codec, level_of
 from glc.defaults import DEFAULT_MODEL, PATCH_SIDE
 from glc.errors import GlcError, InvalidArgumentError
+from glc.evaluation.kept import (
+    KEPT_SUFFIXES,
+    check_names,
+    kept_name,
+    kept_original,
+    make_folder,
+    new_folder,
+)
 from glc.evaluation.measures import OF_PAIRS, Measures
 from glc.evaluation.metrics import mean_known
 from glc.files import read_file, write_file
@@ -35,7 +43,6 @@ __all__ = [
     "check_readable",
     "evaluate",
     "find_images",
-    "kept_name",
 ]
 
 SUFFIXES = frozenset(
@@ -236,9 +243,10 @@ def evaluate(
         qualities: rate levels, each 0 .. 3.
         refine: as `Codec.encode`.
         device: where the networks run.
-        keep: a folder in which to leave `NAME-qQUALITY.glc` and the decoded `.png`, in sub-folders
-            like those of the pictures; it must be empty or absent, and no part of `folder`, whose
-            pictures the decoded ones would join. By default the files are temporary.
+        keep: a folder in which to leave each picture as it was coded, `NAME.png`, and of it
+            `NAME-qQUALITY.glc` and the decoded `.png`, in sub-folders like those of the pictures;
+            it must be empty or absent, and no part of `folder`, whose pictures these would join.
+            By default the files are temporary.
         tinydarknet: weights of Tiny Darknet, to measure the distance of its features too.
         metrics: some of "lpips", "dists", "fid" and "kid", to measure them too; they need
             torchmetrics, torchvision and torch-fidelity, and their networks' weights.
@@ -250,8 +258,9 @@ def evaluate(
 
     Raises:
         InvalidArgumentError: no such folder or model, no pictures, a picture that cannot be read
-            (found before the first is coded), a quality out of range or given twice, or as
-                `Measures` and `Codec.encode`.
+            (found before the first is coded), a quality out of range or given twice, names in
+            `keep` that are too long or those of sub-folders too, or as `Measures` and
+            `Codec.encode`.
         UnsupportedError: as `Measures`.
     """
     levels = [level_of(quality) for quality in qualities]
@@ -265,18 +274,24 @@ def evaluate(
     sets = measures.of_sets(len(qualities))
     results: list[ImageResult] = []
     with tempfile.TemporaryDirectory(prefix="glc-eval-") as scratch:
-        output = Path(scratch) if keep is None else _new_folder(keep, folder)
+        output = None if keep is None else new_folder(keep, folder)
         check_readable(paths, progress)
+        if output is not None:
+            check_names(output, [str(path.relative_to(folder)) for path in paths], qualities)
         _warm_up(codec, paths[0], qualities[0])
         for n, path in enumerate(paths):
             name = str(path.relative_to(folder))
             pixels = load_image(path)
             sets.add_picture(pixels)
+            if output is not None:
+                make_folder((output / name).parent)
+                save_png(output / kept_original(name), pixels)
             for k, quality in enumerate(qualities):
                 if progress:
                     progress(name, (n + k / len(qualities)) / len(paths))
-                file = output / kept_name(name, quality, ".glc")
-                drawn = None if keep is None else output / kept_name(name, quality, ".png")
+                file, drawn = Path(scratch, "coded.glc"), None
+                if output is not None:
+                    file, drawn = (output / kept_name(name, quality, end) for end in KEPT_SUFFIXES)
                 try:
                     coded = _code(codec, pixels, quality, refine, file, drawn)
                     sets.add(k, coded.pixels)
@@ -299,11 +314,6 @@ def evaluate(
     )
 
 
-def kept_name(image: str, quality: float, suffix: str) -> str:
-    """Name under which `evaluate` keeps a file of a picture, relative to its folder."""
-    return f"{image}-q{quality:g}{suffix}"
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Coded:
     """A picture that went through a file."""
@@ -322,7 +332,6 @@ def _code(
     file: Path,
     drawn: Path | None,
 ) -> _Coded:
-    file.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     encoded = codec.encode(pixels, quality=quality, refine=refine)
     encode_ms = 1000.0 * (time.perf_counter() - start)
@@ -381,23 +390,6 @@ def _summarise(results: Sequence[ImageResult], of_set: Mapping[str, float | None
 def _warm_up(codec: Codec, path: Path, quality: float) -> None:
     """Let torch make its first-call allocations outside the timed calls."""
     codec.decode(codec.encode(path, quality=quality))
-
-
-def _new_folder(path: str | os.PathLike[str], pictures: str | os.PathLike[str]) -> Path:
-    folder = Path(path)
-    if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(pictures)):
-        raise InvalidArgumentError(
-            f"evaluate: keep: expected an empty folder outside {pictures}, got {path}, which the "
-            "next run would measure too"
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        occupied = any(folder.iterdir())
-    except OSError as error:
-        raise InvalidArgumentError(f"evaluate: keep: {path}: {error.strerror}") from error
-    if occupied:
-        raise InvalidArgumentError(f"evaluate: keep: expected an empty folder, got {path}")
-    return folder
 
 
 def _mean(values: Sequence[float]) -> float:

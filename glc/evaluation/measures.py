@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from glc.defaults import PATCH_SIDE
+from glc.defaults import MAX_PIXELS, PATCH_SIDE
 from glc.errors import InvalidArgumentError
 from glc.evaluation.metrics import feature_distance, finite, ms_ssim, psnr
 from glc.evaluation.perceptual import (
@@ -41,7 +41,7 @@ class Measures:
         device: where the networks of `metrics` run.
 
     Raises:
-        InvalidArgumentError: an unknown metric, no patch, weights that are not there.
+        InvalidArgumentError: an unknown metric, a patch out of range, weights that are not there.
         UnsupportedError: torchvision does not load beside this torch.
         ModuleNotFoundError: a package that a metric needs is not installed.
     """
@@ -58,8 +58,8 @@ class Measures:
             raise InvalidArgumentError(
                 f"metrics: expected some of {', '.join(PERCEPTUAL_METRICS)}, got {unknown[0]!r}"
             )
-        if patch < 1:
-            raise InvalidArgumentError(f"patch: expected 1 or more pixels, got {patch}")
+        if not 1 <= patch <= MAX_PIXELS:  # a picture has no longer side
+            raise InvalidArgumentError(f"patch: expected 1 .. {MAX_PIXELS} pixels, got {patch}")
         self._metrics, self._patch, self._device = tuple(metrics), patch, device
         self._distance = None if tinydarknet is None else tinydarknet_distance(tinydarknet)
         self._pairs = PairDistances(metrics, device)

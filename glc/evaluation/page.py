@@ -16,12 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-from numpy.typing import NDArray
-
-from glc.evaluation.anchors import Rival, best_within
+from glc.evaluation.anchors import best_within
 from glc.evaluation.curves import measured
-from glc.evaluation.evaluate import Evaluation, ImageResult, kept_name
+from glc.evaluation.evaluate import Evaluation, ImageResult
+from glc.evaluation.kept import kept_name, kept_original
 from glc.evaluation.measures import Measures
 from glc.files import write_file
 from glc.image import load_image, save_png
@@ -42,20 +40,18 @@ class _Shown:
 
 def write_page(
     folder: str | os.PathLike[str],
-    pictures: str | os.PathLike[str],
     evaluation: Evaluation,
     *,
     against: str | None = None,
     measures: Measures | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> Path:
-    """Write `index.html` beside what `evaluate` kept, and the pictures as PNG files.
+    """Write `index.html` beside what `evaluate` kept.
 
     The page needs no network and no other files.
 
     Args:
         folder: what was given to `evaluate` as `keep`.
-        pictures: the folder that was evaluated.
         evaluation: what came of it.
         against: another codec, a name of `glc.evaluation.anchors.SETTINGS`, to show beside: what
             it makes of each picture in no more bytes.
@@ -66,8 +62,7 @@ def write_page(
         Path of the page.
 
     Raises:
-        InvalidArgumentError: an unknown codec, a picture cannot be read any more, or a file not be
-            written.
+        InvalidArgumentError: an unknown codec, or a file cannot be written, or read any more.
     """
     measures = measures or Measures()
     results: dict[str, list[ImageResult]] = {one.image: [] for one in evaluation.images}
@@ -75,16 +70,14 @@ def write_page(
         results[one.image].append(one)
     sections = []
     for n, (name, ours) in enumerate(results.items()):
-        x = load_image(Path(pictures, name))
-        save_png(Path(folder, _original(name)), x)
         shown = []
         for k, one in enumerate(ours):
             if progress:
                 progress(name, (n + k / len(ours)) / len(results))
             shown.append(_ours(one))
-            rival = best_within(x, against, one.file_bytes) if against is not None else None
-            if rival is not None:
-                shown.append(_theirs(Path(folder), x, one, rival, measures))
+            theirs = None if against is None else _theirs(Path(folder), one, against, measures)
+            if theirs is not None:
+                shown.append(theirs)
         sections.append(_section(n, ours[0], shown))
     page = Path(folder, "index.html")
     write_file(page, _page(evaluation, sections, against).encode("utf-8", "replace"))
@@ -101,9 +94,11 @@ def _ours(one: ImageResult) -> _Shown:
     )
 
 
-def _theirs(
-    folder: Path, x: NDArray[np.uint8], one: ImageResult, rival: Rival, measures: Measures
-) -> _Shown:
+def _theirs(folder: Path, one: ImageResult, codec: str, measures: Measures) -> _Shown | None:
+    x = load_image(folder / kept_original(one.image))
+    rival = best_within(x, codec, one.file_bytes)
+    if rival is None:
+        return None
     drawn = kept_name(one.image, one.quality, f"-{rival.codec}.png")
     save_png(folder / drawn, rival.pixels)
     write_file(folder / kept_name(one.image, one.quality, f".{rival.codec}"), rival.data)
@@ -117,10 +112,6 @@ def _theirs(
     )
 
 
-def _original(name: str) -> str:
-    return f"{name}.png"
-
-
 def _page(evaluation: Evaluation, sections: Sequence[str], against: str | None) -> str:
     refined = f", refined in {evaluation.refine} steps" if evaluation.refine else ""
     notes = [f"Model {evaluation.fingerprint}."]
@@ -128,8 +119,8 @@ def _page(evaluation: Evaluation, sections: Sequence[str], against: str | None) 
         notes.append(f"FID and KID of {evaluation.n_patches} patches of {evaluation.patch} pixels.")
     if against is not None:
         notes.append(
-            f"Below each file what {against} makes of the picture in no more bytes, at its slowest "
-            "and in the size, full to a quarter, of the highest PSNR."
+            f"Below each file what {against} makes of the picture in no more bytes, where it can, "
+            "at its slowest and in the size, full to a quarter, of the highest PSNR."
         )
     levels = [
         ("", f"quality {level.quality:g}", level.file_bytes, level.bpp, vars(level))
@@ -158,7 +149,7 @@ def _section(number: int, picture: ImageResult, shown: Sequence[_Shown]) -> str:
     return f"""<section>
 <h2>{escape(picture.image)}</h2>
 <div class="pair">
-<img src="{_link(_original(picture.image))}" alt="the picture" {size}>
+<img src="{_link(kept_original(picture.image))}" alt="the picture" {size}>
 <img class="coded" src="{_link(shown[0].file)}" alt="as decoded" {size}>
 <input type="range" step="0.1" autocomplete="off" aria-label="where the line is">
 </div>

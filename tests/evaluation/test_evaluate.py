@@ -12,9 +12,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from glc.cli import app
+from glc.cli.eval_ import print_levels
 from glc.codec import Codec
 from glc.errors import InvalidArgumentError
-from glc.evaluation import evaluate, find_images, psnr
+from glc.evaluation import Evaluation, LevelResult, evaluate, find_images, psnr
 from glc.image import load_image
 
 
@@ -45,6 +46,7 @@ def test_json_tells_the_file_sizes(folder: Path, tmp_path: Path, tiny_folder: Pa
         assert one["file_bytes"] == os.path.getsize(kept / f"{stem}.glc")
         assert one["bpp"] == 8 * one["file_bytes"] / (one["width"] * one["height"])
         original, restored = load_image(folder / one["image"]), load_image(kept / f"{stem}.png")
+        np.testing.assert_array_equal(load_image(kept / f"{one['image']}.png"), original)
         assert one["psnr_db"] == pytest.approx(psnr(original, restored))
         assert one["ms_ssim"] is None
         assert one["encode_ms"] > 0
@@ -137,6 +139,67 @@ def test_a_picture_is_read_once_for_all_qualities(
     monkeypatch.setattr(sys.modules["glc.evaluation.evaluate"], "load_image", load)
     evaluate(folder, str(tiny_folder), [0.0, 1.0, 2.0])
     assert read == ["a.png", "b.png", "c.webp"] * 2  # once to see whether it can be
+
+
+def test_a_long_name_is_no_hindrance_where_nothing_is_kept(
+    folder: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    (folder / "a.png").rename(folder / f"{'n' * 245}.png")
+    assert evaluate(folder, str(tiny_folder), [1.0]).levels[0].images == 3
+    with pytest.raises(InvalidArgumentError, match="name too long"):
+        evaluate(folder, str(tiny_folder), [1.0], keep=tmp_path / "kept")
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["b.png.png", "b.png-q1.glc", "b.png-q1.png"])
+def test_sub_folders_called_as_a_file_are_refused_before_anything_is_coded(
+    folder: Path, tiny_folder: Path, tmp_path: Path, name: str
+) -> None:
+    (folder / "more").rename(folder / name)
+    assert evaluate(folder, str(tiny_folder), [1.0]).levels[0].images == 3
+    with pytest.raises(InvalidArgumentError, match=f"sub-folder {name}, as a file of b.png"):
+        evaluate(folder, str(tiny_folder), [1.0], keep=tmp_path / "kept")
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_no_figure_is_cut_where_there_are_all_metrics(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = dict.fromkeys(("psnr_db", "fid"), 123.45)
+    figures |= dict.fromkeys(("ms_ssim", "tinydarknet", "lpips", "dists"), 0.1234)
+    level = LevelResult(
+        quality=1.95238,
+        images=24,
+        file_bytes=44_664_123,
+        bpp=0.0379,
+        estimated_bpp=0.0375,
+        excess=0.0078,
+        kid=-0.01234,
+        encode_ms=123456.0,
+        decode_ms=12345.0,
+        **figures,
+    )
+    evaluation = Evaluation(
+        model="glc-image-small",
+        fingerprint="",
+        device="cpu",
+        threads=2,
+        torch_version="",
+        refine=0,
+        metrics=("lpips", "dists", "fid", "kid"),
+        patch=64,
+        n_patches=4152,
+        levels=(level,),
+        images=(),
+    )
+    print_levels(evaluation)
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert (
+        shown.splitlines()[-1].split()
+        == (
+            "1.95238 44664123 0.0379 0.0375 +0.78% 123.45 0.1234 0.1234 0.1234 0.1234 123.45 "
+            "-0.01234 123456 12345"
+        ).split()
+    )
 
 
 def test_bad_requests_on_the_command_line(folder: Path, tiny_folder: Path, tmp_path: Path) -> None:

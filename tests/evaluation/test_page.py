@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from glc import evaluation as evaluation_package
 from glc.cli import app
-from glc.evaluation import load_curves
+from glc.evaluation import evaluate, load_curves, psnr
 from glc.image import load_image
 
 NAMES = ('a <b onclick="x">&amp; $title #1?%41.png', "more/it's.webp", "\udcff.png")
@@ -116,6 +117,39 @@ def test_a_codec_that_pillow_lacks_is_refused_before_anything_is_coded(
     assert result.exit_code == 2
     assert "this Pillow cannot write webp" in result.output
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["index.html", "eval.json"])
+def test_sub_folders_called_as_the_page_are_refused_before_anything_is_coded(
+    folder, tiny_folder, tmp_path, name
+):
+    (folder / "more").rename(folder / name)
+    out = tmp_path / "out"
+    result = report(folder, out, "--model", tiny_folder, "--quality", "0")
+    assert result.exit_code == 2
+    assert f"pictures/{name}" in result.stderr
+    assert not out.exists()
+
+
+def test_the_page_shows_the_picture_that_was_coded(folder, tiny_folder, tmp_path, monkeypatch):
+    """And not what somebody has made of its file by the time the page is written."""
+    for name in NAMES[1:]:
+        (folder / name).unlink()
+    x = np.zeros((700, 700, 3), np.uint8)
+    Image.fromarray(x).save(folder / NAMES[0])
+
+    def changed(*arguments, **options):
+        evaluation = evaluate(*arguments, **options)
+        Image.fromarray(x[:80] + 200).save(folder / NAMES[0])
+        return evaluation
+
+    monkeypatch.setattr(evaluation_package, "evaluate", changed)
+    out = tmp_path / "out"
+    options = ["--model", tiny_folder, "--quality", "3", "--against", "jpeg"]
+    result = report(folder, out, *options)
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(load_image(out / f"{NAMES[0]}.png"), x)
+    assert psnr(load_image(out / f"{NAMES[0]}-q3-jpeg.png"), x) > 40
 
 
 def test_nothing_is_written_into_a_folder_in_use(folder, tiny_folder, tmp_path):

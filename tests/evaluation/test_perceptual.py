@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from benchmarks.compressai_import import import_torchvision
 from glc.cli import app
+from glc.defaults import MAX_PIXELS
 from glc.errors import InvalidArgumentError, UnsupportedError
 from glc.evaluation import anchors, evaluate, perceptual
 from glc.evaluation.measures import Measures
@@ -77,6 +78,11 @@ def test_the_second_grid_begins_half_a_patch_inside(size, places):
     assert patches.shape == (len(places), 8, 8, 3)
     for patch, (row, column) in zip(patches, places, strict=True):
         np.testing.assert_array_equal(patch, x[row : row + 8, column : column + 8])
+
+
+def test_a_picture_has_no_patch_of_the_largest_size():
+    Measures(patch=MAX_PIXELS)  # is not refused
+    assert len(cut_patches(np.zeros((8, 9, 3), np.uint8), MAX_PIXELS)) == 0
 
 
 class MeanColours(nn.Module):
@@ -282,7 +288,11 @@ def test_a_missing_package_is_named(monkeypatch, folder, tiny_folder, metric, pa
 
 @pytest.mark.parametrize(
     ("asked", "match"),
-    [({"metrics": ["ssim"]}, "expected some of lpips, .*'ssim'"), ({"patch": 0}, "1 or more")],
+    [
+        ({"metrics": ["ssim"]}, "expected some of lpips, .*'ssim'"),
+        ({"patch": 0}, "expected 1 .. "),
+        ({"patch": 1 << 31}, "expected 1 .. "),
+    ],
 )
 def test_what_cannot_be_measured_is_refused(folder, tiny_folder, asked, match):
     with pytest.raises(InvalidArgumentError, match=match):
