@@ -21,6 +21,7 @@ from glc.evaluation.curves import measured
 from glc.evaluation.evaluate import Evaluation, ImageResult
 from glc.evaluation.kept import kept_name, kept_original
 from glc.evaluation.measures import Measures
+from glc.evaluation.perceptual import PAIR_METRICS, SET_METRICS
 from glc.files import write_file
 from glc.image import load_image, save_png
 
@@ -68,6 +69,7 @@ def write_page(
     results: dict[str, list[ImageResult]] = {one.image: [] for one in evaluation.images}
     for one in evaluation.images:
         results[one.image].append(one)
+    asked = [name for name in evaluation.metrics if name in PAIR_METRICS]
     sections = []
     for n, (name, ours) in enumerate(results.items()):
         shown = []
@@ -78,7 +80,7 @@ def write_page(
             theirs = None if against is None else _theirs(Path(folder), one, against, measures)
             if theirs is not None:
                 shown.append(theirs)
-        sections.append(_section(n, ours[0], shown))
+        sections.append(_section(n, ours[0], shown, asked))
     page = Path(folder, "index.html")
     write_file(page, _page(evaluation, sections, against).encode("utf-8", "replace"))
     return page
@@ -115,7 +117,7 @@ def _theirs(folder: Path, one: ImageResult, codec: str, measures: Measures) -> _
 def _page(evaluation: Evaluation, sections: Sequence[str], against: str | None) -> str:
     refined = f", refined in {evaluation.refine} steps" if evaluation.refine else ""
     notes = [f"Model {evaluation.fingerprint}."]
-    if evaluation.n_patches:
+    if set(evaluation.metrics) & set(SET_METRICS):
         notes.append(f"FID and KID of {evaluation.n_patches} patches of {evaluation.patch} pixels.")
     if against is not None:
         notes.append(
@@ -130,13 +132,15 @@ def _page(evaluation: Evaluation, sections: Sequence[str], against: str | None) 
     template = files("glc.evaluation").joinpath("page.html").read_text(encoding="utf-8")
     return string.Template(template).substitute(
         title=escape(f"{evaluation.model}, {pictures}{refined}"),
-        levels=_table(levels),
+        levels=_table(levels, evaluation.metrics),
         pictures="\n".join(sections),
         notes=escape(" ".join(notes)),
     )
 
 
-def _section(number: int, picture: ImageResult, shown: Sequence[_Shown]) -> str:
+def _section(
+    number: int, picture: ImageResult, shown: Sequence[_Shown], asked: Sequence[str]
+) -> str:
     size = f'width="{picture.width}" height="{picture.height}" loading="lazy"'
     rows = []
     for k, one in enumerate(shown):
@@ -153,13 +157,15 @@ def _section(number: int, picture: ImageResult, shown: Sequence[_Shown]) -> str:
 <img class="coded" src="{_link(shown[0].file)}" alt="as decoded" {size}>
 <input type="range" step="0.1" autocomplete="off" aria-label="where the line is">
 </div>
-<div class="wide">{_table(rows)}</div>
+<div class="wide">{_table(rows, asked)}</div>
 </section>"""
 
 
-def _table(rows: Sequence[tuple[str, str, int, float, Mapping[str, Any]]]) -> str:
-    """Rows of (what chooses it, label, bytes, bpp, distances)."""
-    figures = measured([distances for *_, distances in rows])
+def _table(
+    rows: Sequence[tuple[str, str, int, float, Mapping[str, Any]]], asked: Sequence[str]
+) -> str:
+    """Rows of (what chooses it, label, bytes, bpp, distances), and the metrics asked for."""
+    figures = measured([distances for *_, distances in rows], asked)
     heads = ["", "", "bytes", "bpp", *(metric.label for metric in figures.values())]
     lines = ["".join(f"<th>{head}</th>" for head in heads)]
     for choice, label, n_bytes, bpp, distances in rows:

@@ -2,6 +2,7 @@
 """A page shows every picture beside what its files decode to, whatever the pictures' names are."""
 
 import os
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from glc import evaluation as evaluation_package
 from glc.cli import app
 from glc.evaluation import evaluate, load_curves, psnr
+from glc.evaluation.page import write_page
 from glc.image import load_image
 
 NAMES = ('a <b onclick="x">&amp; $title #1?%41.png', "more/it's.webp", "\udcff.png")
@@ -117,6 +119,19 @@ def test_a_codec_that_pillow_lacks_is_refused_before_anything_is_coded(
     assert result.exit_code == 2
     assert "this Pillow cannot write webp" in result.output
     assert not out.exists()
+
+
+def test_what_was_asked_for_and_not_to_be_had_is_named(folder, tiny_folder, tmp_path):
+    """FID of too few patches, and LPIPS of a picture that is too small for it."""
+    out = tmp_path / "out"
+    result = evaluate(folder, str(tiny_folder), [0.0], keep=out)
+    page = Page(write_page(out, replace(result, metrics=("lpips", "fid"))).read_text("utf-8"))
+    tables = 1 + len(NAMES)
+    assert [page.texts.count(label) for label in ("LPIPS", "FID")] == [tables, 1]
+    assert any("FID and KID of 0 patches" in text for text in page.texts)
+    (out / "index.html").unlink()
+    page = Page(write_page(out, result).read_text("utf-8"))
+    assert not {"LPIPS", "FID"} & set(page.texts)
 
 
 @pytest.mark.parametrize("name", ["index.html", "eval.json"])
