@@ -134,10 +134,9 @@ class Codec:
         self._coder_networks: CoderNetworks
         self._model: GLC | None = None
         self._in_use: WeightsInUse | None = None
-        self._folder = model_folder(model) if isinstance(model, str | os.PathLike) else None
         portable = None
-        if self._folder and picture_dtype is None and _is_plain_cpu(device):
-            portable = read_networks(self._folder)
+        if isinstance(model, str | os.PathLike) and picture_dtype is None and _is_plain_cpu(device):
+            portable = read_networks(model_folder(model))
         if portable is None:
             self._take_model(model, device, picture_dtype)
         else:
@@ -191,13 +190,11 @@ class Codec:
 
     @property
     def model(self) -> GLC:
-        """The model; a codec that needed no torch loads it now."""
+        """The model; a codec that needed no torch makes it now, of the weights it codes with."""
         if self._model is None:
-            from glc.models.glc import GLC
+            from glc.model_in_use import model_of
 
-            assert self._folder is not None
-            self._use(GLC.from_pretrained(self._folder))
-            assert self._model is not None
+            return self._use(model_of(self._weights))
         return self._model
 
     @property

@@ -4,8 +4,8 @@
 import os
 from pathlib import Path
 
-from glc.errors import GlcError, InvalidArgumentError
-from glc.models.pretrained import bundled_folder, bundled_models
+from glc.errors import InvalidArgumentError
+from glc.models.pretrained import bundled_folder, bundled_models, not_a_model
 from glc.portable import PortableNetworks, Weights
 
 __all__ = ["Data", "checked_bytes", "model_folder", "read_networks"]
@@ -36,13 +36,18 @@ def model_folder(name: str | os.PathLike[str]) -> Path:
 
 
 def read_networks(folder: Path) -> PortableNetworks | None:
-    """Read a model without torch; None where that cannot be, or torch's loader is to say why."""
-    from safetensors import SafetensorError
+    """Read a model without torch; None where it takes torch.
 
-    try:
-        return PortableNetworks(Weights.read(folder))
-    except (OSError, KeyError, TypeError, ValueError, SafetensorError, GlcError):
+    Raises:
+        InvalidArgumentError: the folder holds no model.
+    """
+    weights = Weights.read(folder)
+    if weights is None:
         return None
+    try:
+        return PortableNetworks(weights)
+    except InvalidArgumentError as error:
+        raise not_a_model(folder, error) from error
 
 
 def checked_bytes(data: Data) -> bytes:

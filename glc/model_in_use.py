@@ -8,29 +8,42 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from glc.errors import InvalidArgumentError
-from glc.models.blocks import DepthConv, DepthConvBlock, GatedFFN, conv_weights
+from glc.models.blocks import conv_weights
 from glc.models.glc import GLC
-from glc.models.hyper import HyperAnalysis
-from glc.models.transforms import RateTransform
-from glc.models.vqvae import Bottleneck, LightDecoder, LightEncoder
 from glc.ops import _cuda
 from glc.portable import EntropyCore, PortableNetworks, Weights
 from glc.portable.weights import draws_by_exact_layers
 from glc.strips import PictureNetworks
 from glc.torch_networks import Networks
 
-__all__ = ["WeightsInUse", "checked_device", "checked_model", "coding_networks", "picture_networks"]
+__all__ = [
+    "WeightsInUse",
+    "checked_device",
+    "checked_model",
+    "coding_networks",
+    "model_of",
+    "picture_networks",
+]
 
+# the tensors, and the modules that their networks are of
 _ENTROPY_PATH = ("hyper_vq.codebook", "z_prior.", "h_s.", "context.", "latent_range.")
+_ENTROPY_MODULES = ("z_prior.", "h_s.", "context.")
 _PICTURE_NETWORKS = ("latent_encoder.", "g_a.", "h_a.", "g_s.", "latent_decoder.")
+_PICTURE_MODULES = (*_PICTURE_NETWORKS, "latent_range.", "hyper_vq.")
+_ENTROPY_METHODS = (
+    *("entropy_params", "split_params", "part_params", "exact_params"),
+    "hyper_vq.lookup",
+)
+_PICTURE_METHODS = ("latents", "analysis", "features", "hyper_index", "synthesis", "reconstruct")
 _PARAMETRIZED = ".parametrizations"  # in the names of what torch makes a weight of
-_KNOWN = {
-    *(LightEncoder, LightDecoder, RateTransform, HyperAnalysis),
-    *(DepthConvBlock, DepthConv, GatedFFN, Bottleneck),
-    *(nn.Sequential, nn.LeakyReLU, nn.PixelShuffle, nn.PixelUnshuffle),
-}
+# what a module's forward pass goes by, beside its weights and the modules in it
+_GOES_BY = (
+    *("stride", "padding", "padding_mode", "dilation", "groups"),
+    *("negative_slope", "upscale_factor", "downscale_factor", "normalize", "levels"),
+)
 
 
 def checked_model(model: GLC) -> GLC:
@@ -68,11 +81,20 @@ def coding_networks(model: GLC) -> EntropyCore:
         of others the entropy path alone.
 
     Raises:
-        InvalidArgumentError: the entropy path's weights are not what `conv_weights` takes.
+        InvalidArgumentError: the entropy path's weights are not what `conv_weights` takes, or it
+            computes what its configuration does not say.
     """
     tensors = _tensors(model, _ENTROPY_PATH)
     entropy = Weights(model.config, tensors, model.fingerprint())
-    if draws_by_exact_layers(model.config) and _is_plain(model):
+    with torch.device("meta"):
+        plain = GLC(model.config)
+    if unlike := _unlike(model, plain, _ENTROPY_METHODS, _ENTROPY_MODULES):
+        raise InvalidArgumentError(
+            f"codec: model: expected {unlike} as the configuration makes it, without hooks: "
+            "symbols follow from configuration and weights alone"
+        )
+    unlike = _unlike(model, plain, _PICTURE_METHODS, _PICTURE_MODULES)
+    if draws_by_exact_layers(model.config) and type(model) is GLC and not unlike:
         try:
             tensors |= _tensors(model, _PICTURE_NETWORKS)
             return PortableNetworks(Weights(model.config, tensors, entropy.fingerprint))
@@ -97,32 +119,63 @@ def picture_networks(
     return Networks(model, picture_dtype=picture_dtype)
 
 
+def model_of(weights: Weights) -> GLC:
+    """Make the model, in evaluation mode, whose weights were read without torch."""
+    with torch.device("cpu"):
+        model = GLC(weights.config).float()  # whatever torch's default dtype and device are
+    # copies: what is done to the model must not reach the codec's own
+    model.load_state_dict({name: torch.tensor(x) for name, x in weights.tensors.items()})
+    return model.eval()
+
+
 def _tensors(model: GLC, prefixes: tuple[str, ...]) -> dict[str, Any]:
-    """Copies of the parameters and buffers below some modules, by name."""
-    found: dict[str, torch.Tensor] = {}
-    for name, module in model.named_modules():
+    """Copies of the parameters and buffers below some modules, by name; shared ones by each."""
+    found: dict[str, torch.Tensor | None] = {}  # a convolution may have no bias
+    for name, module in model.named_modules(remove_duplicate=False):
         if name.startswith(prefixes) and _PARAMETRIZED not in name and hasattr(module, "weight"):
             found[f"{name}.weight"], found[f"{name}.bias"] = conv_weights(module)
-    for name, tensor in chain(model.named_parameters(), model.named_buffers()):
+    parameters = model.named_parameters(remove_duplicate=False)
+    for name, tensor in chain(parameters, model.named_buffers(remove_duplicate=False)):
         found.setdefault(name, tensor)
     return {
         name: tensor.detach().cpu().numpy().copy()
         for name, tensor in found.items()
-        if name.startswith(prefixes) and _PARAMETRIZED not in name
+        if name.startswith(prefixes) and _PARAMETRIZED not in name and tensor is not None
     }
 
 
-def _is_plain(model: GLC) -> bool:
-    """Whether the model's own forward passes do what its configuration says, and nothing else."""
-    inner = [
-        module
-        for name, module in model.named_modules()
-        if f"{name}.".startswith(_PICTURE_NETWORKS) and _PARAMETRIZED not in name
-    ]
-    kinds = {type(module) for module in inner if not isinstance(module, nn.Conv2d)}
-    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in inner)
-    replaced = any(vars(m).keys() & vars(type(m)).keys() for m in (model, *inner))
-    return type(model) is GLC and kinds <= _KNOWN and not hooked and not replaced
+def _unlike(model: GLC, plain: GLC, methods: tuple[str, ...], below: tuple[str, ...]) -> str | None:
+    """Name what of a model does not compute as in a plain one of its configuration, if anything."""
+    for name in methods:
+        ours, theirs = (attrgetter(name)(each) for each in (plain, model))
+        if getattr(theirs, "__func__", None) is not ours.__func__:
+            return name
+    found, made = (
+        {
+            name: module
+            for name, module in each.named_modules(remove_duplicate=False)
+            if f"{name}.".startswith(below) and _PARAMETRIZED not in name
+        }
+        for each in (model, plain)
+    )
+    in_both = found.keys() & made.keys()
+    others = {name for name in in_both if not _is_alike(found[name], made[name])}
+    return min(others | (found.keys() ^ made.keys()), default=None)
+
+
+def _is_alike(module: nn.Module, plain: nn.Module) -> bool:
+    kind = parametrize.type_before_parametrizations(module)
+    replaced = (
+        name
+        for name in vars(module).keys() & set(dir(kind))
+        if callable(method := getattr(kind, name)) and method is not getattr(nn.Module, name, None)
+    )
+    return (
+        kind is type(plain)
+        and not (module._forward_hooks or module._forward_pre_hooks)
+        and all(getattr(module, name, None) == getattr(plain, name, None) for name in _GOES_BY)
+        and not any(replaced)
+    )
 
 
 class WeightsInUse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import typing
 from dataclasses import dataclass, field
 from typing import Any
@@ -237,7 +238,7 @@ def _fits(value: Any, hint: Any, least: int) -> bool:
     if isinstance(value, bool) or bool in kinds:
         return isinstance(value, bool) and bool in kinds
     if float in kinds and isinstance(value, (int, float)):
-        return math.isfinite(value)
+        return abs(value) <= sys.float_info.max  # an integer may be beyond it
     return isinstance(value, kinds) and not (isinstance(value, int) and value < least)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from glc.errors import InvalidArgumentError
+from glc.files import load_complaint
 
 MODEL_FILES = ("config.json", "model.safetensors")
 
@@ -18,6 +19,14 @@ def bundled_folder() -> Path:
 def bundled_models() -> list[str]:
     """Names of the models that ship with the package."""
     return sorted(path.parent.name for path in bundled_folder().glob("*/config.json"))
+
+
+def not_a_model(folder: Path, error: Exception) -> InvalidArgumentError:
+    """The error of a folder that does not hold what `save_pretrained` writes, and why not."""
+    return InvalidArgumentError(
+        f"from_pretrained: {folder}: expected {' and '.join(MODEL_FILES)} of one model, "
+        f"got: {load_complaint(error)}"
+    )
 
 
 def find_pretrained(

@@ -15,10 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from glc.errors import InvalidArgumentError
-from glc.files import load_complaint, write_file
+from glc.files import write_file
 from glc.models.config import GLCConfig
-from glc.models.pretrained import MODEL_FILES, find_pretrained
+from glc.models.pretrained import MODEL_FILES, find_pretrained, not_a_model
 from glc.models.room import RoomFor
 
 
@@ -131,8 +130,5 @@ class Saved(nn.Module, PyTorchModelHubMixin):
             state = {k: v.float() for k, v in load_file(weights_file).items()}
             model.load_state_dict(state, strict=True)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-            raise InvalidArgumentError(
-                f"from_pretrained: {folder}: expected {' and '.join(MODEL_FILES)} of one model, "
-                f"got: {load_complaint(error)}"
-            ) from error
+            raise not_a_model(folder, error) from error
         return model.eval()

@@ -7,7 +7,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -139,19 +138,19 @@ class EntropyCore(Strips):
             Upsample(reader, "h_s.layers.1", (n, n)),
             DepthConvBlock(reader, "h_s.layers.2", (n, n)),
         ]
-        block_or_conv = DepthConvBlock if config.adaptor_blocks else Conv
-        prior: list[tuple[type, str, tuple[int, int]]] = [
-            (DepthConvBlock, f"context.prior.{i}", (p, p)) for i in range(config.prior_depth)
-        ]
-        if p != 2 * n:
-            prior.append((Conv, f"context.prior.{config.prior_depth}", (p, 2 * n)))
-        make = cache(lambda kind, name, channels: kind(reader, name, channels))  # parts share some
-        adaptors, heads = [], []
-        for i in range(PARTS - 1):
-            adaptor = (block_or_conv, f"context.adaptors.{i}", (2 * n, p))
-            *inner, (kind, name, channels) = (adaptor, *prior)
-            adaptors.append([make(*layer) for layer in inner])
-            heads.append(make(conv_heads if kind is Conv else block_heads, name, channels))
+        adaptor: type[DepthConvBlock | Conv] = DepthConvBlock if config.adaptor_blocks else Conv
+        names = [f"context.adaptors.{i}" for i in range(PARTS - 1)]
+        n_shared = config.prior_depth - (p == 2 * n)  # blocks in front of the last layer
+        adaptors: list[list[Layer]]
+        if n_shared < 0:  # the adaptors are the last layers
+            make = block_heads if config.adaptor_blocks else conv_heads
+            adaptors = [[] for _ in names]
+            heads = [make(reader, name, (2 * n, p)) for name in names]
+        else:
+            shared = _blocks(reader, "context.prior", 0, n_shared, p)
+            make = block_heads if p == 2 * n else conv_heads
+            adaptors = [[adaptor(reader, name, (2 * n, p)), *shared] for name in names]
+            heads = [make(reader, f"context.prior.{n_shared}", (p, 2 * n))] * len(names)
         reduction = Conv(reader, "context.reduction", (3 * n, n))
         return _Context(codebook, synthesis, fusion, reduction, adaptors, heads)
 

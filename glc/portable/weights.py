@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from glc.cdf import canonical
 from glc.errors import InvalidArgumentError
 from glc.models.config import GLCConfig, LightConfig
-from glc.models.pretrained import MODEL_FILES
+from glc.models.pretrained import MODEL_FILES, not_a_model
 from glc.portable.map_range import UNBOUNDED, MapRange
 
 __all__ = [
@@ -85,29 +85,32 @@ class Weights:
         self._fingerprint = fingerprint
 
     @classmethod
-    def read(cls, folder: Path) -> Weights:
+    def read(cls, folder: Path) -> Weights | None:
         """Read what `save_pretrained` wrote of a model that draws by exact layers.
 
+        Returns:
+            The model; None if it is of another kind, or its numbers are of a kind that numpy has
+            not, and the folder is for `GLC.from_pretrained`.
+
         Raises:
-            OSError, KeyError, TypeError, ValueError, SafetensorError, InvalidArgumentError: the
-                folder holds no such model, or not in a way that numpy can take it.
+            InvalidArgumentError: the folder holds no model; one of other tensors than its
+                configuration says is found out by the networks that read it.
         """
-        from safetensors.numpy import load_file
+        from safetensors import SafetensorError
 
         config_file, weights_file = (folder / name for name in MODEL_FILES)
-        config = GLCConfig.from_dict(json.loads(config_file.read_text(encoding="utf-8")))
-        if not draws_by_exact_layers(config):
-            raise ValueError("a model whose picture networks are torch's")
-        tensors = load_file(weights_file)
-        levels, n, l = config.levels, config.latent_channels, config.l_channels
-        shapes = {"l": (2, l), "features": (2, n), "y": (levels, 2, n), "l_hat": (2, l)}
-        # what models from before they had it are taken to hold
-        later = {f"latent_range.{name}": _open(*shape) for name, shape in shapes.items()}
-        later["z_prior.logits"] = np.zeros((levels, config.hyper_codebook_size), np.float32)
-        kinds = (np.dtype(np.float32), np.dtype(np.float16))
-        if any(array.dtype not in kinds for array in tensors.values()):
-            raise ValueError("weights of another dtype than float32 and float16")
-        return cls(config, {k: np.array(v, np.float32) for k, v in {**later, **tensors}.items()})
+        try:
+            config = GLCConfig.from_dict(json.loads(config_file.read_text(encoding="utf-8")))
+            if not draws_by_exact_layers(config):
+                return None
+            tensors = _numbers(weights_file)
+            if tensors is None:
+                return None
+            # which coding has no use for, and so no network reads
+            Reader(tensors).tensor("image_vq.codebook", (config.codebook_size, config.l_channels))
+            return cls(config, {**_later(config), **tensors})
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            raise not_a_model(folder, error) from error
 
     @cached_property
     def fingerprint(self) -> bytes:
@@ -163,8 +166,33 @@ class Reader:
             raise InvalidArgumentError(f"model: expected no weights but its own, got {unread[0]}")
 
 
-def _open(*shape: int) -> _Array:
-    """Bounds that are none."""
-    bounds = np.empty(shape, np.float32)
-    bounds[..., 0, :], bounds[..., 1, :] = -UNBOUNDED, UNBOUNDED
-    return bounds
+def _numbers(weights_file: Path) -> dict[str, _Array] | None:
+    """What is stored; None if not all of it is of a kind whose float32 is the same here as torch's.
+
+    Raises:
+        OSError, SafetensorError: there is no such file, or it is damaged.
+    """
+    from safetensors.numpy import load_file
+
+    try:
+        tensors = load_file(weights_file)
+    except (AttributeError, KeyError, TypeError):  # of a name that numpy does not know
+        return None
+    if any(array.dtype not in (np.float32, np.float16) for array in tensors.values()):
+        return None
+    return {name: np.asarray(array, np.float32) for name, array in tensors.items()}
+
+
+def _later(config: GLCConfig) -> dict[str, _Array]:
+    """What models from before they had it are taken to hold.
+
+    Views of a few numbers: of these shapes, only those of tensors that are stored can be trusted.
+    """
+    levels, n, l = config.levels, config.latent_channels, config.l_channels
+    shapes = {"l": (2, l), "features": (2, n), "y": (levels, 2, n), "l_hat": (2, l)}
+    no_bounds = np.array([[-UNBOUNDED], [UNBOUNDED]], np.float32)
+    later = {
+        f"latent_range.{name}": np.broadcast_to(no_bounds, shape) for name, shape in shapes.items()
+    }
+    no_prior = np.broadcast_to(np.float32(0), (levels, config.hyper_codebook_size))
+    return {**later, "z_prior.logits": no_prior}

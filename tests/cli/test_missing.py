@@ -2,6 +2,7 @@
 """The command where packages that it needs are not installed: what to install, and no traceback."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -70,6 +71,18 @@ def test_coding_needs_no_torch(picture: Path, tiny_folder: Path, tmp_path: Path)
         assert done.returncode == 0, done.stderr
     assert coded.read_bytes() == data
     assert np.array_equal(load_image(drawn), Codec(tiny_folder).decode(data))
+
+
+def test_a_damaged_model_is_not_for_torch_to_mend(
+    picture: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    done = glc_without("torch", "encode", picture, tmp_path / "a.glc", "--model", folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"glc: from_pretrained: {folder}: expected config.json and")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("package", ["torch", "pytest", "pytest_benchmark"])
