@@ -32,6 +32,7 @@ from glc.pieces import (
     piece_report,
     read_pieces,
 )
+from glc.portable import PortableNetworks
 from glc.portable.weights import ARITHMETIC_PROFILE
 from glc.rate import MAX_LEVEL, largest_within, level_of, top_level
 from glc.report import Analysis, PartAnalysis, Report
@@ -172,20 +173,22 @@ class Codec:
             model = checked_model(given)
         else:
             model = GLC.from_pretrained(model_folder(given))
-        self._use(model.eval().to(checked_device(device)))
+        model.eval().to(checked_device(device))
         coder = coding_networks(model)
         self._weights = coder.weights
         self._networks = picture_networks(model, coder, picture_dtype)
         self._coder_networks = coder
         if isinstance(self._networks, Networks) and takes(model.g_a.q):
             self._coder_networks = self._networks
+        self._use(model)
 
     def _use(self, model: GLC) -> GLC:
         """Keep a model, and watch its weights."""
         from glc.model_in_use import WeightsInUse
 
         self._model = model
-        self._in_use = WeightsInUse(model)
+        copied = isinstance(self._networks, PortableNetworks)
+        self._in_use = WeightsInUse(model, copied=copied)
         return model
 
     @property
@@ -572,8 +575,8 @@ class Codec:
     def _require_same_weights(self) -> None:
         if self._in_use is not None and self._in_use.changed():
             raise InvalidArgumentError(
-                "codec: model: expected the weights it was made with, got others; make a new Codec "
-                "of a model that was changed"
+                "codec: model: expected the weights and hooks it was made with, got others; make a "
+                "new Codec of a model that was changed"
             )
 
     def _tile_units(self, tile: int | None) -> int:

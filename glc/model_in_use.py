@@ -182,11 +182,14 @@ class WeightsInUse:
     """Notices when a model's weights are replaced, or written to where autograd can see it.
 
     Asked at every file, so the places of weights are listed once: walking through a model takes
-    longer than reading a file's symbols.
+    longer than reading a file's symbols. Of networks that are copies it also notices hooks, which
+    those would never call.
     """
 
-    def __init__(self, model: GLC) -> None:
+    def __init__(self, model: GLC, *, copied: bool) -> None:
         modules = tuple(model.modules())
+        watched = modules if copied else ()
+        self._hooks = [h for m in watched for h in (m._forward_hooks, m._forward_pre_hooks)]
         both = (held for module in modules for held in (module._parameters, module._buffers))
         self._children = [module._modules for module in modules if module._modules]
         self._tensors: list[Any] = [held for held in both if held]
@@ -205,7 +208,8 @@ class WeightsInUse:
             versions = [*map(_version, tensors)]
         except RuntimeError:  # inference tensors have none
             versions = [0 if x.is_inference() else x._version for x in tensors]
-        return [*children, *addresses, *versions]  # modules compare by identity
+        hooks = map(len, self._hooks)
+        return [*children, *addresses, *versions, *hooks]  # modules compare by identity
 
 
 _version = attrgetter("_version")

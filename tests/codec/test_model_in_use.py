@@ -212,3 +212,18 @@ def test_shared_modules_of_the_entropy_path(tiny_folder: Path, photo: np.ndarray
     alone = copy.deepcopy(model)
     alone.context.adaptors[1] = copy.deepcopy(model.context.adaptors[0])
     assert codec.encode(photo) == Codec(alone).encode(photo)
+
+
+def test_a_hook_put_on_later_is_called_or_refused(tiny_folder: Path, photo: np.ndarray) -> None:
+    codec = Codec(tiny_folder)
+    data = codec.encode(photo)
+    hook = codec.model.latent_decoder.register_forward_hook(times_two)
+    with pytest.raises(InvalidArgumentError, match="make a new Codec"):
+        codec.decode(data)
+    by_torch = Codec(codec.model)
+    assert not np.array_equal(by_torch.decode(data), Codec(tiny_folder).decode(data))
+    calls: list[object] = []
+    codec.model.latent_decoder.register_forward_hook(lambda *_: calls.append(1))
+    by_torch.decode(data)
+    assert calls
+    hook.remove()
