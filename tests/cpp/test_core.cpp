@@ -117,7 +117,8 @@ void matrix_view() {
 /// Bits of any kind, numbers near 1, denormals, and powers of two with a single bit more.
 float random_float(std::mt19937& random, unsigned kind) {
   const auto bits = static_cast<std::uint32_t>(random());
-  const auto exponent = 127 - 2 + static_cast<std::uint32_t>(random()) % (kind == 1 ? 60 : 4);
+  const auto spread = static_cast<std::uint32_t>(random()) % (kind % 4 == 1 ? 60 : 4);
+  const std::uint32_t exponent = 127 - 2 + spread;
   const std::uint32_t sign = bits & 0x80000000U;
   switch (kind % 4) {
     case 1:
@@ -137,11 +138,11 @@ void fused_rounds_once() {
   std::mt19937 random(1);  // NOLINT(cert-msc32-c,cert-msc51-cpp): the same numbers every time
   for (unsigned n = 0; n < 4'000'000; ++n) {
     const float a = random_float(random, n);
-    const float b = random_float(random, n % 4 == 2 ? random() % 3 : n);
+    const float b = random_float(random, n % 4 == 2 ? static_cast<unsigned>(random() % 3) : n);
     float c = random_float(random, n);
     if (n % 3 == 0) {
-      const auto near = std::bit_cast<std::uint32_t>(-(a * b)) + random() % 3;
-      c = std::bit_cast<float>(static_cast<std::uint32_t>(near));
+      const auto steps = static_cast<std::uint32_t>(random() % 3);
+      c = std::bit_cast<float>(std::bit_cast<std::uint32_t>(-(a * b)) + steps);
     }
     const float got = glc::fused(a, b, c);
     const float expected = std::fma(a, b, c);
