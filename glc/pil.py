@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Teach Pillow `.glc` files: importing this module registers the format.
 
-Neither that nor opening a file loads torch, which comes with the first pixel.
+Neither that nor opening a file loads a model, which comes with the first pixel.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ __all__ = ["read_glc"]
 
 
 def read_glc(source: Path, *, cut: bool = False, max_pixels: int = MAX_PIXELS) -> bytes:
-    """Read a `.glc` file; what is none is refused by its head, before torch is loaded.
+    """Read a `.glc` file; what is none is refused by its head, before a model is loaded.
 
     Args:
         source: the file.

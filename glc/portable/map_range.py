@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["UNBOUNDED", "MapRange"]
+from glc.models.config import GLCConfig
+
+__all__ = ["UNBOUNDED", "MapRange", "range_shapes"]
 
 UNBOUNDED = 65504.0  # the largest half-precision number: as good as no bound
 _NEAR = 2  # positions of y around one that is out of bounds
@@ -18,15 +19,18 @@ _NEAR = 2  # positions of y around one that is out of bounds
 _Array = NDArray[np.float32]
 
 
+def range_shapes(config: GLCConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of the bounds by the names of the maps; see `LatentRange`."""
+    levels, n, l = config.levels, config.latent_channels, config.l_channels
+    return {"l": (2, l), "features": (2, n), "y": (levels, 2, n), "l_hat": (2, l)}
+
+
 class MapRange:
     """Between which values maps lie on photographs.
 
     Attributes:
-        NAMES: of the maps; see `LatentRange`.
         fitted: whether photographs gave all bounds, so that maps within them are known to be drawn.
     """
-
-    NAMES: ClassVar = ("l", "features", "y", "l_hat")
 
     def __init__(self, bounds: Mapping[str, _Array]) -> None:
         """Take the bounds, (low, high) of every channel: [2, channels], of y [levels, 2, N]."""

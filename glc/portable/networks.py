@@ -29,6 +29,7 @@ from glc.portable.layers import (
     conv_heads,
     run,
 )
+from glc.portable.map_range import range_shapes
 from glc.portable.weights import Reader, Weights
 from glc.strips import STRIP_PIXELS, Report, Strips, not_finite, unheard
 
@@ -163,8 +164,10 @@ class PortableNetworks(EntropyCore):
         super().__init__(weights, strip_pixels)
         config, reader = self.config, self._reader
         levels, n, l = config.levels, config.latent_channels, config.l_channels
-        shapes = {"l": (2, l), "features": (2, n), "y": (levels, 2, n), "l_hat": (2, l)}
-        bounds = {k: reader.tensor(f"latent_range.{k}", shape) for k, shape in shapes.items()}
+        bounds = {
+            name: reader.tensor(f"latent_range.{name}", shape)
+            for name, shape in range_shapes(config).items()
+        }
         self._limits = {
             name: tuple(bounds[name].reshape(2, 1, -1, 1, 1)) for name in ("l", "features", "l_hat")
         }

@@ -16,7 +16,7 @@ from glc.cdf import canonical
 from glc.errors import InvalidArgumentError
 from glc.models.config import GLCConfig, LightConfig
 from glc.models.pretrained import MODEL_FILES, not_a_model
-from glc.portable.map_range import UNBOUNDED, MapRange
+from glc.portable.map_range import UNBOUNDED, MapRange, range_shapes
 
 __all__ = [
     "ARITHMETIC_PROFILE",
@@ -125,7 +125,8 @@ class Weights:
     @cached_property
     def map_range(self) -> MapRange:
         """Between which values the maps lie on photographs."""
-        return MapRange({name: self.tensors[f"latent_range.{name}"] for name in MapRange.NAMES})
+        names = range_shapes(self.config)
+        return MapRange({name: self.tensors[f"latent_range.{name}"] for name in names})
 
 
 class Reader:
@@ -188,11 +189,10 @@ def _later(config: GLCConfig) -> dict[str, _Array]:
 
     Views of a few numbers: of these shapes, only those of tensors that are stored can be trusted.
     """
-    levels, n, l = config.levels, config.latent_channels, config.l_channels
-    shapes = {"l": (2, l), "features": (2, n), "y": (levels, 2, n), "l_hat": (2, l)}
     no_bounds = np.array([[-UNBOUNDED], [UNBOUNDED]], np.float32)
     later = {
-        f"latent_range.{name}": np.broadcast_to(no_bounds, shape) for name, shape in shapes.items()
+        f"latent_range.{name}": np.broadcast_to(no_bounds, shape)
+        for name, shape in range_shapes(config).items()
     }
-    no_prior = np.broadcast_to(np.float32(0), (levels, config.hyper_codebook_size))
+    no_prior = np.broadcast_to(np.float32(0), (config.levels, config.hyper_codebook_size))
     return {**later, "z_prior.logits": no_prior}
