@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Typed stubs of the native module. One section per binding file, in the order of module.cpp.
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, overload
 
 import numpy.typing as npt
@@ -93,6 +93,39 @@ def parse_container(
 def container_chunks(data: Buffer) -> list[tuple[int, bytes]]: ...
 def check_container(data: Buffer, fingerprint: Buffer) -> None: ...
 def container_accounting(data: Buffer) -> dict[str, int]: ...
+
+# ---- bind_networks.cpp
+STRIP_PIXELS: int
+
+class Layout:
+    def __init__(self, fields: dict[str, list[int]]) -> None: ...
+
+class LightLayout(Layout): ...
+
+class EntropyNetworks:
+    def __init__(
+        self, layout: Layout, tensors: Mapping[str, _Array], strip_pixels: int
+    ) -> None: ...
+    def params(self, z_index: _Array, out: _Tensor) -> None: ...
+    def part_params(self, part: int, seen: _Tensor, out: _Tensor) -> None: ...
+
+class LightNetworks(EntropyNetworks):
+    def __init__(
+        self, layout: LightLayout, tensors: Mapping[str, _Array], strip_pixels: int
+    ) -> None: ...
+    def features(
+        self, pixels: _Array, out: _Tensor, report: Callable[[float], None] | None
+    ) -> None: ...
+    def analysis(self, features: _Tensor, quality: float, out: _Tensor) -> None: ...
+    def hyper_index(self, y: _Tensor, out: _Tensor) -> None: ...
+    def synthesis(self, y_hat: _Tensor, quality: float, out: _Tensor) -> None: ...
+    def draw(
+        self,
+        y_hat: _Tensor,
+        quality: float,
+        pixels: _Array,
+        report: Callable[[float], None] | None,
+    ) -> None: ...
 
 # ---- bind_rans.cpp
 class RansTableSet:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from glc import _core
 from glc.entropy_path import Array, EntropyNetworks
 from glc.errors import BitstreamError
 from glc.models.config import GLCConfig
@@ -34,7 +35,7 @@ __all__ = [
     "unheard",
 ]
 
-STRIP_PIXELS = 1 << 23  # of a strip without its overlap: about 1 GB for the small preset
+STRIP_PIXELS = _core.STRIP_PIXELS  # of a strip without its overlap
 _PROBE_CELLS = 64  # more than any local network sees to both sides
 _PROBE_WIDTH = 4  # cells
 

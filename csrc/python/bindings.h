@@ -15,6 +15,7 @@ void bind_categorical(pybind11::module_& m);
 void bind_exact(pybind11::module_& m);
 void bind_four_part(pybind11::module_& m);
 void bind_gaussian(pybind11::module_& m);
+void bind_networks(pybind11::module_& m);
 void bind_bitstream(pybind11::module_& m);
 void bind_compressai(pybind11::module_& m);
 // with GLC_WITH_CUDA: what takes tensors on a device has a stream as its last argument

@@ -119,6 +119,7 @@ PYBIND11_MODULE(_core, m) {
   bind_exact(m);
   bind_four_part(m);
   bind_gaussian(m);
+  bind_networks(m);
   bind_bitstream(m);
   bind_compressai(m);
 #ifdef GLC_WITH_CUDA

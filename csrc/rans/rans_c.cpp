@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <optional>
 #include <string>
 
@@ -16,34 +15,18 @@
 #include "glc/version.h"
 #include "rans/rans_c_guard.h"
 
-namespace {
-
-constexpr std::size_t kMaxErrorText = 256;
-
-char* last_error_buffer() noexcept {
-  thread_local char buffer[kMaxErrorText] = "";
-  return buffer;
-}
-
-}  // namespace
-
 namespace glc::rans::c {
-
-glc_rans_status failed(glc_rans_status status, const char* what) noexcept {
-  std::snprintf(last_error_buffer(), kMaxErrorText, "%s", what);
-  return status;
-}
 
 Rows rows_of(const glc_rans_rows& rows, std::size_t n) {
   switch (rows.type) {
     case GLC_RANS_ROWS_ONE:
       return {rows.row};
     case GLC_RANS_ROWS_UINT8:
-      return {array(static_cast<const std::uint8_t*>(rows.data), n, "rows")};
+      return {array(static_cast<const std::uint8_t*>(rows.data), n, "rans: rows")};
     case GLC_RANS_ROWS_UINT16:
-      return {array(static_cast<const std::uint16_t*>(rows.data), n, "rows")};
+      return {array(static_cast<const std::uint16_t*>(rows.data), n, "rans: rows")};
     case GLC_RANS_ROWS_INT32:
-      return {array(static_cast<const std::int32_t*>(rows.data), n, "rows")};
+      return {array(static_cast<const std::int32_t*>(rows.data), n, "rans: rows")};
     default:
       throw InvalidArgument("rans: rows: expected a type 0..3, got " + std::to_string(rows.type));
   }
@@ -91,7 +74,7 @@ extern "C" {
 
 uint32_t glc_rans_abi_version(void) { return GLC_RANS_ABI_VERSION; }
 const char* glc_rans_version(void) { return glc::kVersion.data(); }
-const char* glc_rans_last_error(void) { return last_error_buffer(); }
+const char* glc_rans_last_error(void) { return glc::c::last_error(); }
 
 int32_t glc_rans_threads(void) {
   int32_t n = 0;
@@ -107,7 +90,7 @@ glc_rans_status glc_rans_set_threads(int32_t n) {
 glc_rans_status glc_rans_encoder_create(int32_t lanes,
                                         size_t segment_symbols,
                                         glc_rans_encoder** encoder) {
-  return create(encoder, "encoder", [&] { return make_encoder(lanes, segment_symbols); });
+  return create(encoder, "rans: encoder", [&] { return make_encoder(lanes, segment_symbols); });
 }
 
 void glc_rans_encoder_free(glc_rans_encoder* encoder) { destroy(encoder); }
@@ -118,8 +101,10 @@ glc_rans_status glc_rans_encoder_push(glc_rans_encoder* encoder,
                                       glc_rans_rows rows,
                                       const glc_rans_tables* tables) {
   return guarded([&] {
-    object(encoder, "encoder")
-        .encoder.push(array(symbols, n, "symbols"), rows_of(rows, n), object(tables, "tables").set);
+    object(encoder, "rans: encoder")
+        .encoder.push(array(symbols, n, "rans: symbols"),
+                      rows_of(rows, n),
+                      object(tables, "rans: tables").set);
   });
 }
 
@@ -132,8 +117,8 @@ glc_rans_status glc_rans_encoder_finish(glc_rans_encoder* encoder,
                                         size_t capacity,
                                         size_t* size) {
   return guarded([&] {
-    size_t& result = object(size, "size");
-    result = object(encoder, "encoder").encoder.finish(array(out, capacity, "out"));
+    size_t& result = object(size, "rans: size");
+    result = object(encoder, "rans: encoder").encoder.finish(array(out, capacity, "rans: out"));
   });
 }
 
@@ -142,7 +127,7 @@ glc_rans_status glc_rans_encoder_finish(glc_rans_encoder* encoder,
 glc_rans_status glc_rans_decoder_create(const uint8_t* data,
                                         size_t size,
                                         glc_rans_decoder** decoder) {
-  return create(decoder, "decoder", [&] { return Decoder(array(data, size, "data")); });
+  return create(decoder, "rans: decoder", [&] { return Decoder(array(data, size, "rans: data")); });
 }
 
 void glc_rans_decoder_free(glc_rans_decoder* decoder) { destroy(decoder); }
@@ -153,13 +138,15 @@ glc_rans_status glc_rans_decoder_pull(glc_rans_decoder* decoder,
                                       int32_t* symbols,
                                       size_t n) {
   return guarded([&] {
-    object(decoder, "decoder")
-        .decoder.pull(rows_of(rows, n), object(tables, "tables").set, array(symbols, n, "symbols"));
+    object(decoder, "rans: decoder")
+        .decoder.pull(rows_of(rows, n),
+                      object(tables, "rans: tables").set,
+                      array(symbols, n, "rans: symbols"));
   });
 }
 
 glc_rans_status glc_rans_decoder_finish(glc_rans_decoder* decoder) {
-  return guarded([&] { object(decoder, "decoder").decoder.finish(); });
+  return guarded([&] { object(decoder, "rans: decoder").decoder.finish(); });
 }
 
 // ----------------------------------------------------------------------------------- in one call
@@ -183,10 +170,11 @@ glc_rans_status glc_rans_encode(const int32_t* symbols,
                                 size_t capacity,
                                 size_t* size) {
   return guarded([&] {
-    size_t& result = object(size, "size");
+    size_t& result = object(size, "rans: size");
     Encoder encoder = make_encoder(lanes, segment_symbols);
-    encoder.push(array(symbols, n, "symbols"), rows_of(rows, n), object(tables, "tables").set);
-    result = encoder.finish(array(out, capacity, "out"));
+    encoder.push(
+        array(symbols, n, "rans: symbols"), rows_of(rows, n), object(tables, "rans: tables").set);
+    result = encoder.finish(array(out, capacity, "rans: out"));
   });
 }
 
@@ -197,8 +185,9 @@ glc_rans_status glc_rans_decode(const uint8_t* data,
                                 int32_t* symbols,
                                 size_t n) {
   return guarded([&] {
-    Decoder decoder(array(data, size, "data"));
-    decoder.pull(rows_of(rows, n), object(tables, "tables").set, array(symbols, n, "symbols"));
+    Decoder decoder(array(data, size, "rans: data"));
+    decoder.pull(
+        rows_of(rows, n), object(tables, "rans: tables").set, array(symbols, n, "rans: symbols"));
     decoder.finish();
   });
 }
@@ -214,9 +203,9 @@ glc_rans_status glc_rans_encode_bytes(const uint8_t* data,
                                       size_t capacity,
                                       size_t* size) {
   return guarded([&] {
-    size_t& result = object(size, "size");
-    const auto room = array(out, capacity, "out");
-    const auto bytes = array(data, n, "data");
+    size_t& result = object(size, "rans: size");
+    const auto room = array(out, capacity, "rans: out");
+    const auto bytes = array(data, n, "rans: data");
     glc::require_apart(bytes, room, "bytes: out: expected memory apart from the data's");
     const auto segments = segments_of(segment_bytes);
     const std::size_t bound = glc::rans::encoded_bytes_bound(n, segments);
@@ -240,13 +229,15 @@ glc_rans_status glc_rans_decoded_bytes_size(const uint8_t* data,
                                             size_t max_size,
                                             size_t* n) {
   return guarded([&] {
-    size_t& result = object(n, "n");
-    result = glc::rans::decoded_bytes_size(array(data, size, "data"), max_size);
+    size_t& result = object(n, "rans: n");
+    result = glc::rans::decoded_bytes_size(array(data, size, "rans: data"), max_size);
   });
 }
 
 glc_rans_status glc_rans_decode_bytes(const uint8_t* data, size_t size, uint8_t* out, size_t n) {
-  return guarded([&] { glc::rans::decode_bytes(array(data, size, "data"), array(out, n, "out")); });
+  return guarded([&] {
+    glc::rans::decode_bytes(array(data, size, "rans: data"), array(out, n, "rans: out"));
+  });
 }
 
 }  // extern "C"

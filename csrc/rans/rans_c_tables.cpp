@@ -26,10 +26,10 @@ glc_rans_status glc_rans_tables_from_freqs(const uint32_t* freqs,
                                            int32_t bits,
                                            int32_t escape,
                                            glc_rans_tables** tables) {
-  return create(tables, "tables", [&] {
-    return TableSet::from_freqs(array(freqs, n_freqs, "freqs"),
-                                array(n_bins, n_rows, "n_bins"),
-                                array(offsets, n_rows, "offsets"),
+  return create(tables, "rans: tables", [&] {
+    return TableSet::from_freqs(array(freqs, n_freqs, "rans: freqs"),
+                                array(n_bins, n_rows, "rans: n_bins"),
+                                array(offsets, n_rows, "rans: offsets"),
                                 bits,
                                 escape != 0);
   });
@@ -43,10 +43,10 @@ glc_rans_status glc_rans_tables_from_counts(const uint64_t* counts,
                                             int32_t bits,
                                             int32_t escape,
                                             glc_rans_tables** tables) {
-  return create(tables, "tables", [&] {
-    return glc::cdf::count_tables(array(counts, n_counts, "counts"),
-                                  array(n_bins, n_rows, "n_bins"),
-                                  array(offsets, n_rows, "offsets"),
+  return create(tables, "rans: tables", [&] {
+    return glc::cdf::count_tables(array(counts, n_counts, "rans: counts"),
+                                  array(n_bins, n_rows, "rans: n_bins"),
+                                  array(offsets, n_rows, "rans: offsets"),
                                   bits,
                                   escape != 0);
   });
@@ -59,11 +59,11 @@ glc_rans_status glc_rans_tables_from_cdfs(const int32_t* cdfs,
                                           size_t n_rows,
                                           int32_t bits,
                                           glc_rans_tables** tables) {
-  return create(tables, "tables", [&] {
-    return TableSet::from_cdfs(array(cdfs, saturating(0, n_rows, width), "cdfs"),
+  return create(tables, "rans: tables", [&] {
+    return TableSet::from_cdfs(array(cdfs, saturating(0, n_rows, width), "rans: cdfs"),
                                width,
-                               array(sizes, n_rows, "sizes"),
-                               array(offsets, n_rows, "offsets"),
+                               array(sizes, n_rows, "rans: sizes"),
+                               array(offsets, n_rows, "rans: offsets"),
                                bits);
   });
 }
@@ -72,8 +72,8 @@ glc_rans_status glc_rans_tables_from_gaussian(const double* scales,
                                               size_t n_scales,
                                               int32_t bits,
                                               glc_rans_tables** tables) {
-  return create(tables, "tables", [&] {
-    return glc::cdf::gaussian_tables(array(scales, n_scales, "scales"), bits);
+  return create(tables, "rans: tables", [&] {
+    return glc::cdf::gaussian_tables(array(scales, n_scales, "rans: scales"), bits);
   });
 }
 
@@ -98,8 +98,9 @@ glc_rans_status glc_rans_tables_cost(const glc_rans_tables* tables,
                                      glc_rans_rows rows,
                                      uint64_t* cost) {
   return guarded([&] {
-    uint64_t& result = object(cost, "cost");
-    result = object(tables, "tables").set.cost(array(symbols, n, "symbols"), rows_of(rows, n));
+    uint64_t& result = object(cost, "rans: cost");
+    result = object(tables, "rans: tables")
+                 .set.cost(array(symbols, n, "rans: symbols"), rows_of(rows, n));
   });
 }
 
@@ -107,29 +108,33 @@ glc_rans_status glc_rans_normalise_counts(const uint64_t* counts,
                                           size_t n,
                                           int32_t bits,
                                           uint32_t* freqs) {
-  return guarded(
-      [&] { glc::cdf::normalise(array(counts, n, "counts"), bits, array(freqs, n, "freqs")); });
+  return guarded([&] {
+    glc::cdf::normalise(array(counts, n, "rans: counts"), bits, array(freqs, n, "rans: freqs"));
+  });
 }
 
 glc_rans_status glc_rans_normalise_pmf(const double* pmf, size_t n, int32_t bits, uint32_t* freqs) {
-  return guarded(
-      [&] { glc::cdf::normalise(array(pmf, n, "pmf"), bits, array(freqs, n, "freqs")); });
+  return guarded([&] {
+    glc::cdf::normalise(array(pmf, n, "rans: pmf"), bits, array(freqs, n, "rans: freqs"));
+  });
 }
 
 glc_rans_status glc_rans_histogram_u8(const uint8_t* data,
                                       size_t n,
                                       uint64_t* counts,
                                       size_t n_counts) {
-  return guarded(
-      [&] { glc::cdf::histogram(array(data, n, "data"), array(counts, n_counts, "counts")); });
+  return guarded([&] {
+    glc::cdf::histogram(array(data, n, "rans: data"), array(counts, n_counts, "rans: counts"));
+  });
 }
 
 glc_rans_status glc_rans_histogram_i32(const int32_t* data,
                                        size_t n,
                                        uint64_t* counts,
                                        size_t n_counts) {
-  return guarded(
-      [&] { glc::cdf::histogram(array(data, n, "data"), array(counts, n_counts, "counts")); });
+  return guarded([&] {
+    glc::cdf::histogram(array(data, n, "rans: data"), array(counts, n_counts, "rans: counts"));
+  });
 }
 
 }  // extern "C"

@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glc.cdf import canonical
-from glc.errors import InvalidArgumentError
 from glc.models.config import GLCConfig, LightConfig
 from glc.models.pretrained import MODEL_FILES, not_a_model
 from glc.portable.map_range import UNBOUNDED, MapRange, range_shapes
@@ -21,10 +22,10 @@ from glc.portable.map_range import UNBOUNDED, MapRange, range_shapes
 __all__ = [
     "ARITHMETIC_PROFILE",
     "CODED_MODULES",
-    "Reader",
     "Weights",
     "draws_by_exact_layers",
     "fingerprint",
+    "layout_fields",
 ]
 
 ARITHMETIC_PROFILE = 1  # exact layers (glc.ops.exact): the same symbols on every machine
@@ -34,6 +35,13 @@ CODED_CONFIG = {
     *("hyper_codebook_size", "hyper_channels", "fusion_widths"),
     *("prior_channels", "prior_depth", "adaptor_blocks"),
 }
+
+_LAYOUT = (
+    *("l_channels", "latent_channels", "transform_blocks", "hyper_codebook_size"),
+    *("hyper_channels", "normalize_z", "fusion_widths", "prior_channels", "prior_depth"),
+    *("adaptor_blocks", "levels", "pad_multiple"),
+)
+_MOST = 1 << 62  # more than any model has, and not more than the core counts with
 
 _Array = NDArray[np.float32]
 
@@ -60,6 +68,16 @@ def fingerprint(config: GLCConfig, tensors: Mapping[str, _Array]) -> bytes:
 def draws_by_exact_layers(config: GLCConfig) -> bool:
     """Whether `PortableNetworks` has all that a layout asks for."""
     return isinstance(config.autoencoder, LightConfig) and not config.gated_transforms
+
+
+def layout_fields(config: GLCConfig) -> dict[str, list[int]]:
+    """The numbers of a layout, by the names that the native core knows them by."""
+    fields: dict[str, Any] = {name: getattr(config, name) for name in _LAYOUT}
+    if isinstance(config.autoencoder, LightConfig):
+        nested = dataclasses.asdict(config.autoencoder)
+        fields |= {f"autoencoder.{name}": value for name, value in nested.items()}
+    several = {name: x if isinstance(x, tuple) else (x,) for name, x in fields.items()}
+    return {name: [min(int(x), _MOST) for x in numbers] for name, numbers in several.items()}
 
 
 class Weights:
@@ -107,7 +125,8 @@ class Weights:
             if tensors is None:
                 return None
             # which coding has no use for, and so no network reads
-            Reader(tensors).tensor("image_vq.codebook", (config.codebook_size, config.l_channels))
+            if tensors["image_vq.codebook"].shape != (config.codebook_size, config.l_channels):
+                raise ValueError("image_vq.codebook is of another shape")
             return cls(config, {**_later(config), **tensors})
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise not_a_model(folder, error) from error
@@ -127,44 +146,6 @@ class Weights:
         """Between which values the maps lie on photographs."""
         names = range_shapes(self.config)
         return MapRange({name: self.tensors[f"latent_range.{name}"] for name in names})
-
-
-class Reader:
-    """Gives a network its weights, each of the shape that the layout says."""
-
-    def __init__(self, tensors: Mapping[str, _Array]) -> None:
-        self._tensors = tensors
-        self._unread = set(tensors)
-
-    def tensor(self, name: str, shape: tuple[int, ...]) -> _Array:
-        """One tensor.
-
-        Raises:
-            InvalidArgumentError: it is not there, or of another shape.
-        """
-        found = self._tensors.get(name)
-        if found is None or found.shape != shape:
-            got = "none" if found is None else list(found.shape)
-            raise InvalidArgumentError(f"model: {name}: expected {list(shape)}, got {got}")
-        self._unread.discard(name)
-        return found
-
-    def conv(self, name: str, channels: tuple[int, int], kernel: int) -> tuple[_Array, _Array]:
-        """Weight [b, a, kernel, kernel] and bias [b] of a convolution from a to b channels."""
-        a, b = channels
-        return (
-            self.tensor(f"{name}.weight", (b, a, kernel, kernel)),
-            self.tensor(f"{name}.bias", (b,)),
-        )
-
-    def require_all_read(self) -> None:
-        """Refuse weights of what the layout does not have.
-
-        Raises:
-            InvalidArgumentError: a tensor was not asked for, but the image codebook.
-        """
-        if unread := sorted(self._unread - {"image_vq.codebook"}):
-            raise InvalidArgumentError(f"model: expected no weights but its own, got {unread[0]}")
 
 
 def _numbers(weights_file: Path) -> dict[str, _Array] | None:

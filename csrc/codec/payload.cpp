@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "codec/payload.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <numeric>
+#include <string>
+
+#include "core/check.h"
+#include "glc/cdf.h"
+#include "glc/entropy.h"
+#include "glc/error.h"
+
+namespace glc::codec {
+namespace {
+
+constexpr int kIndexBits = 16;
+constexpr int kLowBits = 7;  // an index is coded as index >> kLowBits, then its low bits
+constexpr std::size_t kLows = std::size_t{1} << kLowBits;
+constexpr std::size_t kMostIndices = std::size_t{1} << 16;
+
+/// The coder's part of a payload. Throws BitstreamError.
+std::span<const std::uint8_t> stream_of(std::span<const std::uint8_t> payload) {
+  if (payload.size() < bitstream::kThresholdBytes) {
+    throw BitstreamError("decode: thresholds: truncated (at byte 0 of the payload)");
+  }
+  return payload.subspan(bitstream::kThresholdBytes);
+}
+
+/// Tables of numbers below counts.size() from how often each occurs, at least once.
+rans::TableSet index_tables(const std::vector<std::uint64_t>& counts) {
+  const std::size_t n_rows = (counts.size() + kLows - 1) / kLows;
+  std::vector<std::uint64_t> rows(n_rows);
+  std::vector<std::int32_t> n_bins = {static_cast<std::int32_t>(n_rows)};
+  for (std::size_t i = 0; i < counts.size(); ++i) rows[i / kLows] += counts[i];
+  for (std::size_t i = 0; i < n_rows; ++i) {
+    n_bins.push_back(static_cast<std::int32_t>(std::min(kLows, counts.size() - i * kLows)));
+  }
+  rows.insert(rows.end(), counts.begin(), counts.end());
+  const std::vector<std::int32_t> offsets(n_bins.size());
+  return cdf::count_tables(rows, n_bins, offsets, kIndexBits, false);
+}
+
+}  // namespace
+
+IndexTables IndexTables::from(std::span<const float> logits) {
+  if (logits.empty() || logits.size() > kMostIndices) {
+    fail_argument("cdf", "logits", "1 to 2^16", logits.size());
+  }
+  std::vector<std::int32_t> weights(logits.size());
+  entropy::categorical_weights(logits, weights);
+  std::vector<std::int32_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto weight = [&](std::int32_t i) { return weights[static_cast<std::size_t>(i)]; };
+  std::ranges::stable_sort(order, std::ranges::greater{}, weight);
+  std::vector<std::uint64_t> counts;
+  counts.reserve(order.size());
+  for (const std::int32_t i : order) {
+    counts.push_back(static_cast<std::uint64_t>(std::max(weight(i), 1)));
+  }
+  rans::TableSet tables = index_tables(counts);
+  return {.of_rank = std::move(order), .tables = std::move(tables)};
+}
+
+PayloadReader::PayloadReader(const rans::TableSet& gaussian,
+                             const IndexTables& index,
+                             std::uint8_t descriptor,
+                             std::span<const std::uint8_t> payload,
+                             const Wanted& wanted)
+    : gaussian_(gaussian),
+      index_(index),
+      wanted_(wanted),
+      decoder_(descriptor, stream_of(payload)) {
+  std::copy_n(payload.begin(), thresholds_.size(), thresholds_.begin());
+  for (std::size_t part = 0; part < thresholds_.size(); ++part) {
+    if (thresholds_[part] > gaussian.rows()) {
+      throw BitstreamError("decode: threshold of part " + std::to_string(part) +
+                           ": expected at most " + std::to_string(gaussian.rows()) + ", got " +
+                           std::to_string(thresholds_[part]) + " (at byte " + std::to_string(part) +
+                           " of the payload)");
+    }
+  }
+}
+
+std::vector<std::int32_t> PayloadReader::z_index(std::size_t n) {
+  std::vector<std::int32_t> high(n);
+  decoder_.pull(0, index_.tables, high);
+  std::vector<std::int32_t> rows(n);
+  std::ranges::transform(high, rows.begin(), [](std::int32_t row) { return row + 1; });
+  std::vector<std::int32_t> low(n);
+  decoder_.pull(rows, index_.tables, low);
+  for (std::size_t i = 0; i < n; ++i) {  // below k: the tables have no other
+    low[i] = index_.of_rank[static_cast<std::size_t>(high[i] << kLowBits | low[i])];
+  }
+  return low;
+}
+
+void PayloadReader::symbols(int part,
+                            std::span<const std::uint8_t> rows,
+                            std::span<std::int32_t> out) {
+  if (part < wanted_.until && whole_) {
+    try {
+      pull(thresholds_.at(static_cast<std::size_t>(part)), rows, out);
+      ++n_parts_;
+      return;
+    } catch (const BitstreamError&) {
+      if (!wanted_.cut) throw;
+      whole_ = false;
+    }
+  }
+  std::ranges::fill(out, 0);
+}
+
+void PayloadReader::finish() {
+  if (wanted_.until == entropy::kParts && !wanted_.cut) decoder_.finish();
+}
+
+void PayloadReader::pull(std::uint8_t threshold,
+                         std::span<const std::uint8_t> rows,
+                         std::span<std::int32_t> out) {
+  if (threshold == 0) {
+    decoder_.pull(rows, gaussian_, out);
+    return;
+  }
+  std::vector<std::uint8_t> coded;
+  coded.reserve(rows.size());
+  std::ranges::copy_if(rows, std::back_inserter(coded), [&](auto row) { return row >= threshold; });
+  std::vector<std::int32_t> pulled(coded.size());
+  decoder_.pull(coded, gaussian_, pulled);
+  const std::int32_t* next = pulled.data();
+  for (std::size_t i = 0; i < rows.size(); ++i) out[i] = rows[i] >= threshold ? *next++ : 0;
+}
+
+}  // namespace glc::codec

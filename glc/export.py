@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model as one file, for decoders without Python: `glc/codec.h`, `glc/codec_c.h`.
+
+The file is in the safetensors format, so that any tool for that shows what is in it: the weights
+that decoding takes, the tables of the symbols, and in its metadata the layout, the fingerprint and
+a checksum. docs/format.md specifies it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from glc import _core
+from glc.cdf import canonical
+from glc.errors import UnsupportedError
+from glc.portable.weights import draws_by_exact_layers, layout_fields
+
+if TYPE_CHECKING:
+    from glc.portable import Weights
+
+__all__ = ["FORMAT", "decoder_file"]
+
+FORMAT = 1
+
+_DECODED = ("hyper_vq.codebook", "z_prior.", "h_s.", "context.", "g_s.", "latent_decoder.")
+
+
+def decoder_file(weights: Weights) -> bytes:
+    """Make the file that a native decoder reads.
+
+    Args:
+        weights: of a whole model.
+
+    Returns:
+        The file. Weights that float16 holds exactly, as those of the bundled model, are stored so.
+
+    Raises:
+        UnsupportedError: the model draws by other than exact layers, as a VQGAN does.
+    """
+    if not draws_by_exact_layers(weights.config):
+        raise UnsupportedError(
+            "export: model: expected a light autoencoder and plain transforms (as "
+            "glc-image-small has), got others, which native decoders cannot draw"
+        )
+    tensors = {
+        name: _narrow(tensor)
+        for name, tensor in weights.tensors.items()
+        if name.startswith(_DECODED) or name == "latent_range.l_hat"
+    }
+    tables, bounds = canonical()
+    freqs, n_bins, offsets = tables.arrays()
+    tensors |= {
+        "tables.freqs": np.asarray(freqs, np.int32),
+        "tables.n_bins": np.asarray(n_bins, np.int32),
+        "tables.offsets": np.asarray(offsets, np.int32),
+        "tables.bounds": np.array(bounds),
+    }
+    metadata = {"format": str(FORMAT), "fingerprint": weights.fingerprint.hex()}
+    for name, numbers in layout_fields(weights.config).items():
+        metadata[f"config.{name}"] = ",".join(map(str, numbers))
+    # what is checked lies behind the header, and so does not change with it
+    data = _data_of(save(tensors, metadata))
+    return save(tensors, metadata | {"crc32c": f"{_core.crc32c(data):08x}"})
+
+
+def _narrow(tensor: NDArray[np.float32]) -> NDArray[Any]:
+    with np.errstate(over="ignore"):
+        half = tensor.astype(np.float16)
+    return half if np.array_equal(half, tensor) else np.ascontiguousarray(tensor)
+
+
+def _data_of(file: bytes) -> memoryview:
+    begin = 8 + int.from_bytes(file[:8], "little")
+    return memoryview(file)[begin:]
