@@ -446,6 +446,27 @@ class Codec:
             header=header, file_bytes=len(data), symbols=n_symbols, portable=header.portable
         )
 
+    def export(self) -> bytes:
+        """Make the model one file, for decoders without Python; see `glc.export`.
+
+        Returns:
+            What `glc::codec::Decoder` and `glc_codec_decoder_create` take: safetensors.
+
+        Raises:
+            UnsupportedError: the model draws by other than exact layers, as a VQGAN does, or is not
+                as its configuration makes it.
+            InvalidArgumentError: its weights were changed, as `encode`.
+        """
+        from glc.export import decoder_file
+
+        self._require_same_weights()
+        if not isinstance(self._coder_networks, PortableNetworks):
+            raise UnsupportedError(
+                "export: model: expected one that draws by exact layers, as glc-image-small does, "
+                "got another, which native decoders cannot draw"
+            )
+        return decoder_file(self._weights)
+
     def _refiner(self, pixels: NDArray[np.uint8], steps: int) -> Refiner | None:
         if not steps:
             return None

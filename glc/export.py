@@ -16,8 +16,7 @@ from safetensors.numpy import save
 
 from glc import _core
 from glc.cdf import canonical
-from glc.errors import UnsupportedError
-from glc.portable.weights import draws_by_exact_layers, layout_fields
+from glc.portable.weights import layout_fields
 
 if TYPE_CHECKING:
     from glc.portable import Weights
@@ -33,19 +32,11 @@ def decoder_file(weights: Weights) -> bytes:
     """Make the file that a native decoder reads.
 
     Args:
-        weights: of a whole model.
+        weights: of a whole model that draws by exact layers.
 
     Returns:
         The file. Weights that float16 holds exactly, as those of the bundled model, are stored so.
-
-    Raises:
-        UnsupportedError: the model draws by other than exact layers, as a VQGAN does.
     """
-    if not draws_by_exact_layers(weights.config):
-        raise UnsupportedError(
-            "export: model: expected a light autoencoder and plain transforms (as "
-            "glc-image-small has), got others, which native decoders cannot draw"
-        )
     tensors = {
         name: _narrow(tensor)
         for name, tensor in weights.tensors.items()

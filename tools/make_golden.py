@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write the golden data of the current format version: tests/golden/{rans,files,codec}/v<N>.json.
+"""Write the golden data of the current format versions.
 
     make golden
 
+Of the files' format tests/golden/{rans,files,codec}/v<N>.json, of exported models' decoder/v<N>.
 Data of an existing version is never overwritten: what has been written must stay readable. Raise
 FORMAT_VERSION when, and only when, the format's version rises.
 """
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from glc import _core, bitstream, cdf, rans
+from glc import _core, bitstream, cdf, export, rans
 from glc.codec import Codec
 from glc.entropy_path import Part, Symbols
 from glc.image import load_image
@@ -287,20 +288,47 @@ def build_codec() -> dict[str, Any]:
     return {"format_version": FORMAT_VERSION, "fingerprint": fingerprint, "files": cases}
 
 
+def write_decoder(folder: Path) -> None:
+    """A model as `glc export` writes it, the files above, and what native decoders draw of them."""
+    codec = Codec(rule_made_model())
+    cases = json.loads((FOLDER / "codec" / f"v{FORMAT_VERSION}.json").read_text())["files"]
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(codec.export())
+    lines = []
+    for number, case in enumerate(cases):
+        data = bytes.fromhex(case["file"])
+        (folder / f"{number}.glc").write_bytes(data)
+        pixels = codec.decode(data)
+        height, width = pixels.shape[:2]
+        lines.append(f"{number}.glc {width} {height} {_core.crc32c(pixels.tobytes()):08x}\n")
+    (folder / "pictures.txt").write_text("".join(lines), encoding="utf-8")
+
+
 def main() -> int:
     """Write the data, unless it is there."""
+    made = 0
     for name, make in (("rans", build), ("files", build_files), ("codec", build_codec)):
         path = FOLDER / name / f"v{FORMAT_VERSION}.json"
-        if path.exists():
-            sys.stderr.write(
-                f"{name}/{path.name} exists and is not overwritten: raise FORMAT_VERSION when the "
-                "format's version has risen\n"
-            )
-            return 2
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(make(), separators=(",", ":"))
-        path.write_text(text + "\n", encoding="utf-8")
-    return 0
+        if not is_there(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(make(), separators=(",", ":"))
+            path.write_text(text + "\n", encoding="utf-8")
+            made += 1
+    folder = FOLDER / "decoder" / f"v{export.FORMAT}"
+    if not is_there(folder):
+        write_decoder(folder)
+        made += 1
+    return 0 if made else 2
+
+
+def is_there(path: Path) -> bool:
+    """Whether data is there, which is then said, and not overwritten."""
+    if path.exists():
+        sys.stderr.write(
+            f"{path.parent.name}/{path.name} exists and is not overwritten: raise its version when "
+            "the format's has risen\n"
+        )
+    return path.exists()
 
 
 if __name__ == "__main__":

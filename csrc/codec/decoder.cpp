@@ -14,7 +14,6 @@
 
 #include "codec/model_file.h"
 #include "codec/payload.h"
-#include "core/byte_reader.h"
 #include "core/check.h"
 #include "core/float_mode.h"
 #include "core/thread_pool.h"
@@ -64,12 +63,6 @@ void require_finite(std::string_view name, std::span<const float> values) {
 bitstream::Parsed parsed(std::span<const std::uint8_t> data, const Options& options) {
   return bitstream::parse(data, options.max_pixels, options.partial);
 }
-
-/// One tile of a payload, or the payload of a picture in one piece.
-struct Piece {
-  std::uint8_t descriptor;
-  std::span<const std::uint8_t> payload;
-};
 
 }  // namespace
 
@@ -250,47 +243,27 @@ Restored Decoder::decode(std::span<const std::uint8_t> data,
   if (pixels.size() != size.bytes()) {
     fail_argument("decode", "pixels", std::to_string(size.bytes()) + " bytes", pixels.size());
   }
-  if (header.tile != 0) {
-    static_cast<void>(bitstream::accounting(data));  // throws unless all tiles are there
-  }
-  const std::size_t n_bytes = static_cast<std::size_t>(
-      std::min<std::uint64_t>(file.payload_bytes, data.size() - file.payload_offset));
-  ByteReader tiles(data.subspan(file.payload_offset, n_bytes), "decode");
-  const auto next_piece = [&]() -> Piece {
-    if (header.tile == 0) return {header.coder, tiles.bytes(tiles.remaining(), "payload")};
-    const auto length = static_cast<std::size_t>(tiles.varint("tile", tiles.remaining()));
-    const std::uint8_t descriptor = tiles.u8("tile");
-    return {descriptor, tiles.bytes(length - 1, "tile")};
-  };
-
   const double quality = quality_of(header);
   const IndexTables& index = impl_->index[prior_row(quality, impl_->layout.levels)];
   const Wanted wanted = {.until = options.until, .cut = !verified};
   networks::Scratch scratch;
   Restored out = {.n_parts = entropy::kParts, .verified = verified};
-  const std::int64_t tile = std::int64_t{header.tile} * bitstream::kTileUnit;
-  const std::int64_t height = header.height;
-  const std::int64_t width = header.width;
-  const std::int64_t side = tile != 0 ? tile : std::max(height, width);
   constexpr std::int64_t kColours = 3;
-  for (std::int64_t top = 0; top < height; top += side) {
-    for (std::int64_t left = 0; left < width; left += side) {
-      const std::int64_t h = std::min(side, height - top);
-      const std::int64_t w = std::min(side, width - left);
-      const Piece piece = next_piece();
-      PayloadReader reader(impl_->gaussian, index, piece.descriptor, piece.payload, wanted);
-      const networks::Map latent =
-          impl_->latent(reader, impl_->layout.z_side(h), impl_->layout.z_side(w), scratch);
-      reader.finish();
-      out.n_parts = std::min(out.n_parts, reader.n_parts());
-      impl_->synthesis.draw(latent.view(),
-                            quality,
-                            {.data = pixels.data() + kColours * (top * width + left),
-                             .height = h,
-                             .width = w,
-                             .row_bytes = kColours * width},
-                            scratch);
-    }
+  const std::int64_t row_bytes = kColours * header.width;
+  for (const Piece& piece : pieces(data, file)) {
+    PayloadReader reader(impl_->gaussian, index, piece.descriptor, piece.payload, wanted);
+    const networks::LightLayout& layout = impl_->layout;
+    const networks::Map latent =
+        impl_->latent(reader, layout.z_side(piece.height), layout.z_side(piece.width), scratch);
+    reader.finish();
+    out.n_parts = std::min(out.n_parts, reader.n_parts());
+    impl_->synthesis.draw(latent.view(),
+                          quality,
+                          {.data = pixels.data() + piece.top * row_bytes + kColours * piece.left,
+                           .height = piece.height,
+                           .width = piece.width,
+                           .row_bytes = row_bytes},
+                          scratch);
   }
   return out;
 }

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <string>
 
+#include "core/byte_reader.h"
 #include "core/check.h"
 #include "glc/cdf.h"
 #include "glc/entropy.h"
@@ -42,6 +43,34 @@ rans::TableSet index_tables(const std::vector<std::uint64_t>& counts) {
 }
 
 }  // namespace
+
+std::vector<Piece> pieces(std::span<const std::uint8_t> data, const bitstream::Parsed& parsed) {
+  const bitstream::Header& header = parsed.header;
+  const std::int64_t height = header.height;
+  const std::int64_t width = header.width;
+  const std::span<const std::uint8_t> rest = data.subspan(parsed.payload_offset);
+  const std::span payload = rest.first(
+      static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), parsed.payload_bytes)));
+  if (header.tile == 0) return {{0, 0, height, width, header.coder, payload}};
+
+  static_cast<void>(bitstream::accounting(data));  // which finds the tiles well formed, or throws
+  const std::int64_t side = std::int64_t{header.tile} * bitstream::kTileUnit;
+  ByteReader reader(payload, "decode");
+  std::vector<Piece> out;
+  for (std::int64_t top = 0; top < height; top += side) {
+    for (std::int64_t left = 0; left < width; left += side) {
+      const auto length = static_cast<std::size_t>(reader.varint("tile", reader.remaining()));
+      const std::uint8_t descriptor = reader.u8("tile");
+      out.push_back({top,
+                     left,
+                     std::min(side, height - top),
+                     std::min(side, width - left),
+                     descriptor,
+                     reader.bytes(length - 1, "tile")});
+    }
+  }
+  return out;
+}
 
 IndexTables IndexTables::from(std::span<const float> logits) {
   if (logits.empty() || logits.size() > kMostIndices) {

@@ -26,6 +26,20 @@ struct IndexTables {
   static IndexTables from(std::span<const float> logits);
 };
 
+/// One tile of a file, or the whole picture in one piece.
+struct Piece {
+  std::int64_t top;  // pixels, as are the others
+  std::int64_t left;
+  std::int64_t height;
+  std::int64_t width;
+  std::uint8_t descriptor;
+  std::span<const std::uint8_t> payload;
+};
+
+/// The pieces of a file, row by row. Borrows data; parsed is what `parse` says of it.
+/// Throws BitstreamError unless all tiles are there, and not a byte more.
+std::vector<Piece> pieces(std::span<const std::uint8_t> data, const bitstream::Parsed& parsed);
+
 /// What a reader gives of a payload.
 struct Wanted {
   int until = entropy::kParts;  // parts; all symbols of the others are taken for zero
