@@ -81,7 +81,7 @@ class CMakeBuild(build_ext):
         build = [cmake, "--build", build_dir, "--parallel", jobs]
         subprocess.check_call([*build, "--target", "_core"])
         if not self.in_tree:
-            subprocess.check_call([*build, "--target", "glc_core", "glc_rans"])
+            subprocess.check_call([*build, "--target", "glc_core", "glc_rans", "glc_codec"])
             install = [cmake, "--install", build_dir, "--prefix", target_dir, "--component", "dev"]
             subprocess.check_call([*install, "--strip"])
 

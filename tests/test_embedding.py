@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The coder outside Python: the commands of docs/embedding.md, and the C library through ctypes."""
+"""The core outside Python: the commands of docs/embedding.md, and the C library through ctypes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import glc
 from glc import rans
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "embedding.md"
 # .ci/run runs the others: one needs an installed wheel, one builds everything twice more
-RUN_HERE = ("prefix", "cc")
+RUN_HERE = ("prefix", "cc", "pictures")
 RUN_BY_CI = ("wheel", "subdirectory")
 
 tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -119,6 +121,16 @@ def test_both_examples_run_against_an_installation(installed: tuple[Path, str]) 
 @needs_compilers
 def test_a_c_program_needs_no_cmake(installed: tuple[Path, str]) -> None:
     assert "50000 symbols" in run_commands("cc", installed[0])
+
+
+@needs_compilers
+def test_programs_without_python_draw_the_same_picture(installed: tuple[Path, str]) -> None:
+    folder = installed[0]
+    run_commands("pictures", folder)
+    expected = glc.decode((folder / "build" / "photo.glc").read_bytes())
+    for name in ("photo.ppm", "again.ppm"):
+        with Image.open(folder / "build" / name) as picture:
+            np.testing.assert_array_equal(np.asarray(picture), expected)
 
 
 PARENT = """

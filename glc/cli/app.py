@@ -21,6 +21,7 @@ from glc.cli import (
     doctor,
     encode,
     eval_,
+    export,
     finetune,
     fit_prior,
     info,
@@ -154,6 +155,7 @@ app.command("eval")(eval_.run)
 app.command("plot")(plot.run)
 app.command("report")(report.run)
 app.command("fit-prior")(fit_prior.run)
+app.command("export")(export.run)
 app.command("train")(train.run)
 app.command("finetune")(finetune.run)
 app.command("bench")(bench.run)

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Decodes a .glc file to a picture (PPM) in C++, without Python.
+//
+//   glc export model.safetensors
+//   decode_glc model.safetensors photo.glc photo.ppm
+#include <cstdint>
+#include <exception>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "glc/codec.h"
+
+namespace {
+
+std::vector<std::uint8_t> read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw std::runtime_error(path + ": cannot be read");
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+void decode(const std::string& model, const std::string& in, const std::string& out) {
+  const glc::codec::Decoder decoder(read_file(model));
+  const std::vector<std::uint8_t> data = read_file(in);
+  const glc::codec::Size size = glc::codec::Decoder::size(data);
+  std::vector<std::uint8_t> pixels(size.bytes());
+  decoder.decode(data, pixels);
+
+  std::ofstream picture(out, std::ios::binary);
+  picture << "P6\n" << size.width << ' ' << size.height << "\n255\n";
+  picture.write(reinterpret_cast<const char*>(pixels.data()),
+                static_cast<std::streamsize>(pixels.size()));
+  if (!picture.flush()) throw std::runtime_error(out + ": cannot be written");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 4) {
+    std::cerr << "usage: decode_glc MODEL IN.glc OUT.ppm\n";
+    return 2;
+  }
+  try {
+    decode(argv[1], argv[2], argv[3]);
+  } catch (const std::exception& error) {
+    std::cerr << "decode_glc: " << error.what() << '\n';
+    return 2;
+  }
+  return 0;
+}
