@@ -76,11 +76,20 @@ std::size_t elements(const StoredTensor& tensor) {
   return tensor.bytes.size() / (tensor.dtype == "F16" ? 2 : 4);
 }
 
-float float_at(const StoredTensor& tensor, std::size_t i) {
+/// out has as many elements as the tensor.
+void read_floats(const StoredTensor& tensor, std::span<float> out) {
+  const std::uint8_t* from = tensor.bytes.data();
   if (tensor.dtype == "F16") {
-    return to_float(Float16{static_cast<std::uint16_t>(load_u16(tensor.bytes.data() + 2 * i))});
+    for (float& value : out) {
+      value = to_float(Float16{static_cast<std::uint16_t>(load_u16(from))});
+      from += 2;
+    }
+  } else {
+    for (float& value : out) {
+      value = std::bit_cast<float>(load_u32(from));
+      from += 4;
+    }
   }
-  return std::bit_cast<float>(load_u32(tensor.bytes.data() + 4 * i));
 }
 
 /// Elements of a tensor of 4 bytes each.
@@ -139,7 +148,7 @@ ModelFile ModelFile::read(std::span<const std::uint8_t> bytes) {
       const auto& [name, tensor] = each;
       if (tensor.dtype == "I32") fail(name, "expected floats, got I32");
       const std::span values(at, elements(tensor));
-      for (std::size_t i = 0; i < values.size(); ++i) values[i] = float_at(tensor, i);
+      read_floats(tensor, values);
       out.tensors.emplace(name, networks::Tensor{.shape = tensor.shape, .values = values});
       at += values.size();
     }

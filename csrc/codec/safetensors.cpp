@@ -82,7 +82,8 @@ class Header {
 
  private:
   void skip_blanks() {
-    while (at_ < text_.size() && text_.find_first_of(" \t\r\n", at_) == at_) ++at_;
+    constexpr std::string_view kBlanks = " \t\r\n";
+    while (at_ < text_.size() && kBlanks.find(text_[at_]) != std::string_view::npos) ++at_;
   }
 
   std::string_view text_;
