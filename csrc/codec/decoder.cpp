@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -10,54 +8,48 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
+#include "codec/model.h"
 #include "codec/model_file.h"
 #include "codec/payload.h"
+#include "codec/walk.h"
 #include "core/check.h"
 #include "core/float_mode.h"
-#include "core/thread_pool.h"
 #include "glc/bitstream.h"
 #include "glc/codec.h"
-#include "glc/entropy.h"
 #include "glc/error.h"
 #include "glc/four_part.h"
-#include "networks/entropy_networks.h"
-#include "networks/layout.h"
+#include "networks/layers.h"
 #include "networks/map.h"
-#include "networks/synthesis_networks.h"
+#include "networks/tensors.h"
 
 namespace glc::codec {
 namespace {
 
 constexpr std::uint8_t kProfile = 1;  // exact layers: the same symbols on every machine
-constexpr int kLevelsPerQuality = 21;
 constexpr std::uint64_t kAnySize = std::numeric_limits<std::uint64_t>::max();
 
-/// Highest level that a file of a model can name, of those it has learned.
-std::int64_t top_level(const networks::Layout& layout) {
-  return std::min<std::int64_t>(bitstream::kMaxLevel, kLevelsPerQuality * (layout.levels - 1));
-}
+/// The decoder's source of symbols: a file.
+class FileSymbols final : public SymbolSource {
+ public:
+  explicit FileSymbols(PayloadReader& reader) : reader_(reader) {}
 
-double quality_of(const bitstream::Header& header) {
-  return static_cast<double>(header.level) / kLevelsPerQuality;
-}
+  void symbols(int part,
+               std::span<const std::uint8_t> rows,
+               std::span<const float> /*mean*/,
+               std::span<const float> /*step*/,
+               std::span<std::int32_t> out) override {
+    reader_.symbols(part, rows, out);
+  }
 
-/// Which of the learned levels' priors of hyper indices a quality uses: the nearest one's.
-std::size_t prior_row(double quality, std::int64_t levels) {
-  return static_cast<std::size_t>(std::min(static_cast<std::int64_t>(quality + 0.5), levels - 1));
-}
-
-/// Throws BitstreamError unless all values are finite.
-void require_finite(std::string_view name, std::span<const float> values) {
-  constexpr float kLargest = std::numeric_limits<float>::max();
-  bool finite = true;
-  for (const float value : values) finite &= std::abs(value) <= kLargest;
-  if (!finite) {
+  [[noreturn]] void not_finite(std::string_view name) const override {
     throw BitstreamError("decode: " + std::string(name) +
                          ": expected finite values, the file is damaged");
   }
-}
+
+ private:
+  PayloadReader& reader_;
+};
 
 /// `Parsed` of a file that can be drawn. Throws BitstreamError, Unsupported.
 bitstream::Parsed parsed(std::span<const std::uint8_t> data, const Options& options) {
@@ -76,40 +68,11 @@ std::size_t Size::bytes() const {
   return n;
 }
 
-struct Decoder::Impl {
-  explicit Impl(const ModelFile& model) : Impl(model, networks::Reader(model.tensors)) {}
-
-  Impl(const ModelFile& model, networks::Reader reader)
-      : layout(model.layout),
-        fingerprint(model.fingerprint),
-        gaussian(model.gaussian),
-        bounds(model.bounds),
-        entropy(layout, reader),
-        synthesis(layout, reader) {
-    const std::int64_t k = layout.hyper_codebook_size;
-    const auto logits = reader.tensor("z_prior.logits", {layout.levels, k});
-    for (std::int64_t level = 0; level < layout.levels; ++level) {
-      index.push_back(IndexTables::from(
-          logits.subspan(static_cast<std::size_t>(level * k), static_cast<std::size_t>(k))));
-    }
-    reader.require_all_read();
-    entropy::gaussian_rows({}, bounds, {});  // checks the bounds
-  }
+struct Decoder::Impl : Model {
+  using Model::Model;
 
   [[nodiscard]] bool check(std::span<const std::uint8_t> data, bool partial) const;
   void check_size(const bitstream::Header& header, std::uint64_t max_pixels) const;
-  [[nodiscard]] networks::Map latent(PayloadReader& reader,
-                                     std::int64_t z_height,
-                                     std::int64_t z_width,
-                                     networks::Scratch& scratch) const;
-
-  networks::LightLayout layout;
-  std::array<std::uint8_t, bitstream::kFingerprintBytes> fingerprint;
-  rans::TableSet gaussian;
-  std::vector<float> bounds;
-  networks::EntropyNetworks entropy;
-  networks::SynthesisNetworks synthesis;
-  std::vector<IndexTables> index;  // of each learned level
 };
 
 /// Whether the checksum is right; another model, or a wrong one unasked for, throws.
@@ -130,8 +93,8 @@ bool Decoder::Impl::check(std::span<const std::uint8_t> data, bool partial) cons
     }
     verified = false;
   }
-  if (header.level > top_level(layout)) {
-    throw BitstreamError("decode: level: expected at most " + std::to_string(top_level(layout)) +
+  if (header.level > top_level()) {
+    throw BitstreamError("decode: level: expected at most " + std::to_string(top_level()) +
                          " with this model, got " + std::to_string(header.level) + " (at byte 6)");
   }
   return verified;
@@ -146,12 +109,7 @@ void Decoder::Impl::check_size(const bitstream::Header& header, std::uint64_t ma
     throw BitstreamError("decode: tile: expected a multiple of " + std::to_string(multiple) +
                          " pixels, got " + std::to_string(tile));
   }
-  const auto padded = static_cast<double>(layout.z_side(header.height) * multiple) *
-                      static_cast<double>(layout.z_side(header.width) * multiple);
-  // far more than any picture but a thin one needs
-  const double most =
-      2 * static_cast<double>(max_pixels) + static_cast<double>(multiple * multiple);
-  if (padded > most) {
+  if (is_padded_too_far(layout, header, max_pixels)) {
     throw BitstreamError("decode: size: expected at most " + std::to_string(max_pixels) +
                          " pixels, got " + std::to_string(header.width) + "x" +
                          std::to_string(header.height) +
@@ -161,57 +119,13 @@ void Decoder::Impl::check_size(const bitstream::Header& header, std::uint64_t ma
   }
 }
 
-/// From a payload to y_hat times the step, part by part; as `walk_parts` of glc/entropy_path.py.
-networks::Map Decoder::Impl::latent(PayloadReader& reader,
-                                    std::int64_t z_height,
-                                    std::int64_t z_width,
-                                    networks::Scratch& scratch) const {
-  const std::int64_t n = layout.latent_channels;
-  const auto z_index = reader.z_index(static_cast<std::size_t>(z_height * z_width));
-  const networks::Map params = entropy.params(z_index, z_height, z_width, scratch);
-  networks::Map seen(2 * n, params.h(), params.w());  // y_hat so far, then the context
-  const std::int64_t n_map = n * params.plane();
-  std::fill_n(seen.channel(0), n_map, 0.0F);
-  std::copy_n(params.channel(4 * n), n_map, seen.channel(n));
-  const MatrixView<float> y_hat(seen.channel(0), 1, n_map);
-
-  const entropy::FourPartShape shape = {
-      .batch = 1, .channels = n, .height = params.h(), .width = params.w(), .channels_last = false};
-  const auto size = static_cast<std::size_t>(entropy::four_part_size(shape, 0));
-  std::vector<std::uint8_t> rows(size);
-  std::vector<std::int32_t> symbols(size);
-  for (int part = 0; part < entropy::kParts; ++part) {
-    networks::Map both = part == 0 ? networks::Map(2 * n, params.h() / 2, params.w() / 2)
-                                   : entropy.part_params(part, seen.view(), scratch);
-    const std::span<float> scale(both.channel(0), size);
-    const std::span<float> mean(both.channel(n), size);
-    if (part == 0) {
-      entropy::four_part_pick(shape, part, {params.channel(n), 1, n_map}, scale);
-      entropy::four_part_pick(shape, part, {params.channel(2 * n), 1, n_map}, mean);
-    }
-    const auto count = static_cast<std::int64_t>(size);
-    entropy::gaussian_rows({scale.data(), 1, count}, bounds, {rows.data(), 1, count});
-    require_finite("scale", scale);
-    reader.symbols(part, rows, symbols);
-    entropy::four_part_put(shape, part, symbols, mean, y_hat);
-  }
-  const float* const step = params.channel(3 * n);
-  require_finite("step", {step, static_cast<std::size_t>(n_map)});
-  require_finite("mean", y_hat.row_span(0));  // each at its position
-  networks::Map out(n, params.h(), params.w());
-  for_channels(out, [&](std::int64_t c, std::span<float> plane) {
-    const float* const y = seen.channel(c);
-    const float* const by = step + c * params.plane();
-    for (std::size_t i = 0; i < plane.size(); ++i) plane[i] = y[i] * by[i];
-  });
-  return out;
-}
-
 Decoder::Decoder(std::span<const std::uint8_t> model) {
   const IeeeFloats mode;
   const ModelFile file = ModelFile::read(model);
   try {
-    impl_ = std::make_unique<const Impl>(file);
+    networks::Reader reader(file.tensors);
+    impl_ = std::make_unique<const Impl>(file, reader);
+    reader.require_all_read();
   } catch (const InvalidArgument& error) {  // the file's mistake, not the caller's
     throw BitstreamError(error.what());
   }
@@ -243,8 +157,8 @@ Restored Decoder::decode(std::span<const std::uint8_t> data,
   if (pixels.size() != size.bytes()) {
     fail_argument("decode", "pixels", std::to_string(size.bytes()) + " bytes", pixels.size());
   }
-  const double quality = quality_of(header);
-  const IndexTables& index = impl_->index[prior_row(quality, impl_->layout.levels)];
+  const double quality = quality_of(header.level);
+  const IndexTables& index = impl_->index_of(header.level);
   const Wanted wanted = {.until = options.until, .cut = !verified};
   networks::Scratch scratch;
   Restored out = {.n_parts = entropy::kParts, .verified = verified};
@@ -252,9 +166,11 @@ Restored Decoder::decode(std::span<const std::uint8_t> data,
   const std::int64_t row_bytes = kColours * header.width;
   for (const Piece& piece : pieces(data, file)) {
     PayloadReader reader(impl_->gaussian, index, piece.descriptor, piece.payload, wanted);
-    const networks::LightLayout& layout = impl_->layout;
-    const networks::Map latent =
-        impl_->latent(reader, layout.z_side(piece.height), layout.z_side(piece.width), scratch);
+    const std::int64_t z_height = impl_->layout.z_side(piece.height);
+    const std::int64_t z_width = impl_->layout.z_side(piece.width);
+    const auto z_index = reader.z_index(static_cast<std::size_t>(z_height * z_width));
+    FileSymbols source(reader);
+    const networks::Map latent = walk(*impl_, z_index, z_height, z_width, source, scratch);
     reader.finish();
     out.n_parts = std::min(out.n_parts, reader.n_parts());
     impl_->synthesis.draw(latent.view(),

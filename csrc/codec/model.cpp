@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "codec/model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <span>
+
+#include "glc/entropy.h"
+
+namespace glc::codec {
+
+Model::Model(const ModelFile& file, networks::Reader& reader)
+    : layout(file.layout),
+      fingerprint(file.fingerprint),
+      gaussian(file.gaussian),
+      bounds(file.bounds),
+      entropy(layout, reader),
+      synthesis(layout, reader) {
+  const std::int64_t k = layout.hyper_codebook_size;
+  const auto logits = reader.tensor("z_prior.logits", {layout.levels, k});
+  for (std::int64_t level = 0; level < layout.levels; ++level) {
+    index.push_back(IndexTables::from(
+        logits.subspan(static_cast<std::size_t>(level * k), static_cast<std::size_t>(k))));
+  }
+  entropy::gaussian_rows({}, bounds, {});  // checks the bounds
+}
+
+std::int64_t Model::top_level() const {
+  return std::min<std::int64_t>(bitstream::kMaxLevel, kLevelsPerQuality * (layout.levels - 1));
+}
+
+const IndexTables& Model::index_of(int level) const {  // of the nearest learned level
+  const auto nearest = static_cast<std::int64_t>(quality_of(level) + 0.5);
+  return index[static_cast<std::size_t>(std::min(nearest, layout.levels - 1))];
+}
+
+bool all_finite(std::span<const float> values) {
+  bool finite = true;
+  for (const float value : values) finite &= std::abs(value) <= std::numeric_limits<float>::max();
+  return finite;
+}
+
+bool is_padded_too_far(const networks::Layout& layout,
+                       const bitstream::Header& header,
+                       std::uint64_t max_pixels) {
+  const auto padded = [&](std::int64_t side) {
+    return static_cast<double>(layout.z_side(side) * layout.pad_multiple);
+  };
+  const auto multiple = static_cast<double>(layout.pad_multiple);
+  // far more than any picture but a thin one needs
+  const double most = 2 * static_cast<double>(max_pixels) + multiple * multiple;
+  return padded(header.height) * padded(header.width) > most;
+}
+
+}  // namespace glc::codec
