@@ -446,26 +446,30 @@ class Codec:
             header=header, file_bytes=len(data), symbols=n_symbols, portable=header.portable
         )
 
-    def export(self) -> bytes:
-        """Make the model one file, for decoders without Python; see `glc.export`.
+    def export(self, *, encoder: bool = False) -> bytes:
+        """Make the model one file, for codecs without Python; see `glc.export`.
+
+        Args:
+            encoder: also what encoding takes.
 
         Returns:
-            What `glc::codec::Decoder` and `glc_codec_decoder_create` take: safetensors.
+            What `glc::codec::Decoder` and `glc_codec_decoder_create` take, and with `encoder` their
+            encoders too: safetensors.
 
         Raises:
             UnsupportedError: the model draws by other than exact layers, as a VQGAN does, or is not
                 as its configuration makes it.
             InvalidArgumentError: its weights were changed, as `encode`.
         """
-        from glc.export import decoder_file
+        from glc.export import exported
 
         self._require_same_weights()
         if not isinstance(self._coder_networks, PortableNetworks):
             raise UnsupportedError(
                 "export: model: expected one that draws by exact layers, as glc-image-small does, "
-                "got another, which native decoders cannot draw"
+                "got another, which native codecs cannot draw"
             )
-        return decoder_file(self._weights)
+        return exported(self._weights, encoder=encoder)
 
     def _refiner(self, pixels: NDArray[np.uint8], steps: int) -> Refiner | None:
         if not steps:

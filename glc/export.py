@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model as one file, for decoders without Python: `glc/codec.h`, `glc/codec_c.h`.
+"""A model as one file, for codecs without Python: `glc/codec.h`, `glc/codec_c.h`.
 
 The file is in the safetensors format, so that any tool for that shows what is in it: the weights
-that decoding takes, the tables of the symbols, and in its metadata the layout, the fingerprint and
+that coding takes, the tables of the symbols, and in its metadata the layout, the fingerprint and
 a checksum. docs/format.md specifies it.
 """
 
@@ -21,27 +21,26 @@ from glc.portable.weights import layout_fields
 if TYPE_CHECKING:
     from glc.portable import Weights
 
-__all__ = ["FORMAT", "decoder_file"]
+__all__ = ["FORMAT", "exported"]
 
 FORMAT = 1
 
-_DECODED = ("hyper_vq.codebook", "z_prior.", "h_s.", "context.", "g_s.", "latent_decoder.")
+_DECODED_WITH = ("hyper_vq.codebook", "z_prior.", "h_s.", "context.", "g_s.", "latent_decoder.")
+_ENCODED_WITH = ("latent_encoder.", "g_a.", "h_a.", "latent_range.")
 
 
-def decoder_file(weights: Weights) -> bytes:
-    """Make the file that a native decoder reads.
+def exported(weights: Weights, *, encoder: bool = False) -> bytes:
+    """Make the file that native decoders, and encoders, read.
 
     Args:
         weights: of a whole model that draws by exact layers.
+        encoder: also what encoding takes.
 
     Returns:
         The file. Weights that float16 holds exactly, as those of the bundled model, are stored so.
     """
-    tensors = {
-        name: _narrow(tensor)
-        for name, tensor in weights.tensors.items()
-        if name.startswith(_DECODED) or name == "latent_range.l_hat"
-    }
+    wanted = _DECODED_WITH + (_ENCODED_WITH if encoder else ("latent_range.l_hat",))
+    tensors = {k: _narrow(x) for k, x in weights.tensors.items() if k.startswith(wanted)}
     tables, bounds = canonical()
     freqs, n_bins, offsets = tables.arrays()
     tensors |= {

@@ -125,7 +125,7 @@ Decoder::Decoder(std::span<const std::uint8_t> model) {
   try {
     networks::Reader reader(file.tensors);
     impl_ = std::make_unique<const Impl>(file, reader);
-    reader.require_all_read();
+    reader.require_all_read({"latent_encoder.", "g_a.", "h_a.", "latent_range."});
   } catch (const InvalidArgument& error) {  // the file's mistake, not the caller's
     throw BitstreamError(error.what());
   }

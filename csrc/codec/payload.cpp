@@ -87,8 +87,23 @@ IndexTables IndexTables::from(std::span<const float> logits) {
   for (const std::int32_t i : order) {
     counts.push_back(static_cast<std::uint64_t>(std::max(weight(i), 1)));
   }
+  std::vector<std::int32_t> rank(order.size());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    rank[static_cast<std::size_t>(order[i])] = static_cast<std::int32_t>(i);
+  }
   rans::TableSet tables = index_tables(counts);
-  return {.of_rank = std::move(order), .tables = std::move(tables)};
+  return {.rank = std::move(rank), .of_rank = std::move(order), .tables = std::move(tables)};
+}
+
+IndexTables::Halves IndexTables::halves(std::span<const std::int32_t> z_index) const {
+  Halves out;
+  for (const std::int32_t index : z_index) {
+    const std::int32_t place = rank[static_cast<std::size_t>(index)];
+    out.high.push_back(place >> kLowBits);
+    out.low.push_back(place & (static_cast<std::int32_t>(kLows) - 1));
+    out.low_rows.push_back(out.high.back() + 1);
+  }
+  return out;
 }
 
 PayloadReader::PayloadReader(const rans::TableSet& gaussian,

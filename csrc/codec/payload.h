@@ -18,12 +18,22 @@ namespace glc::codec {
 
 /// How the hyper indices of a rate level are coded: by their rank, in two halves.
 struct IndexTables {
+  struct Halves {
+    std::vector<std::int32_t> high;
+    std::vector<std::int32_t> low;
+    std::vector<std::int32_t> low_rows;
+  };
+
+  std::vector<std::int32_t> rank;     // of every index, the likeliest first
   std::vector<std::int32_t> of_rank;  // the index at every rank
   rans::TableSet tables;              // row 0 for the high half of a rank, row 1 + high for the low
 
   /// From the logits of a level, as docs/format.md says. Throws InvalidArgument when there are none
   /// or over 2^16, or one is not finite.
   static IndexTables from(std::span<const float> logits);
+
+  /// How indices, each below the codebook's size, are coded.
+  [[nodiscard]] Halves halves(std::span<const std::int32_t> z_index) const;
 };
 
 /// One tile of a file, or the whole picture in one piece.

@@ -39,8 +39,9 @@ class Reader {
   std::span<const float> tensor(std::string_view name, const Shape& shape);
   ConvTensors conv(const std::string& name, std::int64_t a, std::int64_t b, std::int64_t kernel);
 
-  /// Throws InvalidArgument when there are tensors that no network asked for.
-  void require_all_read() const;
+  /// Throws InvalidArgument when there are tensors that no network asked for, but those whose names
+  /// begin with one of `others`.
+  void require_all_read(std::initializer_list<std::string_view> others = {}) const;
 
  private:
   const Tensors& tensors_;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`glc export OUT`: a model as one file, for decoders without Python."""
+"""`glc export OUT`: a model as one file, for codecs without Python."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,9 +14,12 @@ __all__ = ["run"]
 def run(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="The .safetensors file to write.")],
     model: Model = DEFAULT_MODEL,
+    encoder: Annotated[
+        bool, typer.Option("--encoder", help="Also what encoding takes, not decoding alone.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write what decoding takes of a model, for programs in C, C++ and what calls them.
+    """Write what coding takes of a model, for programs in C, C++ and what calls them.
 
     They link glc::core or libglc_codec; docs/embedding.md shows it.
     """
@@ -26,6 +29,6 @@ def run(
     from glc.codec import Codec
 
     codec = Codec(model)
-    data = codec.export()
+    data = codec.export(encoder=encoder)
     write_file(output, data, overwrite=overwrite)
     typer.echo(f"{output}: {len(data)} bytes, model {codec.fingerprint[:2].hex()}")

@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Whole pictures: decodes `.glc` files, which docs/format.md specifies, with a model that
-// `glc export` wrote. The same picture, bit for bit, on every machine.
+// Whole pictures to `.glc` files, which docs/format.md specifies, and back, with a model that
+// `glc export` wrote. The same files and pictures, bit for bit, on every machine.
+//
+//   glc::codec::Encoder encoder(model_bytes);  // of `glc export --encoder`
+//   const std::vector<std::uint8_t> file = encoder.encode(pixels, {.width = 768, .height = 512});
 //
 //   glc::codec::Decoder decoder(model_bytes);
-//   const auto size = decoder.size(file_bytes);
-//   std::vector<std::uint8_t> pixels(size.bytes());
-//   decoder.decode(file_bytes, pixels);
+//   const glc::codec::Size size = decoder.size(file);
+//   std::vector<std::uint8_t> restored(size.bytes());
+//   decoder.decode(file, restored);
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <vector>
 
 namespace glc::codec {
 
@@ -67,6 +72,40 @@ class Decoder {
   Restored decode(std::span<const std::uint8_t> data,
                   std::span<std::uint8_t> pixels,
                   const Options& options = {}) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<const Impl> impl_;
+};
+
+struct EncodeOptions {
+  double quality = 2.0;  ///< 0 (smallest file) to 3, rounded to a 21st
+  std::optional<std::size_t> target_bytes = std::nullopt;  ///< instead, the size not to exceed: the
+                                                           ///< highest level that is found to fit
+  std::uint32_t tile = 0;  ///< code squares of so many pixels independently; 0 codes the whole
+};
+
+/// A model, ready to encode. Never changes: any number of threads may encode with one at once.
+class Encoder {
+ public:
+  /// A file that `glc export --encoder` wrote; copied. Throws as Decoder's.
+  explicit Encoder(std::span<const std::uint8_t> model);
+  ~Encoder();
+  Encoder(Encoder&&) noexcept;
+  Encoder& operator=(Encoder&&) noexcept;
+  Encoder(const Encoder&) = delete;
+  Encoder& operator=(const Encoder&) = delete;
+
+  /// As Decoder's.
+  [[nodiscard]] std::span<const std::uint8_t, 32> fingerprint() const;
+
+  /// The file of a picture: pixels [height, width, 3] uint8, sRGB.
+  /// Throws InvalidArgument: sides or pixels that do not fit each other, too thin a picture, a
+  /// quality or tile out of range, a target that even quality 0 exceeds, or a picture that the
+  /// model cannot code or draw. Uses glc::threads() threads.
+  [[nodiscard]] std::vector<std::uint8_t> encode(std::span<const std::uint8_t> pixels,
+                                                 Size size,
+                                                 const EncodeOptions& options = {}) const;
 
  private:
   struct Impl;

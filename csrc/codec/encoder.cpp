@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "codec/map_range.h"
+#include "codec/model.h"
+#include "codec/model_file.h"
+#include "codec/quantizer.h"
+#include "codec/walk.h"
+#include "core/check.h"
+#include "core/float_mode.h"
+#include "glc/bitstream.h"
+#include "glc/codec.h"
+#include "glc/error.h"
+#include "glc/rans.h"
+#include "networks/analysis_networks.h"
+#include "networks/layers.h"
+#include "networks/map.h"
+#include "networks/tensors.h"
+
+namespace glc::codec {
+namespace {
+
+using networks::Map;
+using networks::Scratch;
+
+constexpr std::int64_t kColours = 3;
+// of the range that y has on photographs, tried in turn until the model can code and draw it
+constexpr std::array kShares = {1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.0};
+constexpr double kPlausible = 2.5;  // times a photograph's range, of what the decoder sees
+constexpr std::uint64_t kCostOfByte = std::uint64_t{8} << 16;          // in the tables' units
+constexpr std::uint64_t kLaneBytes = 2048;                             // of payload for each lane
+constexpr std::uint64_t kSegmentsFromBytes = std::uint64_t{96} << 10;  // where threads share work
+
+/// The symbols of a piece, and what the decoder makes of them.
+struct Symbols {
+  std::vector<std::int32_t> z_index;
+  CodedParts parts;
+  Map latent;  // y_hat times the step
+};
+
+/// A file, and what the decoder makes of its pieces.
+struct File {
+  int level = 0;
+  std::vector<std::uint8_t> bytes;
+  std::vector<Map> latents;
+};
+
+int level_of(double quality) {
+  constexpr double kMost = static_cast<double>(bitstream::kMaxLevel) / kLevelsPerQuality;
+  if (!(quality >= 0.0 && quality <= kMost)) {
+    fail_argument("encode", "quality", "0 .. 3", quality);
+  }
+  return static_cast<int>(quality * kLevelsPerQuality + 0.5);
+}
+
+/// The rule of docs/format.md for files: few lanes, of which each costs 3 bytes.
+rans::Encoder encoder_for(std::uint64_t cost) {
+  if (cost >= kSegmentsFromBytes * kCostOfByte) return rans::Encoder();
+  const std::uint64_t affordable = cost / (kLaneBytes * kCostOfByte);
+  const auto lanes = std::bit_floor(std::clamp<std::uint64_t>(affordable, 1, rans::kMaxLanes));
+  return rans::Encoder(static_cast<int>(lanes), rans::kNoSegments);
+}
+
+/// The coder's descriptor, then the payload.
+std::vector<std::uint8_t> coded(const Model& model, int level, const Symbols& symbols) {
+  const IndexTables& index = model.index_of(level);
+  const IndexTables::Halves halves = index.halves(symbols.z_index);
+  std::uint64_t cost =
+      index.tables.cost(halves.high, 0) + index.tables.cost(halves.low, halves.low_rows);
+  for (const CodedPart& part : symbols.parts) cost += model.gaussian.cost(part.symbols, part.rows);
+  rans::Encoder encoder = encoder_for(cost);
+  encoder.push(halves.high, 0, index.tables);
+  encoder.push(halves.low, halves.low_rows, index.tables);
+  for (const CodedPart& part : symbols.parts) encoder.push(part.symbols, part.rows, model.gaussian);
+  const std::vector<std::uint8_t> stream = encoder.finish();
+
+  std::vector<std::uint8_t> out = {stream.front()};
+  for (const CodedPart& part : symbols.parts) out.push_back(part.threshold);
+  out.insert(out.end(), stream.begin() + 1, stream.end());
+  return out;
+}
+
+void append_varint(std::vector<std::uint8_t>& out, std::size_t value) {
+  for (; value >= 0x80U; value >>= 7) out.push_back(static_cast<std::uint8_t>(value | 0x80U));
+  out.push_back(static_cast<std::uint8_t>(value));
+}
+
+}  // namespace
+
+struct Encoder::Impl : Model {
+  Impl(const ModelFile& file, networks::Reader& reader)
+      : Model(file, reader), analysis(layout, reader), range(layout, reader) {}
+
+  [[nodiscard]] std::uint32_t tile_units(std::uint32_t tile) const;
+  [[nodiscard]] std::vector<Map> features(std::span<const std::uint8_t> pixels,
+                                          const bitstream::Header& header,
+                                          Scratch& scratch) const;
+  [[nodiscard]] Symbols quantize(const Map& features, double quality, Scratch& scratch) const;
+  [[nodiscard]] Symbols quantize_y(const Map& y, Scratch& scratch) const;
+  [[nodiscard]] File encode_level(const std::vector<Map>& pieces,
+                                  bitstream::Header header,
+                                  Scratch& scratch) const;
+  void require_drawn(const File& file, Scratch& scratch) const;
+
+  networks::AnalysisNetworks analysis;
+  MapRange range;
+};
+
+std::uint32_t Encoder::Impl::tile_units(std::uint32_t tile) const {
+  // the file counts in these units
+  const std::int64_t multiple = std::lcm(layout.pad_multiple, std::int64_t{bitstream::kTileUnit});
+  if (tile % multiple != 0) {
+    fail_argument("encode", "tile", "a multiple of " + std::to_string(multiple) + " pixels", tile);
+  }
+  return tile / bitstream::kTileUnit;
+}
+
+/// What each piece gives before the level matters.
+std::vector<Map> Encoder::Impl::features(std::span<const std::uint8_t> pixels,
+                                         const bitstream::Header& header,
+                                         Scratch& scratch) const {
+  const std::int64_t height = header.height;
+  const std::int64_t width = header.width;
+  if (header.tile == 0) {
+    std::vector<Map> whole;
+    whole.push_back(
+        analysis.features({.data = pixels.data(), .height = height, .width = width}, scratch));
+    return whole;
+  }
+  const std::int64_t side = std::int64_t{header.tile} * bitstream::kTileUnit;
+  std::vector<Map> out;
+  std::vector<std::uint8_t> tile;
+  for (std::int64_t top = 0; top < height; top += side) {
+    for (std::int64_t left = 0; left < width; left += side) {
+      const std::int64_t h = std::min(side, height - top);
+      const std::int64_t w = std::min(side, width - left);
+      tile.clear();
+      for (std::int64_t row = top; row < top + h; ++row) {
+        const auto from = pixels.begin() + kColours * (row * width + left);
+        tile.insert(tile.end(), from, from + kColours * w);
+      }
+      out.push_back(analysis.features({.data = tile.data(), .height = h, .width = w}, scratch));
+    }
+  }
+  return out;
+}
+
+Symbols Encoder::Impl::quantize_y(const Map& y, Scratch& scratch) const {
+  Symbols out;
+  out.z_index = analysis.hyper_index(y.view(), scratch);
+  Quantizer quantizer(y, gaussian);
+  out.latent = walk(*this, out.z_index, y.h() / 4, y.w() / 4, quantizer, scratch);
+  out.parts = quantizer.take();
+  return out;
+}
+
+/// Where y is unlike that of all photographs, it is held ever more tightly until the context can
+/// code it and the decoder can draw it.
+Symbols Encoder::Impl::quantize(const Map& features, double quality, Scratch& scratch) const {
+  const Map y = analysis.analysis(features.view(), quality, scratch);
+  if (range.holds_y(y, quality)) return quantize_y(y, scratch);
+  for (const double share : kShares) {
+    const bool is_last = share == kShares.back();
+    try {
+      Symbols out = quantize_y(range.limit_y(y, quality, share), scratch);
+      const Map l_hat = synthesis.synthesis(out.latent.view(), quality, scratch);
+      if (range.holds_y(out.latent, quality, kPlausible) && range.holds_l_hat(l_hat, kPlausible)) {
+        return out;
+      }
+      if (is_last) {
+        if (!all_finite({l_hat.channel(0), static_cast<std::size_t>(l_hat.size())})) {
+          throw OutOfRange("encode: l_hat: expected finite values from the model");
+        }
+        return out;
+      }
+    } catch (const OutOfRange&) {
+      if (is_last) throw;
+    }
+  }
+  throw OutOfRange("encode: y: expected values that the model can code");  // not reached
+}
+
+File Encoder::Impl::encode_level(const std::vector<Map>& pieces,
+                                 bitstream::Header header,
+                                 Scratch& scratch) const {
+  File out;
+  std::vector<std::uint8_t> payload;
+  for (const Map& features : pieces) {
+    Symbols symbols = quantize(features, quality_of(header.level), scratch);
+    const std::vector<std::uint8_t> piece = coded(*this, header.level, symbols);
+    if (header.tile != 0) {
+      append_varint(payload, piece.size());
+      payload.insert(payload.end(), piece.begin(), piece.end());
+    } else {
+      header.coder = piece.front();
+      payload.assign(piece.begin() + 1, piece.end());
+    }
+    out.latents.push_back(std::move(symbols.latent));
+  }
+  out.level = header.level;
+  out.bytes.resize(bitstream::file_bytes(header, payload.size(), {}));
+  bitstream::write(header, payload, {}, fingerprint, out.bytes);
+  return out;
+}
+
+/// Symbols that can be coded may be more than g_s and D can draw. Throws OutOfRange.
+void Encoder::Impl::require_drawn(const File& file, Scratch& scratch) const {
+  std::vector<std::uint8_t> pixels;
+  for (const Map& latent : file.latents) {
+    const std::int64_t height = latent.h() * layout.stride();
+    const std::int64_t width = latent.w() * layout.stride();
+    pixels.resize(static_cast<std::size_t>(kColours * height * width));
+    try {
+      synthesis.draw(
+          latent.view(),
+          quality_of(file.level),
+          {.data = pixels.data(), .height = height, .width = width, .row_bytes = kColours * width},
+          scratch);
+    } catch (const BitstreamError& error) {
+      throw OutOfRange("encode: picture: expected one whose file decodes again, got " +
+                       std::string(error.what()));
+    }
+  }
+}
+
+Encoder::Encoder(std::span<const std::uint8_t> model) {
+  const IeeeFloats mode;
+  const ModelFile file = ModelFile::read(model);
+  try {
+    networks::Reader reader(file.tensors);
+    impl_ = std::make_unique<const Impl>(file, reader);
+    reader.require_all_read();
+  } catch (const InvalidArgument& error) {  // the file's mistake, not the caller's
+    throw BitstreamError(error.what());
+  }
+}
+
+Encoder::~Encoder() = default;
+Encoder::Encoder(Encoder&&) noexcept = default;
+Encoder& Encoder::operator=(Encoder&&) noexcept = default;
+
+std::span<const std::uint8_t, 32> Encoder::fingerprint() const { return impl_->fingerprint; }
+
+std::vector<std::uint8_t> Encoder::encode(std::span<const std::uint8_t> pixels,
+                                          Size size,
+                                          const EncodeOptions& options) const {
+  const IeeeFloats mode;
+  bitstream::Header header = {.width = size.width, .height = size.height};
+  header.tile = impl_->tile_units(options.tile);
+  std::ranges::copy(fingerprint().first<bitstream::kModelIdBytes>(), header.model_id.begin());
+  header.level = static_cast<std::uint8_t>(level_of(options.quality));
+  if (size.width == 0 || size.height == 0 || pixels.size() != size.bytes()) {
+    fail_argument("encode",
+                  "pixels",
+                  "[height, width, 3] of at least one pixel",
+                  std::to_string(pixels.size()) + " bytes for " + std::to_string(size.width) + "x" +
+                      std::to_string(size.height));
+  }
+  if (is_padded_too_far(impl_->layout, header, kMaxPixels)) {
+    fail_argument("encode",
+                  "pixels",
+                  "at most " + std::to_string(2 * kMaxPixels) + " pixels with sides padded",
+                  std::to_string(size.width) + "x" + std::to_string(size.height));
+  }
+  Scratch scratch;
+  const std::vector<Map> pieces = impl_->features(pixels, header, scratch);
+  File out;
+  if (!options.target_bytes) {
+    out = impl_->encode_level(pieces, header, scratch);
+  } else {
+    // the highest level that bisection finds to fit, as `glc.rate.largest_within`
+    std::int64_t low = 0;
+    std::int64_t high = impl_->top_level();
+    std::size_t smallest = SIZE_MAX;
+    while (low <= high) {
+      const std::int64_t level = (low + high) / 2;
+      header.level = static_cast<std::uint8_t>(level);
+      File tried = impl_->encode_level(pieces, header, scratch);
+      if (tried.bytes.size() <= *options.target_bytes) {
+        out = std::move(tried);
+        low = level + 1;
+      } else {
+        smallest = std::min(smallest, tried.bytes.size());
+        high = level - 1;
+      }
+    }
+    if (out.bytes.empty()) {
+      fail_argument("encode",
+                    "target_bytes",
+                    "at least " + std::to_string(smallest) + " for this picture",
+                    *options.target_bytes);
+    }
+  }
+  // else photographs have shown what is drawn
+  if (!impl_->range.fitted()) impl_->require_drawn(out, scratch);
+  return std::move(out.bytes);
+}
+
+}  // namespace glc::codec
