@@ -4,9 +4,11 @@
 # errno; saying so changes no value and lets loops with a comparison become vectors. What the
 # project around us asks of its own code stands before these on the command line: fast math and
 # code without exceptions are taken back for ours. Other compilers have neither these flags nor the
-# vectors and 128-bit integers of the kernels, which 32-bit machines lack too.
-if(NOT CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang" OR MSVC OR CMAKE_SIZEOF_VOID_P LESS 8)
-  message(FATAL_ERROR "glc: expected GCC or Clang for a 64-bit machine, got "
+# vectors and 128-bit integers of the kernels; the latter 32-bit machines lack too, but not WebAssembly.
+include(CheckCXXSourceCompiles)
+check_cxx_source_compiles("__int128 wide; int main() { return static_cast<int>(wide); }" GLC_HAVE_INT128)
+if(NOT CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang" OR MSVC OR NOT GLC_HAVE_INT128)
+  message(FATAL_ERROR "glc: expected GCC or Clang for a machine with 128-bit integers, got "
                       "${CMAKE_CXX_COMPILER_ID}, pointers of ${CMAKE_SIZEOF_VOID_P} bytes")
 endif()
 

@@ -164,7 +164,7 @@ const char* ByteDecoder::read_escapes(BitReader& numbers,
     const auto number = numbers.gamma(kMaxRareBits);
     if (!number) return "escape section: truncated, or a number too large";
     if (*number > rare.size()) return "escape section: a number beyond the rare values";
-    const std::uint8_t value = rare[*number - 1];
+    const std::uint8_t value = rare[static_cast<std::size_t>(*number - 1)];
     const std::uint32_t change = std::uint32_t{value} - std::exchange(bytes[place], value);
     sum += sum_weight(place) * (change << 8 * (place % 2));
   }

@@ -32,11 +32,13 @@ struct RecordHead {
   std::span<const std::uint8_t> ends;
   std::size_t body;  ///< offset of the first segment in the data
 
-  /// Offset in the data of the end of segment s.
-  [[nodiscard]] std::size_t end(std::size_t s) const {
-    return body + kRecordAlign * std::size_t{load_u32(&ends[kEndBytes * s])};
+  /// Offset in the data of the end of segment s; until that was checked, maybe beyond any size_t.
+  [[nodiscard]] std::uint64_t end(std::size_t s) const {
+    return body + kRecordAlign * std::uint64_t{load_u32(&ends[kEndBytes * s])};
   }
-  [[nodiscard]] std::size_t begin(std::size_t s) const { return s == 0 ? body : end(s - 1); }
+  [[nodiscard]] std::size_t begin(std::size_t s) const {
+    return s == 0 ? body : static_cast<std::size_t>(end(s - 1));
+  }
   [[nodiscard]] std::size_t record_end() const { return begin(n_segments); }
 };
 
@@ -69,9 +71,9 @@ RecordHead read_head(std::span<const std::uint8_t> data, std::size_t begin, std:
   }
   head.ends = reader.bytes(kEndBytes * head.n_segments, "segment ends");
   head.body = reader.position();
-  std::size_t last = head.body;
+  std::uint64_t last = head.body;
   for (std::size_t s = 0; s < head.n_segments; ++s) {
-    const std::size_t end = head.end(s);
+    const std::uint64_t end = head.end(s);
     if (end <= last || end > data.size()) {
       reader.fail("segment ends",
                   "expected ascending ends inside the data",
@@ -121,7 +123,7 @@ const char* open_segment(const RecordHead& head,
                          std::size_t s,
                          Reading<Row, Value>& reading) {
   const std::uint8_t* p = data.data() + head.begin(s);
-  const std::uint8_t* const end = data.data() + head.end(s);
+  const std::uint8_t* const end = data.data() + head.begin(s + 1);
   if (end - p < kStateBytes * head.lanes) return "states: truncated";
   for (int lane = 0; lane < head.lanes; ++lane, p += kStateBytes) {
     const std::uint32_t stored = load_u32(p);

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "core/thread_pool.h"
 #include "vq/vq_backend.h"
@@ -73,7 +74,7 @@ VqPacked::VqPacked(MatrixView<const float> codebook, std::span<const float> half
   });
   for (std::int64_t g = 0; g < n_groups_; ++g) {
     const auto most = [&](const std::vector<float>& values) {
-      return *std::max_element(values.begin() + g * group, values.begin() + (g + 1) * group);
+      return std::ranges::max(std::span(values).subspan(size_of(g * group), size_of(group)));
     };
     group_norm_.push_back(most(norm_));
     group_error_.push_back(most(error_));

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "back_ends.h"
@@ -35,10 +36,11 @@ void cdf_is_strict_and_full() {
       std::vector<std::int32_t> cdf(static_cast<std::size_t>(3 * (k + 1)));
       glc::entropy::categorical_cdf({logits.data(), 3, k}, bits, {cdf.data(), 3, k + 1});
       for (std::size_t row = 0; row < 3; ++row) {
-        const auto start = cdf.begin() + static_cast<std::ptrdiff_t>(row) * (k + 1);
-        check_equal(*start, 0, "first");
-        check_equal(*(start + k), 1 << bits, "last");
-        check(std::adjacent_find(start, start + k + 1, std::greater_equal<>()) == start + k + 1,
+        const auto width = static_cast<std::size_t>(k + 1);
+        const auto of_row = std::span(cdf).subspan(row * width, width);
+        check_equal(of_row.front(), 0, "first");
+        check_equal(of_row.back(), 1 << bits, "last");
+        check(std::ranges::adjacent_find(of_row, std::greater_equal<>()) == of_row.end(),
               "strictly increasing");
       }
     }

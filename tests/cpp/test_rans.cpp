@@ -306,7 +306,7 @@ void rows_are_taken_as_they_come() {
   decoder.pull(1, tables, out);
   check(out == symbols, "one row");
   decoder.finish();
-  check_throws<InvalidArgument>([&] { Encoder().push(symbols, std::size_t{1} << 32, tables); },
+  check_throws<InvalidArgument>([&] { Encoder().push(symbols, std::uint64_t{1} << 32, tables); },
                                 "no row of 64 bits");
   check_throws<InvalidArgument>([&] { Encoder().push(symbols, std::int64_t{-1}, tables); },
                                 "no negative row");

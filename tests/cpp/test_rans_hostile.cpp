@@ -272,8 +272,7 @@ void sizes_are_refused_before_memory_is_read() {
   Encoder encoder;
   check_throws<InvalidArgument>([&] { encoder.push({&symbol, kHuge}, 0, m.tables); },
                                 "2^31 symbols");
-  check_throws<InvalidArgument>([&] { encoder.push({&symbol, SIZE_MAX / 8}, 0, m.tables); },
-                                "more");
+  check_throws<InvalidArgument>([&] { encoder.push({&symbol, SIZE_MAX}, 0, m.tables); }, "more");
   const Bytes stream = encode(m, 1, 0);
   std::int32_t out = 0;
   Decoder decoder(stream);
@@ -287,7 +286,7 @@ void sizes_are_refused_before_memory_is_read() {
                               std::size_t{33},
                               (std::size_t{1} << 30) + 32,
                               kHuge,
-                              SIZE_MAX}) {
+                              std::size_t{SIZE_MAX}}) {
     check_throws<InvalidArgument>([&] { const Encoder bad(1, n); }, "segment_symbols");
     check_throws<InvalidArgument>([&] { static_cast<void>(glc::rans::encode_bytes(stream, n)); },
                                   "segment_bytes");
@@ -316,10 +315,14 @@ void large_fields() {
       }
     }
   }
-  // sizes of plain bytes up to 2^64 - 1: refused by max_size, or because no data follows
+  // sizes of plain bytes up to the largest: refused by max_size, or because no data follows
   for (const std::uint8_t method : {std::uint8_t{0}, std::uint8_t{1}, std::uint8_t{2}}) {
     // and a byte behind, from which on so many would not be the data's
-    Bytes memory = {method, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01, 0};
+    Bytes memory = {method};
+    for (std::size_t left = SIZE_MAX; left != 0; left >>= 7) {
+      memory.push_back(static_cast<std::uint8_t>((left & 0x7F) | (left > 0x7F ? 0x80 : 0)));
+    }
+    memory.push_back(0);
     const std::span<const std::uint8_t> coded(memory.data(), memory.size() - 1);
     check_throws<BitstreamError>(
         [&] { static_cast<void>(glc::rans::decoded_bytes_size(coded, kHuge)); });
@@ -358,7 +361,7 @@ void large_tables() {
 }
 
 /// GLC_SIMD may hold anything: an exception in C++, a status in C.
-void instruction_sets_that_are_not_there() {
+[[maybe_unused]] void instruction_sets_that_are_not_there() {
   const Message m = make_message(100, false);
   const Bytes stream = encode(m, 32, 0);
   std::vector<std::int32_t> out(100);
@@ -397,6 +400,8 @@ int main() {
   sizes_are_refused_before_memory_is_read();
   large_fields();
   large_tables();
+#if defined(__x86_64__) || defined(__aarch64__)  // elsewhere there is no choice, and nobody asks
   instruction_sets_that_are_not_there();
+#endif
   return 0;
 }

@@ -126,7 +126,8 @@ void check_decoders(std::span<const int> lane_counts,
   }
   words.resize(words.size() + 2 * kLanes);  // for the kernels to go on
   for (const int lanes : lane_counts) {
-    for (const std::size_t symbols_per_byte : {std::size_t{0}, SIZE_MAX}) {  // it guesses at many
+    for (const std::size_t symbols_per_byte :
+         {std::size_t{0}, std::size_t{SIZE_MAX}}) {  // it guesses at many
       const auto n_lanes = static_cast<std::size_t>(lanes);
       States got = coded.states;
       std::array<std::int32_t, kLanes> symbols{};

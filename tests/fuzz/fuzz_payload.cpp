@@ -95,7 +95,8 @@ void read(Bytes data, bool cut) {
   const auto n_indices =
       static_cast<std::size_t>(std::min<std::uint64_t>(rows * columns, kMaxIndices));
   Bytes payload = data.subspan(parsed.payload_offset);
-  payload = payload.first(std::min<std::uint64_t>(payload.size(), parsed.payload_bytes));
+  payload = payload.first(
+      static_cast<std::size_t>(std::min<std::uint64_t>(payload.size(), parsed.payload_bytes)));
   if (parsed.header.tile == 0) return read_piece(payload, parsed.header.coder, n_indices);
   bitstream::accounting(data);
   read_tiles(payload, n_indices);
