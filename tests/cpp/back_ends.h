@@ -3,9 +3,12 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <vector>
+
+#if !defined(__wasm__)
 #include <sys/wait.h>
 #include <unistd.h>
-#include <vector>
+#endif
 
 #include "core/cpu_features.h"
 
@@ -27,6 +30,9 @@ inline void use_back_end(const char* name) { force_simd(name); }
 /// For code that chooses once in a process: runs `tests` in a child process for each back end, and
 /// returns the exit status for main(). Call it before anything has chosen or started a thread.
 inline int on_every_back_end(void (*tests)()) {
+#if defined(__wasm__)  // which has scalar code alone, and no processes
+  tests();
+#else
   for (const char* name : back_ends()) {
     const pid_t child = fork();
     if (child == 0) {
@@ -40,6 +46,7 @@ inline int on_every_back_end(void (*tests)()) {
       return 1;
     }
   }
+#endif
   return 0;
 }
 

@@ -40,10 +40,14 @@ auto while_flushing(F f) {
   return f();
 }
 
-/// While it lives, this thread rounds upwards.
+/// While it lives, this thread rounds upwards, where there is such a mode.
 class RoundingUp {
  public:
-  RoundingUp() : before_(std::fegetround()) { std::fesetround(FE_UPWARD); }
+  RoundingUp() : before_(std::fegetround()) {
+#if defined(FE_UPWARD)
+    std::fesetround(FE_UPWARD);
+#endif
+  }
   ~RoundingUp() { std::fesetround(before_); }
 
  private:
