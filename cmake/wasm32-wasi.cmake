@@ -18,7 +18,9 @@ set(CMAKE_C_COMPILER "${GLC_ZIG}/zig" cc)
 set(CMAKE_CXX_COMPILER "${GLC_ZIG}/zig" c++)
 set(CMAKE_AR "${GLC_ZIG}/zig")
 set(CMAKE_RANLIB "${GLC_ZIG}/zig")
-set(CMAKE_CROSSCOMPILING_EMULATOR node --no-warnings "${CMAKE_CURRENT_LIST_DIR}/wasm32-wasi-run.mjs")
+# Node.js 20 crashes now and then when it collects garbage beside a program of its WASI
+set(CMAKE_CROSSCOMPILING_EMULATOR node --no-warnings --single-threaded-gc
+    "${CMAKE_CURRENT_LIST_DIR}/wasm32-wasi-run.mjs")
 # -fwasm-exceptions alone does not reach all of the compiler through zig's driver
 set(flags "-target wasm32-wasi -msimd128 -fwasm-exceptions -mexception-handling -mllvm -wasm-enable-eh")
 set(CMAKE_C_FLAGS_INIT "${flags}")
