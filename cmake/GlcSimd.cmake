@@ -18,6 +18,8 @@ function(glc_simd_source isa)  # glc_simd_source(avx2 csrc/vq/vq_avx2.cpp ...)
     set(flags "")  # part of the AArch64 baseline
   elseif(isa STREQUAL "neondot")
     set(flags -march=armv8.2-a+dotprod)
+  elseif(isa STREQUAL "relaxed")
+    set(flags -mrelaxed-simd)
   else()
     message(FATAL_ERROR "glc_simd_source: unknown instruction set '${isa}'")
   endif()

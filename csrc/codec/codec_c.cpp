@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "glc/codec_c.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
 #include "core/c_interface.h"
 #include "glc/codec.h"
 #include "glc/threads.h"
@@ -9,6 +14,12 @@
 struct glc_codec_decoder {
   glc::codec::Decoder decoder;
 };
+struct glc_codec_encoder {
+  glc::codec::Encoder encoder;
+};
+struct glc_codec_file {
+  std::vector<std::uint8_t> bytes;
+};
 
 namespace {
 
@@ -16,6 +27,7 @@ using glc::c::array;
 using glc::c::guarded;
 using glc::c::object;
 using glc::codec::Decoder;
+using glc::codec::Encoder;
 
 static_assert(GLC_CODEC_MAX_PIXELS == glc::codec::kMaxPixels);
 static_assert(GLC_CODEC_INTERNAL_ERROR == glc::c::kInternalError);
@@ -24,6 +36,16 @@ glc::codec::Options options_of(const glc_codec_options* options) {
   if (options == nullptr) return {};
   return {
       .max_pixels = options->max_pixels, .until = options->until, .partial = options->partial != 0};
+}
+
+glc::codec::EncodeOptions options_of(const glc_codec_encode_options* options) {
+  if (options == nullptr) return {};
+  glc::codec::EncodeOptions out = {.quality = options->quality, .tile = options->tile};
+  if (options->target_bytes != 0) {
+    out.target_bytes =
+        static_cast<std::size_t>(std::min<std::uint64_t>(options->target_bytes, SIZE_MAX));
+  }
+  return out;
 }
 
 }  // namespace
@@ -81,5 +103,35 @@ glc_codec_status glc_codec_decode(const glc_codec_decoder* decoder,
     if (restored != nullptr) *restored = {found.n_parts, found.verified ? 1 : 0};
   });
 }
+
+glc_codec_status glc_codec_encoder_create(const uint8_t* model,
+                                          size_t size,
+                                          glc_codec_encoder** encoder) {
+  return glc::c::create(
+      encoder, "codec: encoder", [&] { return Encoder(array(model, size, "codec: model")); });
+}
+
+void glc_codec_encoder_free(glc_codec_encoder* encoder) { glc::c::destroy(encoder); }
+
+glc_codec_status glc_codec_encode(const glc_codec_encoder* encoder,
+                                  const uint8_t* pixels,
+                                  uint32_t width,
+                                  uint32_t height,
+                                  const glc_codec_encode_options* options,
+                                  glc_codec_file** file) {
+  return glc::c::create(file, "codec: file", [&] {
+    const glc::codec::Size size = {.width = width, .height = height};
+    return object(encoder, "codec: encoder")
+        .encoder.encode(array(pixels, size.bytes(), "codec: pixels"), size, options_of(options));
+  });
+}
+
+const uint8_t* glc_codec_file_data(const glc_codec_file* file) {
+  return file == nullptr ? nullptr : file->bytes.data();
+}
+size_t glc_codec_file_size(const glc_codec_file* file) {
+  return file == nullptr ? 0 : file->bytes.size();
+}
+void glc_codec_file_free(glc_codec_file* file) { glc::c::destroy(file); }
 
 }  // extern "C"

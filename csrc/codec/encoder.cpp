@@ -147,7 +147,7 @@ std::vector<Map> Encoder::Impl::features(std::span<const std::uint8_t> pixels,
       const std::int64_t w = std::min(side, width - left);
       tile.clear();
       for (std::int64_t row = top; row < top + h; ++row) {
-        const auto from = pixels.begin() + kColours * (row * width + left);
+        const std::uint8_t* const from = pixels.data() + kColours * (row * width + left);
         tile.insert(tile.end(), from, from + kColours * w);
       }
       out.push_back(analysis.features({.data = tile.data(), .height = h, .width = w}, scratch));

@@ -25,7 +25,7 @@ std::vector<char> around(const std::vector<char>& marked, std::int64_t h, std::i
            ++k) {
         const std::int64_t first = std::max<std::int64_t>(0, j - kNear);
         const std::int64_t last = std::min(w - 1, j + kNear);
-        std::fill_n(out.begin() + k * w + first, last - first + 1, char{1});
+        std::fill_n(out.data() + k * w + first, last - first + 1, char{1});
       }
     }
   }

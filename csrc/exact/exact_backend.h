@@ -111,6 +111,9 @@ struct Backend {
 [[nodiscard]] Backend backend_avx2();
 [[nodiscard]] Backend backend_avx512();
 [[nodiscard]] Backend backend_neon();
+/// In place of the scalar one where relaxed_madd rounds once (GLC_RELAXED_SIMD).
+[[nodiscard]] Backend backend_relaxed();
+[[nodiscard]] float relaxed_madd(float a, float b, float c);
 
 /// The kernels of an instruction set, null when this build or CPU has none.
 [[nodiscard]] const Backend* backend_of(Simd simd);

@@ -23,8 +23,8 @@ constexpr const char* kConvOp = "exact_conv2d";
 constexpr std::int64_t kBandFloats = 8192;      // of one channel, per depthwise task
 constexpr std::int64_t kManyWeights = 2 << 20;  // 8 MB: beside the maps, more than caches hold
 
-/// On sums that come out otherwise when rounded twice, or flushed.
-bool fused_is_right() {
+/// Whether fma rounds once: on sums that come out otherwise when rounded twice, or flushed.
+bool is_fused(float (*fma)(float, float, float)) {
   struct Case {
     float a, b, c, result;
   };
@@ -35,10 +35,18 @@ bool fused_is_right() {
       Case{0x1.fffffep-76F, 0x1p-75F, 0x1p-149F, 0x1p-149F},               // and just below it
   };
   const IeeeFloats mode;
-  return std::ranges::all_of(kCases, [](const Case& v) {
+  return std::ranges::all_of(kCases, [&](const Case& v) {
     const volatile float a = v.a;  // computed when run, not when compiled
-    return fused(a, v.b, v.c) == v.result;
+    return fma(a, v.b, v.c) == v.result;
   });
+}
+
+/// What any machine of this kind has.
+Backend least_backend() {
+#ifdef GLC_RELAXED_SIMD
+  if (is_fused(&relaxed_madd)) return backend_relaxed();
+#endif
+  return backend_scalar();
 }
 
 std::int64_t band_rows(std::int64_t w) {
@@ -48,8 +56,8 @@ std::int64_t band_rows(std::int64_t w) {
 Backend chosen_backend() {
   const Simd simd = simd_in_force(Simd::kAvx512);
   const Backend* found = backend_of(simd);
-  const Backend out = found != nullptr ? *found : backend_scalar();
-  if (out.simd == Simd::kScalar && !fused_is_right()) {
+  const Backend out = found != nullptr ? *found : least_backend();
+  if (out.simd == Simd::kScalar && !is_fused(&fused)) {
     throw Unsupported(
         "exact: this CPU neither fuses a multiplication and an addition nor computes "
         "in double precision as IEEE 754 says");
@@ -60,7 +68,7 @@ Backend chosen_backend() {
 }  // namespace
 
 const Backend* backend_of(Simd simd) {
-  static const Backend scalar = backend_scalar();
+  static const Backend scalar = least_backend();
   switch (simd) {
     case Simd::kScalar:
       return &scalar;

@@ -34,8 +34,8 @@ void RateScale::apply(double quality, Map& x) const {
 
 Limits::Limits(Reader& reader, const std::string& map, std::int64_t channels) {
   const auto bounds = reader.tensor("latent_range." + map, {2, channels});
-  low_.assign(bounds.begin(), bounds.begin() + channels);
-  high_.assign(bounds.begin() + channels, bounds.begin() + 2 * channels);
+  low_.assign(bounds.data(), bounds.data() + channels);
+  high_.assign(bounds.data() + channels, bounds.data() + 2 * channels);
 }
 
 void Limits::apply(Map& x) const {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/// The picture decoder of glc/codec.h for C and for every language that calls C: plain C11, opaque
+/// The picture codec of glc/codec.h for C and for every language that calls C: plain C11, opaque
 /// handles, no exceptions. docs/embedding.md shows it at work.
 ///
 ///   glc_codec_decoder* decoder = NULL;
@@ -9,14 +9,21 @@
 ///   if (status != GLC_CODEC_OK) fprintf(stderr, "%s\n", glc_codec_last_error());
 ///   glc_codec_decoder_free(decoder);
 ///
+///   status = glc_codec_encoder_create(model, model_size, &encoder);
+///   status = glc_codec_encode(encoder, pixels, width, height, NULL, &file);
+///   fwrite(glc_codec_file_data(file), 1, glc_codec_file_size(file), out);
+///   glc_codec_file_free(file);
+///
 /// Errors: whatever can go wrong is a status; nothing is printed, and no argument ends the process:
 /// NULL where memory is needed, numbers out of range, hostile files and hostile models are all
 /// answered. Outputs are written only on GLC_CODEC_OK, except pixels: after an error their content
 /// is unspecified.
 ///
-/// Memory: callers own all buffers, and inputs are borrowed for the call only.
+/// Memory: callers own all buffers, and inputs are borrowed for the call only. A *_free function
+/// takes NULL.
 ///
-/// Threads: a decoder never changes, and may be used by any number of threads at once.
+/// Threads: encoders, decoders and files never change, and may be used by any number of threads at
+/// once.
 #ifndef GLC_CODEC_C_H_
 #define GLC_CODEC_C_H_
 
@@ -57,6 +64,10 @@ enum {
 
 /// A model, ready to decode.
 typedef struct glc_codec_decoder glc_codec_decoder;
+/// A model, ready to encode.
+typedef struct glc_codec_encoder glc_codec_encoder;
+/// The bytes of a .glc file.
+typedef struct glc_codec_file glc_codec_file;
 
 /// How to decode; where a pointer to it is NULL, as glc_codec_defaults() says.
 typedef struct glc_codec_options {
@@ -78,6 +89,19 @@ typedef struct glc_codec_restored {
   int32_t verified;  ///< 1: the checksum was found right
 } glc_codec_restored;
 
+/// How to encode; where a pointer to it is NULL, as glc_codec_encode_defaults() says.
+typedef struct glc_codec_encode_options {
+  double quality;         ///< 0 (smallest file) to 3, rounded to a 21st
+  uint64_t target_bytes;  ///< not 0: instead, the size not to exceed
+  uint32_t tile;  ///< code squares of so many pixels independently; 0 codes the picture whole
+} glc_codec_encode_options;
+
+/// Quality 2, in one piece.
+static inline glc_codec_encode_options glc_codec_encode_defaults(void) {
+  const glc_codec_encode_options options = {2.0, 0, 0};
+  return options;
+}
+
 /// GLC_CODEC_ABI_VERSION of the library that runs; a caller may compare it with its header's.
 GLC_CODEC_API uint32_t glc_codec_abi_version(void);
 /// Library version, for example "0.1.0".
@@ -97,7 +121,6 @@ GLC_CODEC_API glc_codec_status glc_codec_set_threads(int32_t n);
 GLC_CODEC_API glc_codec_status glc_codec_decoder_create(const uint8_t* model,
                                                         size_t size,
                                                         glc_codec_decoder** decoder);
-/// Takes NULL too.
 GLC_CODEC_API void glc_codec_decoder_free(glc_codec_decoder* decoder);
 
 /// Writes the sides of the picture of a file: data [size]. Needs no model.
@@ -116,6 +139,25 @@ GLC_CODEC_API glc_codec_status glc_codec_decode(const glc_codec_decoder* decoder
                                                 uint8_t* pixels,
                                                 size_t capacity,
                                                 glc_codec_restored* restored);
+
+/// Takes a model: model [size] is a file that `glc export --encoder` wrote, and is copied.
+GLC_CODEC_API glc_codec_status glc_codec_encoder_create(const uint8_t* model,
+                                                        size_t size,
+                                                        glc_codec_encoder** encoder);
+GLC_CODEC_API void glc_codec_encoder_free(glc_codec_encoder* encoder);
+
+/// Makes the file of a picture: pixels [height, width, 3] uint8, sRGB. GLC_CODEC_INVALID_ARGUMENT
+/// also says that the model cannot code the picture, or not within target_bytes.
+GLC_CODEC_API glc_codec_status glc_codec_encode(const glc_codec_encoder* encoder,
+                                                const uint8_t* pixels,
+                                                uint32_t width,
+                                                uint32_t height,
+                                                const glc_codec_encode_options* options,
+                                                glc_codec_file** file);
+/// Its bytes, which live as long as it; NULL and 0 for NULL.
+GLC_CODEC_API const uint8_t* glc_codec_file_data(const glc_codec_file* file);
+GLC_CODEC_API size_t glc_codec_file_size(const glc_codec_file* file);
+GLC_CODEC_API void glc_codec_file_free(glc_codec_file* file);
 
 #ifdef __cplusplus
 } /* extern "C" */

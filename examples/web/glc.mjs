@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The codec in JavaScript: .glc files to pixels and back, in web pages and in Node.js, the same bits
+// as everywhere. Each call computes on the calling thread; a page calls it in a worker.
+//
+//   import { load } from './glc.mjs';
+//   const glc = await load([fastModule, plainModule]);  // bytes; the first that this engine takes
+//   const codec = glc.codec(model);                     // bytes that `glc export --encoder` wrote
+//   const file = codec.encode(rgb, width, height, { quality: 1.5 });
+//   const { pixels, ...about } = codec.decode(file);
+
+const STATUS = ['ok', 'invalid argument', 'bitstream error', 'unsupported', 'cuda error',
+  'out of memory', 'internal error'];
+const NOT_THERE = 52;  // WASI's ENOSYS
+const MAX_PIXELS = 178_956_970;
+const PARTS = 4;
+
+/** What the codec refused; `kind` is one of the classes of glc/codec_c.h. */
+export class GlcError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.name = 'GlcError';
+    this.kind = STATUS[status] ?? 'internal error';
+  }
+}
+
+/** Instantiates the first of some modules (ArrayBuffer, Uint8Array) that the engine accepts. */
+export async function load(modules) {
+  const accepted = modules.find((bytes) => WebAssembly.validate(bytes));
+  if (accepted === undefined) throw new GlcError(3, 'glc: this engine takes none of the modules');
+  const module = await WebAssembly.compile(accepted);
+  let memory = null;
+  const system = systemCalls(() => memory);
+  const imports = {};
+  for (const { module: from, name } of WebAssembly.Module.imports(module)) {
+    imports[from] ??= {};
+    imports[from][name] = system[name] ?? (() => NOT_THERE);
+  }
+  const { exports } = await WebAssembly.instantiate(module, imports);
+  memory = exports.memory;
+  exports._initialize?.();
+  return new Glc(exports);
+}
+
+/** The few calls of its C library that the module makes. */
+function systemCalls(memory) {
+  const view = () => new DataView(memory().buffer);
+  const nothing = (a, b) => {
+    view().setUint32(a, 0, true);
+    view().setUint32(b, 0, true);
+    return 0;
+  };
+  return {
+    environ_sizes_get: nothing,
+    environ_get: () => 0,
+    clock_time_get(_clock, _precision, out) {
+      view().setBigUint64(out, BigInt(Math.round(performance.now() * 1e6)), true);
+      return 0;
+    },
+    fd_write(_file, pieces, n, written) {  // the last words of a program that ends itself
+      let text = '';
+      let total = 0;
+      for (let i = 0; i < n; ++i) {
+        const at = view().getUint32(pieces + 8 * i, true);
+        const size = view().getUint32(pieces + 8 * i + 4, true);
+        text += new TextDecoder().decode(new Uint8Array(memory().buffer, at, size));
+        total += size;
+      }
+      console.error(text);
+      view().setUint32(written, total, true);
+      return 0;
+    },
+    proc_exit(code) {
+      throw new GlcError(6, `glc: the module ended itself with ${code}`);
+    },
+  };
+}
+
+/** A loaded module. */
+class Glc {
+  #exports;
+
+  constructor(exports) {
+    this.#exports = exports;
+  }
+
+  get version() {
+    const at = this.#exports.glc_codec_version();
+    return text(this.#exports.memory, at);
+  }
+
+  /** A codec of a model: the bytes of a file that `glc export` wrote; with --encoder it encodes. */
+  codec(model) {
+    return new Codec(this.#exports, model);
+  }
+}
+
+/** Encodes and decodes with one model. `free()` gives its memory back. */
+class Codec {
+  #wasm;
+  #decoder = 0;
+  #encoder = 0;
+  #model;
+
+  constructor(exports, model) {
+    this.#wasm = exports;
+    this.#model = new Uint8Array(model);
+    this.#decoder = this.#create('decoder');
+  }
+
+  free() {
+    this.#wasm.glc_codec_decoder_free(this.#decoder);
+    this.#wasm.glc_codec_encoder_free(this.#encoder);
+    this.#decoder = this.#encoder = 0;
+  }
+
+  /**
+   * Makes the file of a picture.
+   *
+   * pixels: Uint8Array [height, width, 3], sRGB. quality: 0 (smallest file) to 3. targetBytes:
+   * instead, the size not to exceed. tile: code squares of so many pixels independently.
+   */
+  encode(pixels, width, height, { quality = 2, targetBytes = 0, tile = 0 } = {}) {
+    if (pixels.length !== 3 * width * height) {
+      throw new GlcError(1, `encode: pixels: expected ${3 * width * height} bytes, got ${pixels.length}`);
+    }
+    this.#encoder ||= this.#create('encoder');
+    return this.#scoped((take) => {
+      const data = take(pixels.length, pixels);
+      const options = take(24);
+      const slot = take(4);
+      const view = this.#view();
+      view.setFloat64(options, quality, true);
+      view.setBigUint64(options + 8, BigInt(targetBytes), true);
+      view.setUint32(options + 16, tile, true);
+      this.#check(this.#wasm.glc_codec_encode(this.#encoder, data, width, height, options, slot));
+      const file = this.#view().getUint32(slot, true);
+      const size = this.#wasm.glc_codec_file_size(file);
+      const out = this.#bytes(this.#wasm.glc_codec_file_data(file), size).slice();
+      this.#wasm.glc_codec_file_free(file);
+      return out;
+    });
+  }
+
+  /**
+   * Draws the picture of a file: { width, height, pixels: Uint8Array [height, width, 3], parts,
+   * verified }.
+   *
+   * partial: draw what a cut or damaged file still gives. until: parts to use, 0 to 4.
+   */
+  decode(file, { partial = false, until = PARTS, maxPixels = MAX_PIXELS } = {}) {
+    return this.#scoped((take) => {
+      const data = take(file.length, file);
+      const options = take(16);
+      const out = take(8);
+      const view = this.#view();
+      view.setBigUint64(options, BigInt(maxPixels), true);
+      view.setInt32(options + 8, until, true);
+      view.setInt32(options + 12, partial ? 1 : 0, true);
+      this.#check(this.#wasm.glc_codec_size(data, file.length, options, out, out + 4));
+      const width = this.#view().getUint32(out, true);
+      const height = this.#view().getUint32(out + 4, true);
+      const size = 3 * width * height;
+      const drawn = take(size);
+      this.#check(this.#wasm.glc_codec_decode(
+        this.#decoder, data, file.length, options, drawn, size, out));
+      const parts = this.#view().getInt32(out, true);
+      const verified = this.#view().getInt32(out + 4, true) === 1;
+      return { width, height, pixels: this.#bytes(drawn, size).slice(), parts, verified };
+    });
+  }
+
+  #create(kind) {
+    return this.#scoped((take) => {
+      const model = take(this.#model.length, this.#model);
+      const slot = take(4);
+      this.#check(this.#wasm[`glc_codec_${kind}_create`](model, this.#model.length, slot));
+      return this.#view().getUint32(slot, true);
+    });
+  }
+
+  /** Runs work(take), and frees what it took of the module's memory. */
+  #scoped(work) {
+    const taken = [];
+    const take = (size, content = null) => {
+      const at = size < 2 ** 32 ? this.#wasm.malloc(Math.max(1, size)) : 0;
+      if (at === 0) throw new GlcError(5, `glc: out of memory for ${size} bytes`);
+      taken.push(at >>> 0);
+      if (content !== null) this.#bytes(at >>> 0, size).set(content);
+      return at >>> 0;
+    };
+    try {
+      return work(take);
+    } finally {
+      for (const at of taken) this.#wasm.free(at);
+    }
+  }
+
+  #check(status) {
+    if (status === 0) return;
+    throw new GlcError(status, text(this.#wasm.memory, this.#wasm.glc_codec_last_error()));
+  }
+
+  // anew each time: memory that grows is another buffer
+  #view() {
+    return new DataView(this.#wasm.memory.buffer);
+  }
+
+  #bytes(at, size) {
+    return new Uint8Array(this.#wasm.memory.buffer, at >>> 0, size);
+  }
+}
+
+function text(memory, at) {
+  const bytes = new Uint8Array(memory.buffer, at >>> 0);
+  return new TextDecoder().decode(bytes.subarray(0, bytes.indexOf(0)));
+}
