@@ -10,7 +10,7 @@ endif()
 
 option(GLC_PYTHON "Build the Python module glc._core" OFF)
 get_property(GLC_CAN_SHARE GLOBAL PROPERTY TARGET_SUPPORTS_SHARED_LIBS)
-option(GLC_SHARED "Build the C library, libglc_rans" ${GLC_CAN_SHARE})
+option(GLC_SHARED "Build the C libraries, libglc_rans and libglc_codec" ${GLC_CAN_SHARE})
 option(GLC_RELAXED_SIMD "WebAssembly alone: also relaxed vectors, which old engines refuse" OFF)
 option(GLC_TESTS "Build the native tests" ${GLC_TOP_LEVEL})
 option(GLC_BENCHMARKS "Build the native benchmarks" OFF)
