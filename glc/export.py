@@ -8,6 +8,7 @@ a checksum. docs/format.md specifies it.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "exported"]
 
 FORMAT = 1
+
+_LENGTH_BYTES = 8  # of the header, in front of it
+_ALIGNMENT = 8  # of the data behind it
 
 _DECODED_WITH = ("hyper_vq.codebook", "z_prior.", "h_s.", "context.", "g_s.", "latent_decoder.")
 _ENCODED_WITH = ("latent_encoder.", "g_a.", "h_a.", "latent_range.")
@@ -52,9 +56,7 @@ def exported(weights: Weights, *, encoder: bool = False) -> bytes:
     metadata = {"format": str(FORMAT), "fingerprint": weights.fingerprint.hex()}
     for name, numbers in layout_fields(weights.config).items():
         metadata[f"config.{name}"] = ",".join(map(str, numbers))
-    # what is checked lies behind the header, and so does not change with it
-    data = _data_of(save(tensors, metadata))
-    return save(tensors, metadata | {"crc32c": f"{_core.crc32c(data):08x}"})
+    return _with_metadata(save(tensors), metadata)
 
 
 def _narrow(tensor: NDArray[np.float32]) -> NDArray[Any]:
@@ -63,6 +65,11 @@ def _narrow(tensor: NDArray[np.float32]) -> NDArray[Any]:
     return half if np.array_equal(half, tensor) else np.ascontiguousarray(tensor)
 
 
-def _data_of(file: bytes) -> memoryview:
-    begin = 8 + int.from_bytes(file[:8], "little")
-    return memoryview(file)[begin:]
+def _with_metadata(file: bytes, metadata: dict[str, str]) -> bytes:
+    """Add metadata and a checksum; safetensors itself would write them in any order."""
+    end = _LENGTH_BYTES + int.from_bytes(file[:_LENGTH_BYTES], "little")
+    tensors, data = json.loads(file[_LENGTH_BYTES:end]), file[end:]
+    metadata["crc32c"] = f"{_core.crc32c(data):08x}"
+    text = json.dumps({"__metadata__": metadata, **tensors}, separators=(",", ":"))
+    header = text.encode() + b" " * (-len(text) % _ALIGNMENT)
+    return len(header).to_bytes(_LENGTH_BYTES, "little") + header + data

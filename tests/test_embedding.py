@@ -12,7 +12,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +23,9 @@ from PIL import Image
 
 import glc
 from glc import rans
+from glc.codec import Codec, Restored
+from glc.defaults import MAX_PIXELS
+from glc.errors import BitstreamError, GlcError, InvalidArgumentError, UnsupportedError
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "embedding.md"
@@ -132,6 +138,137 @@ def test_programs_without_python_draw_the_same_picture(installed: tuple[Path, st
             np.testing.assert_array_equal(np.asarray(picture), expected)
 
 
+def shared_library(folder: Path, name: str) -> ctypes.CDLL:
+    suffix = "dylib" if sys.platform == "darwin" else "so"
+    return ctypes.CDLL(str(folder / "build" / "prefix" / "lib" / f"libglc_{name}.{suffix}"))
+
+
+class Options(ctypes.Structure):
+    _fields_ = (
+        ("max_pixels", ctypes.c_uint64),
+        ("until", ctypes.c_int32),
+        ("partial", ctypes.c_int32),
+    )
+
+
+class EncodeOptions(ctypes.Structure):
+    _fields_ = (
+        ("quality", ctypes.c_double),
+        ("target_bytes", ctypes.c_uint64),
+        ("tile", ctypes.c_uint32),
+    )
+
+
+class NativeCodec:
+    """libglc_codec as a program would call it."""
+
+    def __init__(self, folder: Path, model: bytes) -> None:
+        self.library = shared_library(folder, "codec")
+        for name in ("last_error", "file_data"):
+            getattr(self.library, f"glc_codec_{name}").restype = ctypes.c_void_p
+        self.library.glc_codec_file_size.restype = ctypes.c_size_t
+        self.encoder, self.decoder = ctypes.c_void_p(), ctypes.c_void_p()
+        for name in ("encoder", "decoder"):
+            create = getattr(self.library, f"glc_codec_{name}_create")
+            size = ctypes.c_size_t(len(model))
+            self.check(create(model, size, ctypes.byref(getattr(self, name))))
+
+    def check(self, status: int) -> None:
+        kinds = {1: InvalidArgumentError, 2: BitstreamError, 3: UnsupportedError}
+        if status:
+            text = ctypes.string_at(self.library.glc_codec_last_error()).decode()
+            raise kinds[status](text)
+
+    def encode(
+        self, pixels: np.ndarray, quality: float = 2.0, target_bytes: int = 0, tile: int = 0
+    ) -> bytes:
+        height, width = pixels.shape[:2]
+        file = ctypes.c_void_p()
+        options = EncodeOptions(quality, target_bytes, tile)
+        data = ctypes.c_void_p(pixels.ctypes.data)
+        sides = ctypes.c_uint32(width), ctypes.c_uint32(height)
+        coded = self.library.glc_codec_encode(
+            self.encoder, data, *sides, ctypes.byref(options), ctypes.byref(file)
+        )
+        self.check(coded)
+        size = self.library.glc_codec_file_size(file)
+        out = ctypes.string_at(self.library.glc_codec_file_data(file), size)
+        self.library.glc_codec_file_free(file)
+        return out
+
+    def restore(self, data: bytes, until: int = 4, partial: bool = False) -> Restored:
+        options = ctypes.byref(Options(MAX_PIXELS, until, int(partial)))
+        file = data, ctypes.c_size_t(len(data)), options
+        width, height = ctypes.c_uint32(), ctypes.c_uint32()
+        self.check(self.library.glc_codec_size(*file, ctypes.byref(width), ctypes.byref(height)))
+        pixels = np.empty((height.value, width.value, 3), np.uint8)
+        room = ctypes.c_void_p(pixels.ctypes.data), ctypes.c_size_t(pixels.size)
+        restored = (ctypes.c_int32 * 2)()
+        self.check(self.library.glc_codec_decode(self.decoder, *file, *room, restored))
+        return Restored(pixels, restored[0], bool(restored[1]))
+
+
+def require_same(found: Callable[[], Any], expected: Callable[[], Any]) -> Any:
+    """Both give the same, or refuse with the same words; returns what they gave, or None."""
+    try:
+        wanted = expected()
+    except GlcError as error:
+        with pytest.raises(type(error), match=f"^{re.escape(str(error))}$"):
+            found()
+        return None
+    assert found() == wanted
+    return wanted
+
+
+def pictures(photo: np.ndarray) -> Iterator[np.ndarray]:
+    """A photograph's cut, thin ones, noise, and what no photograph is like."""
+    noise = np.random.default_rng(2).integers(0, 256, (70, 129, 3)).astype(np.uint8)
+    stripes = np.tile(np.array([0, 255], np.uint8)[None, :, None], (140, 60, 3))
+    yield from (photo, photo[:1, :1], photo[:130, :3], noise, stripes)
+
+
+@needs_compilers
+@pytest.mark.parametrize("model", ["glc-image-small", "tiny"])
+def test_c_and_python_code_the_same_pictures(
+    installed: tuple[Path, str], model: str, photo: np.ndarray, tiny_folder: Path
+) -> None:
+    """Files and pictures, and what they refuse, word for word."""
+    data = b""
+    codec = Codec(tiny_folder if model == "tiny" else model)
+    native = NativeCodec(installed[0], codec.export(encoder=True))
+    asked: list[dict[str, Any]] = [
+        *({"quality": quality} for quality in (0.0, 1.4, 3.0)),
+        *({"target_bytes": n} for n in (60, 700)),
+        {"tile": 64},
+        {"tile": 60},
+        {"quality": 3.1},
+    ]
+    for picture in pictures(photo):
+        pixels = np.ascontiguousarray(picture)
+        for options in asked:
+            coded = require_same(
+                partial(native.encode, pixels, **options), partial(codec.encode, pixels, **options)
+            )
+            if coded is None:
+                continue
+            data = coded
+            cut = data[: len(data) * 2 // 3]
+            for file in (data, cut, data[:20], data[:-2] + b"ab"):
+                for reading in ({}, {"until": 2}, {"partial": True}):
+                    require_same(
+                        partial(restored_by, native, file, **reading),
+                        partial(restored_by, codec, file, **reading),
+                    )
+    require_same(
+        partial(restored_by, native, data, until=5), partial(restored_by, codec, data, until=5)
+    )
+
+
+def restored_by(codec: NativeCodec | Codec, file: bytes, **reading: Any) -> tuple[bytes, int, bool]:
+    restored = codec.restore(file, **reading)
+    return restored.pixels.tobytes(), restored.n_parts, restored.verified
+
+
 PARENT = """
 cmake_minimum_required(VERSION 3.20)
 project(parent LANGUAGES CXX)
@@ -195,9 +332,7 @@ class Rows(ctypes.Structure):
 
 @needs_compilers
 def test_c_and_python_write_the_same_streams(installed: tuple[Path, str]) -> None:
-    folder = installed[0] / "build" / "prefix" / "lib"
-    suffix = "dylib" if sys.platform == "darwin" else "so"
-    library = ctypes.CDLL(str(folder / f"libglc_rans.{suffix}"))
+    library = shared_library(installed[0], "rans")
     library.glc_rans_last_error.restype = ctypes.c_char_p
     size_t = ctypes.c_size_t
 

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cassert>
+#include <cstdio>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "glc/error.h"
 
@@ -32,7 +34,11 @@ template <class Expected, class Got>
                                 const Expected& expected,
                                 const Got& got) {
   const auto text = [](const auto& value) -> std::string {
-    if constexpr (requires { std::to_string(value); }) {
+    if constexpr (std::is_floating_point_v<std::remove_cvref_t<decltype(value)>>) {
+      char digits[32];
+      std::snprintf(digits, sizeof(digits), "%g", static_cast<double>(value));
+      return digits;
+    } else if constexpr (requires { std::to_string(value); }) {
       return std::to_string(value);
     } else {
       return std::string(value);

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from glc.cli import app
 from glc.cli.progress import progress_bar
+from glc.codec import Codec
 from glc.image import load_image
 from tests.cli.refusal import Run, assert_refused
 
@@ -327,6 +328,21 @@ def test_verify(run: Run, coded: Path) -> None:
     result = run("verify", coded)
     assert result.exit_code == 0
     assert "sound" in result.stdout
+
+
+def test_export(run: Run, tiny_folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "model.safetensors"
+    result = run("export", output)
+    assert result.exit_code == 0, result.output
+    codec = Codec(tiny_folder)
+    assert output.read_bytes() == codec.export()
+    size = output.stat().st_size
+    assert result.stdout == f"{output}: {size} bytes, model {codec.fingerprint[:2].hex()}\n"
+    assert_refused(run("export", output), "--overwrite")
+    assert run("export", output, "--encoder", "--overwrite").exit_code == 0
+    assert output.read_bytes() == codec.export(encoder=True)
+    assert_refused(run("export", tmp_path / "none" / "a", model=tmp_path), "write: output: ")
+    assert_refused(run("export", tmp_path / "a", model=tmp_path), "from_pretrained")
 
 
 def test_demo(run: Run, picture: Path, tmp_path: Path) -> None:

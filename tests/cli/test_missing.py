@@ -64,6 +64,7 @@ def test_coding_needs_no_torch(picture: Path, tiny_folder: Path, tmp_path: Path)
         ("info", coded),
         ("decode", coded, drawn),
         ("demo", picture, "--output", tmp_path / "demo"),
+        ("export", tmp_path / "exported"),
     ):
         done = glc_without(
             ("torch", "yaml", "huggingface_hub"), verb, *arguments, "--model", tiny_folder
