@@ -17,11 +17,13 @@ PYTHON := $(VENV)/bin/python
 CODEC := $(VENV)/.installed-codec
 RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-test
+WEB := $(VENV)/.installed-web
 TOOLS := $(VENV)/.installed-dev
 else
 CODEC := native
 RUNTIME := native
 TESTING := native
+WEB := native
 TOOLS := native
 endif
 
@@ -69,6 +71,11 @@ $(VENV)/.installed-dev: requirements/dev.txt $(VENV)/.installed-test
 	$(PIP) -r requirements/dev.txt
 	@touch $@
 
+$(VENV)/.installed-web: requirements/web.txt | $(VENV)/bin/python
+	@echo "== installing the compiler for WebAssembly"
+	$(PIP) -r requirements/web.txt
+	@touch $@
+
 .PHONY: native
 native:
 	@GLC_WERROR=ON $(PYTHON) setup.py --quiet build_ext --inplace
@@ -82,6 +89,18 @@ endif
 .PHONY: demo
 demo: $(CODEC)  ## set up, then compress and restore a sample photograph
 	@$(PYTHON) -m glc demo $(SAMPLE)
+
+.PHONY: page
+page: $(CODEC) $(WEB)  ## set up, then build the page that codes in the browser
+	@for relaxed in ON OFF; do \
+		$(CMAKE) -S examples/web -B build/web_$$relaxed -DGLC_SOURCE_DIR="$(CURDIR)" \
+			-DGLC_RELAXED_SIMD=$$relaxed -DGLC_ZIG="$$($(PYTHON) -c 'import ziglang; print(*ziglang.__path__)')" \
+			-DCMAKE_TOOLCHAIN_FILE="$(CURDIR)/cmake/wasm32-wasi.cmake"; \
+		$(CMAKE) --build build/web_$$relaxed; \
+		$(CMAKE) --install build/web_$$relaxed --prefix build/page; \
+	done
+	@$(PYTHON) -m glc export build/page/model.safetensors --encoder --overwrite
+	@echo "build/page is ready for any file server: python3 -m http.server -d build/page 8000"
 
 .PHONY: test
 test: $(TESTING)  ## set up, then run the tests
