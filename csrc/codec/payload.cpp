@@ -81,7 +81,9 @@ IndexTables IndexTables::from(std::span<const float> logits) {
   std::vector<std::int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
   const auto weight = [&](std::int32_t i) { return weights[static_cast<std::size_t>(i)]; };
-  std::ranges::stable_sort(order, std::ranges::greater{}, weight);
+  std::ranges::sort(order, [&](std::int32_t a, std::int32_t b) {  // of equal ones the first
+    return weight(a) != weight(b) ? weight(a) > weight(b) : a < b;
+  });
   std::vector<std::uint64_t> counts;
   counts.reserve(order.size());
   for (const std::int32_t i : order) {
