@@ -44,12 +44,13 @@ T number_of(std::string_view field, std::string_view text, int base = 10) {
 /// "96,96": numbers with commas between them.
 std::vector<std::int64_t> numbers_of(std::string_view field, std::string_view text) {
   std::vector<std::int64_t> out;
-  while (!text.empty()) {
+  if (text.empty()) return out;
+  for (;;) {
     const std::size_t end = std::min(text.find(','), text.size());
     out.push_back(number_of<std::int64_t>(field, text.substr(0, end)));
-    text.remove_prefix(std::min(end + 1, text.size()));
+    if (end == text.size()) return out;
+    text.remove_prefix(end + 1);
   }
-  return out;
 }
 
 networks::Fields fields_of(const Safetensors& file) {
@@ -141,8 +142,8 @@ ModelFile ModelFile::read(std::span<const std::uint8_t> bytes) {
     const auto is_weight = [](const auto& each) { return !each.first.starts_with("tables."); };
     std::size_t n = 0;
     for (const auto& each : file.tensors) n += is_weight(each) ? elements(each.second) : 0;
-    out.values.resize(n);
-    float* at = out.values.data();
+    out.values = big_array<float>(n);
+    float* at = out.values.get();
     for (const auto& each : file.tensors) {
       if (!is_weight(each)) continue;
       const auto& [name, tensor] = each;

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "core/big_array.h"
 #include "glc/bitstream.h"
 #include "glc/rans.h"
 #include "networks/layout.h"
@@ -20,7 +21,7 @@ struct ModelFile {
   rans::TableSet gaussian;    // rows of the symbols
   std::vector<float> bounds;  // between the scales of these rows
   networks::Tensors tensors;  // of values that this holds
-  std::vector<float> values;
+  BigArray<float> values;
 
   /// Copies what it keeps. Throws BitstreamError when the file is malformed or damaged, Unsupported
   /// when a newer glc wrote it.

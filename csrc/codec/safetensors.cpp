@@ -5,6 +5,7 @@
 // Nothing else is accepted, and nothing is nested deeper, so reading needs no recursion.
 #include "codec/safetensors.h"
 
+#include <algorithm>
 #include <charconv>
 #include <system_error>
 #include <utility>
@@ -40,9 +41,9 @@ class Header {
   std::string string() {
     expect('"');
     const std::size_t begin = at_;
-    while (at_ < text_.size() && text_[at_] != '"') {
-      if (text_[at_] == '\\') fail("expected text without escapes");
-      ++at_;
+    for (; at_ < text_.size() && text_[at_] != '"'; ++at_) {
+      const char c = text_[at_];  // errors repeat it, and terminals obey more than they show
+      if (c < ' ' || c > '~' || c == '\\') fail("expected printable ASCII without escapes");
     }
     if (at_ == text_.size()) fail("expected the end of a text");
     return std::string(text_.substr(begin, at_++ - begin));
@@ -83,7 +84,7 @@ class Header {
  private:
   void skip_blanks() {
     constexpr std::string_view kBlanks = " \t\r\n";
-    while (at_ < text_.size() && kBlanks.find(text_[at_]) != std::string_view::npos) ++at_;
+    while (at_ < text_.size() && kBlanks.find(text_[at_]) != kBlanks.npos) ++at_;
   }
 
   std::string_view text_;
@@ -128,6 +129,23 @@ StoredTensor read_tensor(Header& header, std::span<const std::uint8_t> data) {
   return out;
 }
 
+/// Whether the tensors lie one behind the other, from the first byte of the data to its last. The
+/// format asks for it, and no file stands for more memory than it takes itself.
+bool fill(std::span<const std::uint8_t> data,
+          const std::map<std::string, StoredTensor, std::less<>>& tensors) {
+  std::vector<std::span<const std::uint8_t>> parts;
+  for (const auto& [name, tensor] : tensors) parts.push_back(tensor.bytes);
+  std::ranges::sort(parts, [](const auto& a, const auto& b) {
+    return a.data() != b.data() ? a.data() < b.data() : a.size() < b.size();
+  });
+  const std::uint8_t* at = data.data();
+  for (const auto& part : parts) {
+    if (part.data() != at) return false;
+    at += part.size();
+  }
+  return at == data.data() + data.size();
+}
+
 }  // namespace
 
 Safetensors Safetensors::read(std::span<const std::uint8_t> file) {
@@ -149,7 +167,9 @@ Safetensors Safetensors::read(std::span<const std::uint8_t> file) {
       header.members('{', '}', [&] {
         std::string key = header.string();
         header.expect(':');
-        out.metadata.insert_or_assign(std::move(key), header.string());
+        if (!out.metadata.try_emplace(std::move(key), header.string()).second) {
+          header.fail("expected every key once");
+        }
       });
     } else {
       StoredTensor tensor = read_tensor(header, out.data);
@@ -159,6 +179,7 @@ Safetensors Safetensors::read(std::span<const std::uint8_t> file) {
     }
   });
   header.finish();
+  if (!fill(out.data, out.tensors)) header.fail("expected tensors that fill the data");
   return out;
 }
 

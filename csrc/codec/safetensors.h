@@ -25,8 +25,8 @@ struct Safetensors {
   std::map<std::string, StoredTensor, std::less<>> tensors;
   std::span<const std::uint8_t> data;
 
-  /// Throws BitstreamError naming the byte offset. Names and metadata with escapes in them are
-  /// refused: what glc writes has none.
+  /// Throws BitstreamError naming the byte offset. Names and metadata with escapes in them, or
+  /// other than printable ASCII, are refused: what glc writes has none.
   static Safetensors read(std::span<const std::uint8_t> file);
 };
 

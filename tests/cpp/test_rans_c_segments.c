@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check_c.h"
 #include "glc/rans_c.h"
+
+#define LAST_ERROR glc_rans_last_error
+#include "check_c.h"
 
 enum { kSymbols = 200000, kShort = 1000 };
 

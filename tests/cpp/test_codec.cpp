@@ -1,0 +1,644 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Whole pictures: golden files draw golden pictures, and whatever is wrong with a file or a model
+// is an error of the documented kind.
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <fstream>
+#include <ios>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "check.h"
+#include "codec_files.h"
+#include "core/little_endian.h"
+#include "glc/bitstream.h"
+#include "glc/codec.h"
+#include "glc/error.h"
+#include "glc/float16.h"
+
+namespace {
+
+using glc::BitstreamError;
+using glc::InvalidArgument;
+using glc::Unsupported;
+using glc::codec::Decoder;
+using glc::codec::Options;
+using glc::codec::Restored;
+using glc::test::Bytes;
+using glc::test::check;
+using glc::test::check_equal;
+using glc::test::check_throws;
+using glc::test::golden;
+using glc::test::Model;
+using glc::test::ModelParts;
+
+constexpr int kParts = 4;
+constexpr std::size_t kVersionAt = 3;
+constexpr std::size_t kModelIdAt = 4;
+constexpr std::size_t kLevelAt = 6;
+
+struct Case {
+  Bytes file;
+  std::uint32_t width = 0;
+  std::uint32_t height = 0;
+  std::uint32_t crc = 0;
+};
+
+std::vector<Case> golden_cases() {
+  std::ifstream list(GLC_GOLDEN "/decoder/v1/pictures.txt");
+  std::vector<Case> cases;
+  std::string name;
+  for (Case of; list >> name >> std::dec >> of.width >> of.height >> std::hex >> of.crc;) {
+    of.file = golden(name);
+    cases.push_back(of);
+  }
+  check(cases.size() > 3 && list.eof(), "pictures.txt");
+  return cases;
+}
+
+const Bytes& model_file() {
+  static const Bytes file = golden("model.safetensors");
+  return file;
+}
+
+const Decoder& decoder() {
+  static const Decoder made(model_file());
+  return made;
+}
+
+struct Drawn {
+  Bytes pixels;
+  Restored restored;
+};
+
+Drawn draw(const Decoder& with, std::span<const std::uint8_t> file, const Options& options = {}) {
+  Drawn out;
+  out.pixels.resize(Decoder::size(file, options).bytes());
+  out.restored = with.decode(file, out.pixels, options);
+  return out;
+}
+
+Drawn draw(std::span<const std::uint8_t> file, const Options& options = {}) {
+  return draw(decoder(), file, options);
+}
+
+/// Nothing where the file is refused for a reason of its own.
+std::optional<Drawn> drawn_or_refused(const Decoder& with,
+                                      std::span<const std::uint8_t> file,
+                                      const Options& options = {}) {
+  try {
+    return draw(with, file, options);
+  } catch (const BitstreamError&) {
+  } catch (const Unsupported&) {
+  }
+  return std::nullopt;
+}
+
+Bytes with_checksum(Bytes file) {
+  glc::test::put_checksum(file, decoder().fingerprint());
+  return file;
+}
+
+/// A golden file's beginning as one of a size that takes less time.
+const Bytes& small_file() {
+  static const Bytes file = with_checksum(glc::test::resized(golden("0.glc"), 70, 70));
+  return file;
+}
+constexpr Options kBeginning = {.until = 3};  // small_file has more words than its size needs
+
+// ---------------------------------------------------------------- files
+
+void golden_pictures(const std::vector<Case>& cases) {
+  for (const Case& of : cases) {
+    const auto size = Decoder::size(of.file);
+    check_equal(size.width, of.width, "width");
+    check_equal(size.height, of.height, "height");
+    const Drawn whole = draw(of.file);
+    check_equal(glc::bitstream::crc32c(whole.pixels), of.crc, "picture");
+    check_equal(whole.restored.n_parts, kParts, "parts");
+    check(whole.restored.verified, "verified");
+    const Drawn same = draw(of.file, {.partial = true});
+    check(same.pixels == whole.pixels && same.restored.verified, "a whole file, partial");
+    for (int until = 0; until <= kParts; ++until) {
+      const Drawn some = draw(of.file, {.until = until});
+      check_equal(some.restored.n_parts, until, "parts until");
+      check(some.restored.verified, "verified until");
+      check((some.pixels == whole.pixels) == (until == kParts), "each part makes a difference");
+    }
+  }
+  check(std::ranges::equal(decoder().fingerprint().first<2>(),
+                           std::span(cases[0].file).subspan(kModelIdAt, 2)),
+        "fingerprint");
+}
+
+void cut_files(const Case& of, std::size_t stride) {
+  std::vector<Bytes> until;
+  for (int n = 0; n <= kParts; ++n) until.push_back(draw(of.file, {.until = n}).pixels);
+  int n_parts = 0;
+  std::array<bool, kParts + 1> seen{};
+  for (std::size_t n = 0; n < of.file.size(); ++n) {
+    // a fresh allocation of exactly n bytes, so that a sanitizer sees any read past it
+    const Bytes cut(of.file.begin(), of.file.begin() + static_cast<std::ptrdiff_t>(n));
+    check_throws<BitstreamError>([&] { draw(cut); }, "cut");
+    if (n % stride != 0) continue;
+    const auto some = drawn_or_refused(decoder(), cut, {.partial = true});
+    if (!some) {
+      check_equal(n_parts, 0, "refused after what was drawn");
+      continue;
+    }
+    check(!some->restored.verified && some->restored.n_parts >= n_parts, "longer and worse");
+    n_parts = some->restored.n_parts;
+    check(some->pixels == until.at(static_cast<std::size_t>(n_parts)), "the parts that are whole");
+    seen.at(static_cast<std::size_t>(n_parts)) = true;
+    const int fewer = std::min(n_parts, 1);
+    const Drawn first = draw(cut, {.until = 1, .partial = true});
+    check_equal(first.restored.n_parts, fewer, "parts of a cut file until 1");
+  }
+  check(seen[0] && seen[1] && seen[2] && seen[3], "cuts in every part");
+}
+
+void cut_tiles(const Case& of) {
+  check_equal(glc::bitstream::parse(of.file, of.width * of.height).header.tile, 1U, "tiles");
+  Bytes cut = of.file;
+  cut.pop_back();
+  check_throws<BitstreamError>([&] { draw(cut, {.partial = true}); }, "cut tiles");
+  cut = with_checksum(cut);
+  check_throws<BitstreamError>([&] { draw(cut); }, "tiles that end too early");
+  Bytes longer = of.file;
+  longer.push_back(0);
+  check_throws<BitstreamError>([&] { draw(with_checksum(longer)); }, "a byte behind the tiles");
+  // the last tile's words go wrong, and its parts alone
+  Bytes damaged = of.file;
+  damaged[damaged.size() - 3] ^= 1U;
+  check_throws<BitstreamError>([&] { draw(damaged); }, "damaged tile");
+  const Drawn some = draw(damaged, {.until = 0, .partial = true});
+  check(some.pixels == draw(of.file, {.until = 0}).pixels, "tiles before the damage");
+}
+
+void damaged_files(const Case& of) {
+  Bytes file = of.file;
+  const std::size_t crc_at = glc::bitstream::parse(file, of.width * of.height).crc_offset;
+  file[crc_at] ^= 1U;
+  check_throws<BitstreamError>([&] { draw(file); }, "wrong checksum");
+  const Drawn some = draw(file, {.partial = true});
+  check_equal(glc::bitstream::crc32c(some.pixels), of.crc, "picture whose checksum is wrong");
+  check(!some.restored.verified && some.restored.n_parts == kParts, "not verified");
+  file[crc_at] ^= 1U;
+  for (std::size_t bit = 0; bit < 8 * file.size(); ++bit) {
+    const auto mask = static_cast<std::uint8_t>(1U << bit % 8);
+    file[bit / 8] ^= mask;
+    check(!drawn_or_refused(decoder(), file), "a flipped bit went unnoticed");
+    file[bit / 8] ^= mask;
+  }
+}
+
+/// What no checksum finds: the model's and the coder's own checks.
+void hostile_files() {
+  const Bytes& good = small_file();
+  draw(good, kBeginning);
+  check_throws<BitstreamError>([&] { draw(good); }, "words that are too many");
+  const auto refuse = [&](std::size_t at, std::uint8_t value, const char* what) {
+    Bytes file = good;
+    file[at] = value;
+    check_throws<BitstreamError>([&] { draw(with_checksum(file), kBeginning); }, what);
+  };
+  refuse(kLevelAt, 64, "level");
+  refuse(glc::bitstream::parse(good, 4900).payload_offset, 69, "threshold beyond the rows");
+  Bytes other = good;
+  other[kModelIdAt] ^= 1U;
+  check_throws<BitstreamError>([&] { draw(other, kBeginning); }, "another model");
+  check_throws<BitstreamError>([&] { draw(other, {.until = 3, .partial = true}); },
+                               "another model, partial");
+  for (const int version : {0x01, 0x10, 0x12, 0x21}) {  // profile 0 is of the machine that wrote it
+    Bytes file = good;
+    file[kVersionAt] = static_cast<std::uint8_t>(version);
+    check_throws<Unsupported>([&] { draw(file, kBeginning); }, "version");
+  }
+  // all thresholds at their most: no symbol is coded, and z_index is all there is
+  Bytes none = good;
+  const std::size_t payload = glc::bitstream::parse(good, 4900).payload_offset;
+  std::fill_n(none.begin() + static_cast<std::ptrdiff_t>(payload), kParts, std::uint8_t{68});
+  const Drawn empty = draw(with_checksum(none), kBeginning);
+  check(empty.pixels == draw(good, {.until = 0}).pixels, "no symbol coded");
+}
+
+void arguments(const Case& of) {
+  Bytes pixels(Decoder::size(of.file).bytes() + 1);
+  for (const std::size_t n : {std::size_t{0}, pixels.size() - 2, pixels.size()}) {
+    check_throws<InvalidArgument>([&] { decoder().decode(of.file, std::span(pixels).first(n)); },
+                                  "pixels");
+  }
+  for (const int until : {-1, kParts + 1, std::numeric_limits<int>::min()}) {
+    check_throws<InvalidArgument>([&] { draw(of.file, {.until = until}); }, "until");
+  }
+  check_throws<InvalidArgument>([&] { draw(of.file, {.max_pixels = 0}); }, "max_pixels 0");
+  const std::uint64_t n_pixels = std::uint64_t{of.width} * of.height;
+  check_throws<BitstreamError>([&] { draw(of.file, {.max_pixels = n_pixels - 1}); }, "max_pixels");
+  check_throws<BitstreamError>(
+      [&] { decoder().decode(of.file, pixels, {.max_pixels = n_pixels - 1}); }, "decode's");
+  check_equal(draw(of.file, {.max_pixels = n_pixels}).restored.n_parts, kParts, "as many pixels");
+  check_throws<BitstreamError>([] { static_cast<void>(Decoder::size({})); }, "no bytes");
+  check_throws<BitstreamError>([&] { decoder().decode({}, pixels); }, "no bytes");
+  check_throws<std::bad_alloc>(
+      [] { static_cast<void>(glc::codec::Size{0xFFFFFFFFU, 0xFFFFFFFFU}.bytes()); }, "bytes");
+}
+
+void thin_pictures() {  // of which padding makes many times as many pixels
+  const auto thin = [](std::uint8_t width, std::uint8_t height) {
+    return with_checksum(glc::test::resized(small_file(), width, height));
+  };
+  for (const auto& [width, height] : {std::pair<std::uint8_t, std::uint8_t>{1, 127}, {127, 1}}) {
+    const Bytes file = thin(width, height);
+    check_throws<BitstreamError>([&] { draw(file, {.max_pixels = 127, .until = 3}); }, "thin");
+    check_equal(draw(file, {.max_pixels = 2048, .until = 3}).pixels.size(), std::size_t{381});
+  }
+  check_equal(draw(thin(1, 1), {.max_pixels = 1, .until = 3}).pixels.size(), std::size_t{3});
+}
+
+void shared_by_threads(const std::vector<Case>& cases) {
+  std::vector<std::thread> threads;
+  std::vector<int> right(cases.size());
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    threads.emplace_back([&, i] {
+      for (int round = 0; round < 3; ++round) {
+        right[i] += glc::bitstream::crc32c(draw(cases[i].file).pixels) == cases[i].crc ? 1 : 0;
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  for (const int n : right) check_equal(n, 3, "a picture drawn beside others");
+}
+
+void moves() {
+  Decoder first(model_file());
+  Decoder second = std::move(first);
+  first = Decoder(model_file());
+  check(
+      draw(first, small_file(), kBeginning).pixels == draw(second, small_file(), kBeginning).pixels,
+      "moved");
+}
+
+// ---------------------------------------------------------------- models
+
+void refuse_model(const Bytes& file, const char* what) {
+  check_throws<BitstreamError>([&] { const Decoder made(file); }, what);
+}
+
+std::optional<Decoder> model_or_refused(const Bytes& file) {
+  try {
+    return std::optional<Decoder>(std::in_place, file);
+  } catch (const BitstreamError&) {
+  } catch (const Unsupported&) {
+  }
+  return std::nullopt;
+}
+
+Bytes first_of(const Bytes& file, std::size_t n) {
+  return {file.begin(), file.begin() + static_cast<std::ptrdiff_t>(n)};
+}
+
+/// Another file of the same weights draws the same.
+void accept_model(const Bytes& file, const char* what) {
+  static const Bytes expected = draw(small_file(), kBeginning).pixels;
+  check(draw(Decoder(file), small_file(), kBeginning).pixels == expected, what);
+}
+
+void cut_models() {
+  const Bytes& file = model_file();
+  for (std::size_t n = 0; n < file.size(); n += n < 600 ? 1 : n < 13000 ? 41 : 1999) {
+    refuse_model(first_of(file, n), "cut model");
+  }
+  refuse_model(first_of(file, file.size() - 1), "cut model");
+  const ModelParts parts = ModelParts::of(file);
+  for (std::size_t n = 0; n < parts.data.size(); n += 4001) {
+    refuse_model(ModelParts{parts.header, first_of(parts.data, n)}.join(), "data that was cut");
+  }
+  for (const std::size_t n : {1U, 4U, 4096U}) {
+    ModelParts more = parts;
+    more.data.resize(more.data.size() + n);
+    refuse_model(more.join(), "data of no tensor");
+  }
+}
+
+void flipped_models() {
+  Bytes file = model_file();
+  const std::size_t n_header = 8 + ModelParts::of(file).header.size();
+  constexpr std::size_t kMetadata = 1000;  // the header's beginning
+  int n_accepted = 0;
+  for (std::size_t at = 0; at < file.size(); at += at < kMetadata ? 1 : at < n_header ? 13 : 1009) {
+    const auto mask = static_cast<std::uint8_t>(1U << at % 8);
+    file[at] ^= mask;
+    // the checksum covers the data; what the header says otherwise has to show
+    if (const auto made = model_or_refused(file)) {
+      ++n_accepted;
+      check(at < n_header, "a flipped bit of the data went unnoticed");
+      const auto some = drawn_or_refused(*made, small_file(), kBeginning);
+      check(!some || some->pixels == draw(small_file(), kBeginning).pixels, "other weights");
+    }
+    file[at] ^= mask;
+  }
+  check(n_accepted < 150, "flipped bits of the header that are taken");
+}
+
+/// A value put into each tensor, the checksum put right: what such weights draw is finite, or said
+/// not to be.
+void odd_weights() {
+  const Model good = Model::of(model_file());
+  for (const auto& [name, tensor] : good.tensors) {
+    Model other = good;
+    Bytes& bytes = other.tensors[name].bytes;
+    if (tensor.dtype == "F16") {
+      glc::store_u16(bytes.data(), 0x7E00);
+    } else {
+      glc::store_u32(bytes.data(), name.size() % 2 == 0 ? 0x7FC00000U : 0x7F7FFFFFU);
+    }
+    if (const auto made = model_or_refused(other.join())) {
+      static_cast<void>(drawn_or_refused(*made, small_file(), kBeginning));
+    }
+  }
+}
+
+void same_weights_otherwise() {
+  const Model good = Model::of(model_file());
+  accept_model(good.join(), "written again");
+  Model wide = good;  // halves as floats
+  int n_halves = 0;
+  for (auto& [name, tensor] : wide.tensors) {
+    if (tensor.dtype != "F16") continue;
+    ++n_halves;
+    Bytes bytes(2 * tensor.bytes.size());
+    for (std::size_t i = 0; i < tensor.bytes.size() / 2; ++i) {
+      const glc::Float16 half{
+          static_cast<std::uint16_t>(glc::load_u16(tensor.bytes.data() + 2 * i))};
+      glc::store_u32(bytes.data() + 4 * i, std::bit_cast<std::uint32_t>(glc::to_float(half)));
+    }
+    tensor.dtype = "F32";
+    tensor.bytes = bytes;
+  }
+  check(n_halves > 0, "no tensor of F16");
+  accept_model(wide.join(), "floats");
+  ModelParts parts = ModelParts::of(model_file());
+  for (std::size_t n = 0; n < 8; ++n) {  // data at any address
+    accept_model(parts.join(), "alignment");
+    parts.header += "\n";
+  }
+}
+
+void hostile_metadata() {
+  const Model good = Model::of(model_file());
+  int n_numbers = 0;
+  for (const auto& [key, text] : good.metadata) {
+    Model missing = good;
+    missing.metadata.erase(key);
+    refuse_model(missing.join(), "no such entry");
+    if (!key.starts_with("config.")) continue;
+    ++n_numbers;
+    for (const char* value : {"-1",
+                              "65537",
+                              "9223372036854775807",
+                              "9223372036854775808",
+                              "",
+                              "1,",
+                              "1,1,1,1,1",
+                              ",",
+                              "x",
+                              " 4",
+                              "4 ",
+                              "+4",
+                              "4.0",
+                              "0x4"}) {
+      Model other = good;
+      other.metadata[key] = value;
+      refuse_model(other.join(), (key + " " + value).c_str());
+    }
+    const bool drawn = key.find("encoder") == std::string::npos && key != "config.normalize_z";
+    if (!drawn || key.find("decoder") != std::string::npos) continue;
+    for (const char* value : {"0", "1", "2", "4", "12", "32", "40", "65536"}) {
+      if (text == value) continue;
+      Model other = good;
+      other.metadata[key] = value;
+      refuse_model(other.join(), (key + " " + value).c_str());
+    }
+  }
+  check(n_numbers > 10, "no configuration");
+  for (const char* depths : {"0,1,1", "1,2,1", "1,1,65536", "65536,65536,65536"}) {
+    Model other = good;
+    other.metadata["config.autoencoder.decoder_depths"] = depths;
+    refuse_model(other.join(), depths);
+  }
+  for (const char* widths : {"16,16,15", "17,16,16", "16,65536,16"}) {
+    Model other = good;
+    other.metadata["config.autoencoder.decoder_widths"] = widths;
+    refuse_model(other.join(), widths);
+  }
+  for (const char* format : {"0", "2", "01", "", "1 "}) {
+    Model other = good;
+    other.metadata["format"] = format;
+    check_throws<Unsupported>([&] { const Decoder made(other.join()); }, "format");
+  }
+  for (const char* digits : {"", "795e0", "-95e", "g95e", "0x5e"}) {
+    Model other = good;
+    other.metadata["fingerprint"].replace(0, 4, digits);
+    refuse_model(other.join(), "fingerprint");
+  }
+  for (const char* sum : {"", "fa97156", "fa97156d0", "-a97156d", "0xfa9715"}) {
+    ModelParts parts = ModelParts::of(model_file());
+    const std::string key = "\"crc32c\":\"";
+    const std::string wrong = "\"crc32c\" :\"" + std::string(sum);  // which join() leaves alone
+    parts.header.replace(parts.header.find(key), key.size() + 8, wrong);
+    refuse_model(parts.join(), "checksum");
+  }
+}
+
+void hostile_tensors() {
+  const Model good = Model::of(model_file());
+  for (const auto& [name, tensor] : good.tensors) {
+    Model missing = good;
+    missing.tensors.erase(name);
+    refuse_model(missing.join(), "no such tensor");
+    const bool table = name.starts_with("tables.");
+    Model shape = good;
+    shape.tensors[name].shape.push_back(1);
+    if (!table) refuse_model(shape.join(), "a side more");
+    shape.tensors[name].shape = {static_cast<std::int64_t>(tensor.bytes.size()) / 4, 1, 1, 1, 1};
+    if (!table) refuse_model(shape.join(), "another shape");
+    shape.tensors[name].shape.push_back(2);
+    refuse_model(shape.join(), "a shape of more elements");
+    shape.tensors[name].shape.back() = 0;
+    refuse_model(shape.join(), "a shape of no elements");
+    for (const char* dtype : {"I32", "F32", "F16", "F64"}) {
+      if (tensor.dtype == dtype) continue;
+      Model other = good;
+      other.tensors[name].dtype = dtype;
+      refuse_model(other.join(), dtype);
+      if (!table) continue;
+      other.tensors[name] = {dtype, {0}, {}};
+      refuse_model(other.join(), "an empty table");
+    }
+  }
+  Model more = good;
+  more.tensors["g_s.r"] = {.dtype = "F32", .shape = {1}, .bytes = Bytes(4)};
+  refuse_model(more.join(), "a tensor that no layer asks for");
+}
+
+Bytes words(const std::vector<std::uint32_t>& values) {
+  Bytes out(4 * values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) glc::store_u32(out.data() + 4 * i, values[i]);
+  return out;
+}
+
+Model::Tensor table(const char* dtype, const std::vector<std::uint32_t>& values) {
+  return {.dtype = dtype, .shape = {std::ssize(values)}, .bytes = words(values)};
+}
+
+void hostile_tables() {
+  const Model good = Model::of(model_file());
+  const auto refuse = [&](const char* name, std::size_t at, std::uint32_t value) {
+    Model other = good;
+    glc::store_u32(other.tensors[name].bytes.data() + 4 * at, value);
+    refuse_model(other.join(), name);
+  };
+  for (const std::uint32_t value : {0U, 1U, 0x4000U, 0x4001U, 0x7FFFFFFFU, 0x80000000U, ~0U}) {
+    refuse("tables.freqs", 0, value);
+    refuse("tables.n_bins", 0, value);
+  }
+  for (const std::uint32_t value : {0x7FFFFFFFU, 0x80000000U}) refuse("tables.offsets", 67, value);
+  for (const std::uint32_t value : {0x7FC00000U, 0x7F800000U, 0xBF800000U, 0U, 0x7F7FFFFFU}) {
+    refuse("tables.bounds", 5, value);
+  }
+  // more rows than 8 bits number
+  for (const std::size_t n_rows : {std::size_t{256}, std::size_t{257}, std::size_t{300}}) {
+    std::vector<std::uint32_t> freqs;
+    std::vector<std::uint32_t> bounds;
+    for (std::size_t i = 0; i < n_rows; ++i) {
+      freqs.insert(freqs.end(), {0x3FFFU, 1U});
+      bounds.push_back(std::bit_cast<std::uint32_t>(0.1F * static_cast<float>(i + 1)));
+    }
+    bounds.pop_back();
+    Model other = good;
+    other.tensors["tables.freqs"] = table("I32", freqs);
+    other.tensors["tables.n_bins"] = table("I32", std::vector<std::uint32_t>(n_rows, 2));
+    other.tensors["tables.offsets"] = table("I32", std::vector<std::uint32_t>(n_rows));
+    other.tensors["tables.bounds"] = table("F32", bounds);
+    if (n_rows == 256) {
+      draw(Decoder(other.join()), small_file(), {.until = 0});
+    } else {
+      refuse_model(other.join(), "too many rows");
+    }
+  }
+}
+
+void replace(std::string& text, std::string_view from, std::string_view to) {
+  const std::size_t at = text.find(from);
+  check(at != std::string::npos, "a header unlike the golden one");
+  text.replace(at, from.size(), to);
+}
+
+void hostile_headers() {
+  const ModelParts good = Model::of(model_file()).parts();
+  const auto refuse = [&](std::string_view from, const std::string& to) {
+    ModelParts other = good;
+    replace(other.header, from, to);
+    refuse_model(other.join(), to.substr(0, 100).c_str());
+  };
+  // of the first two tensors, which are alike but in size
+  const std::string first = R"("data_offsets":[0,64])";
+  const std::string second = R"("data_offsets":[64,2112])";
+  const std::string bias = R"("context.adaptors.0.bias":{"dtype":"F32","shape":[16],)" + first;
+  refuse(R"("data_offsets":[2112,2176])", first);  // another bias's
+  refuse(first, R"("data_offsets":[1,65])");
+  refuse(first, R"("data_offsets":[64,0])");
+  refuse(first, R"("data_offsets":[0,65])");
+  refuse(first, R"("data_offsets":[-64,0])");
+  refuse(first, R"("data_offsets":[0])");
+  refuse(first, R"("data_offsets":[0,32,64])");
+  refuse(first, R"("data_offsets":[])");
+  refuse(first, R"("data_offsets":[9223372036854775743,9223372036854775807])");
+  refuse(first, R"("data_offsets":[18446744073709551552,18446744073709551616])");
+  refuse(second, R"("data_offsets":[18446744073709551680,18446744073709553728])");
+  refuse(R"("shape":[16],)", R"("shape":[-16],)");
+  refuse(R"("shape":[16],)", R"("shape":[4294967296,4294967296,4294967296,16],)");
+  refuse(R"("shape":[16],)", R"("shape":[0,9223372036854775807,16],)");
+  refuse(R"("shape":[16],)", R"("shape":[16.0],)");
+  refuse(R"("shape":[16],)", R"("shape":[16,],)");
+  refuse(R"("shape":[16],)", R"("shape":16,)");
+  refuse(R"("shape":[16],)", "\"shape\":" + std::string(1 << 20, '[') + "16],");
+  refuse(R"("shape":[16],)", R"("shape":[16],"more":{},)");
+  refuse(R"("dtype":"F32")", R"("dtype":F32)");
+  refuse(R"("dtype":"F32")", R"("dtype":"F\u00332")");
+  refuse(bias + "},", "");
+  refuse(bias + "},", bias + "}," + bias + "},");
+  refuse(bias + "}", bias);
+  refuse(bias, R"("context.adaptors.0.b\u0069as":{"dtype":"F32","shape":[16],)" + first);
+  refuse(R"("__metadata__":{)", R"("__metadata__":{"format":"1",)");
+  refuse(R"("__metadata__":{)", R"("__metadata__":{"a":"\\",)");
+  refuse(R"("__metadata__":{)", "\"__metadata__\":{\"a\":\"\x1B[2J\",");
+  refuse(R"("__metadata__":{)", "\"__metadata__\":{\"a\":\"\xC3\xA4\",");
+  refuse(R"("__metadata__":{)", R"("__metadata__":{"a":1,)");
+  refuse(R"("__metadata__":{)", R"("__metadata__":{"a":{"b":"c"},)");
+  refuse(R"("__metadata__":{)", R"("__metadata__":{"a":null,)");
+  refuse("{", "");
+  refuse("{", "[");
+  refuse("{", "{,");
+  refuse("{", "{}{");
+  refuse("{", std::string(1 << 20, '{'));
+  ModelParts longer = good;
+  longer.header += "x";
+  refuse_model(longer.join(), "text behind the header");
+  for (const char* text :
+       {"", "{", "{}", "[]", "null", "\"", "{\"", "{\"a\":", "{\"a\":{\"dtype\":"}) {
+    refuse_model(ModelParts{text, {}}.join(), text);
+    refuse_model(ModelParts{text, good.data}.join(), text);
+  }
+  for (std::size_t i = 0; i < 8; ++i) {
+    Bytes file = model_file();
+    file[i] = 0xFF;
+    refuse_model(file, "length");
+  }
+  refuse_model(Bytes(8, 0xFF), "length");
+}
+
+/// A header takes time as it is long, not as its square.
+void long_headers() {
+  ModelParts parts{.header = "{\"__metadata__\":{\"\":\"\"", .data = {}};
+  for (int i = 0; i < 100000; ++i) parts.header += ",\"" + std::to_string(i) + "\":\"\"";
+  refuse_model(ModelParts{parts.header + "}}", {}}.join(), "no format");
+  parts.header = "{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,0],\"shape\":[0";
+  for (int i = 0; i < 500000; ++i) parts.header += ",0";
+  refuse_model(ModelParts{parts.header + "]}}", {}}.join(), "no metadata");
+}
+
+}  // namespace
+
+int main() {
+  const std::vector<Case> cases = golden_cases();
+  golden_pictures(cases);
+  cut_files(cases[0], 47);
+  cut_tiles(cases[3]);
+  damaged_files(cases[0]);
+  hostile_files();
+  arguments(cases[0]);
+  thin_pictures();
+  shared_by_threads(cases);
+  moves();
+  same_weights_otherwise();
+  cut_models();
+  flipped_models();
+  odd_weights();
+  hostile_metadata();
+  hostile_tensors();
+  hostile_tables();
+  hostile_headers();
+  long_headers();
+  return 0;
+}
