@@ -20,10 +20,18 @@ constexpr int kLowBits = 7;  // an index is coded as index >> kLowBits, then its
 constexpr std::size_t kLows = std::size_t{1} << kLowBits;
 constexpr std::size_t kMostIndices = std::size_t{1} << 16;
 
-/// The coder's part of a payload. Throws BitstreamError.
-std::span<const std::uint8_t> stream_of(std::span<const std::uint8_t> payload) {
+/// The coder's part of a payload. Throws BitstreamError for thresholds beyond n_rows.
+std::span<const std::uint8_t> stream_of(std::span<const std::uint8_t> payload, std::size_t n_rows) {
   if (payload.size() < bitstream::kThresholdBytes) {
     throw BitstreamError("decode: thresholds: truncated (at byte 0 of the payload)");
+  }
+  for (std::size_t part = 0; part < bitstream::kThresholdBytes; ++part) {
+    if (payload[part] > n_rows) {
+      throw BitstreamError("decode: threshold of part " + std::to_string(part) +
+                           ": expected at most " + std::to_string(n_rows) + ", got " +
+                           std::to_string(payload[part]) + " (at byte " + std::to_string(part) +
+                           " of the payload)");
+    }
   }
   return payload.subspan(bitstream::kThresholdBytes);
 }
@@ -116,16 +124,8 @@ PayloadReader::PayloadReader(const rans::TableSet& gaussian,
     : gaussian_(gaussian),
       index_(index),
       wanted_(wanted),
-      decoder_(descriptor, stream_of(payload)) {
+      decoder_(descriptor, stream_of(payload, gaussian.rows())) {
   std::copy_n(payload.begin(), thresholds_.size(), thresholds_.begin());
-  for (std::size_t part = 0; part < thresholds_.size(); ++part) {
-    if (thresholds_[part] > gaussian.rows()) {
-      throw BitstreamError("decode: threshold of part " + std::to_string(part) +
-                           ": expected at most " + std::to_string(gaussian.rows()) + ", got " +
-                           std::to_string(thresholds_[part]) + " (at byte " + std::to_string(part) +
-                           " of the payload)");
-    }
-  }
 }
 
 std::vector<std::int32_t> PayloadReader::z_index(std::size_t n) {

@@ -10,6 +10,7 @@
 #include <functional>
 #include <utility>
 
+#include "core/check.h"
 #include "networks/map.h"
 
 namespace glc::networks {
@@ -75,12 +76,18 @@ struct Cells {
   std::int64_t margin;  // rows of input that an output sees beyond its own
 };
 
-/// network(x) computed strip by strip.
+/// Throws InvalidArgument unless these are the maps of one picture.
+inline void require_one(exact::MapView<const float> x) {
+  if (x.n != 1) fail_argument("networks", "x", "maps of one picture", x.n);
+}
+
+/// network(x) computed strip by strip. Throws InvalidArgument when x is not of one picture.
 template <class Network>
 Map over_rows(const Strips& strips,
               const Cells& cells,
               exact::MapView<const float> x,
               Network network) {
+  require_one(x);
   const std::int64_t n = x.h / cells.rows;
   const std::int64_t per_strip = cells.per_z * strips.z_rows(x.w / (cells.rows * cells.per_z));
   const std::int64_t margin = (cells.margin + cells.rows - 1) / cells.rows;

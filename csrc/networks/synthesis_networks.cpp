@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "core/check.h"
 #include "core/thread_pool.h"
 #include "glc/error.h"
 
@@ -97,6 +98,13 @@ void SynthesisNetworks::draw(exact::MapView<const float> y_hat,
                              const Pixels& pixels,
                              Scratch& scratch,
                              const Report& report) const {
+  require_one(y_hat);
+  if (pixels.height > y_hat.h * stride_ || pixels.width > y_hat.w * stride_) {
+    fail_argument("networks",
+                  "pixels",
+                  "at most " + std::to_string(stride_) + " a position of y_hat per side",
+                  std::to_string(pixels.width) + "x" + std::to_string(pixels.height));
+  }
   const std::int64_t per_strip = 4 * strips_.z_rows(y_hat.w / 4);
   const std::int64_t sees = synthesis_margin(margin(decoder_, 0));
   for_strips(y_hat.h, per_strip, sees, report, [&](const Strip& strip) {

@@ -36,7 +36,8 @@ class SynthesisNetworks {
   };
 
   /// Draws y_hat, multiplied by the step, [N, h, w], as much of it as the picture has.
-  /// Throws BitstreamError when what is drawn is not finite.
+  /// Throws BitstreamError when what is drawn is not finite, InvalidArgument when y_hat does not
+  /// reach as far as the picture.
   void draw(exact::MapView<const float> y_hat,
             double quality,
             const Pixels& pixels,

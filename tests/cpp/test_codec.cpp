@@ -19,12 +19,17 @@
 #include <vector>
 
 #include "check.h"
+#include "codec/model_file.h"
 #include "codec_files.h"
 #include "core/little_endian.h"
 #include "glc/bitstream.h"
 #include "glc/codec.h"
 #include "glc/error.h"
+#include "glc/exact.h"
 #include "glc/float16.h"
+#include "networks/map.h"
+#include "networks/synthesis_networks.h"
+#include "networks/tensors.h"
 
 namespace {
 
@@ -286,6 +291,39 @@ void moves() {
   check(
       draw(first, small_file(), kBeginning).pixels == draw(second, small_file(), kBeginning).pixels,
       "moved");
+}
+
+/// What Python can hand to the networks, and a decoder cannot.
+void networks_of_other_sizes() {
+  using glc::networks::Map;
+  const auto file = glc::codec::ModelFile::read(model_file());
+  glc::networks::Reader reader(file.tensors);
+  const glc::networks::SynthesisNetworks synthesis(file.layout, reader);
+  const std::int64_t n = file.layout.latent_channels;
+  Map y_hat(n, 4, 8);
+  std::fill_n(y_hat.channel(0), y_hat.size(), 0.5F);
+  Bytes pixels(std::size_t{3} * 200 * 200);
+  glc::networks::Scratch scratch;
+  const auto draw_as = [&](glc::exact::MapView<const float> view, std::int64_t h, std::int64_t w) {
+    const glc::networks::SynthesisNetworks::Pixels to = {
+        .data = pixels.data(), .height = h, .width = w, .row_bytes = 3 * w};
+    synthesis.draw(view, 0.0, to, scratch);
+  };
+  const auto refuse = [&](const glc::exact::MapView<float>& view, std::int64_t h, std::int64_t w) {
+    check_throws<InvalidArgument>([&] { draw_as(view, h, w); }, "networks");
+  };
+  draw_as(y_hat.view(), 64, 128);
+  refuse(y_hat.view(), 65, 128);
+  refuse(y_hat.view(), 64, 129);
+  refuse({y_hat.channel(0), 0, n, 4, 8}, 64, 128);
+  refuse({y_hat.channel(0), 2, n, 4, 4}, 64, 64);
+  refuse({y_hat.channel(0), 1, n / 2, 8, 8}, 64, 64);
+  check_throws<InvalidArgument>(
+      [&] {
+        static_cast<void>(synthesis.synthesis(
+            glc::exact::MapView<const float>{y_hat.channel(0), 0, n, 4, 8}, 0.0, scratch));
+      },
+      "no picture");
 }
 
 // ---------------------------------------------------------------- models
@@ -631,6 +669,7 @@ int main() {
   thin_pictures();
   shared_by_threads(cases);
   moves();
+  networks_of_other_sizes();
   same_weights_otherwise();
   cut_models();
   flipped_models();
