@@ -115,9 +115,8 @@ StoredTensor read_tensor(Header& header, std::span<const std::uint8_t> data) {
   });
   std::int64_t n_bytes = item_bytes(header, out.dtype);
   for (const std::int64_t side : out.shape) {
-    if (side > kMostBytes || (n_bytes *= side) > kMostBytes) {
-      header.fail("expected a tensor of at most 2 GiB");
-    }
+    n_bytes *= std::min(side, kMostBytes + 1);
+    if (n_bytes > kMostBytes) header.fail("expected a tensor of at most 2 GiB");
   }
   const auto size = static_cast<std::int64_t>(data.size());
   if (offsets.size() != 2 || offsets[1] > size || offsets[0] > offsets[1] ||
@@ -134,6 +133,7 @@ StoredTensor read_tensor(Header& header, std::span<const std::uint8_t> data) {
 bool fill(std::span<const std::uint8_t> data,
           const std::map<std::string, StoredTensor, std::less<>>& tensors) {
   std::vector<std::span<const std::uint8_t>> parts;
+  parts.reserve(tensors.size());
   for (const auto& [name, tensor] : tensors) parts.push_back(tensor.bytes);
   std::ranges::sort(parts, [](const auto& a, const auto& b) {
     return a.data() != b.data() ? a.data() < b.data() : a.size() < b.size();
@@ -172,8 +172,7 @@ Safetensors Safetensors::read(std::span<const std::uint8_t> file) {
         }
       });
     } else {
-      StoredTensor tensor = read_tensor(header, out.data);
-      if (!out.tensors.try_emplace(std::move(name), std::move(tensor)).second) {
+      if (!out.tensors.try_emplace(std::move(name), read_tensor(header, out.data)).second) {
         header.fail("expected every name once");
       }
     }

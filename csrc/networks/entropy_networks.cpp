@@ -101,14 +101,15 @@ Map EntropyNetworks::look_up(std::span<const std::int32_t> z_index,
   if (std::ssize(z_index) != z_hat.plane()) {
     fail_argument("entropy_networks", "z_index", z_hat.plane(), z_index.size());
   }
-  for (std::int64_t i = 0; i < z_hat.plane(); ++i) {
-    const std::int64_t index = z_index[static_cast<std::size_t>(i)];
+  for (const std::int32_t index : z_index) {
     if (index < 0 || index >= k) {
       fail_argument("entropy_networks", "z_index", "below " + std::to_string(k), index);
     }
-    const float* const code = codebook_.data() + index * hyper_channels_;
-    for (std::int64_t c = 0; c < hyper_channels_; ++c) z_hat.channel(c)[i] = code[c];
   }
+  for_channels(z_hat, [&](std::int64_t c, std::span<float> plane) {
+    const float* const codes = codebook_.data() + c;
+    for (std::size_t i = 0; i < plane.size(); ++i) plane[i] = codes[z_index[i] * hyper_channels_];
+  });
   return z_hat;
 }
 

@@ -272,6 +272,7 @@ void thin_pictures() {  // of which padding makes many times as many pixels
 
 void shared_by_threads(const std::vector<Case>& cases) {
   std::vector<std::thread> threads;
+  threads.reserve(cases.size());
   std::vector<int> right(cases.size());
   for (std::size_t i = 0; i < cases.size(); ++i) {
     threads.emplace_back([&, i] {
@@ -428,7 +429,7 @@ void same_weights_otherwise() {
   ModelParts parts = ModelParts::of(model_file());
   for (std::size_t n = 0; n < 8; ++n) {  // data at any address
     accept_model(parts.join(), "alignment");
-    parts.header += "\n";
+    parts.header += '\n';
   }
 }
 
@@ -631,7 +632,7 @@ void hostile_headers() {
   refuse("{", "{}{");
   refuse("{", std::string(1 << 20, '{'));
   ModelParts longer = good;
-  longer.header += "x";
+  longer.header += 'x';
   refuse_model(longer.join(), "text behind the header");
   for (const char* text :
        {"", "{", "{}", "[]", "null", "\"", "{\"", "{\"a\":", "{\"a\":{\"dtype\":"}) {
