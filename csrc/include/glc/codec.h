@@ -66,8 +66,8 @@ class Decoder {
 
   /// Draws the picture of a file: pixels [height, width, 3] sRGB, of size(data).bytes().
   /// Throws BitstreamError: damaged, truncated, made by another model, too many pixels, or a
-  /// picture that is not finite; Unsupported: written by another version; InvalidArgument: `until`
-  /// out of range, or pixels of another size. What was drawn before that is unspecified.
+  /// picture that is not finite; Unsupported: written by another version; InvalidArgument: an
+  /// option out of range, or pixels of another size. What was drawn before that is unspecified.
   /// Uses glc::threads() threads.
   Restored decode(std::span<const std::uint8_t> data,
                   std::span<std::uint8_t> pixels,
