@@ -10,7 +10,6 @@
 #include <string_view>
 
 #include "codec/model.h"
-#include "codec/model_file.h"
 #include "codec/payload.h"
 #include "codec/walk.h"
 #include "core/check.h"
@@ -21,7 +20,6 @@
 #include "glc/four_part.h"
 #include "networks/layers.h"
 #include "networks/map.h"
-#include "networks/tensors.h"
 
 namespace glc::codec {
 namespace {
@@ -119,18 +117,8 @@ void Decoder::Impl::check_size(const bitstream::Header& header, std::uint64_t ma
   }
 }
 
-Decoder::Decoder(std::span<const std::uint8_t> model) {
-  const IeeeFloats mode;
-  const ModelFile file = ModelFile::read(model);
-  try {
-    networks::Reader reader(file.tensors);
-    impl_ = std::make_unique<const Impl>(file, reader);
-    reader.require_all_read({"latent_encoder.", "g_a.", "h_a.", "latent_range."});
-  } catch (const InvalidArgument& error) {  // the file's mistake, not the caller's
-    throw BitstreamError(error.what());
-  }
-}
-
+Decoder::Decoder(std::span<const std::uint8_t> model)
+    : impl_(held<Impl>(model, {"latent_encoder.", "g_a.", "h_a.", "latent_range."})) {}
 Decoder::~Decoder() = default;
 Decoder::Decoder(Decoder&&) noexcept = default;
 Decoder& Decoder::operator=(Decoder&&) noexcept = default;
@@ -165,9 +153,10 @@ Restored Decoder::decode(std::span<const std::uint8_t> data,
   constexpr std::int64_t kColours = 3;
   const std::int64_t row_bytes = kColours * header.width;
   for (const Piece& piece : pieces(data, file)) {
+    const Box& box = piece.box;
     PayloadReader reader(impl_->gaussian, index, piece.descriptor, piece.payload, wanted);
-    const std::int64_t z_height = impl_->layout.z_side(piece.height);
-    const std::int64_t z_width = impl_->layout.z_side(piece.width);
+    const std::int64_t z_height = impl_->layout.z_side(box.height);
+    const std::int64_t z_width = impl_->layout.z_side(box.width);
     const auto z_index = reader.z_index(static_cast<std::size_t>(z_height * z_width));
     FileSymbols source(reader);
     const networks::Map latent = walk(*impl_, z_index, z_height, z_width, source, scratch);
@@ -175,9 +164,9 @@ Restored Decoder::decode(std::span<const std::uint8_t> data,
     out.n_parts = std::min(out.n_parts, reader.n_parts());
     impl_->synthesis.draw(latent.view(),
                           quality,
-                          {.data = pixels.data() + piece.top * row_bytes + kColours * piece.left,
-                           .height = piece.height,
-                           .width = piece.width,
+                          {.data = pixels.data() + box.top * row_bytes + kColours * box.left,
+                           .height = box.height,
+                           .width = box.width,
                            .row_bytes = row_bytes},
                           scratch);
   }

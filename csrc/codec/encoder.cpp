@@ -130,28 +130,15 @@ std::uint32_t Encoder::Impl::tile_units(std::uint32_t tile) const {
 std::vector<Map> Encoder::Impl::features(std::span<const std::uint8_t> pixels,
                                          const bitstream::Header& header,
                                          Scratch& scratch) const {
-  const std::int64_t height = header.height;
-  const std::int64_t width = header.width;
-  if (header.tile == 0) {
-    std::vector<Map> whole;
-    whole.push_back(
-        analysis.features({.data = pixels.data(), .height = height, .width = width}, scratch));
-    return whole;
-  }
-  const std::int64_t side = std::int64_t{header.tile} * bitstream::kTileUnit;
+  const std::int64_t row_bytes = kColours * header.width;
   std::vector<Map> out;
-  std::vector<std::uint8_t> tile;
-  for (std::int64_t top = 0; top < height; top += side) {
-    for (std::int64_t left = 0; left < width; left += side) {
-      const std::int64_t h = std::min(side, height - top);
-      const std::int64_t w = std::min(side, width - left);
-      tile.clear();
-      for (std::int64_t row = top; row < top + h; ++row) {
-        const std::uint8_t* const from = pixels.data() + kColours * (row * width + left);
-        tile.insert(tile.end(), from, from + kColours * w);
-      }
-      out.push_back(analysis.features({.data = tile.data(), .height = h, .width = w}, scratch));
-    }
+  for (const Box& box : boxes(header)) {
+    out.push_back(
+        analysis.features({.data = pixels.data() + box.top * row_bytes + kColours * box.left,
+                           .height = box.height,
+                           .width = box.width,
+                           .row_bytes = row_bytes},
+                          scratch));
   }
   return out;
 }
@@ -234,18 +221,7 @@ void Encoder::Impl::require_drawn(const File& file, Scratch& scratch) const {
   }
 }
 
-Encoder::Encoder(std::span<const std::uint8_t> model) {
-  const IeeeFloats mode;
-  const ModelFile file = ModelFile::read(model);
-  try {
-    networks::Reader reader(file.tensors);
-    impl_ = std::make_unique<const Impl>(file, reader);
-    reader.require_all_read();
-  } catch (const InvalidArgument& error) {  // the file's mistake, not the caller's
-    throw BitstreamError(error.what());
-  }
-}
-
+Encoder::Encoder(std::span<const std::uint8_t> model) : impl_(held<Impl>(model)) {}
 Encoder::~Encoder() = default;
 Encoder::Encoder(Encoder&&) noexcept = default;
 Encoder& Encoder::operator=(Encoder&&) noexcept = default;

@@ -18,11 +18,11 @@ Model::Model(const ModelFile& file, networks::Reader& reader)
       bounds(file.bounds),
       entropy(layout, reader),
       synthesis(layout, reader) {
-  const std::int64_t k = layout.hyper_codebook_size;
-  const auto logits = reader.tensor("z_prior.logits", {layout.levels, k});
-  for (std::int64_t level = 0; level < layout.levels; ++level) {
-    index.push_back(IndexTables::from(
-        logits.subspan(static_cast<std::size_t>(level * k), static_cast<std::size_t>(k))));
+  const auto k = static_cast<std::size_t>(layout.hyper_codebook_size);
+  const auto logits = reader.tensor("z_prior.logits", {layout.levels, layout.hyper_codebook_size});
+  const std::size_t last = nearest_level(top_level());
+  for (std::size_t level = 0; level <= last; ++level) {
+    index.push_back(IndexTables::from(logits.subspan(level * k, k)));
   }
   entropy::gaussian_rows({}, bounds, {});  // checks the bounds
 }
@@ -31,9 +31,9 @@ std::int64_t Model::top_level() const {
   return std::min<std::int64_t>(bitstream::kMaxLevel, kLevelsPerQuality * (layout.levels - 1));
 }
 
-const IndexTables& Model::index_of(int level) const {  // of the nearest learned level
-  const auto nearest = static_cast<std::int64_t>(quality_of(level) + 0.5);
-  return index[static_cast<std::size_t>(std::min(nearest, layout.levels - 1))];
+std::size_t Model::nearest_level(std::int64_t level) const {
+  const std::int64_t nearest = (2 * level + kLevelsPerQuality) / (2 * kLevelsPerQuality);
+  return static_cast<std::size_t>(std::min(nearest, layout.levels - 1));
 }
 
 bool all_finite(std::span<const float> values) {

@@ -52,30 +52,36 @@ rans::TableSet index_tables(const std::vector<std::uint64_t>& counts) {
 
 }  // namespace
 
-std::vector<Piece> pieces(std::span<const std::uint8_t> data, const bitstream::Parsed& parsed) {
-  const bitstream::Header& header = parsed.header;
+std::vector<Box> boxes(const bitstream::Header& header) {
   const std::int64_t height = header.height;
   const std::int64_t width = header.width;
+  const std::int64_t side =
+      header.tile != 0 ? std::int64_t{header.tile} * bitstream::kTileUnit : std::max(height, width);
+  std::vector<Box> out;
+  for (std::int64_t top = 0; top < height; top += side) {
+    for (std::int64_t left = 0; left < width; left += side) {
+      out.push_back({top, left, std::min(side, height - top), std::min(side, width - left)});
+    }
+  }
+  return out;
+}
+
+std::vector<Piece> pieces(std::span<const std::uint8_t> data, const bitstream::Parsed& parsed) {
+  const bitstream::Header& header = parsed.header;
   const std::span<const std::uint8_t> rest = data.subspan(parsed.payload_offset);
   const std::span payload = rest.first(
       static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), parsed.payload_bytes)));
-  if (header.tile == 0) return {{0, 0, height, width, header.coder, payload}};
-
-  static_cast<void>(bitstream::accounting(data));  // which finds the tiles well formed, or throws
-  const std::int64_t side = std::int64_t{header.tile} * bitstream::kTileUnit;
-  ByteReader reader(payload, "decode");
   std::vector<Piece> out;
-  for (std::int64_t top = 0; top < height; top += side) {
-    for (std::int64_t left = 0; left < width; left += side) {
-      const auto length = static_cast<std::size_t>(reader.varint("tile", reader.remaining()));
-      const std::uint8_t descriptor = reader.u8("tile");
-      out.push_back({top,
-                     left,
-                     std::min(side, height - top),
-                     std::min(side, width - left),
-                     descriptor,
-                     reader.bytes(length - 1, "tile")});
-    }
+  if (header.tile == 0) {
+    out.push_back({boxes(header).front(), header.coder, payload});
+    return out;
+  }
+  static_cast<void>(bitstream::accounting(data));  // which finds the tiles well formed, or throws
+  ByteReader reader(payload, "decode");
+  for (const Box& box : boxes(header)) {
+    const auto length = static_cast<std::size_t>(reader.varint("tile", reader.remaining()));
+    const std::uint8_t descriptor = reader.u8("tile");
+    out.push_back({box, descriptor, reader.bytes(length - 1, "tile")});
   }
   return out;
 }

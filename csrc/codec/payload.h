@@ -36,12 +36,20 @@ struct IndexTables {
   [[nodiscard]] Halves halves(std::span<const std::int32_t> z_index) const;
 };
 
-/// One tile of a file, or the whole picture in one piece.
-struct Piece {
-  std::int64_t top;  // pixels, as are the others
+/// Where a tile lies, or the whole picture in one piece; pixels.
+struct Box {
+  std::int64_t top;
   std::int64_t left;
   std::int64_t height;
   std::int64_t width;
+};
+
+/// How a header's picture is cut, row by row; boxes at the right and bottom may be smaller.
+std::vector<Box> boxes(const bitstream::Header& header);
+
+/// What a file says of a box.
+struct Piece {
+  Box box;
   std::uint8_t descriptor;
   std::span<const std::uint8_t> payload;
 };

@@ -148,7 +148,7 @@ Map AnalysisNetworks::unshuffled(const Pixels& pixels,
     float* to = plane.data();
     for (std::int64_t i = 0; i < out.h(); ++i) {
       const std::int64_t row = std::min(first * stride_ + i * stem_ + dy, pixels.height - 1);
-      const std::uint8_t* const from = pixels.data + row * pixels.width * kColours + colour;
+      const std::uint8_t* const from = pixels.data + row * pixels.row_bytes + colour;
       for (std::int64_t j = 0; j < out.w(); ++j) {
         *to++ = unit_of(from[kColours * std::min(j * stem_ + dx, pixels.width - 1)]);
       }

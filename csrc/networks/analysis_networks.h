@@ -23,11 +23,12 @@ class AnalysisNetworks {
                    Reader& reader,
                    std::int64_t strip_pixels = kStripPixels);
 
-  /// Borrowed pixels of RGB, rows one behind the other; at least one.
+  /// Borrowed rows of RGB; at least one pixel.
   struct Pixels {
     const std::uint8_t* data;
     std::int64_t height;
     std::int64_t width;
+    std::int64_t row_bytes;
   };
 
   /// What a picture gives before the rate level matters, [N, h, w], with its sides padded by

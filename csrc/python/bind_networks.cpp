@@ -137,10 +137,12 @@ void features(const LightNetworks& networks,
     throw InvalidArgument("networks: pixels: expected [h, w, 3]");
   }
   write(out, [&](Scratch& scratch) {
-    return networks.analysis.features(
-        {.data = in.span().data(), .height = in.shape(0), .width = in.shape(1)},
-        scratch,
-        report_to(progress));
+    return networks.analysis.features({.data = in.span().data(),
+                                       .height = in.shape(0),
+                                       .width = in.shape(1),
+                                       .row_bytes = 3 * in.shape(1)},
+                                      scratch,
+                                      report_to(progress));
   });
 }
 

@@ -54,8 +54,8 @@ void read_piece(const Piece& piece, const glc::codec::Wanted& wanted) {
   static const IndexTables index = index_tables();
   static const TableSet gaussian = gaussian_tables();
   PayloadReader reader(gaussian, index, piece.descriptor, piece.payload, wanted);
-  const std::int64_t rows_of_z = std::min((piece.height + 63) / 64, kMaxIndices);
-  const std::int64_t columns_of_z = std::min((piece.width + 63) / 64, kMaxIndices);
+  const std::int64_t rows_of_z = std::min((piece.box.height + 63) / 64, kMaxIndices);
+  const std::int64_t columns_of_z = std::min((piece.box.width + 63) / 64, kMaxIndices);
   const std::int64_t n_indices = std::min(rows_of_z * columns_of_z, kMaxIndices);
   std::uint32_t state = 1;
   for (const std::int32_t z : reader.z_index(static_cast<std::size_t>(n_indices))) {
