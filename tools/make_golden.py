@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from glc import _core, bitstream, cdf, export, rans
 from glc.codec import Codec
@@ -31,6 +32,7 @@ from glc.payload import PayloadTables, join_tiles
 from glc.pieces import boxes
 
 FORMAT_VERSION = 1
+CODED_AT = ((0.0, None), (1.5, None), (3.0, None), (2.0, 64))  # qualities and tiles
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "golden"
 
 
@@ -274,13 +276,19 @@ def hashes(symbols: Symbols) -> dict[str, str]:
     }
 
 
+def golden_picture() -> NDArray[np.uint8]:
+    """A cut of the sample photograph."""
+    sample = load_image(FOLDER.parents[1] / "examples" / "images" / "kodim23.png")
+    return np.ascontiguousarray(sample[150:350, 300:430])
+
+
 def build_codec() -> dict[str, Any]:
     """Files of a whole model, its networks included, and the hashes of their symbols."""
     codec = Codec(rule_made_model())
-    pixels = load_image(FOLDER.parents[1] / "examples" / "images" / "kodim23.png")[150:350, 300:430]
+    pixels = golden_picture()
     cases = []
-    for quality, tile in ((0.0, None), (1.5, None), (3.0, None), (2.0, 64)):
-        data = codec.encode(np.ascontiguousarray(pixels), quality=quality, tile=tile)
+    for quality, tile in CODED_AT:
+        data = codec.encode(pixels, quality=quality, tile=tile)
         _, pieces = codec._read(data, pixels.size)
         found = [hashes(piece.symbols) for piece in pieces]
         cases.append({"quality": quality, "file": data.hex(), "pieces": found})
@@ -288,19 +296,21 @@ def build_codec() -> dict[str, Any]:
     return {"format_version": FORMAT_VERSION, "fingerprint": fingerprint, "files": cases}
 
 
-def write_decoder(folder: Path) -> None:
-    """A model as `glc export` writes it, the files above, and what native decoders draw of them."""
+def write_exported(folder: Path) -> None:
+    """A model as `glc export` writes it, a picture, its files above, and what is drawn of them."""
     codec = Codec(rule_made_model())
     cases = json.loads((FOLDER / "codec" / f"v{FORMAT_VERSION}.json").read_text())["files"]
     folder.mkdir(parents=True)
-    (folder / "model.safetensors").write_bytes(codec.export())
+    (folder / "model.safetensors").write_bytes(codec.export(encoder=True))
+    (folder / "picture.rgb").write_bytes(golden_picture().tobytes())
     lines = []
-    for number, case in enumerate(cases):
+    for number, (case, (quality, tile)) in enumerate(zip(cases, CODED_AT, strict=True)):
         data = bytes.fromhex(case["file"])
         (folder / f"{number}.glc").write_bytes(data)
         pixels = codec.decode(data)
         height, width = pixels.shape[:2]
-        lines.append(f"{number}.glc {width} {height} {_core.crc32c(pixels.tobytes()):08x}\n")
+        crc = _core.crc32c(pixels.tobytes())
+        lines.append(f"{number}.glc {width} {height} {crc:08x} {quality} {tile or 0}\n")
     (folder / "pictures.txt").write_text("".join(lines), encoding="utf-8")
 
 
@@ -314,9 +324,9 @@ def main() -> int:
             text = json.dumps(make(), separators=(",", ":"))
             path.write_text(text + "\n", encoding="utf-8")
             made += 1
-    folder = FOLDER / "decoder" / f"v{export.FORMAT}"
+    folder = FOLDER / "exported" / f"v{export.FORMAT}"
     if not is_there(folder):
-        write_decoder(folder)
+        write_exported(folder)
         made += 1
     return 0 if made else 2
 

@@ -91,6 +91,12 @@ std::vector<std::uint8_t> coded(const Model& model, int level, const Symbols& sy
   return out;
 }
 
+/// Whether so many bytes are a picture of these sides.
+bool is_of(std::uint64_t n_bytes, Size size) {
+  const std::uint64_t row = std::uint64_t{kColours} * size.width;
+  return n_bytes != 0 && row != 0 && n_bytes % row == 0 && n_bytes / row == size.height;
+}
+
 void append_varint(std::vector<std::uint8_t>& out, std::size_t value) {
   for (; value >= 0x80U; value >>= 7) out.push_back(static_cast<std::uint8_t>(value | 0x80U));
   out.push_back(static_cast<std::uint8_t>(value));
@@ -236,7 +242,7 @@ std::vector<std::uint8_t> Encoder::encode(std::span<const std::uint8_t> pixels,
   header.tile = impl_->tile_units(options.tile);
   std::ranges::copy(fingerprint().first<bitstream::kModelIdBytes>(), header.model_id.begin());
   header.level = static_cast<std::uint8_t>(level_of(options.quality));
-  if (size.width == 0 || size.height == 0 || pixels.size() != size.bytes()) {
+  if (!is_of(pixels.size(), size)) {
     fail_argument("encode",
                   "pixels",
                   "[height, width, 3] of at least one pixel",

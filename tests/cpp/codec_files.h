@@ -27,9 +27,9 @@ namespace glc::test {
 
 using Bytes = std::vector<std::uint8_t>;
 
-/// A file of tests/golden/decoder.
+/// A file of tests/golden/exported.
 inline Bytes golden(const std::string& name) {
-  std::ifstream file(GLC_GOLDEN "/decoder/v1/" + name, std::ios::binary);
+  std::ifstream file(GLC_GOLDEN "/exported/v1/" + name, std::ios::binary);
   if (!file) stop(name + ": not readable", std::source_location::current());
   const std::vector<char> chars{std::istreambuf_iterator<char>(file), {}};
   return {chars.begin(), chars.end()};

@@ -11,6 +11,7 @@
 #include <ios>
 #include <limits>
 #include <optional>
+#include <random>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,6 +28,7 @@
 #include "glc/error.h"
 #include "glc/exact.h"
 #include "glc/float16.h"
+#include "glc/threads.h"
 #include "networks/map.h"
 #include "networks/synthesis_networks.h"
 #include "networks/tensors.h"
@@ -37,8 +39,10 @@ using glc::BitstreamError;
 using glc::InvalidArgument;
 using glc::Unsupported;
 using glc::codec::Decoder;
+using glc::codec::Encoder;
 using glc::codec::Options;
 using glc::codec::Restored;
+using glc::codec::Size;
 using glc::test::Bytes;
 using glc::test::check;
 using glc::test::check_equal;
@@ -57,13 +61,16 @@ struct Case {
   std::uint32_t width = 0;
   std::uint32_t height = 0;
   std::uint32_t crc = 0;
+  glc::codec::EncodeOptions coded;  // from picture.rgb
 };
 
 std::vector<Case> golden_cases() {
-  std::ifstream list(GLC_GOLDEN "/decoder/v1/pictures.txt");
+  std::ifstream list(GLC_GOLDEN "/exported/v1/pictures.txt");
   std::vector<Case> cases;
   std::string name;
-  for (Case of; list >> name >> std::dec >> of.width >> of.height >> std::hex >> of.crc;) {
+  Case of;
+  while (list >> name >> std::dec >> of.width >> of.height >> std::hex >> of.crc >> std::dec >>
+         of.coded.quality >> of.coded.tile) {
     of.file = golden(name);
     cases.push_back(of);
   }
@@ -285,6 +292,80 @@ void shared_by_threads(const std::vector<Case>& cases) {
   for (const int n : right) check_equal(n, 3, "a picture drawn beside others");
 }
 
+// ---------------------------------------------------------------- the encoder
+
+const Encoder& encoder() {
+  static const Encoder made(model_file());
+  return made;
+}
+
+/// The golden files, from their picture, at any number of threads.
+void encodes_golden_files(const std::vector<Case>& cases) {
+  const Bytes picture = golden("picture.rgb");
+  const int before = glc::threads();
+  for (const int n_threads : {1, 3}) {
+    glc::set_threads(n_threads);
+    for (const Case& of : cases) {
+      check(encoder().encode(picture, {of.width, of.height}, of.coded) == of.file, "a golden file");
+    }
+  }
+  glc::set_threads(before);
+}
+
+void encodes_within_a_size(const Case& of) {
+  const Bytes picture = golden("picture.rgb");
+  const Size size = {of.width, of.height};
+  std::size_t last = 0;
+  for (const std::size_t target : {of.file.size(), 2 * of.file.size(), std::size_t{SIZE_MAX}}) {
+    const Bytes file = encoder().encode(picture, size, {.target_bytes = target});
+    check(file.size() <= target && file.size() >= last, "as large as it may be");
+    check(draw(file).restored.verified, "and sound");
+    last = file.size();
+  }
+  check_throws<InvalidArgument>(
+      [&] { static_cast<void>(encoder().encode(picture, size, {.target_bytes = 50})); },
+      "too small");
+}
+
+/// Thin ones, noise and stripes, of which y is held within its range until they can be coded.
+void encodes_odd_pictures() {
+  std::mt19937 random(4);
+  for (const Size size : {Size{1, 1}, Size{129, 3}, Size{2, 100}, Size{65, 64}}) {
+    Bytes noise(size.bytes());
+    for (auto& byte : noise) byte = static_cast<std::uint8_t>(random());
+    Bytes stripes(size.bytes());
+    for (std::size_t i = 0; i < stripes.size(); ++i) stripes[i] = i / 3 % 2 == 0 ? 0 : 255;
+    for (const Bytes& picture : {noise, stripes}) {
+      for (const std::uint32_t tile : {0U, 64U}) {
+        const Bytes file = encoder().encode(picture, size, {.quality = 3.0, .tile = tile});
+        const Drawn drawn = draw(file);
+        check_equal(drawn.pixels.size(), picture.size());
+        check(drawn.restored.verified, "sound");
+      }
+    }
+  }
+}
+
+void refuses_to_encode() {
+  const Bytes picture(3 * 64 * 64);
+  const auto refused = [&](Size size, const glc::codec::EncodeOptions& options) {
+    check_throws<InvalidArgument>(
+        [&] { static_cast<void>(encoder().encode(picture, size, options)); }, "refused");
+  };
+  for (const Size size : {Size{64, 63}, Size{0, 0}, Size{0, 64}, Size{UINT32_MAX, UINT32_MAX}}) {
+    refused(size, {});
+  }
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  for (const double quality : {-0.1, 3.01, kNan, 1e300}) refused({64, 64}, {.quality = quality});
+  for (const std::uint32_t tile : {1U, 63U, 65U, UINT32_MAX}) refused({64, 64}, {.tile = tile});
+  auto decodes_alone = glc::test::Model::of(model_file());
+  std::erase_if(decodes_alone.tensors,
+                [](const auto& each) { return each.first.starts_with("h_a."); });
+  check_throws<BitstreamError>([&] { const Encoder made(decodes_alone.join()); }, "no encoder");
+  check(Decoder(decodes_alone.join()).fingerprint()[0] == encoder().fingerprint()[0],
+        "but a decoder");
+}
+
 void moves() {
   Decoder first(model_file());
   Decoder second = std::move(first);
@@ -499,30 +580,43 @@ void hostile_metadata() {
   }
 }
 
+/// Whether decoding does without a tensor.
+bool is_encoders(std::string_view name) {
+  if (name == "latent_range.l_hat") return false;
+  const auto begins = [&](std::string_view prefix) { return name.starts_with(prefix); };
+  return std::ranges::any_of(std::array{"latent_encoder.", "g_a.", "h_a.", "latent_range."},
+                             begins);
+}
+
 void hostile_tensors() {
   const Model good = Model::of(model_file());
   for (const auto& [name, tensor] : good.tensors) {
+    const bool encoded = is_encoders(name);
+    const auto refuse = [&](const Bytes& file, const char* what) {
+      check_throws<BitstreamError>([&] { const Encoder made(file); }, what);
+      if (!encoded) refuse_model(file, what);
+    };
     Model missing = good;
     missing.tensors.erase(name);
-    refuse_model(missing.join(), "no such tensor");
+    refuse(missing.join(), "no such tensor");
     const bool table = name.starts_with("tables.");
     Model shape = good;
     shape.tensors[name].shape.push_back(1);
-    if (!table) refuse_model(shape.join(), "a side more");
+    if (!table) refuse(shape.join(), "a side more");
     shape.tensors[name].shape = {static_cast<std::int64_t>(tensor.bytes.size()) / 4, 1, 1, 1, 1};
-    if (!table) refuse_model(shape.join(), "another shape");
+    if (!table) refuse(shape.join(), "another shape");
     shape.tensors[name].shape.push_back(2);
-    refuse_model(shape.join(), "a shape of more elements");
+    refuse(shape.join(), "a shape of more elements");
     shape.tensors[name].shape.back() = 0;
-    refuse_model(shape.join(), "a shape of no elements");
+    refuse(shape.join(), "a shape of no elements");
     for (const char* dtype : {"I32", "F32", "F16", "F64"}) {
       if (tensor.dtype == dtype) continue;
       Model other = good;
       other.tensors[name].dtype = dtype;
-      refuse_model(other.join(), dtype);
+      refuse(other.join(), dtype);
       if (!table) continue;
       other.tensors[name] = {dtype, {0}, {}};
-      refuse_model(other.join(), "an empty table");
+      refuse(other.join(), "an empty table");
     }
   }
   Model more = good;
@@ -669,6 +763,10 @@ int main() {
   arguments(cases[0]);
   thin_pictures();
   shared_by_threads(cases);
+  encodes_golden_files(cases);
+  encodes_within_a_size(cases[1]);
+  encodes_odd_pictures();
+  refuses_to_encode();
   moves();
   networks_of_other_sizes();
   same_weights_otherwise();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The C interface of the picture decoder from C, through the shared library: a golden picture,
+// The C interface of the picture codec from C, through the shared library: a golden picture,
 // every status, hostile bytes.
 #include <stdint.h>
 #include <stdlib.h>
@@ -173,6 +173,58 @@ static void test_errors(void) {
   CHECK_OK(decode(NULL, &restored));
 }
 
+/// The golden file, from its picture; and every status.
+static void test_encoder(void) {
+  size_t size = 0;
+  uint8_t* picture = read_file(GLC_GOLDEN "/exported/v1/picture.rgb", &size);
+  CHECK(size == kBytes);
+  uint8_t* whole = read_file(GLC_GOLDEN "/exported/v1/model.safetensors", &size);
+  glc_codec_encoder* encoder = NULL;
+  CHECK_INVALID(glc_codec_encoder_create(NULL, size, &encoder));
+  CHECK_INVALID(glc_codec_encoder_create(whole, size, NULL));
+  CHECK_BROKEN(glc_codec_encoder_create(whole, size / 2, &encoder));
+  CHECK(encoder == NULL);
+  CHECK_OK(glc_codec_encoder_create(whole, size, &encoder));
+  free(whole);
+
+  glc_codec_encode_options options = glc_codec_encode_defaults();
+  CHECK(options.quality == 2.0 && options.target_bytes == 0 && options.tile == 0);
+  options.quality = 0.0;
+  glc_codec_file* made = NULL;
+  CHECK_OK(glc_codec_encode(encoder, picture, kWidth, kHeight, &options, &made));
+  CHECK(glc_codec_file_size(made) == file_size);
+  CHECK(memcmp(glc_codec_file_data(made), file, file_size) == 0);
+  glc_codec_file_free(made);
+  made = NULL;
+  options.target_bytes = UINT64_MAX;
+  CHECK_OK(glc_codec_encode(encoder, picture, kWidth, kHeight, &options, &made));
+  CHECK(glc_codec_file_size(made) > file_size);
+  glc_codec_file_free(made);
+  made = NULL;
+  CHECK_OK(glc_codec_encode(encoder, picture, kWidth, kHeight, NULL, &made));
+  glc_codec_file_free(made);
+
+  made = NULL;
+  options.target_bytes = 30;
+  CHECK_INVALID(glc_codec_encode(encoder, picture, kWidth, kHeight, &options, &made));
+  CHECK(strstr(glc_codec_last_error(), "target_bytes: expected at least") != NULL);
+  options = glc_codec_encode_defaults();
+  options.tile = 100;
+  CHECK_INVALID(glc_codec_encode(encoder, picture, kWidth, kHeight, &options, &made));
+  options.tile = 0;
+  options.quality = 3.5;
+  CHECK_INVALID(glc_codec_encode(encoder, picture, kWidth, kHeight, &options, &made));
+  CHECK_INVALID(glc_codec_encode(NULL, picture, kWidth, kHeight, NULL, &made));
+  CHECK_INVALID(glc_codec_encode(encoder, NULL, kWidth, kHeight, NULL, &made));
+  CHECK_INVALID(glc_codec_encode(encoder, picture, kWidth, kHeight, NULL, NULL));
+  CHECK_INVALID(glc_codec_encode(encoder, picture, 0, kHeight, NULL, &made));
+  CHECK(made == NULL && glc_codec_file_data(NULL) == NULL && glc_codec_file_size(NULL) == 0);
+  glc_codec_file_free(NULL);
+  glc_codec_encoder_free(NULL);
+  glc_codec_encoder_free(encoder);
+  free(picture);
+}
+
 static void test_hostile(void) {
   uint8_t* bytes = allocate(file_size);
   glc_codec_options options = glc_codec_defaults();
@@ -192,14 +244,15 @@ static void test_hostile(void) {
 }
 
 int main(void) {
-  model = read_file(GLC_GOLDEN "/decoder/v1/model.safetensors", &model_size);
-  file = read_file(GLC_GOLDEN "/decoder/v1/0.glc", &file_size);
+  model = read_file(GLC_GOLDEN "/exported/v1/model.safetensors", &model_size);
+  file = read_file(GLC_GOLDEN "/exported/v1/0.glc", &file_size);
   pixels = allocate(kBytes);
   test_about();
   test_threads();
   test_models();
   test_picture();
   test_errors();
+  test_encoder();
   test_hostile();
   glc_codec_decoder_free(decoder);
   free(pixels);
