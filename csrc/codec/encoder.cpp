@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -61,7 +62,7 @@ int level_of(double quality) {
   if (!(quality >= 0.0 && quality <= kMost)) {
     fail_argument("encode", "quality", "0 .. 3", quality);
   }
-  return static_cast<int>(quality * kLevelsPerQuality + 0.5);
+  return static_cast<int>(std::floor(quality * kLevelsPerQuality + 0.5));
 }
 
 /// The rule of docs/format.md for files: few lanes, of which each costs 3 bytes.
@@ -124,9 +125,9 @@ struct Encoder::Impl : Model {
 };
 
 std::uint32_t Encoder::Impl::tile_units(std::uint32_t tile) const {
-  // the file counts in these units
-  const std::int64_t multiple = std::lcm(layout.pad_multiple, std::int64_t{bitstream::kTileUnit});
-  if (tile % multiple != 0) {
+  constexpr std::int64_t kUnit = bitstream::kTileUnit;  // in which the file counts
+  if (tile % layout.pad_multiple != 0 || tile % kUnit != 0) {
+    const std::int64_t multiple = std::lcm(layout.pad_multiple, kUnit);
     fail_argument("encode", "tile", "a multiple of " + std::to_string(multiple) + " pixels", tile);
   }
   return tile / bitstream::kTileUnit;

@@ -219,7 +219,7 @@ void bind_networks(py::module_& m) {
       .def("hyper_index", &hyper_index)
       .def("synthesis", &synthesis)
       .def("draw", &draw);
-  m.attr("STRIP_PIXELS") = networks::kStripPixels;
+  m.add_object("STRIP_PIXELS", py::int_(networks::kStripPixels));
 }
 
 }  // namespace glc::python
