@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 
@@ -24,6 +25,9 @@ class Workspace {
  public:
   static std::size_t bytes(std::int64_t shared, std::int64_t per_thread, int n_threads) {
     const std::int64_t floats = aligned(shared) + n_threads * aligned(per_thread);
+    if (static_cast<std::uint64_t>(floats) > (SIZE_MAX - kAlign) / sizeof(float)) {
+      throw std::bad_alloc();  // where addresses have 32 bits
+    }
     return static_cast<std::size_t>(floats) * sizeof(float) + kAlign;
   }
 
