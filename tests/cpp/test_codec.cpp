@@ -15,7 +15,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -275,21 +274,6 @@ void thin_pictures() {  // of which padding makes many times as many pixels
     check_equal(draw(file, {.max_pixels = 2048, .until = 3}).pixels.size(), std::size_t{381});
   }
   check_equal(draw(thin(1, 1), {.max_pixels = 1, .until = 3}).pixels.size(), std::size_t{3});
-}
-
-void shared_by_threads(const std::vector<Case>& cases) {
-  std::vector<std::thread> threads;
-  threads.reserve(cases.size());
-  std::vector<int> right(cases.size());
-  for (std::size_t i = 0; i < cases.size(); ++i) {
-    threads.emplace_back([&, i] {
-      for (int round = 0; round < 3; ++round) {
-        right[i] += glc::bitstream::crc32c(draw(cases[i].file).pixels) == cases[i].crc ? 1 : 0;
-      }
-    });
-  }
-  for (auto& thread : threads) thread.join();
-  for (const int n : right) check_equal(n, 3, "a picture drawn beside others");
 }
 
 // ---------------------------------------------------------------- the encoder
@@ -762,7 +746,6 @@ int main() {
   hostile_files();
   arguments(cases[0]);
   thin_pictures();
-  shared_by_threads(cases);
   encodes_golden_files(cases);
   encodes_within_a_size(cases[1]);
   encodes_odd_pictures();
