@@ -14,6 +14,7 @@ const STATUS = ['ok', 'invalid argument', 'bitstream error', 'unsupported', 'cud
 const NOT_THERE = 52;  // WASI's ENOSYS
 const MAX_PIXELS = 178_956_970;
 const PARTS = 4;
+const UINT32_MAX = 2 ** 32 - 1;
 
 /** What the codec refused; `kind` is one of the classes of glc/codec_c.h. */
 export class GlcError extends Error {
@@ -89,7 +90,10 @@ class Glc {
     return text(this.#exports.memory, at);
   }
 
-  /** A codec of a model: the bytes of a file that `glc export` wrote; with --encoder it encodes. */
+  /**
+   * A codec of a model: a file that `glc export` wrote (ArrayBuffer, Uint8Array), which it keeps;
+   * with --encoder it encodes.
+   */
   codec(model) {
     return new Codec(this.#exports, model);
   }
@@ -104,7 +108,7 @@ class Codec {
 
   constructor(exports, model) {
     this.#wasm = exports;
-    this.#model = new Uint8Array(model);
+    this.#model = bytesOf(model);
     this.#decoder = this.#create('decoder');
   }
 
@@ -112,6 +116,7 @@ class Codec {
     this.#wasm.glc_codec_decoder_free(this.#decoder);
     this.#wasm.glc_codec_encoder_free(this.#encoder);
     this.#decoder = this.#encoder = 0;
+    this.#model = null;
   }
 
   /**
@@ -121,49 +126,54 @@ class Codec {
    * instead, the size not to exceed. tile: code squares of so many pixels independently.
    */
   encode(pixels, width, height, { quality = 2, targetBytes = 0, tile = 0 } = {}) {
+    whole('encode: width', width, UINT32_MAX);
+    whole('encode: height', height, UINT32_MAX);
     if (pixels.length !== 3 * width * height) {
       throw new GlcError(1, `encode: pixels: expected ${3 * width * height} bytes, got ${pixels.length}`);
     }
-    this.#encoder ||= this.#create('encoder');
+    if (this.#model !== null) this.#encoder ||= this.#create('encoder');
     return this.#scoped((take) => {
       const data = take(pixels.length, pixels);
-      const options = take(24);
+      const options = take(24);  // glc_codec_encode_options
       const slot = take(4);
       const view = this.#view();
       view.setFloat64(options, quality, true);
-      view.setBigUint64(options + 8, BigInt(targetBytes), true);
-      view.setUint32(options + 16, tile, true);
+      view.setBigUint64(options + 8, BigInt(whole('encode: targetBytes', targetBytes)), true);
+      view.setUint32(options + 16, whole('encode: tile', tile, UINT32_MAX), true);
       this.#check(this.#wasm.glc_codec_encode(this.#encoder, data, width, height, options, slot));
       const file = this.#view().getUint32(slot, true);
-      const size = this.#wasm.glc_codec_file_size(file);
-      const out = this.#bytes(this.#wasm.glc_codec_file_data(file), size).slice();
-      this.#wasm.glc_codec_file_free(file);
-      return out;
+      try {
+        const size = this.#wasm.glc_codec_file_size(file);
+        return this.#bytes(this.#wasm.glc_codec_file_data(file), size).slice();
+      } finally {
+        this.#wasm.glc_codec_file_free(file);
+      }
     });
   }
 
   /**
-   * Draws the picture of a file: { width, height, pixels: Uint8Array [height, width, 3], parts,
-   * verified }.
+   * Draws the picture of a file (ArrayBuffer, Uint8Array): { width, height, pixels: Uint8Array
+   * [height, width, 3], parts, verified }.
    *
    * partial: draw what a cut or damaged file still gives. until: parts to use, 0 to 4.
    */
   decode(file, { partial = false, until = PARTS, maxPixels = MAX_PIXELS } = {}) {
+    const bytes = bytesOf(file);
     return this.#scoped((take) => {
-      const data = take(file.length, file);
-      const options = take(16);
+      const data = take(bytes.length, bytes);
+      const options = take(16);  // glc_codec_options
       const out = take(8);
       const view = this.#view();
-      view.setBigUint64(options, BigInt(maxPixels), true);
-      view.setInt32(options + 8, until, true);
+      view.setBigUint64(options, BigInt(whole('decode: maxPixels', maxPixels)), true);
+      view.setInt32(options + 8, whole('decode: until', until, PARTS), true);
       view.setInt32(options + 12, partial ? 1 : 0, true);
-      this.#check(this.#wasm.glc_codec_size(data, file.length, options, out, out + 4));
+      this.#check(this.#wasm.glc_codec_size(data, bytes.length, options, out, out + 4));
       const width = this.#view().getUint32(out, true);
       const height = this.#view().getUint32(out + 4, true);
       const size = 3 * width * height;
       const drawn = take(size);
       this.#check(this.#wasm.glc_codec_decode(
-        this.#decoder, data, file.length, options, drawn, size, out));
+        this.#decoder, data, bytes.length, options, drawn, size, out));
       const parts = this.#view().getInt32(out, true);
       const verified = this.#view().getInt32(out + 4, true) === 1;
       return { width, height, pixels: this.#bytes(drawn, size).slice(), parts, verified };
@@ -209,6 +219,16 @@ class Codec {
   #bytes(at, size) {
     return new Uint8Array(this.#wasm.memory.buffer, at >>> 0, size);
   }
+}
+
+function bytesOf(data) {
+  return data instanceof ArrayBuffer ? new Uint8Array(data) : data;
+}
+
+/** The value, where it is a whole number; DataView would cut and wrap others. */
+function whole(name, value, most = Number.MAX_SAFE_INTEGER) {
+  if (Number.isInteger(value) && value >= 0 && value <= most) return value;
+  throw new GlcError(1, `${name}: expected a whole number from 0 to ${most}, got ${value}`);
 }
 
 function text(memory, at) {

@@ -59,7 +59,11 @@ const parts = codec.decode(cut, { partial: true }).parts;
 assert(parts < 4, `${parts} parts`);
 assert.equal(codec.decode(file, { until: 1 }).parts, 1);
 refuses(() => codec.decode(file, { maxPixels: 100 }), 'bitstream error', /pixels/);
-refuses(() => codec.decode(file, { until: 5 }), 'invalid argument', /^decode: until: /);
+for (const until of [5, -1, 2.5, NaN]) {
+  refuses(() => codec.decode(file, { until }), 'invalid argument', /^decode: until: /);
+}
+refuses(() => codec.decode(file, { maxPixels: -1 }), 'invalid argument', /^decode: maxPixels: /);
+assert.deepEqual(codec.decode(file.slice().buffer), codec.decode(file));
 refuses(() => codec.encode(rgb.slice(1), 130, 200), 'invalid argument', /expected 78000 bytes/);
 refuses(() => codec.encode(rgb, 130, 200, { quality: 4 }), 'invalid argument', /^encode: quality: /);
 refuses(
@@ -67,6 +71,14 @@ refuses(
   'invalid argument',
   /^encode: target_bytes: expected at least \d+ for this picture, got 40$/,
 );
+for (const targetBytes of [-1, 1000.5, NaN]) {
+  refuses(() => codec.encode(rgb, 130, 200, { targetBytes }), 'invalid argument', /^encode: targetBytes: /);
+}
+refuses(() => codec.encode(rgb, 130, 200, { tile: -64 }), 'invalid argument', /^encode: tile: /);
+refuses(() => codec.encode(rgb.slice(0, 9), 1.5, 2), 'invalid argument', /^encode: width: /);
 refuses(() => glc.codec(new Uint8Array(8)), 'bitstream error', /^model: /);
 codec.free();
+codec.free();
+refuses(() => codec.decode(file), 'invalid argument', /NULL/);
+refuses(() => codec.encode(rgb, 130, 200), 'invalid argument', /NULL/);
 console.log(`${lines.length} golden files and pictures`);
