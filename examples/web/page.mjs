@@ -8,7 +8,10 @@ const element = (id) => document.getElementById(id);
 const worker = new Worker(new URL('worker.mjs', import.meta.url), { type: 'module' });
 const waiting = new Map();
 let calls = 0;
+let lost = null;  // why the worker answers no more
 let turns = 0;  // of the picture that is shown; what is late for it is dropped
+let reading = false;  // the next picture, which takes the controls as they are then
+let coding = Promise.resolve();  // until the worker is through with what it was asked
 let source = null;  // { name, original: ImageData } or { name, file: Uint8Array }
 let shown = null;  // { name, file, drawn: ImageData }
 
@@ -18,10 +21,16 @@ worker.onmessage = ({ data: { id, result, seconds, error } }) => {
   if (error) reject(new Error(error.message));
   else resolve({ result, seconds });
 };
-worker.onerror = (event) => say(event.message || 'the worker could not be started', true);
+worker.onerror = (event) => {
+  lost = new Error(event.message || 'the worker could not be started');
+  worker.terminate();
+  for (const { reject } of waiting.values()) reject(lost);
+  waiting.clear();
+};
 
 function ask(call, ...args) {
   return new Promise((resolve, reject) => {
+    if (lost) throw lost;
     waiting.set(++calls, { resolve, reject });
     worker.postMessage({ id: calls, call, args });
   });
@@ -75,29 +84,40 @@ async function opened(file) {
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = 'high';
   context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  picture.close();
   return context.getImageData(0, 0, canvas.width, canvas.height);
 }
 
 async function take(file) {
   const turn = ++turns;
+  reading = true;
   say(`Reading ${file.name} ...`);
   try {
     const head = new Uint8Array(await file.slice(0, 3).arrayBuffer());
     const isGlc = String.fromCharCode(...head) === 'GLC';
-    const name = file.name.replace(/\.[^.]*$/, '');
+    const name = file.name.replace(/(.)\.[^.]*$/, '$1');
     const taken = isGlc
       ? { name, file: new Uint8Array(await file.arrayBuffer()) }
       : { name, from: file, original: await opened(file) };
     if (turn !== turns) return;
+    reading = false;
     source = taken;
-    await code();
+    code();
   } catch (error) {
-    if (turn === turns) say(`${file.name}: ${error.message}`, true);
+    if (turn !== turns) return;
+    reading = false;
+    say(`${file.name}: ${error.message}`, true);
   }
 }
 
-async function code() {
+/** Codes the source anew, once the worker is free; only the last that is waiting is coded. */
+function code() {
   const turn = ++turns;
+  coding = coding.then(() => codeAndShow(turn));
+}
+
+async function codeAndShow(turn) {
+  if (turn !== turns) return;
   const { name, original } = source;
   const facts = [];
   let file = source.file;
@@ -186,22 +206,26 @@ element('quality').addEventListener('input', (event) => {
   element('shown').value = event.target.value;
 });
 element('quality').addEventListener('change', () => {
-  if (source?.original) code();
+  if (source?.original && !reading) code();
 });
 element('shrink').addEventListener('change', () => {
-  if (source?.from) take(source.from);
+  if (source?.from && !reading) take(source.from);
 });
 element('wipe').addEventListener('input', (event) => {
   element('stage').style.setProperty('--cut', `${event.target.value}%`);
 });
 element('save').addEventListener('click', () => save(new Blob([shown.file]), `${shown.name}.glc`));
 element('png').addEventListener('click', () => {
-  element('after').toBlob((blob) => save(blob, `${shown.name}.png`), 'image/png');
+  const { name } = shown;
+  element('after').toBlob((blob) => {
+    if (blob) save(blob, `${name}.png`);
+    else say(`${name}: the picture is too large for a PNG here`, true);
+  }, 'image/png');
 });
 
 try {
   const { result } = await ask('about');
-  if (!source) {
+  if (turns === 0) {
     const slow = result.fast ? '' : ' Without relaxed vectors a photograph takes some ten seconds.';
     say(`glc ${result.version} is ready.${slow}`);
   }
