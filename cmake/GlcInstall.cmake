@@ -29,7 +29,7 @@ if(GLC_SHARED AND UNIX)  # of use with the links beside them
   file(RELATIVE_PATH GLC_PC_INCLUDEDIR "${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig"
        "${CMAKE_INSTALL_FULL_INCLUDEDIR}")
   set(GLC_PC_rans "rANS entropy coder with static tables")
-  set(GLC_PC_codec "Decoder of .glc pictures")
+  set(GLC_PC_codec "Codec of .glc pictures")
   foreach(name IN LISTS GLC_C_LIBRARIES)
     set(GLC_PC_NAME "glc_${name}")
     set(GLC_PC_DESCRIPTION "${GLC_PC_${name}}, C interface")

@@ -14,7 +14,7 @@
 
 namespace glc::codec {
 
-/// What `glc export` wrote of a model: all that decoding needs (docs/format.md).
+/// What `glc export` wrote of a model (docs/format.md).
 struct ModelFile {
   networks::LightLayout layout;
   std::array<std::uint8_t, bitstream::kFingerprintBytes> fingerprint{};

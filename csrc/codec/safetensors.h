@@ -13,7 +13,7 @@ namespace glc::codec {
 
 /// A tensor in a file, its elements little-endian and not aligned.
 struct StoredTensor {
-  std::string dtype;  // "F32", "F16", "I32", ... of the safetensors format
+  std::string dtype;  // "F32", "F16" or "I32"
   std::vector<std::int64_t> shape;
   std::span<const std::uint8_t> bytes;
 };

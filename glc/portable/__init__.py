@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model's networks as coding runs them on the CPU: numpy and the native core, no torch.
+"""A model's networks as coding runs them on the CPU: by the native core, no torch.
 
 Every sum is made by an exact layer (`csrc/include/glc/exact.h`), in one order. So all that these
 networks give is the same bits on every CPU, at every number of threads: symbols, as the format

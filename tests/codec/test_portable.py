@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks by numpy and the native core are those of the torch model, whatever its layout."""
+"""Networks by the native core are those of the torch model, whatever its layout."""
 
 import dataclasses
 import json

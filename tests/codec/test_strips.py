@@ -134,7 +134,7 @@ def require_equal(found: Symbols, expected: Symbols) -> None:
 def test_entropy_path_is_the_same_bit_for_bit(
     codec: Codec, tall: np.ndarray, networks: Callable[..., Any], z_rows: int
 ) -> None:
-    """In strips, and by numpy or by torch."""
+    """In strips, and by the core or by torch."""
     y, z_index = analyse(codec._networks, tall, 2.0)
     expected = symbols(codec, y, z_index, codec._coder_networks)
     found = symbols(codec, y, z_index, networks(codec, z_rows * 64 * 256))

@@ -112,7 +112,7 @@ GLC_CODEC_API const char* glc_codec_last_error(void);
 
 /// Threads that one call may use, the calling one included: at first GLC_NUM_THREADS of the
 /// environment, or the CPUs that this process may run on. 0 when GLC_NUM_THREADS is no number from
-/// 1 to 256: then decoding answers GLC_CODEC_INVALID_ARGUMENT.
+/// 1 to 256: then encoding and decoding answer GLC_CODEC_INVALID_ARGUMENT.
 GLC_CODEC_API int32_t glc_codec_threads(void);
 /// Sets it for the process, from 1 to 256.
 GLC_CODEC_API glc_codec_status glc_codec_set_threads(int32_t n);
