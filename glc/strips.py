@@ -4,7 +4,8 @@
 What trips people first: an output row depends on a few rows around its own, so strips overlap by
 just that much, and no more is guessed: `reach` finds it by watching one row of NaN spread through
 the network. A network whose normalisation sees the whole picture has no such reach; it runs whole,
-and large pictures are then cut into tiles that the file declares.
+and large pictures are then cut into tiles that the file declares. (The core's own networks know
+what their layers see: csrc/networks/strips.h.)
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 
 from glc import _core
 from glc.entropy_path import Array, EntropyNetworks
-from glc.errors import BitstreamError
 from glc.models.config import GLCConfig
 
 __all__ = [
@@ -27,9 +27,7 @@ __all__ = [
     "PictureNetworks",
     "Reach",
     "Report",
-    "Strips",
     "map_strips",
-    "not_finite",
     "part_of",
     "reach",
     "unheard",
@@ -40,7 +38,6 @@ _PROBE_CELLS = 64  # more than any local network sees to both sides
 _PROBE_WIDTH = 4  # cells
 
 Reach = tuple[int, int]  # cells above and below that an output cell depends on
-Network = Callable[[Any], Any]  # of arrays: numpy's, or torch's
 Map = NDArray[np.float32]
 Report = Callable[[float], None]  # of the fraction done
 
@@ -122,14 +119,6 @@ def part_of(report: Report, n: int, parts: int) -> Report:
     return lambda fraction: report((n + fraction) / parts)
 
 
-def not_finite() -> BitstreamError:
-    """The error of a picture that cannot be drawn."""
-    return BitstreamError(
-        "decode: picture: expected finite values, got others; the file is damaged, or of a "
-        "picture unlike all that its model was trained on (glc fit-prior helps that)"
-    )
-
-
 def map_strips(
     network: Callable[[int, int], Array],
     n_cells: int,
@@ -168,55 +157,3 @@ def map_strips(
         whole[..., begin * out_cell : end * out_cell, :] = kept
         report(end / n_cells)
     return whole
-
-
-class Strips:
-    """Runs a model's networks over whole maps, in strips where the picture is large.
-
-    Strips depend on the picture's size alone, so that the same picture gives the same file.
-
-    Attributes:
-        config: of the model.
-        strip_pixels: of a strip, without its overlap; strips are at least one row of z high.
-    """
-
-    def __init__(self, config: GLCConfig, strip_pixels: int) -> None:
-        self.config = config
-        self.strip_pixels = strip_pixels
-        self._sees: dict[str, Reach | None] = {}
-
-    def _run(self, network: Network, x: Array) -> Array:
-        """Run a network on a map, numpy's or its own kind; the result is of x's kind."""
-        raise NotImplementedError
-
-    def _z_rows(self, z_width: int) -> int:
-        """Rows of z in a strip; a row is `pad_multiple` pixels high."""
-        return max(1, self.strip_pixels // (z_width * self.config.pad_multiple**2))
-
-    def _over_rows(self, name: str, network: Network, x: Array, in_cell: int, per_z: int) -> Array:
-        """Run a network from a map to a map.
-
-        A cell is `in_cell` rows of x; `per_z` cells are as high as a row of z.
-        """
-
-        def strip(first: int, last: int) -> Array:
-            return self._run(network, x[..., first * in_cell : last * in_cell, :])
-
-        per_strip = per_z * self._z_rows(x.shape[-1] // (in_cell * per_z))
-        cells = x.shape[-2] // in_cell
-        return self._map(name, network, strip, (x.shape[1], in_cell), cells, per_strip)
-
-    def _map(
-        self,
-        name: str,
-        network: Network,
-        strip: Callable[[int, int], Array],
-        probe: tuple[int, int],
-        cells: int,
-        per_strip: int,
-        report: Report = unheard,
-    ) -> Array:
-        """`map_strips`, with the reach found, by a `probe` of channels and rows, once per name."""
-        if per_strip < cells and name not in self._sees:
-            self._sees[name] = reach(lambda x: self._run(network, x), *probe)
-        return map_strips(strip, cells, per_strip, self._sees.get(name), report)

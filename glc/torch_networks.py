@@ -17,14 +17,17 @@ from torch.nn import functional as F
 
 from glc.cdf import canonical
 from glc.entropy_path import Array
+from glc.errors import BitstreamError
 from glc.models.generator import Generator
 from glc.models.glc import GLC
 from glc.ops import gaussian_rows
 from glc.ops._cuda import to_host, to_own_memory
 from glc.ops.four_part import four_part_pick, four_part_put
-from glc.strips import STRIP_PIXELS, Network, Report, Strips, not_finite, unheard
+from glc.strips import STRIP_PIXELS, Reach, Report, map_strips, reach, unheard
 
 __all__ = ["Networks", "TorchKit"]
+
+Network = Callable[[Tensor], Tensor]
 
 
 class TorchKit:
@@ -52,15 +55,19 @@ class TorchKit:
         return torch.stack(x.aminmax())
 
 
-class Networks(Strips):
-    """The networks of a model.
+class Networks:
+    """The networks of a model, in strips where the picture is large.
 
     Those of the entropy path give torch's tensors, on the model's device. The others take them or
     numpy's arrays, and give the same kind on the same device; `features` and `pixels` numpy's.
 
+    Strips depend on the picture's size alone, so that the same picture gives the same file.
+
     Attributes:
         model: in evaluation mode.
-        device: where it is.
+        config: of the model.
+        strip_pixels: of a strip, without its overlap; strips are at least one row of z high.
+        device: where the model is.
         kit: of the tensors of the entropy path.
     """
 
@@ -77,8 +84,10 @@ class Networks(Strips):
             strip_pixels: of a strip, without its overlap; strips are at least one row of z high.
             picture_dtype: in which `pixels` draws; see `Codec`.
         """
-        super().__init__(model.config, strip_pixels)
         self.model = model
+        self.config = model.config
+        self.strip_pixels = strip_pixels
+        self._sees: dict[str, Reach | None] = {}
         self._like = next(model.parameters()).detach()
         self.device = self._like.device
         self.kit = TorchKit(self.device)
@@ -169,7 +178,10 @@ class Networks(Strips):
         if not finite and self._picture_dtype == torch.float16:  # whose largest number is 65504
             drawn, finite = self._draw(y_hat, quality, size, torch.bfloat16, unheard)
         if not finite:
-            raise not_finite()
+            raise BitstreamError(
+                "decode: picture: expected finite values, got others; the file is damaged, or of a "
+                "picture unlike all that its model was trained on (glc fit-prior helps that)"
+            )
         return drawn
 
     def _draw(
@@ -218,8 +230,41 @@ class Networks(Strips):
         return self.model.config.autoencoder.stride
 
     def _run(self, network: Network, x: Array) -> Array:
+        """Run a network on a map, numpy's or torch's; the result is of x's kind."""
         with torch.inference_mode():
             out = network(torch.as_tensor(x).contiguous().to(self.device, self._like.dtype))
         if not isinstance(x, np.ndarray):
             return out.to(x.device)
         return (out if out.dtype == torch.float64 else out.float()).cpu().numpy()
+
+    def _z_rows(self, z_width: int) -> int:
+        """Rows of z in a strip; a row is `pad_multiple` pixels high."""
+        return max(1, self.strip_pixels // (z_width * self.config.pad_multiple**2))
+
+    def _over_rows(self, name: str, network: Network, x: Array, in_cell: int, per_z: int) -> Array:
+        """Run a network from a map to a map.
+
+        A cell is `in_cell` rows of x; `per_z` cells are as high as a row of z.
+        """
+
+        def strip(first: int, last: int) -> Array:
+            return self._run(network, x[..., first * in_cell : last * in_cell, :])
+
+        per_strip = per_z * self._z_rows(x.shape[-1] // (in_cell * per_z))
+        cells = x.shape[-2] // in_cell
+        return self._map(name, network, strip, (x.shape[1], in_cell), cells, per_strip)
+
+    def _map(
+        self,
+        name: str,
+        network: Network,
+        strip: Callable[[int, int], Array],
+        probe: tuple[int, int],
+        cells: int,
+        per_strip: int,
+        report: Report = unheard,
+    ) -> Array:
+        """`map_strips`, with the reach found, by a `probe` of channels and rows, once per name."""
+        if per_strip < cells and name not in self._sees:
+            self._sees[name] = reach(lambda x: self._run(network, x), *probe)
+        return map_strips(strip, cells, per_strip, self._sees.get(name), report)
