@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the four parts of a map lie, and how gradients go back to them."""
+"""Where the four parts of a map lie (facts D4), and how gradients go back to them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from glc.errors import InvalidArgumentError
 from glc.ops import _cuda
 from glc.ops._layout import is_channels_last, lend_rows, new_like
 from glc.ops._op import is_batched, require_alike
-from glc.parts import PARTS as PARTS
-from glc.parts import PHASES as PHASES
+
+PARTS = 4
+# PHASES[part][group] = the pixel phase 2 * (row % 2) + (column % 2) that this part codes.
+PHASES = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
 
 
 def part_mask(shape: Sequence[int], part: int, device: torch.device | str = "cpu") -> Tensor:
