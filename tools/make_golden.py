@@ -3,7 +3,7 @@
 
     make golden
 
-Of the files' format tests/golden/{rans,files,codec}/v<N>.json, of exported models' decoder/v<N>.
+Of the files' format tests/golden/{rans,files,codec}/v<N>.json, of exported models' exported/v<N>.
 Data of an existing version is never overwritten: what has been written must stay readable. Raise
 FORMAT_VERSION when, and only when, the format's version rises.
 """
