@@ -20,6 +20,7 @@
 #include "glc/four_part.h"
 #include "networks/layers.h"
 #include "networks/map.h"
+#include "networks/pixels.h"
 
 namespace glc::codec {
 namespace {
@@ -57,10 +58,9 @@ bitstream::Parsed parsed(std::span<const std::uint8_t> data, const Options& opti
 }  // namespace
 
 std::size_t Size::bytes() const {
-  constexpr std::size_t kColours = 3;
   std::size_t n = 0;
   if (__builtin_mul_overflow(static_cast<std::size_t>(width), height, &n) ||
-      __builtin_mul_overflow(n, kColours, &n)) {
+      __builtin_mul_overflow(n, networks::kColours, &n)) {
     throw std::bad_alloc();
   }
   return n;
@@ -150,8 +150,8 @@ Restored Decoder::decode(std::span<const std::uint8_t> data,
   const Wanted wanted = {.until = options.until, .cut = !verified};
   networks::Scratch scratch;
   Restored out = {.n_parts = entropy::kParts, .verified = verified};
-  constexpr std::int64_t kColours = 3;
-  const std::int64_t row_bytes = kColours * header.width;
+  const networks::Pixels<std::uint8_t> picture = {
+      .data = pixels.data(), .height = header.height, .width = header.width};
   for (const Piece& piece : pieces(data, file)) {
     const Box& box = piece.box;
     PayloadReader reader(impl_->gaussian, index, piece.descriptor, piece.payload, wanted);
@@ -162,13 +162,8 @@ Restored Decoder::decode(std::span<const std::uint8_t> data,
     const networks::Map latent = walk(*impl_, z_index, z_height, z_width, source, scratch);
     reader.finish();
     out.n_parts = std::min(out.n_parts, reader.n_parts());
-    impl_->synthesis.draw(latent.view(),
-                          quality,
-                          {.data = pixels.data() + box.top * row_bytes + kColours * box.left,
-                           .height = box.height,
-                           .width = box.width,
-                           .row_bytes = row_bytes},
-                          scratch);
+    impl_->synthesis.draw(
+        latent.view(), quality, picture.box(box.top, box.left, box.height, box.width), scratch);
   }
   return out;
 }

@@ -27,15 +27,16 @@
 #include "networks/analysis_networks.h"
 #include "networks/layers.h"
 #include "networks/map.h"
+#include "networks/pixels.h"
 #include "networks/tensors.h"
 
 namespace glc::codec {
 namespace {
 
+using networks::kColours;
 using networks::Map;
 using networks::Scratch;
 
-constexpr std::int64_t kColours = 3;
 // of the range that y has on photographs, tried in turn until the model can code and draw it
 constexpr std::array kShares = {1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.0};
 constexpr double kPlausible = 2.5;  // times a photograph's range, of what the decoder sees
@@ -137,15 +138,12 @@ std::uint32_t Encoder::Impl::tile_units(std::uint32_t tile) const {
 std::vector<Map> Encoder::Impl::features(std::span<const std::uint8_t> pixels,
                                          const bitstream::Header& header,
                                          Scratch& scratch) const {
-  const std::int64_t row_bytes = kColours * header.width;
+  const networks::Pixels<const std::uint8_t> picture = {
+      .data = pixels.data(), .height = header.height, .width = header.width};
   std::vector<Map> out;
   for (const Box& box : boxes(header)) {
     out.push_back(
-        analysis.features({.data = pixels.data() + box.top * row_bytes + kColours * box.left,
-                           .height = box.height,
-                           .width = box.width,
-                           .row_bytes = row_bytes},
-                          scratch));
+        analysis.features(picture.box(box.top, box.left, box.height, box.width), scratch));
   }
   return out;
 }
@@ -216,11 +214,10 @@ void Encoder::Impl::require_drawn(const File& file, Scratch& scratch) const {
     const std::int64_t width = latent.w() * layout.stride();
     pixels.resize(static_cast<std::size_t>(kColours * height * width));
     try {
-      synthesis.draw(
-          latent.view(),
-          quality_of(file.level),
-          {.data = pixels.data(), .height = height, .width = width, .row_bytes = kColours * width},
-          scratch);
+      synthesis.draw(latent.view(),
+                     quality_of(file.level),
+                     {.data = pixels.data(), .height = height, .width = width},
+                     scratch);
     } catch (const BitstreamError& error) {
       throw OutOfRange("encode: picture: expected one whose file decodes again, got " +
                        std::string(error.what()));

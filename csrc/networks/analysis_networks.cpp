@@ -13,7 +13,6 @@
 namespace glc::networks {
 namespace {
 
-constexpr std::int64_t kColours = 3;
 constexpr float kZNormEps = 1e-6F;  // keeps an all-zero z finite
 
 /// 0 .. 255 to [-1, 1].
@@ -53,23 +52,21 @@ void normalize(std::span<float> vector) {
 AnalysisNetworks::AnalysisNetworks(const LightLayout& layout,
                                    Reader& reader,
                                    std::int64_t strip_pixels)
-    : stem_(layout.stem),
-      stride_(layout.stride()),
+    : layout_(layout),
       strips_{.pad_multiple = layout.pad_multiple, .pixels = strip_pixels},
-      normalize_z_(layout.normalize_z),
       l_(reader, "l", layout.l_channels),
       features_(reader, "features", layout.latent_channels),
       scale_(layout, reader, "g_a"),
-      hyper_channels_(layout.hyper_channels),
       codebook_(codebook_of(layout, reader)),
-      search_(matrix(codebook_, hyper_channels_)) {
+      search_(matrix(codebook_, layout.hyper_channels)) {
   const std::int64_t n = layout.latent_channels;
   const std::int64_t l = layout.l_channels;
   const auto [fine, coarse] = layout.encoder_widths;
   const auto [n_fine, n_coarse] = layout.encoder_depths;
   const std::string name = "latent_encoder.blocks";
   const auto at = [&](std::int64_t i) { return name + "." + std::to_string(i); };
-  encoder_.push_back(std::make_unique<Conv>(reader, at(1), kColours * stem_ * stem_, fine));
+  encoder_.push_back(
+      std::make_unique<Conv>(reader, at(1), kColours * layout.stem * layout.stem, fine));
   add_blocks(encoder_, reader, name, 2, n_fine, fine);
   encoder_.push_back(std::make_unique<Conv>(
       reader, at(2 + n_fine), fine, coarse, Conv::Options{.kernel = 3, .stride = 2}));
@@ -87,14 +84,13 @@ AnalysisNetworks::AnalysisNetworks(const LightLayout& layout,
       reader, "h_a.layers.3", n, layout.hyper_channels, Conv::Options{.kernel = 3, .stride = 2}));
 }
 
-Map AnalysisNetworks::features(const Pixels& pixels, Scratch& scratch, const Report& report) const {
-  const auto z_side = [&](std::int64_t side) {
-    return (side + strips_.pad_multiple - 1) / strips_.pad_multiple;
-  };
-  const std::int64_t z_width = z_side(pixels.width);
-  const std::int64_t n_cells = 4 * z_side(pixels.height);
+Map AnalysisNetworks::features(const Pixels<const std::uint8_t>& pixels,
+                               Scratch& scratch,
+                               const Report& report) const {
+  const std::int64_t z_width = layout_.z_side(pixels.width);
+  const std::int64_t n_cells = 4 * layout_.z_side(pixels.height);
   // in rows of the stem, of which a cell has stride / stem
-  const std::int64_t per_cell = stride_ / stem_;
+  const std::int64_t per_cell = layout_.stride() / layout_.stem;
   const std::int64_t sees = (margin(encoder_, margin(first_, 0)) + per_cell - 1) / per_cell;
   Map out;
   for_strips(n_cells, 4 * strips_.z_rows(z_width), sees, report, [&](const Strip& strip) {
@@ -124,33 +120,36 @@ std::vector<std::int32_t> AnalysisNetworks::hyper_index(exact::MapView<const flo
     return run(hyper_analysis_, std::move(rows), scratch);
   });
   std::vector<float> vectors = vectors_of(z);
-  const auto d = static_cast<std::size_t>(hyper_channels_);
-  for (std::size_t at = 0; normalize_z_ && at < vectors.size(); at += d) {
+  const std::int64_t channels = layout_.hyper_channels;
+  const auto d = static_cast<std::size_t>(channels);
+  for (std::size_t at = 0; layout_.normalize_z && at < vectors.size(); at += d) {
     normalize(std::span(vectors).subspan(at, d));
   }
   std::vector<std::int32_t> index(static_cast<std::size_t>(z.plane()));
-  search_.nearest(matrix(vectors, hyper_channels_), matrix(codebook_, hyper_channels_), index);
+  search_.nearest(matrix(vectors, channels), matrix(codebook_, channels), index);
   return index;
 }
 
 /// Pixels of the latent rows [first, last) in [-1, 1], space to depth by the stem, with what lies
 /// beyond the picture repeated from its edges: [3 stem^2, rows, columns].
-Map AnalysisNetworks::unshuffled(const Pixels& pixels,
+Map AnalysisNetworks::unshuffled(const Pixels<const std::uint8_t>& pixels,
                                  std::int64_t first,
                                  std::int64_t last,
                                  std::int64_t width) const {
-  const std::int64_t per_cell = stride_ / stem_;
-  Map out(kColours * stem_ * stem_, (last - first) * per_cell, width * per_cell);
+  const std::int64_t stem = layout_.stem;
+  const std::int64_t stride = layout_.stride();
+  const std::int64_t per_cell = stride / stem;
+  Map out(kColours * stem * stem, (last - first) * per_cell, width * per_cell);
   for_channels(out, [&](std::int64_t c, std::span<float> plane) {
-    const std::int64_t colour = c / (stem_ * stem_);
-    const std::int64_t dy = c / stem_ % stem_;
-    const std::int64_t dx = c % stem_;
+    const std::int64_t colour = c / (stem * stem);
+    const std::int64_t dy = c / stem % stem;
+    const std::int64_t dx = c % stem;
     float* to = plane.data();
     for (std::int64_t i = 0; i < out.h(); ++i) {
-      const std::int64_t row = std::min(first * stride_ + i * stem_ + dy, pixels.height - 1);
+      const std::int64_t row = std::min(first * stride + i * stem + dy, pixels.height - 1);
       const std::uint8_t* const from = pixels.data + row * pixels.row_bytes + colour;
       for (std::int64_t j = 0; j < out.w(); ++j) {
-        *to++ = unit_of(from[kColours * std::min(j * stem_ + dx, pixels.width - 1)]);
+        *to++ = unit_of(from[kColours * std::min(j * stem + dx, pixels.width - 1)]);
       }
     }
   });

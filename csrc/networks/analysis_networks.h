@@ -9,6 +9,7 @@
 #include "networks/layers.h"
 #include "networks/layout.h"
 #include "networks/map.h"
+#include "networks/pixels.h"
 #include "networks/strips.h"
 #include "networks/tensors.h"
 
@@ -23,17 +24,9 @@ class AnalysisNetworks {
                    Reader& reader,
                    std::int64_t strip_pixels = kStripPixels);
 
-  /// Borrowed rows of RGB; at least one pixel.
-  struct Pixels {
-    const std::uint8_t* data;
-    std::int64_t height;
-    std::int64_t width;
-    std::int64_t row_bytes;
-  };
-
-  /// What a picture gives before the rate level matters, [N, h, w], with its sides padded by
-  /// repeated pixels.
-  [[nodiscard]] Map features(const Pixels& pixels,
+  /// What a picture of at least one pixel gives before the rate level matters, [N, h, w], with its
+  /// sides padded by repeated pixels.
+  [[nodiscard]] Map features(const Pixels<const std::uint8_t>& pixels,
                              Scratch& scratch,
                              const Report& report = {}) const;
 
@@ -47,23 +40,20 @@ class AnalysisNetworks {
                                                       Scratch& scratch) const;
 
  private:
-  [[nodiscard]] Map unshuffled(const Pixels& pixels,
+  [[nodiscard]] Map unshuffled(const Pixels<const std::uint8_t>& pixels,
                                std::int64_t first,
                                std::int64_t last,
                                std::int64_t width) const;
 
-  std::int64_t stem_;
-  std::int64_t stride_;
+  LightLayout layout_;
   Strips strips_;
-  bool normalize_z_;
   Layers encoder_;  // E, behind its space-to-depth stem
   Limits l_;
   Layers first_;  // g_a, before its rate scaling
   Limits features_;
   RateScale scale_;
-  Layers second_;          // and behind
-  Layers hyper_analysis_;  // h_a
-  std::int64_t hyper_channels_;
+  Layers second_;                // and behind
+  Layers hyper_analysis_;        // h_a
   std::vector<float> codebook_;  // [k, hyper_channels]
   VqCodebook search_;
 };

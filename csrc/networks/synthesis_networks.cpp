@@ -15,7 +15,6 @@ namespace glc::networks {
 namespace {
 
 constexpr std::int64_t kLastShuffle = 4;
-constexpr std::int64_t kColours = 3;
 
 /// x_hat in [-1, 1] to 0 .. 255, rounded half to even.
 std::uint8_t byte_of(float x) {
@@ -27,7 +26,7 @@ std::uint8_t byte_of(float x) {
 
 /// One row of D's output, before its last pixel shuffle, as `kLastShuffle` rows of pixels.
 /// Returns whether all of it is finite.
-bool store_row(const Map& drawn, std::int64_t row, const SynthesisNetworks::Pixels& to) {
+bool store_row(const Map& drawn, std::int64_t row, const Pixels<std::uint8_t>& to) {
   bool finite = true;
   for (std::int64_t c = 0; c < drawn.c(); ++c) {
     const std::int64_t colour = c / (kLastShuffle * kLastShuffle);
@@ -95,7 +94,7 @@ Map SynthesisNetworks::synthesis(exact::MapView<const float> y_hat,
 
 void SynthesisNetworks::draw(exact::MapView<const float> y_hat,
                              double quality,
-                             const Pixels& pixels,
+                             const Pixels<std::uint8_t>& pixels,
                              Scratch& scratch,
                              const Report& report) const {
   require_one(y_hat);
@@ -119,10 +118,7 @@ void SynthesisNetworks::draw(exact::MapView<const float> y_hat,
     std::atomic<bool> finite = true;
     parallel_for(static_cast<std::size_t>(std::max<std::int64_t>(0, n)), [&](std::size_t i) {
       const std::int64_t row = top + kLastShuffle * static_cast<std::int64_t>(i);
-      const Pixels to = {.data = pixels.data + row * pixels.row_bytes,
-                         .height = bottom - row,
-                         .width = pixels.width,
-                         .row_bytes = pixels.row_bytes};
+      const auto to = pixels.box(row, 0, bottom - row, pixels.width);
       if (!store_row(drawn, skipped + static_cast<std::int64_t>(i), to)) finite = false;
     });
     if (!finite) {

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <span>
 
 #include "networks/channel_ops.h"
 #include "networks/layers.h"
 #include "networks/layout.h"
 #include "networks/map.h"
+#include "networks/pixels.h"
 #include "networks/strips.h"
 #include "networks/tensors.h"
 
@@ -27,20 +26,12 @@ class SynthesisNetworks {
                               double quality,
                               Scratch& scratch) const;
 
-  /// Where a picture goes: rows of RGB.
-  struct Pixels {
-    std::uint8_t* data;
-    std::int64_t height;
-    std::int64_t width;
-    std::int64_t row_bytes;
-  };
-
   /// Draws y_hat, multiplied by the step, [N, h, w], as much of it as the picture has.
   /// Throws BitstreamError when what is drawn is not finite, InvalidArgument when y_hat does not
   /// reach as far as the picture.
   void draw(exact::MapView<const float> y_hat,
             double quality,
-            const Pixels& pixels,
+            const Pixels<std::uint8_t>& pixels,
             Scratch& scratch,
             const Report& report = {}) const;
 

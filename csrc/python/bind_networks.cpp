@@ -137,12 +137,10 @@ void features(const LightNetworks& networks,
     throw InvalidArgument("networks: pixels: expected [h, w, 3]");
   }
   write(out, [&](Scratch& scratch) {
-    return networks.analysis.features({.data = in.span().data(),
-                                       .height = in.shape(0),
-                                       .width = in.shape(1),
-                                       .row_bytes = 3 * in.shape(1)},
-                                      scratch,
-                                      report_to(progress));
+    return networks.analysis.features(
+        {.data = in.span().data(), .height = in.shape(0), .width = in.shape(1)},
+        scratch,
+        report_to(progress));
   });
 }
 
@@ -192,14 +190,12 @@ void draw(const LightNetworks& networks,
   const py::gil_scoped_release no_gil;
   const IeeeFloats mode;
   Scratch scratch;
-  networks.synthesis.draw(from,
-                          quality,
-                          {.data = out.span().data(),
-                           .height = out.shape(0),
-                           .width = out.shape(1),
-                           .row_bytes = 3 * out.shape(1)},
-                          scratch,
-                          report_to(progress));
+  networks.synthesis.draw(
+      from,
+      quality,
+      {.data = out.span().data(), .height = out.shape(0), .width = out.shape(1)},
+      scratch,
+      report_to(progress));
 }
 
 }  // namespace

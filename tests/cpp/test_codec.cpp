@@ -371,9 +371,7 @@ void networks_of_other_sizes() {
   Bytes pixels(std::size_t{3} * 200 * 200);
   glc::networks::Scratch scratch;
   const auto draw_as = [&](glc::exact::MapView<const float> view, std::int64_t h, std::int64_t w) {
-    const glc::networks::SynthesisNetworks::Pixels to = {
-        .data = pixels.data(), .height = h, .width = w, .row_bytes = 3 * w};
-    synthesis.draw(view, 0.0, to, scratch);
+    synthesis.draw(view, 0.0, {.data = pixels.data(), .height = h, .width = w}, scratch);
   };
   const auto refuse = [&](const glc::exact::MapView<float>& view, std::int64_t h, std::int64_t w) {
     check_throws<InvalidArgument>([&] { draw_as(view, h, w); }, "networks");
