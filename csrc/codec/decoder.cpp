@@ -50,11 +50,6 @@ class FileSymbols final : public SymbolSource {
   PayloadReader& reader_;
 };
 
-/// `Parsed` of a file that can be drawn. Throws BitstreamError, Unsupported.
-bitstream::Parsed parsed(std::span<const std::uint8_t> data, const Options& options) {
-  return bitstream::parse(data, options.max_pixels, options.partial);
-}
-
 }  // namespace
 
 std::size_t Size::bytes() const {
@@ -126,7 +121,8 @@ Decoder& Decoder::operator=(Decoder&&) noexcept = default;
 std::span<const std::uint8_t, 32> Decoder::fingerprint() const { return impl_->fingerprint; }
 
 Size Decoder::size(std::span<const std::uint8_t> data, const Options& options) {
-  const bitstream::Header header = parsed(data, options).header;
+  const bitstream::Header header =
+      bitstream::parse(data, options.max_pixels, options.partial).header;
   return {.width = header.width, .height = header.height};
 }
 
