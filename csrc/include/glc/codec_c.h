@@ -13,6 +13,7 @@
 ///   status = glc_codec_encode(encoder, pixels, width, height, NULL, &file);
 ///   fwrite(glc_codec_file_data(file), 1, glc_codec_file_size(file), out);
 ///   glc_codec_file_free(file);
+///   glc_codec_encoder_free(encoder);
 ///
 /// Errors: whatever can go wrong is a status; nothing is printed, and no argument ends the process:
 /// NULL where memory is needed, numbers out of range, hostile files and hostile models are all
