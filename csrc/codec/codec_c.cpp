@@ -32,7 +32,7 @@ using glc::codec::Encoder;
 static_assert(GLC_CODEC_MAX_PIXELS == glc::codec::kMaxPixels);
 static_assert(GLC_CODEC_INTERNAL_ERROR == glc::c::kInternalError);
 
-glc::codec::Options options_of(const glc_codec_options* options) {
+glc::codec::DecodeOptions options_of(const glc_codec_decode_options* options) {
   if (options == nullptr) return {};
   return {
       .max_pixels = options->max_pixels, .until = options->until, .partial = options->partial != 0};
@@ -76,7 +76,7 @@ void glc_codec_decoder_free(glc_codec_decoder* decoder) { glc::c::destroy(decode
 
 glc_codec_status glc_codec_size(const uint8_t* data,
                                 size_t size,
-                                const glc_codec_options* options,
+                                const glc_codec_decode_options* options,
                                 uint32_t* width,
                                 uint32_t* height) {
   return guarded([&] {
@@ -91,7 +91,7 @@ glc_codec_status glc_codec_size(const uint8_t* data,
 glc_codec_status glc_codec_decode(const glc_codec_decoder* decoder,
                                   const uint8_t* data,
                                   size_t size,
-                                  const glc_codec_options* options,
+                                  const glc_codec_decode_options* options,
                                   uint8_t* pixels,
                                   size_t capacity,
                                   glc_codec_restored* restored) {

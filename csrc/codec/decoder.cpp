@@ -120,7 +120,7 @@ Decoder& Decoder::operator=(Decoder&&) noexcept = default;
 
 std::span<const std::uint8_t, 32> Decoder::fingerprint() const { return impl_->fingerprint; }
 
-Size Decoder::size(std::span<const std::uint8_t> data, const Options& options) {
+Size Decoder::size(std::span<const std::uint8_t> data, const DecodeOptions& options) {
   const bitstream::Header header =
       bitstream::parse(data, options.max_pixels, options.partial).header;
   return {.width = header.width, .height = header.height};
@@ -128,7 +128,7 @@ Size Decoder::size(std::span<const std::uint8_t> data, const Options& options) {
 
 Restored Decoder::decode(std::span<const std::uint8_t> data,
                          std::span<std::uint8_t> pixels,
-                         const Options& options) const {
+                         const DecodeOptions& options) const {
   if (options.until < 0 || options.until > entropy::kParts) {
     fail_argument("decode", "until", "0..4", options.until);
   }

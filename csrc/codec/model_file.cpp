@@ -124,9 +124,9 @@ ModelFile ModelFile::read(std::span<const std::uint8_t> bytes) {
   if (const std::string& format = text_of(file, "format"); format != kFormat) {
     throw Unsupported("model: format: expected 1, got " + format + ": written by a newer glc");
   }
-  const auto crc = number_of<std::uint32_t>("crc32c", text_of(file, "crc32c"), 16);
-  if (const std::uint32_t found = bitstream::crc32c(file.data); found != crc) {
-    fail("crc32c", "expected " + std::to_string(crc) + ", got " + std::to_string(found));
+  const std::string& stated = text_of(file, "crc32c");
+  if (number_of<std::uint32_t>("crc32c", stated, 16) != bitstream::crc32c(file.data)) {
+    fail("crc32c", "expected " + stated + ", got other data: the file is damaged");
   }
   try {
     ModelFile out{.layout = networks::LightLayout::from(fields_of(file)),

@@ -161,7 +161,7 @@ class Codec {
     const bytes = bytesOf(file);
     return this.#scoped((take) => {
       const data = take(bytes.length, bytes);
-      const options = take(16);  // glc_codec_options
+      const options = take(16);  // glc_codec_decode_options
       const out = take(8);
       const view = this.#view();
       view.setBigUint64(options, BigInt(whole('decode: maxPixels', maxPixels)), true);

@@ -37,9 +37,9 @@ namespace {
 using glc::BitstreamError;
 using glc::InvalidArgument;
 using glc::Unsupported;
+using glc::codec::DecodeOptions;
 using glc::codec::Decoder;
 using glc::codec::Encoder;
-using glc::codec::Options;
 using glc::codec::Restored;
 using glc::codec::Size;
 using glc::test::Bytes;
@@ -92,21 +92,23 @@ struct Drawn {
   Restored restored;
 };
 
-Drawn draw(const Decoder& with, std::span<const std::uint8_t> file, const Options& options = {}) {
+Drawn draw(const Decoder& with,
+           std::span<const std::uint8_t> file,
+           const DecodeOptions& options = {}) {
   Drawn out;
   out.pixels.resize(Decoder::size(file, options).bytes());
   out.restored = with.decode(file, out.pixels, options);
   return out;
 }
 
-Drawn draw(std::span<const std::uint8_t> file, const Options& options = {}) {
+Drawn draw(std::span<const std::uint8_t> file, const DecodeOptions& options = {}) {
   return draw(decoder(), file, options);
 }
 
 /// Nothing where the file is refused for a reason of its own.
 std::optional<Drawn> drawn_or_refused(const Decoder& with,
                                       std::span<const std::uint8_t> file,
-                                      const Options& options = {}) {
+                                      const DecodeOptions& options = {}) {
   try {
     return draw(with, file, options);
   } catch (const BitstreamError&) {
@@ -125,7 +127,7 @@ const Bytes& small_file() {
   static const Bytes file = with_checksum(glc::test::resized(golden("0.glc"), 70, 70));
   return file;
 }
-constexpr Options kBeginning = {.until = 3};  // small_file has more words than its size needs
+constexpr DecodeOptions kBeginning = {.until = 3};  // small_file has more words than its size needs
 
 // ---------------------------------------------------------------- files
 

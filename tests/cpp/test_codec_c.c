@@ -43,7 +43,8 @@ static uint32_t crc32c(const uint8_t* bytes, size_t n) {
   return ~crc;
 }
 
-static glc_codec_status decode(const glc_codec_options* options, glc_codec_restored* restored) {
+static glc_codec_status decode(const glc_codec_decode_options* options,
+                               glc_codec_restored* restored) {
   return glc_codec_decode(decoder, file, file_size, options, pixels, kBytes, restored);
 }
 
@@ -51,7 +52,7 @@ static void test_about(void) {
   CHECK(glc_codec_abi_version() == GLC_CODEC_ABI_VERSION);
   CHECK(strchr(glc_codec_version(), '.') != NULL);
   CHECK(strcmp(glc_codec_last_error(), "") == 0);  // nothing failed yet
-  const glc_codec_options defaults = glc_codec_defaults();
+  const glc_codec_decode_options defaults = glc_codec_decode_defaults();
   CHECK(defaults.max_pixels == GLC_CODEC_MAX_PIXELS && defaults.until == 4);
   CHECK(defaults.partial == 0);
 }
@@ -102,7 +103,7 @@ static void test_picture(void) {
   CHECK(crc32c(pixels, kBytes) == 0xBCCEB42FU);  // as pictures.txt says
   CHECK_OK(decode(NULL, NULL));
   uint32_t sums[5];
-  glc_codec_options options = glc_codec_defaults();
+  glc_codec_decode_options options = glc_codec_decode_defaults();
   for (options.until = 0; options.until <= 4; ++options.until) {
     CHECK_OK(decode(&options, &restored));
     CHECK(restored.n_parts == options.until && restored.verified == 1);
@@ -110,7 +111,7 @@ static void test_picture(void) {
     CHECK(options.until == 0 || sums[options.until] != sums[options.until - 1]);
   }
   // a file that was cut
-  options = glc_codec_defaults();
+  options = glc_codec_decode_defaults();
   options.partial = -1;
   const size_t whole = file_size;
   file_size = whole * 3 / 4;
@@ -142,13 +143,13 @@ static void test_errors(void) {
   CHECK_INVALID(glc_codec_decode(decoder, file, file_size, NULL, pixels, kBytes - 1, &restored));
   CHECK_INVALID(glc_codec_decode(decoder, file, file_size, NULL, pixels, SIZE_MAX, &restored));
   CHECK_BROKEN(glc_codec_decode(decoder, NULL, 0, NULL, pixels, kBytes, &restored));
-  glc_codec_options options = glc_codec_defaults();
+  glc_codec_decode_options options = glc_codec_decode_defaults();
   const int32_t bad[] = {-1, 5, INT32_MIN, INT32_MAX};
   for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); ++i) {
     options.until = bad[i];
     CHECK_INVALID(decode(&options, &restored));
   }
-  options = glc_codec_defaults();
+  options = glc_codec_decode_defaults();
   options.max_pixels = 0;
   CHECK_INVALID(decode(&options, &restored));
   CHECK_INVALID(glc_codec_size(file, file_size, &options, &width, &height));
@@ -227,7 +228,7 @@ static void test_encoder(void) {
 
 static void test_hostile(void) {
   uint8_t* bytes = allocate(file_size);
-  glc_codec_options options = glc_codec_defaults();
+  glc_codec_decode_options options = glc_codec_decode_defaults();
   options.max_pixels = kWidth * kHeight;
   options.partial = 1;
   for (int round = 0; round < 100; ++round) {

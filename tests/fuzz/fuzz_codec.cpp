@@ -57,7 +57,7 @@ void refusing(F body) {
   }
 }
 
-void draw(const Decoder& decoder, const Bytes& file, const glc::codec::Options& options) {
+void draw(const Decoder& decoder, const Bytes& file, const glc::codec::DecodeOptions& options) {
   refusing([&] {
     std::vector<std::uint8_t> pixels(Decoder::size(file, options).bytes());
     const auto restored = decoder.decode(file, pixels, options);
@@ -70,7 +70,7 @@ void draw(const Decoder& decoder, const Bytes& file, const glc::codec::Options& 
 void read_file(Input& input, bool given) {
   static const Decoder decoder(golden_model());
   const std::size_t how = input.below(20);
-  const glc::codec::Options options = {
+  const glc::codec::DecodeOptions options = {
       .max_pixels = kMaxPixels, .until = static_cast<int>(how % 5), .partial = how / 5 % 2 == 1};
   Bytes file = small_file();
   if (given) {

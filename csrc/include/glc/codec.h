@@ -33,7 +33,7 @@ struct Size {
   [[nodiscard]] std::size_t bytes() const;
 };
 
-struct Options {
+struct DecodeOptions {
   std::uint64_t max_pixels = kMaxPixels;  ///< refuse a file that claims more
   int until = 4;         ///< parts to use behind the hyper indices, 0..4; each makes it better
   bool partial = false;  ///< draw a file that was cut, or whose checksum is wrong, as far as its
@@ -62,7 +62,8 @@ class Decoder {
   [[nodiscard]] std::span<const std::uint8_t, 32> fingerprint() const;
 
   /// Sides of a file's picture. Throws what `decode` throws for its header.
-  [[nodiscard]] static Size size(std::span<const std::uint8_t> data, const Options& options = {});
+  [[nodiscard]] static Size size(std::span<const std::uint8_t> data,
+                                 const DecodeOptions& options = {});
 
   /// Draws the picture of a file: pixels [height, width, 3] sRGB, of size(data).bytes().
   /// Throws BitstreamError: damaged, truncated, made by another model, too many pixels, or a
@@ -71,7 +72,7 @@ class Decoder {
   /// Uses glc::threads() threads.
   Restored decode(std::span<const std::uint8_t> data,
                   std::span<std::uint8_t> pixels,
-                  const Options& options = {}) const;
+                  const DecodeOptions& options = {}) const;
 
  private:
   struct Impl;

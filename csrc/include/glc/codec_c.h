@@ -70,17 +70,17 @@ typedef struct glc_codec_encoder glc_codec_encoder;
 /// The bytes of a .glc file.
 typedef struct glc_codec_file glc_codec_file;
 
-/// How to decode; where a pointer to it is NULL, as glc_codec_defaults() says.
-typedef struct glc_codec_options {
+/// How to decode; where a pointer to it is NULL, as glc_codec_decode_defaults() says.
+typedef struct glc_codec_decode_options {
   uint64_t max_pixels;  ///< refuse a file that claims more
   int32_t until;        ///< parts to use behind the hyper indices, 0..4; each makes it better
   int32_t partial;      ///< not 0: draw a file that was cut, or whose checksum is wrong, as far as
                         ///< its parts are whole
-} glc_codec_options;
+} glc_codec_decode_options;
 
 /// GLC_CODEC_MAX_PIXELS, all parts, whole files only.
-static inline glc_codec_options glc_codec_defaults(void) {
-  const glc_codec_options options = {GLC_CODEC_MAX_PIXELS, 4, 0};
+static inline glc_codec_decode_options glc_codec_decode_defaults(void) {
+  const glc_codec_decode_options options = {GLC_CODEC_MAX_PIXELS, 4, 0};
   return options;
 }
 
@@ -127,7 +127,7 @@ GLC_CODEC_API void glc_codec_decoder_free(glc_codec_decoder* decoder);
 /// Writes the sides of the picture of a file: data [size]. Needs no model.
 GLC_CODEC_API glc_codec_status glc_codec_size(const uint8_t* data,
                                               size_t size,
-                                              const glc_codec_options* options,
+                                              const glc_codec_decode_options* options,
                                               uint32_t* width,
                                               uint32_t* height);
 
@@ -136,7 +136,7 @@ GLC_CODEC_API glc_codec_status glc_codec_size(const uint8_t* data,
 GLC_CODEC_API glc_codec_status glc_codec_decode(const glc_codec_decoder* decoder,
                                                 const uint8_t* data,
                                                 size_t size,
-                                                const glc_codec_options* options,
+                                                const glc_codec_decode_options* options,
                                                 uint8_t* pixels,
                                                 size_t capacity,
                                                 glc_codec_restored* restored);
