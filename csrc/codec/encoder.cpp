@@ -18,6 +18,7 @@
 #include "codec/model_file.h"
 #include "codec/quantizer.h"
 #include "codec/walk.h"
+#include "core/byte_writer.h"
 #include "core/check.h"
 #include "core/float_mode.h"
 #include "glc/bitstream.h"
@@ -37,8 +38,9 @@ using networks::kColours;
 using networks::Map;
 using networks::Scratch;
 
-// of the range that y has on photographs, tried in turn until the model can code and draw it
-constexpr std::array kShares = {1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.0};
+// of the range that y has on photographs, tried in turn until the model can code and draw it; then
+// 0
+constexpr std::array kShares = {1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1};
 constexpr double kPlausible = 2.5;  // times a photograph's range, of what the decoder sees
 constexpr std::uint64_t kCostOfByte = std::uint64_t{8} << 16;          // in the tables' units
 constexpr std::uint64_t kLaneBytes = 2048;                             // of payload for each lane
@@ -97,11 +99,6 @@ std::vector<std::uint8_t> coded(const Model& model, int level, const Symbols& sy
 bool is_of(std::uint64_t n_bytes, Size size) {
   const std::uint64_t row = std::uint64_t{kColours} * size.width;
   return n_bytes != 0 && row != 0 && n_bytes % row == 0 && n_bytes / row == size.height;
-}
-
-void append_varint(std::vector<std::uint8_t>& out, std::size_t value) {
-  for (; value >= 0x80U; value >>= 7) out.push_back(static_cast<std::uint8_t>(value | 0x80U));
-  out.push_back(static_cast<std::uint8_t>(value));
 }
 
 }  // namespace
@@ -163,46 +160,43 @@ Symbols Encoder::Impl::quantize(const Map& features, double quality, Scratch& sc
   const Map y = analysis.analysis(features.view(), quality, scratch);
   if (range.holds_y(y, quality)) return quantize_y(y, scratch);
   for (const double share : kShares) {
-    const bool is_last = share == kShares.back();
     try {
       Symbols out = quantize_y(range.limit_y(y, quality, share), scratch);
       const Map l_hat = synthesis.synthesis(out.latent.view(), quality, scratch);
       if (range.holds_y(out.latent, quality, kPlausible) && range.holds_l_hat(l_hat, kPlausible)) {
         return out;
       }
-      if (is_last) {
-        if (!all_finite({l_hat.channel(0), static_cast<std::size_t>(l_hat.size())})) {
-          throw OutOfRange("encode: l_hat: expected finite values from the model");
-        }
-        return out;
-      }
-    } catch (const OutOfRange&) {
-      if (is_last) throw;
+    } catch (const OutOfRange&) {  // NOLINT(bugprone-empty-catch): then a smaller share
     }
   }
-  throw OutOfRange("encode: y: expected values that the model can code");  // not reached
+  Symbols out = quantize_y(range.limit_y(y, quality, 0.0), scratch);
+  const Map l_hat = synthesis.synthesis(out.latent.view(), quality, scratch);
+  if (!networks::all_finite({l_hat.channel(0), static_cast<std::size_t>(l_hat.size())})) {
+    throw OutOfRange("encode: l_hat: expected finite values from the model");
+  }
+  return out;
 }
 
 File Encoder::Impl::encode_level(const std::vector<Map>& pieces,
                                  bitstream::Header header,
                                  Scratch& scratch) const {
   File out;
-  std::vector<std::uint8_t> payload;
+  ByteWriter payload;
   for (const Map& features : pieces) {
     Symbols symbols = quantize(features, quality_of(header.level), scratch);
     const std::vector<std::uint8_t> piece = coded(*this, header.level, symbols);
     if (header.tile != 0) {
-      append_varint(payload, piece.size());
-      payload.insert(payload.end(), piece.begin(), piece.end());
+      payload.varint(piece.size());
+      payload.bytes(piece);
     } else {
       header.coder = piece.front();
-      payload.assign(piece.begin() + 1, piece.end());
+      payload.bytes(std::span(piece).subspan(1));
     }
     out.latents.push_back(std::move(symbols.latent));
   }
   out.level = header.level;
   out.bytes.resize(bitstream::file_bytes(header, payload.size(), {}));
-  bitstream::write(header, payload, {}, fingerprint, out.bytes);
+  bitstream::write(header, payload.view(), {}, fingerprint, out.bytes);
   return out;
 }
 

@@ -82,9 +82,7 @@ networks::Map MapRange::limit_y(const networks::Map& y, double quality, double s
     const float low = held.low[static_cast<std::size_t>(c)];
     const float high = held.high[static_cast<std::size_t>(c)];
     for (std::size_t p = 0; p < plane.size(); ++p) {
-      if (near[p] == 0) continue;
-      const float raised = plane[p] < low ? low : plane[p];
-      plane[p] = raised > high ? high : raised;
+      if (near[p] != 0) plane[p] = networks::held_within(plane[p], low, high);
     }
   });
   return out;

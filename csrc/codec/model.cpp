@@ -2,10 +2,7 @@
 #include "codec/model.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <limits>
-#include <span>
 
 #include "glc/entropy.h"
 
@@ -34,12 +31,6 @@ std::int64_t Model::top_level() const {
 std::size_t Model::nearest_level(std::int64_t level) const {
   const std::int64_t nearest = (2 * level + kLevelsPerQuality) / (2 * kLevelsPerQuality);
   return static_cast<std::size_t>(std::min(nearest, layout.levels - 1));
-}
-
-bool all_finite(std::span<const float> values) {
-  bool finite = true;
-  for (const float value : values) finite &= std::abs(value) <= std::numeric_limits<float>::max();
-  return finite;
 }
 
 bool is_padded_too_far(const networks::Layout& layout,

@@ -70,9 +70,6 @@ std::unique_ptr<const Held> held(std::span<const std::uint8_t> model,
   }
 }
 
-/// Whether no value is infinite or none.
-[[nodiscard]] bool all_finite(std::span<const float> values);
-
 /// Whether a model has to pad a picture to many times `max_pixels`, as one that is a pixel high.
 [[nodiscard]] bool is_padded_too_far(const networks::Layout& layout,
                                      const bitstream::Header& header,

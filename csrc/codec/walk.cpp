@@ -40,12 +40,12 @@ networks::Map walk(const Model& model,
       entropy::four_part_pick(shape, part, {params.channel(2 * n), 1, n_map}, mean);
     }
     entropy::gaussian_rows({scale.data(), 1, count}, model.bounds, {rows.data(), 1, count});
-    if (!all_finite(scale)) source.not_finite("scale");
+    if (!networks::all_finite(scale)) source.not_finite("scale");
     source.symbols(part, rows, mean, step, symbols);
     entropy::four_part_put(shape, part, symbols, mean, y_hat);
   }
-  if (!all_finite(step)) source.not_finite("step");
-  if (!all_finite(y_hat.row_span(0))) source.not_finite("mean");  // each at its position
+  if (!networks::all_finite(step)) source.not_finite("step");
+  if (!networks::all_finite(y_hat.row_span(0))) source.not_finite("mean");  // each at its position
   networks::Map out(n, params.h(), params.w());
   for_channels(out, [&](std::int64_t c, std::span<float> plane) {
     const float* const y = seen.channel(c);

@@ -42,10 +42,7 @@ void Limits::apply(Map& x) const {
   for_channels(x, [&](std::int64_t c, std::span<float> plane) {
     const float low = low_[static_cast<std::size_t>(c)];
     const float high = high_[static_cast<std::size_t>(c)];
-    for (float& value : plane) {
-      const float raised = value < low ? low : value;
-      value = raised > high ? high : raised;
-    }
+    for (float& value : plane) value = held_within(value, low, high);
   });
 }
 

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <new>
+#include <span>
 #include <utility>
 
 #include "core/big_array.h"
@@ -62,6 +65,19 @@ class Map {
   std::int64_t w_ = 0;
   BigArray<float> data_;
 };
+
+/// v moved to the bound it is beyond; a NaN stays one.
+[[nodiscard]] inline float held_within(float v, float low, float high) {
+  const float raised = v < low ? low : v;
+  return raised > high ? high : raised;
+}
+
+/// Whether no value is infinite or none.
+[[nodiscard]] inline bool all_finite(std::span<const float> values) {
+  bool finite = true;
+  for (const float v : values) finite &= std::abs(v) <= std::numeric_limits<float>::max();
+  return finite;
+}
 
 /// Rows [first, last) of a map.
 [[nodiscard]] inline Map rows_of(exact::MapView<const float> x,

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
+#include <cstddef>
 #include <string>
 #include <utility>
 
@@ -19,22 +19,19 @@ constexpr std::int64_t kLastShuffle = 4;
 /// x_hat in [-1, 1] to 0 .. 255, rounded half to even.
 std::uint8_t byte_of(float x) {
   constexpr float kWhole = 12582912.0F;  // 1.5 * 2^23, whose neighbours are whole numbers
-  const float raised = x < -1.0F ? -1.0F : x;
-  const float value = ((raised > 1.0F ? 1.0F : raised) * 0.5F + 0.5F) * 255.0F;
+  const float value = (held_within(x, -1.0F, 1.0F) * 0.5F + 0.5F) * 255.0F;
   return static_cast<std::uint8_t>(static_cast<std::int32_t>((value + kWhole) - kWhole));
 }
 
 /// One row of D's output, before its last pixel shuffle, as `kLastShuffle` rows of pixels.
 /// Returns whether all of it is finite.
 bool store_row(const Map& drawn, std::int64_t row, const Pixels<std::uint8_t>& to) {
-  bool finite = true;
   for (std::int64_t c = 0; c < drawn.c(); ++c) {
     const std::int64_t colour = c / (kLastShuffle * kLastShuffle);
     const std::int64_t dy = c / kLastShuffle % kLastShuffle;
     const std::int64_t dx = c % kLastShuffle;
     const float* const from = drawn.channel(c) + row * drawn.w();
-    for (std::int64_t j = 0; j < drawn.w(); ++j) finite &= std::abs(from[j]) <= 0x1.fffffep127F;
-    if (!finite) return false;
+    if (!all_finite({from, static_cast<std::size_t>(drawn.w())})) return false;
     if (dy >= to.height) continue;
     std::uint8_t* out = to.data + dy * to.row_bytes + kColours * dx + colour;
     const std::int64_t n =

@@ -33,6 +33,7 @@ struct Size {
   [[nodiscard]] std::size_t bytes() const;
 };
 
+/// How to decode.
 struct DecodeOptions {
   std::uint64_t max_pixels = kMaxPixels;  ///< refuse a file that claims more
   int until = 4;         ///< parts to use behind the hyper indices, 0..4; each makes it better
@@ -79,6 +80,7 @@ class Decoder {
   std::unique_ptr<const Impl> impl_;
 };
 
+/// How to encode.
 struct EncodeOptions {
   double quality = 2.0;  ///< 0 (smallest file) to 3, rounded to a 21st
   std::optional<std::size_t> target_bytes = std::nullopt;  ///< instead, the size not to exceed: the
