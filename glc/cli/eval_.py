@@ -34,6 +34,14 @@ def run(
     model: Model = DEFAULT_MODEL,
     quality: Qualities = "0,1,2,3",
     json_path: Json = None,
+    references: Annotated[
+        Path | None,
+        typer.Option(
+            "--references",
+            metavar="DIR",
+            help="Clean pictures by the same names, to measure against where DIR's are degraded.",
+        ),
+    ] = None,
     keep: Annotated[
         Path | None, typer.Option("--keep", help="Leave the coded files in this new folder.")
     ] = None,
@@ -59,6 +67,7 @@ def run(
             folder,
             model,
             qualities,
+            references=references,
             refine=refine,
             device=device,
             keep=keep,

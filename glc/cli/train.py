@@ -11,11 +11,13 @@ __all__ = ["run"]
 
 
 class Stage(StrEnum):
-    """The three stages, in the order they are run."""
+    """The three stages, in the order they are run, and what a trained model may go through."""
 
     STAGE1 = "stage1"
     STAGE2 = "stage2"
     STAGE3 = "stage3"
+    RESTORATION = "restoration"
+    STYLIZATION = "stylization"
 
 
 def run(

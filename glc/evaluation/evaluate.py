@@ -140,6 +140,7 @@ class Evaluation:
         threads: torch threads.
         torch_version: version of torch.
         refine: steps by which the latent of each picture was refined.
+        references: folder of pictures that distances are to; None where those coded are.
         metrics: what was asked for beside PSNR, MS-SSIM and Tiny Darknet.
         patch: side of the patches of FID and KID, in pixels.
         n_patches: how many of them the pictures have; 0 where neither was asked for.
@@ -153,6 +154,7 @@ class Evaluation:
     threads: int
     torch_version: str
     refine: int
+    references: str | None
     metrics: tuple[str, ...]
     patch: int
     n_patches: int
@@ -227,6 +229,7 @@ def evaluate(
     model: str = DEFAULT_MODEL,
     qualities: Sequence[float] = (0.0, 1.0, 2.0, 3.0),
     *,
+    references: str | os.PathLike[str] | None = None,
     refine: int = 0,
     device: str = "cpu",
     keep: str | os.PathLike[str] | None = None,
@@ -241,6 +244,9 @@ def evaluate(
         folder: where the pictures are.
         model: a bundled model's name or a folder holding a model.
         qualities: rate levels, each 0 .. 3.
+        references: a folder of pictures that the decoded ones shall be like, of the same names but
+            for their endings, and of the same sizes: the clean pictures, where those of `folder`
+            are degraded. None takes those of `folder` themselves.
         refine: as `Codec.encode`.
         device: where the networks run.
         keep: a folder in which to leave each picture as it was coded, `NAME.png`, and of it
@@ -258,9 +264,9 @@ def evaluate(
 
     Raises:
         InvalidArgumentError: no such folder or model, no pictures, a picture that cannot be read
-            (found before the first is coded), a quality out of range or given twice, names in
-            `keep` that are too long or those of sub-folders too, or as `Measures` and
-            `Codec.encode`.
+            (found before the first is coded), a quality out of range or given twice, a picture
+            without a reference, with two or with one of another size, names in `keep` that are too
+            long or those of sub-folders too, or as `Measures` and `Codec.encode`.
         UnsupportedError: as `Measures`.
     """
     levels = [level_of(quality) for quality in qualities]
@@ -269,6 +275,7 @@ def evaluate(
             f"evaluate: qualities: expected different levels, got {list(qualities)}"
         )
     paths = find_images(folder)
+    originals = paths if references is None else _references(paths, Path(folder), references)
     codec = Codec(model, device)  # refuses a device that is not there
     measures = Measures(tinydarknet=tinydarknet, metrics=metrics, patch=patch, device=device)
     sets = measures.of_sets(len(qualities))
@@ -276,13 +283,16 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="glc-eval-") as scratch:
         output = None if keep is None else new_folder(keep, folder)
         check_readable(paths, progress)
+        if references is not None:
+            _check_sizes(paths, originals, progress)
         if output is not None:
             check_names(output, [str(path.relative_to(folder)) for path in paths], qualities)
         _warm_up(codec, paths[0], qualities[0])
         for n, path in enumerate(paths):
             name = str(path.relative_to(folder))
             pixels = load_image(path)
-            sets.add_picture(pixels)
+            original = pixels if references is None else load_image(originals[n])
+            sets.add_picture(original)
             if output is not None:
                 make_folder((output / name).parent)
                 save_png(output / kept_original(name), pixels)
@@ -295,7 +305,7 @@ def evaluate(
                 try:
                     coded = _code(codec, pixels, quality, refine, file, drawn)
                     sets.add(k, coded.pixels)
-                    results.append(_result(codec, pixels, name, quality, coded, measures))
+                    results.append(_result(codec, original, name, quality, coded, measures))
                 except GlcError as error:
                     raise type(error)(f"evaluate: {name}: {error}") from error
     of_sets = zip(qualities, sets.compute(), strict=True)
@@ -306,12 +316,48 @@ def evaluate(
         threads=torch.get_num_threads(),
         torch_version=str(torch.__version__),
         refine=refine,
+        references=None if references is None else str(references),
         metrics=tuple(metrics),
         patch=patch,
         n_patches=sets.n_patches,
         levels=tuple(_summarise([r for r in results if r.quality == q], far) for q, far in of_sets),
         images=tuple(results),
     )
+
+
+def _references(
+    paths: Sequence[Path], folder: Path, references: str | os.PathLike[str]
+) -> list[Path]:
+    """Find the reference of every picture, by its place and name without the ending."""
+    found: dict[Path, list[Path]] = {}
+    for path in find_images(references):
+        found.setdefault(path.relative_to(references).with_suffix(""), []).append(path)
+    originals = []
+    for path in paths:
+        name = path.relative_to(folder)
+        here = found.get(name.with_suffix(""), [])
+        if len(here) != 1:
+            raise InvalidArgumentError(
+                f"evaluate: references: expected one picture {name.with_suffix('')}.* in "
+                f"{os.fspath(references)}, got {len(here)}"
+            )
+        originals += here
+    return originals
+
+
+def _check_sizes(
+    paths: Sequence[Path],
+    originals: Sequence[Path],
+    progress: Callable[[str, float], None] | None,
+) -> None:
+    check_readable(originals, progress)
+    for path, original in zip(paths, originals, strict=True):
+        (height, width, _), expected = load_image(original).shape, load_image(path).shape
+        if (height, width, 3) != expected:
+            raise InvalidArgumentError(
+                f"evaluate: references: {original}: expected {expected[1]}x{expected[0]} pixels, "
+                f"as {path} has, got {width}x{height}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -347,13 +393,13 @@ def _code(
 
 def _result(
     codec: Codec,
-    pixels: NDArray[np.uint8],
+    original: NDArray[np.uint8],
     name: str,
     quality: float,
     coded: _Coded,
     measures: Measures,
 ) -> ImageResult:
-    height, width = pixels.shape[:2]
+    height, width = original.shape[:2]
     analysis = codec.analyze(coded.data)
     return ImageResult(
         image=name,
@@ -366,7 +412,7 @@ def _result(
         encode_ms=coded.encode_ms,
         decode_ms=coded.decode_ms,
         skip_shares=tuple(part.skip_share for part in analysis.parts),
-        **measures.of_pair(pixels, coded.pixels),
+        **measures.of_pair(original, coded.pixels),
     )
 
 

@@ -200,7 +200,7 @@ class FeatureDistance(nn.Module):
             originals = self.network(x)
         taps = []
         for k, (f, g) in enumerate(zip(originals, self.network(x_hat), strict=True)):
-            tap = (_normalize(f) - _normalize(g)).square()
+            tap = (normalize(f) - normalize(g)).square()
             taps.append((tap if self.heads is None else tap * self.heads[k]).sum(1))
         return taps
 
@@ -269,6 +269,7 @@ def _load(network: nn.Module, weights: str | os.PathLike[str], prefix: str = "")
     return network
 
 
-def _normalize(features: Tensor) -> Tensor:
-    features = features.float()  # of bfloat16 under autocast
+def normalize(features: Tensor) -> Tensor:
+    """Features [n, c, h, w] of any floating dtype -> float32, of length 1 at every position."""
+    features = features.float()
     return features * torch.rsqrt(features.square().sum(1, keepdim=True) + FEATURE_EPS)

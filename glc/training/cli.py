@@ -13,7 +13,7 @@ from pathlib import Path
 from glc._ending import INTERRUPTED, terminate
 from glc.errors import GlcError, InvalidArgumentError
 
-STAGES = ("stage1", "stage2", "stage3")
+STAGES = ("stage1", "stage2", "stage3", "restoration", "stylization")
 
 Main = Callable[[Path, list[str], bool], None]
 

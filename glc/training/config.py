@@ -138,8 +138,43 @@ class RateConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DegradationConfig:
+    """What is done, in this order, to the crops that a restoring encoder is given.
+
+    How much of it is drawn for every crop evenly between the two values; of equal values, always
+    so much.
+
+    Attributes:
+        blur: standard deviation of a Gaussian blur, pixels.
+        downscale: factor by which sides shrink, to grow again.
+        noise: standard deviation of Gaussian noise, steps of an 8-bit value.
+        jpeg: quality of JPEG; at 100 none is made.
+    """
+
+    blur: tuple[float, float] = (0.0, 0.0)
+    downscale: tuple[float, float] = (1.0, 1.0)
+    noise: tuple[float, float] = (0.0, 50.0)
+    jpeg: tuple[float, float] = (100.0, 100.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleConfig:
+    """The picture whose style a decoder takes on.
+
+    Attributes:
+        image: the picture.
+        side: its shorter side is resized to this, in pixels: strokes grow with it.
+        weight: of the distance in style, beside that in content.
+    """
+
+    image: str | None = None
+    side: int = 256
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageConfig:
-    """Everything common to the three stages.
+    """Everything common to the stages.
 
     Attributes:
         out: folder of the run: checkpoint, log, validation table, exported model. One that holds
@@ -184,6 +219,8 @@ class StageConfig:
         quantized_share: share of each Stage I batch that the decoder sees quantised;
             the rest it sees with noise of `latent_noise`.
         latent_noise: standard deviation relative to l's.
+        degradation: of the crops, in restoration.
+        style: to be taken on, in stylisation.
     """
 
     out: str
@@ -220,3 +257,5 @@ class StageConfig:
     lowpass_weight: float = 0.0
     quantized_share: float = 0.5
     latent_noise: float = 0.3
+    degradation: DegradationConfig = field(default_factory=DegradationConfig)
+    style: StyleConfig = field(default_factory=StyleConfig)

@@ -21,17 +21,17 @@ RULES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
         lambda v: v >= 1,
         "steps batch accumulate nonfinite_limit checkpoint_every validate_every levels_per_image "
         "adversarial.width adversarial.layers "
-        "codebook.reseed_every codebook.reservoir",
+        "codebook.reseed_every codebook.reservoir degradation.downscale",
     ),
     # VGG's four halvings leave a pixel of it, the low-pass term four
-    ("at least 16", lambda v: v >= 16, "data.crop data.validation_crop"),
+    ("at least 16", lambda v: v >= 16, "data.crop data.validation_crop style.side"),
     (
         "at least 0",
         lambda v: v >= 0,
         "warmup threads weight_decay code_weight lowpass_weight latent_noise "
         "data.holdout data.workers data.cache_gb features.weight adversarial.weight "
         "adversarial.start adversarial.discriminator_start codebook.start codebook.dead_fraction "
-        "codebook.weight rate.gain rate.balance",
+        "codebook.weight rate.gain rate.balance degradation.blur style.weight",
     ),
     ("0 to 2^63 - 1", lambda v: 0 <= v < 2**63, "seed"),
     (
@@ -47,6 +47,8 @@ RULES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
         "rate.noise_until",
     ),
     ("above 0, at most 1", lambda v: 0 < v <= 1, "rate.boost_until"),
+    ("0 to 255", lambda v: 0 <= v <= 255, "degradation.noise"),
+    ("1 to 100", lambda v: 1 <= v <= 100, "degradation.jpeg"),
     ("at least 0, below 1", lambda v: 0 <= v < 1, "ema_decay betas"),
 )
 
@@ -63,9 +65,12 @@ def check_ranges(config: StageConfig) -> None:
             for number in value if isinstance(value, tuple) else (value,):
                 if number is not None and not (math.isfinite(number) and holds(number)):
                     raise _refusal(key, expected, value)
+    degradations = [f"degradation.{f.name}" for f in dataclasses.fields(config.degradation)]
+    for key in ("data.resized_range", *degradations):
+        low, high = _value(config, key)
+        if low > high:
+            raise _refusal(key, "the smaller first", (low, high))
     low, high = config.data.resized_range
-    if low > high:
-        raise _refusal("data.resized_range", "the smaller first", (low, high))
     if round(low * config.data.crop) < 1:
         raise _refusal("data.resized_range", "cuts of at least a pixel", (low, high))
 
@@ -106,14 +111,22 @@ def warn_of_unread(stage: str, config: StageConfig, layout: GLCConfig) -> None:
     One file may serve all stages, so they are not refused.
 
     Args:
-        stage: "stage1", "stage2" or "stage3".
+        stage: its name on the command line.
         config: of the stage.
         layout: of its model.
     """
     features, adversarial, rate = config.features, config.adversarial, config.rate
+    keeps_latents = stage in ("restoration", "stylization")
     unread = (
         (stage == "stage1", "rate levels_per_image code_weight lowpass_weight codebook.weight"),
         (stage == "stage2", "features adversarial code_weight lowpass_weight"),
+        (
+            keeps_latents,
+            "rate levels_per_image code_weight lowpass_weight codebook adversarial "
+            "features.weight features.share",
+        ),
+        (stage != "restoration", "degradation"),
+        (stage != "stylization", "style"),
         (stage != "stage1", "quantized_share latent_noise"),
         (stage == "stage3", "codebook.start rate.level_scales rate.noise_until"),
         (PRESETS.get(config.model) != layout, "model"),

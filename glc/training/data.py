@@ -24,7 +24,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from glc._quiet import quiet
 from glc.errors import GlcError, InvalidArgumentError
-from glc.training.config import DataConfig
+from glc.training.config import DataConfig, DegradationConfig
+from glc.training.degradation import degrade
 from glc.training.shards import SUFFIXES, UNREADABLE, Source, find_sources
 from glc.training.stop import ignore_signals
 
@@ -66,15 +67,20 @@ class Photos(Dataset[Sample]):
     Args:
         config: where the photos are and how they are cut.
         seed: of order and crops.
+        degradation: what is done to a second copy of every crop, whose channels then follow
+            those of the first: [6, h, w] in place of [3, h, w]. None makes no copies.
 
     Raises:
         InvalidArgumentError: no folder, an unreadable list or shard, too few photos, or no usable
             photo among those held out.
     """
 
-    def __init__(self, config: DataConfig, seed: int) -> None:
+    def __init__(
+        self, config: DataConfig, seed: int, degradation: DegradationConfig | None = None
+    ) -> None:
         self.config = config
         self.seed = seed
+        self.degradation = degradation
         self.rejected = Rejected()
         self.sources = find_sources(config.root, config.list)
         if len(self.sources) <= config.holdout:
@@ -103,7 +109,7 @@ class Photos(Dataset[Sample]):
             on_gpu: whether they go to a GPU, which copies them by itself from pinned memory.
 
         Yields:
-            [size / world, 3, crop, crop] float32 in [-1, 1].
+            [size / world, 3 or 6, crop, crop] float32 in [-1, 1].
 
         Raises:
             InvalidArgumentError: `MAX_TRIES` photos in a row are unusable.
@@ -142,18 +148,19 @@ class Photos(Dataset[Sample]):
             photo = self._photo(number, self.config.crop, seen, keep=True)
             if photo is not None:
                 rng = np.random.default_rng((self.seed, n))
-                return self._crop(photo, rng), list(seen.unreadable), list(seen.too_small)
+                crop = self._with_copy(self._crop(photo, rng), rng)
+                return crop, list(seen.unreadable), list(seen.too_small)
         raise InvalidArgumentError(
             f"photos: {self.config.root}: expected photos with both sides >= {self.config.crop}, "
             f"got {min(MAX_TRIES, len(order))} in a row that were not: {seen}"
         )
 
     def first_crops(self, count: int) -> Tensor:
-        """Crops 0 .. count - 1 of the run: [count, 3, crop, crop] float32 in [-1, 1]."""
+        """Crops 0 .. count - 1 of the run: [count, 3 or 6, crop, crop] float32 in [-1, 1]."""
         return _collate([self[n] for n in range(count)])[0]
 
     def validation_batch(self) -> Tensor:
-        """Centred validation crops: [usable held-out photos, 3, side, side] in [-1, 1].
+        """Centred validation crops: [usable held-out photos, 3 or 6, side, side] in [-1, 1].
 
         Raises:
             InvalidArgumentError: none of the held-out photos can be used.
@@ -165,7 +172,8 @@ class Photos(Dataset[Sample]):
             if photo is not None:
                 photo = _at_least(photo, side)
                 top, left = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
-                crops.append(_to_tensor(photo[top : top + side, left : left + side]))
+                crop = to_tensor(photo[top : top + side, left : left + side])
+                crops.append(self._with_copy(crop, np.random.default_rng((self.seed, number, 2))))
         if self.validation and not crops:
             raise InvalidArgumentError(
                 f"photos: {self.config.root}: expected readable photos, got {self.rejected} among "
@@ -229,12 +237,18 @@ class Photos(Dataset[Sample]):
             side = min(round(out * float(rng.uniform(low, high))), *photo.shape[:2])
         top = int(rng.integers(photo.shape[0] - side + 1))
         left = int(rng.integers(photo.shape[1] - side + 1))
-        crop = _to_tensor(photo[top : top + side, left : left + side])
+        crop = to_tensor(photo[top : top + side, left : left + side])
         if side != out:
             crop = F.interpolate(
                 crop[None], size=(out, out), mode="bilinear", antialias=side > out
             )[0].clamp_(-1, 1)
         return crop.flip(-1) if rng.random() < 0.5 else crop
+
+    def _with_copy(self, crop: Tensor, rng: np.random.Generator) -> Tensor:
+        if self.degradation is None:
+            return crop
+        picture = ((crop + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+        return torch.cat((crop, to_tensor(degrade(picture, self.degradation, rng))))
 
 
 def available_cores() -> int:
@@ -300,5 +314,6 @@ def _at_least(photo: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(photo).resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
 
-def _to_tensor(photo: np.ndarray) -> Tensor:
+def to_tensor(photo: np.ndarray) -> Tensor:
+    """A uint8 picture [h, w, 3] -> [3, h, w] float32 in [-1, 1]."""
     return torch.from_numpy(photo.copy()).permute(2, 0, 1).float() / 127.5 - 1

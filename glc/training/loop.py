@@ -357,8 +357,9 @@ class Run:
             random = self.processes.random_state()
             result, x_hat = validate(self.averaged_model(), x)
             self.processes.set_random_state(random)
-            pairs = torch.cat((x[:SHOWN_IMAGES], x_hat[:SHOWN_IMAGES]), dim=-1)
-            monitor.validation(self.step, result, (pairs / 2 + 0.5).clamp(0, 1))
+            given = x[:SHOWN_IMAGES].split(3, dim=1)  # of crops with a degraded copy, both
+            shown = torch.cat((*given, x_hat[:SHOWN_IMAGES]), dim=-1)
+            monitor.validation(self.step, result, (shown / 2 + 0.5).clamp(0, 1))
 
     def averaged_model(self) -> GLC:
         """A copy of the model in evaluation mode that holds the averaged weights."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from glc.losses.perceptual import FeatureDistance
+from glc.losses.style import StyleLoss
 from glc.models.glc import GLC
 
 CHUNK = 8  # crops per forward pass
@@ -39,7 +40,7 @@ def validate_autoencoder(
 
 @torch.no_grad()
 def validate_codec(
-    model: GLC, x: Tensor, features: FeatureDistance | None
+    model: GLC, x: Tensor, features: FeatureDistance | None, reference: Tensor | None = None
 ) -> tuple[dict[str, float], Tensor]:
     """Estimated bits per pixel, PSNR and distance of every rate level.
 
@@ -49,21 +50,46 @@ def validate_codec(
         model: in evaluation mode.
         x: [n, 3, h, w] float32 in [-1, 1].
         features: the perceptual distance, or None.
+        reference: like x, what the reconstruction shall be like; None takes x.
 
     Returns:
         The figures by name, and the reconstruction [n, 3, h, w] at the highest level.
     """
+    reference = x if reference is None else reference
     result: dict[str, float] = {}
     for level in range(model.config.levels):
         runs = [model.inspect(chunk / 2 + 0.5, quality=level) for chunk in x.split(CHUNK)]
         x_hat = torch.cat([run.x_hat for run in runs]) * 2 - 1
         pixels = x.shape[0] * x.shape[2] * x.shape[3]
         result[f"bpp{level}"] = sum(run.bits_y + run.bits_z for run in runs) / pixels
-        result[f"psnr{level}"] = _psnr(x, x_hat)
+        result[f"psnr{level}"] = _psnr(reference, x_hat)
         if features is not None:
-            result[f"features{level}"] = _distance(features, x, x_hat)
+            result[f"features{level}"] = _distance(features, reference, x_hat)
         index = torch.cat([run.z_index for run in runs])
         result |= codebook_health(index, model.config.hyper_codebook_size, suffix=str(level))
+    return result, x_hat
+
+
+@torch.no_grad()
+def validate_style(model: GLC, x: Tensor, losses: StyleLoss) -> tuple[dict[str, float], Tensor]:
+    """Distances in content and in style at every rate level.
+
+    Args:
+        model: in evaluation mode.
+        x: [n, 3, h, w] float32 in [-1, 1].
+        losses: what measures them.
+
+    Returns:
+        The figures by name, and the pictures [n, 3, h, w] at the highest level.
+    """
+    result: dict[str, float] = {}
+    for level in range(model.config.levels):
+        runs = [model.inspect(chunk / 2 + 0.5, quality=level) for chunk in x.split(CHUNK)]
+        x_hat = torch.cat([run.x_hat for run in runs]) * 2 - 1
+        chunks = zip(x.split(CHUNK), x_hat.split(CHUNK), strict=True)
+        content, style = zip(*(losses(a, b) for a, b in chunks), strict=True)
+        result[f"content{level}"] = float(torch.cat(content).mean())
+        result[f"style{level}"] = float(torch.cat(style).mean())
     return result, x_hat
 
 

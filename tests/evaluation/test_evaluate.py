@@ -63,6 +63,55 @@ def test_json_tells_the_file_sizes(folder: Path, tmp_path: Path, tiny_folder: Pa
         assert level["ms_ssim"] is None
 
 
+@pytest.fixture
+def inverted(folder: Path, tmp_path: Path) -> Path:
+    """Pictures like those of the folder in names and sizes alone."""
+    root = tmp_path / "inverted"
+    for path in find_images(folder):
+        name = root / path.relative_to(folder).with_suffix(".bmp")
+        name.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(255 - load_image(path)).save(name)
+    return root
+
+
+def test_distances_are_to_the_references(
+    folder: Path, inverted: Path, tmp_path: Path, tiny_folder: Path
+) -> None:
+    report, kept = tmp_path / "eval.json", tmp_path / "kept"
+    arguments = ["--references", inverted, "--keep", kept, "--json", report, "--quality", "2"]
+    arguments += ["--model", tiny_folder]
+    result = CliRunner().invoke(app, ["eval", str(folder), *map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    measured = json.loads(report.read_text())
+    assert measured["references"] == str(inverted)
+    plain = evaluate(folder, str(tiny_folder), [2.0])
+    assert plain.references is None
+    for one, without in zip(measured["images"], plain.images, strict=True):
+        assert one["file_bytes"] == without.file_bytes  # the pictures of the folder are coded
+        original = load_image(inverted / Path(one["image"]).with_suffix(".bmp"))
+        decoded = load_image(kept / f"{one['image']}-q2.png")
+        assert one["psnr_db"] == pytest.approx(psnr(original, decoded))
+        assert one["psnr_db"] != without.psnr_db
+
+
+def test_references_are_one_for_each_picture_and_of_its_size(
+    folder: Path, inverted: Path, tiny_folder: Path
+) -> None:
+    def refused(match: str) -> None:
+        with pytest.raises(InvalidArgumentError, match=match):
+            evaluate(folder, str(tiny_folder), [2.0], references=inverted)
+
+    (inverted / "a.png").write_bytes((inverted / "a.bmp").read_bytes())
+    refused(r"references: expected one picture a\.\* in .*, got 2")
+    (inverted / "a.png").unlink()
+    Image.new("RGB", (90, 71)).save(inverted / "b.bmp")
+    refused(r"references: .*b\.bmp: expected 90x70 pixels, as .*b\.png has, got 90x71")
+    (inverted / "b.bmp").write_bytes(b"no picture")
+    refused(r"b\.bmp")
+    (inverted / "b.bmp").unlink()
+    refused(r"references: expected one picture b\.\* in .*, got 0")
+
+
 def test_find_images(folder: Path) -> None:
     names = [path.name for path in find_images(folder)]
     assert names == ["a.png", "b.png", "c.webp"]
@@ -184,6 +233,7 @@ def test_no_figure_is_cut_where_there_are_all_metrics(capsys: pytest.CaptureFixt
         threads=2,
         torch_version="",
         refine=0,
+        references=None,
         metrics=("lpips", "dists", "fid", "kid"),
         patch=64,
         n_patches=4152,
