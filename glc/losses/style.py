@@ -51,6 +51,12 @@ class StyleLoss(nn.Module):
         return content, torch.stack(styles).mean(0)
 
 
+def total_variation(x: Tensor) -> Tensor:
+    """Mean difference of neighbours, down and across: [n, c, h, w] -> [n] float32."""
+    down, across = x.diff(dim=2), x.diff(dim=3)
+    return down.abs().mean((1, 2, 3)) + across.abs().mean((1, 2, 3))
+
+
 def _gram(features: Tensor) -> Tensor:
     """[n, c, h, w] of any floating dtype -> [n, c, c] float32."""
     flat = features.float().flatten(2)

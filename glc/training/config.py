@@ -165,11 +165,13 @@ class StyleConfig:
         image: the picture.
         side: its shorter side is resized to this, in pixels: strokes grow with it.
         weight: of the distance in style, beside that in content.
+        smoothness: weight of the total variation, which keeps patterns of single pixels away.
     """
 
     image: str | None = None
     side: int = 256
-    weight: float = 1.0
+    weight: float = 4.0
+    smoothness: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

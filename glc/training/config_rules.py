@@ -31,7 +31,7 @@ RULES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
         "warmup threads weight_decay code_weight lowpass_weight latent_noise "
         "data.holdout data.workers data.cache_gb features.weight adversarial.weight "
         "adversarial.start adversarial.discriminator_start codebook.start codebook.dead_fraction "
-        "codebook.weight rate.gain rate.balance degradation.blur style.weight",
+        "codebook.weight rate.gain rate.balance degradation.blur style.weight style.smoothness",
     ),
     ("0 to 2^63 - 1", lambda v: 0 <= v < 2**63, "seed"),
     (

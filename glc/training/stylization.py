@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stylisation: a decoder that draws the files it is given in the style of a picture.
 
-content(x, x_hat) + style.weight style(x_hat)   (facts I, applications: the decoder swapped; the
-losses are those of `glc.losses.style`). D alone is trained, on latents as files have them, and no
-file's symbols depend on it: the model keeps its fingerprint, and reads what it read before.
+content(x, x_hat) + style.weight style(x_hat) + style.smoothness variation(x_hat)
+(facts I, applications: the decoder swapped; the terms are those of `glc.losses.style`).
+D alone is trained, on latents as files have them, and no file's symbols depend on it: the model
+keeps its fingerprint, and reads what it read before.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from glc.errors import InvalidArgumentError
 from glc.image import load_image
-from glc.losses.style import StyleLoss
+from glc.losses.style import StyleLoss, total_variation
 from glc.models.glc import GLC
 from glc.training.checkpoint import Stateful, checkpoint_to_resume, initial_model
 from glc.training.config import StyleConfig
@@ -64,8 +65,13 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
         with run.autocast():
             x_hat = model.reconstruct(l_hat)
             content, style = losses(x, x_hat)
-        run.backward(content=content.mean(), style=config.style.weight * style.mean())
-        return {"content": content.mean(), "style": style.mean()}
+        variation = total_variation(x_hat.float())
+        run.backward(
+            content=content.mean(),
+            style=config.style.weight * style.mean(),
+            variation=config.style.smoothness * variation.mean(),
+        )
+        return {"content": content.mean(), "style": style.mean(), "variation": variation.mean()}
 
     def observe(step: int, seen: Mapping[str, Tensor]) -> Metrics:
         return {}

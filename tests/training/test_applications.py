@@ -11,7 +11,7 @@ import torch
 import glc
 from glc.errors import InvalidArgumentError
 from glc.losses.perceptual import FeatureDistance, SqueezeNetFeatures
-from glc.losses.style import StyleLoss
+from glc.losses.style import StyleLoss, total_variation
 from glc.models import GLC
 from glc.models.config import preset
 from glc.training.cli import run
@@ -132,6 +132,13 @@ def test_a_picture_is_in_its_own_style(photos, squeezenet):
     moved = x.roll(16, dims=3)  # the same strokes in other places
     content, style = losses(x[:1], moved[:1])
     assert content > 0.01 > style
+
+
+def test_variation_is_between_neighbours():
+    x = torch.zeros(2, 1, 3, 4)
+    x[1, 0, :, 2:] = 6.0  # of three steps across one, in each row
+    torch.testing.assert_close(total_variation(x), torch.tensor([0.0, 2.0]))
+    torch.testing.assert_close(total_variation(x.transpose(2, 3)), torch.tensor([0.0, 2.0]))
 
 
 @pytest.mark.parametrize(
