@@ -10,10 +10,19 @@ const ready = start();
 ready.catch(() => {});  // each call says it
 
 async function start() {
-  const [model, ...modules] = await Promise.all(['model.safetensors', ...MODULES].map(fetched));
-  const glc = await load(modules);
-  const fast = WebAssembly.validate(modules[0]);
-  return { codec: glc.codec(model), version: glc.version, fast };
+  const [model, module] = await Promise.all([fetched('model.safetensors'), accepted()]);
+  const glc = await load([module.bytes]);
+  return { codec: glc.codec(model), version: glc.version, fast: module.name === MODULES[0] };
+}
+
+/** The first module that this engine takes, or the last; those behind it stay where they are. */
+async function accepted() {
+  let module;
+  for (const name of MODULES) {
+    module = { name, bytes: await fetched(name) };
+    if (WebAssembly.validate(module.bytes)) break;
+  }
+  return module;
 }
 
 async function fetched(name) {
