@@ -6,15 +6,16 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glc import _core
-from glc._arguments import in_range
+from glc._arguments import as_floats, in_range
 from glc.bitstream import N_PARTS, TILE_UNIT, Header, accounting, check, pack, parse
 from glc.defaults import DEFAULT_MODEL, DEFAULT_QUALITY, MAX_REFINE
 from glc.entropy_path import OutOfRangeError, Part, Quantizer, Symbols, on_host, walk_parts
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from glc.models.glc import GLC
     from glc.refinement import Refiner
 
-__all__ = ["MAX_LEVEL", "Codec", "Restored", "level_of"]
+__all__ = ["MAX_LEVEL", "Codec", "Latent", "Restored", "level_of"]
 
 # of the range that y has on photographs, tried in turn until the model can code and draw it
 _SHARES = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.0)
@@ -81,6 +82,19 @@ class Restored:
 
 
 @dataclass(frozen=True)
+class Latent:
+    """What a file says of its picture, for whoever draws it.
+
+    Attributes:
+        y_hat: [1, N, h', w'] float32, multiplied by the step; the same bits on every machine.
+        header: of the file; its quality, width and height are the picture's.
+    """
+
+    y_hat: NDArray[np.float32]
+    header: Header
+
+
+@dataclass(frozen=True)
 class _Source:
     """A piece of a picture on its way to the symbols of a level.
 
@@ -91,6 +105,14 @@ class _Source:
 
     features: NDArray[np.float32]
     refiner: Refiner | None
+
+    def refined(
+        self, y: NDArray[np.float32], z_index: NDArray[np.int64], quality: float, report: Tell
+    ) -> NDArray[np.float32]:
+        """y, or the better one that was searched for."""
+        if self.refiner is None:
+            return y
+        return self.refiner.refine(y, z_index, self.features, quality, report)
 
 
 class Codec:
@@ -273,12 +295,7 @@ class Codec:
         self._require_same_weights()
         pixels = load_image(image)
         height, width = pixels.shape[:2]
-        multiple = self.config.pad_multiple
-        if padded_size(height, width, multiple) > most_padded(MAX_PIXELS, multiple):
-            raise InvalidArgumentError(
-                f"encode: image: expected at most {2 * MAX_PIXELS} pixels with sides padded to "
-                f"multiples of {multiple}, got {width}x{height}"
-            )
+        self._require_size(height, width)
         report = progress or (lambda _step, _fraction: None)
         with self._computing():
             places = boxes(height, width, tile_units)
@@ -302,8 +319,67 @@ class Codec:
             else:
                 top = top_level(self.config.levels)
                 data = largest_within(target_bytes, encode_level, report, top=top)
-            if not self._weights.map_range.fitted:  # else photographs have shown what is drawn
-                self._require_readable(data)
+            self._require_readable(data)
+            return data
+
+    def encode_latent(
+        self,
+        y: Any,
+        quality: float,
+        *,
+        height: int,
+        width: int,
+        metadata: Metadata | None = None,
+    ) -> bytes:
+        """Code a picture whose y another runtime computed.
+
+        Hyper indices and symbols are found here, so that the file is as any other: every decoder
+        reads the same y_hat from it.
+
+        Args:
+            y: [1, N, h', w'] numbers, an array or a tensor on the CPU: of the picture padded to
+                multiples of `pad_multiple`, at this quality.
+            quality: 0 to 3. A file names multiples of a 21st: another is rounded, and y is then of
+                a quality slightly beside the file's.
+            height: of the picture without padding, pixels.
+            width: likewise.
+            metadata: to keep beside the picture; see `load_with_metadata`.
+
+        Returns:
+            The whole `.glc` file.
+
+        Raises:
+            InvalidArgumentError: y of another shape or not finite, a quality or a size out of
+                range, the model cannot code or draw this y, or the weights were changed, as
+                `encode`.
+        """
+        level = level_of(quality)
+        if level > top_level(self.config.levels):
+            raise InvalidArgumentError(
+                f"encode: quality: expected at most {self.config.levels - 1} with this model, got "
+                f"{quality}"
+            )
+        self._require_same_weights()
+        height, width = (
+            in_range(f"encode: {name}", side, 1, MAX_PIXELS)
+            for name, side in (("height", height), ("width", width))
+        )
+        self._require_size(height, width)
+        cells = (4 * -(-side // self.config.pad_multiple) for side in (height, width))
+        shape = (1, self.config.latent_channels, *cells)
+        latent = np.array(as_floats(y, "y", np.float32, op="encode"))  # read-only ones are not lent
+        if latent.shape != shape or not np.isfinite(latent).all():
+            got = "others" if latent.shape == shape else list(latent.shape)
+            raise InvalidArgumentError(
+                f"encode: y: expected finite values, {list(shape)} for {width}x{height} pixels, "
+                f"got {got}"
+            )
+        header = Header(width=width, height=height, model_id=self.fingerprint[:2], level=level)
+        with self._computing():
+            coded = self._quantize(latent, header.quality)
+            piece = self._tables.write(level, coded.z_index, coded.parts)
+            data = self._pack(header, [piece], metadata)
+            self._require_readable(data)
             return data
 
     def decode(
@@ -380,6 +456,33 @@ class Codec:
                 else:
                     pixels = drawn
         return Restored(pixels, n_parts, verified)
+
+    def decode_latent(self, data: Data, *, max_pixels: int = MAX_PIXELS) -> Latent:
+        """Read a file as far as y_hat, for another runtime to draw.
+
+        Args:
+            data: the whole file.
+            max_pixels: refuse a file that claims more pixels than this.
+
+        Returns:
+            y_hat, and the header.
+
+        Raises:
+            BitstreamError: as `decode`.
+            UnsupportedError: as `decode`, or the picture is in several tiles.
+            InvalidArgumentError: as `decode`.
+        """
+        data = checked_bytes(data)
+        with self._computing():
+            self._check(data)
+            header, pieces = self._read(data, max_pixels)
+            if len(boxes(header.height, header.width, header.tile)) > 1:
+                raise UnsupportedError(
+                    "decode: tile: expected a picture in one piece, got one in tiles of "
+                    f"{header.tile * TILE_UNIT} pixels"
+                )
+            (piece,) = pieces
+        return Latent(on_host(piece.symbols.latent), header)
 
     def analyze(self, data: Data, *, max_pixels: int = MAX_PIXELS) -> Analysis:
         """Account for every bit of a file.
@@ -492,21 +595,36 @@ class Codec:
         metadata: Metadata | None,
         report: Tell,
     ) -> bytes:
+        quality = header.quality
         pieces = []
         for n, source in enumerate(sources):
             tell = part_of(report, n, len(sources))
-            coded = self._quantize(source, header.quality, tell)
+            y = self._networks.analysis(source.features, quality)
+            coded = self._quantize(
+                y, quality, partial(source.refined, quality=quality, report=tell)
+            )
             pieces.append(self._tables.write(header.level, coded.z_index, coded.parts))
+        return self._pack(header, pieces, metadata)
+
+    def _pack(
+        self, header: Header, pieces: Sequence[tuple[int, bytes]], metadata: Metadata | None
+    ) -> bytes:
         if header.tile:
             return pack(header, join_tiles(pieces), self.fingerprint, metadata)
         ((descriptor, payload),) = pieces
         return pack(replace(header, coder=descriptor), payload, self.fingerprint, metadata)
 
-    def _quantize(self, source: _Source, quality: float, report: Tell) -> Symbols:
+    def _quantize(
+        self,
+        y: NDArray[np.float32],
+        quality: float,
+        refined: Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
+        | None = None,
+    ) -> Symbols:
         """The symbols of a picture.
 
         Where y is unlike that of all photographs, it is held ever more tightly until the context
-        can code it and the decoder can draw it.
+        can code it and the decoder can draw it. Else it is `refined`, if asked for.
         """
         networks, bounds = self._networks, self._weights.map_range
 
@@ -524,12 +642,9 @@ class Codec:
             held = bounds.limit_y(y, quality, share)
             return quantize(held, networks.hyper_index(held))
 
-        y = networks.analysis(source.features, quality)
         if bounds.holds_y(y, quality):
             z_index = networks.hyper_index(y)
-            if source.refiner is not None:
-                y = source.refiner.refine(y, z_index, source.features, quality, report)
-            return quantize(y, z_index)
+            return quantize(y if refined is None else refined(y, z_index), z_index)
         for share in _SHARES[:-1]:
             with contextlib.suppress(OutOfRangeError):
                 symbols = quantize_held(share)
@@ -546,6 +661,8 @@ class Codec:
         Raises:
             OutOfRangeError: what is drawn is not finite.
         """
+        if self._weights.map_range.fitted:  # photographs have shown what is drawn
+            return
         try:
             self.restore(data)
         except BitstreamError as error:
@@ -602,6 +719,18 @@ class Codec:
             raise InvalidArgumentError(
                 "codec: model: expected the weights and hooks it was made with, got others; make a "
                 "new Codec of a model that was changed"
+            )
+
+    def _require_size(self, height: int, width: int) -> None:
+        if height * width > MAX_PIXELS:
+            raise InvalidArgumentError(
+                f"encode: image: expected at most {MAX_PIXELS} pixels, got {width}x{height}"
+            )
+        multiple = self.config.pad_multiple
+        if padded_size(height, width, multiple) > most_padded(MAX_PIXELS, multiple):
+            raise InvalidArgumentError(
+                f"encode: image: expected at most {2 * MAX_PIXELS} pixels with sides padded to "
+                f"multiples of {multiple}, got {width}x{height}"
             )
 
     def _tile_units(self, tile: int | None) -> int:
