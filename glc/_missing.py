@@ -32,6 +32,8 @@ _OF_SOME_VERBS = MappingProxyType(
         "torch_fidelity": "torch-fidelity",
         "bjontegaard": "bjontegaard",
         "matplotlib": "matplotlib",
+        "onnx": "onnx",
+        "onnxscript": "onnxscript",
     }
 )
 

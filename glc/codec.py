@@ -331,7 +331,7 @@ class Codec:
         width: int,
         metadata: Metadata | None = None,
     ) -> bytes:
-        """Code a picture whose y another runtime computed.
+        """Code a picture whose y another runtime computed; see `export_onnx`.
 
         Hyper indices and symbols are found here, so that the file is as any other: every decoder
         reads the same y_hat from it.
@@ -458,7 +458,7 @@ class Codec:
         return Restored(pixels, n_parts, verified)
 
     def decode_latent(self, data: Data, *, max_pixels: int = MAX_PIXELS) -> Latent:
-        """Read a file as far as y_hat, for another runtime to draw.
+        """Read a file as far as y_hat, for another runtime to draw; see `export_onnx`.
 
         Args:
             data: the whole file.
@@ -573,6 +573,29 @@ class Codec:
                 "got another, which native codecs cannot draw"
             )
         return exported(self._weights, encoder=encoder)
+
+    def export_onnx(self, *, encoder: bool = False) -> bytes:
+        """Make the networks that draw an ONNX graph, for other runtimes: y_hat to x_hat.
+
+        `decode_latent` gives the y_hat of a file. What a runtime draws is within rounding of what
+        `decode` does, and not the same bits.
+
+        Args:
+            encoder: the graph from x to y instead, of which `encode_latent` makes a file.
+
+        Returns:
+            An ONNX file, which docs/onnx.md describes.
+
+        Raises:
+            UnsupportedError: torch finds no graph of what the model's networks do.
+            InvalidArgumentError: its weights were changed, as `encode`.
+            ModuleNotFoundError: torch, onnx or onnxscript is not installed.
+        """
+        self._require_same_weights()
+        model = self.model  # before the import: of what is missing, torch is named first
+        from glc.models.onnx_graph import onnx_graph
+
+        return onnx_graph(model, encoder=encoder)
 
     def _refiner(self, pixels: NDArray[np.uint8], steps: int) -> Refiner | None:
         if not steps:

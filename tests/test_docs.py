@@ -19,6 +19,7 @@ from glc.models import preset
 from glc.ops import VectorQuantizer, coder, four_part_pick
 
 ROOT = Path(__file__).resolve().parent.parent
+ELSEWHERE = {"onnx.md"}  # whose example tests/codec/test_onnx.py runs, beside the files it reads
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 CARDS = ("examples/images", "glc/pretrained/glc-image-small", "tests/cuda_on_cpu")
 LINKED = [*PAGES, *(ROOT / folder / "README.md" for folder in CARDS)]
@@ -34,6 +35,7 @@ def blocks(*, benchmarks):
     return [
         pytest.param(block, id=f"{page.name}-{number}")
         for page in PAGES
+        if page.name not in ELSEWHERE
         for number, block in enumerate(python_blocks(page), start=1)
         if ("def bench_" in block) == benchmarks
     ]

@@ -74,6 +74,14 @@ def test_coding_needs_no_torch(picture: Path, tiny_folder: Path, tmp_path: Path)
     assert np.array_equal(load_image(drawn), Codec(tiny_folder).decode(data))
 
 
+@pytest.mark.parametrize("package", ["onnx", "torch"])
+def test_graphs_name_what_they_need(package: str, tiny_folder: Path, tmp_path: Path) -> None:
+    done = glc_without(package, "export", tmp_path / "a.onnx", "--model", tiny_folder)
+    assert done.returncode == 2
+    assert done.stderr == f"glc: {package} is not installed: pip install {package}\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_damaged_model_is_not_for_torch_to_mend(
     picture: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:
