@@ -61,7 +61,12 @@ class Scheduler {
   unsigned meet_block(bool value, Site site);
   void* shared_memory(const void* key, std::size_t bytes) { return memory_.find(key, bytes); }
   [[noreturn]] void report(const char* what, Site site) const;
-  void yield() { host_.switch_from(current_->fiber); }
+  /// Straight to whoever is next: by way of the host it would be two switches.
+  void yield() {
+    Thread& me = *current_;
+    Thread* const other = next();
+    if (other != &me) run(other, me.fiber);
+  }
 
   [[nodiscard]] const Thread& current() const { return *current_; }
   void set_seed(std::uint64_t seed) { random_ = seed * 0x9E3779B97F4A7C15U; }
@@ -69,7 +74,9 @@ class Scheduler {
  private:
   static void entry();
   void start_block(uint3 block, dim3 block_dim, dim3 grid_dim);
-  void run_block();
+  void begin_round();
+  Thread* next();
+  void run(Thread* thread, Fiber& from, bool final = false);
   void finish_thread();
   void complete_warp(unsigned warp);
   void complete_block();
@@ -83,8 +90,13 @@ class Scheduler {
   unsigned n_threads_ = 0;
   unsigned n_live_ = 0;
   unsigned n_at_block_ = 0;
-  unsigned n_true_ = 0;  // of those, who brought true
+  unsigned n_true_ = 0;           // of those, who brought true
+  unsigned order_[kMostThreads];  // of a round, in which each thread that can runs once
+  unsigned n_in_round_ = 0;
+  unsigned at_ = 0;
+  bool progress_ = false;  // in this round
   Thread* current_ = nullptr;
+  Fiber* left_ = nullptr;  // by the last switch
   const std::function<void()>* body_ = nullptr;
   std::uint64_t random_ = 0;
   BlockMemory memory_;
@@ -92,8 +104,10 @@ class Scheduler {
   char launch_ended_ = 0;
 };
 
-// NOLINTNEXTLINE(bugprone-throwing-static-initialization): a test may end there
-thread_local Scheduler scheduler;
+Scheduler& scheduler() {
+  thread_local Scheduler one;
+  return one;
+}
 
 void print_place(const Thread& thread) {
   const ThreadPlace& p = thread.place;
@@ -242,13 +256,14 @@ void Scheduler::complete_block() {
 }
 
 void Scheduler::entry() {
-  Scheduler& s = scheduler;
-  Fiber::entered(s.host_);
+  Scheduler& s = scheduler();
+  Fiber::entered(*s.left_);
   sanitizers::acquire(&s.launch_began_);
   (*s.body_)();
   sanitizers::release(&s.launch_ended_);
   s.finish_thread();
-  s.host_.switch_from(s.current_->fiber, /*final=*/true);
+  Fiber& mine = s.current_->fiber;
+  s.run(s.next(), mine, /*final=*/true);
   std::abort();
 }
 
@@ -279,28 +294,42 @@ void Scheduler::start_block(uint3 block, dim3 block_dim, dim3 grid_dim) {
     thread.fiber.restart(&Scheduler::entry);
     warps_[i / kLanes].live |= 1U << i % kLanes;
   }
+  std::iota(order_, order_ + n_threads_, 0U);
+  n_in_round_ = n_threads_;
+  begin_round();
 }
 
-void Scheduler::run_block() {
-  unsigned order[kMostThreads];
-  unsigned n_left = n_threads_;
-  std::iota(order, order + n_left, 0U);
-  while (n_live_ != 0) {
-    if (n_left > 2 * n_live_) {
-      const auto done = [this](unsigned i) { return threads_[i].state == State::kDone; };
-      n_left = static_cast<unsigned>(std::remove_if(order, order + n_left, done) - order);
-    }
-    if (random_ != 0) shuffle(order, n_left, random_);
-    bool progress = false;
-    for (unsigned i = 0; i < n_left; ++i) {
-      Thread& thread = threads_[order[i]];
-      if (thread.state != State::kReady) continue;
-      progress = true;
-      current_ = &thread;
-      thread.fiber.switch_from(host_);
-    }
-    if (!progress) report_deadlock();
+void Scheduler::begin_round() {
+  if (n_in_round_ > 2 * n_live_) {
+    const auto done = [this](unsigned i) { return threads_[i].state == State::kDone; };
+    n_in_round_ =
+        static_cast<unsigned>(std::remove_if(order_, order_ + n_in_round_, done) - order_);
   }
+  if (random_ != 0) shuffle(order_, n_in_round_, random_);
+  at_ = 0;
+  progress_ = false;
+}
+
+/// The thread that runs next; none when all of the block are done.
+Thread* Scheduler::next() {
+  while (n_live_ != 0) {
+    while (at_ < n_in_round_) {
+      Thread& thread = threads_[order_[at_++]];
+      if (thread.state != State::kReady) continue;
+      progress_ = true;
+      return &thread;
+    }
+    if (!progress_) report_deadlock();
+    begin_round();
+  }
+  return nullptr;
+}
+
+/// Leaves `from` for a thread, or for the host.
+void Scheduler::run(Thread* thread, Fiber& from, bool final) {
+  current_ = thread;
+  left_ = &from;
+  (thread == nullptr ? host_ : thread->fiber).switch_from(from, final);
 }
 
 void Scheduler::launch(dim3 grid,
@@ -320,7 +349,7 @@ void Scheduler::launch(dim3 grid,
                  static_cast<unsigned>(row / grid.y)},
                 block,
                 grid);
-    run_block();
+    run(next(), host_);
     memory_.end_block();
   }
   sanitizers::acquire(&launch_ended_);
@@ -330,7 +359,7 @@ void Scheduler::launch(dim3 grid,
 
 }  // namespace
 
-const ThreadPlace& this_thread() { return scheduler.current().place; }
+const ThreadPlace& this_thread() { return scheduler().current().place; }
 
 std::uint64_t meet_warp(unsigned mask,
                         std::uint64_t value,
@@ -338,27 +367,27 @@ std::uint64_t meet_warp(unsigned mask,
                         Combine combine,
                         bool orders_memory,
                         Site site) {
-  return scheduler.meet_warp(mask, value, argument, combine, orders_memory, site);
+  return scheduler().meet_warp(mask, value, argument, combine, orders_memory, site);
 }
-unsigned meet_block(bool value, Site site) { return scheduler.meet_block(value, site); }
+unsigned meet_block(bool value, Site site) { return scheduler().meet_block(value, site); }
 
 void fence() {
   static char every_fence;
   sanitizers::release(&every_fence);
   sanitizers::acquire(&every_fence);
 }
-void yield() { scheduler.yield(); }
-void report(const char* what, Site site) { scheduler.report(what, site); }
+void yield() { scheduler().yield(); }
+void report(const char* what, Site site) { scheduler().report(what, site); }
 
 void* shared_memory(const void* key, std::size_t bytes) {
-  return scheduler.shared_memory(key, bytes);
+  return scheduler().shared_memory(key, bytes);
 }
-void* dynamic_shared_memory() { return scheduler.shared_memory(nullptr, 0); }
+void* dynamic_shared_memory() { return scheduler().shared_memory(nullptr, 0); }
 
 void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body) {
-  scheduler.launch(grid, block, shared_bytes, body);
+  scheduler().launch(grid, block, shared_bytes, body);
 }
 
-void set_seed(std::uint64_t seed) { scheduler.set_seed(seed); }
+void set_seed(std::uint64_t seed) { scheduler().set_seed(seed); }
 
 }  // namespace cuda_on_cpu
