@@ -27,14 +27,28 @@ function(glc_target_defaults target)
     # up to 16, -fno-fast-math asks for trapping math, and a warning says that it is taken back
     target_compile_options(${target} PRIVATE -Wno-unknown-warning-option -Wno-overriding-t-option)
   endif()
-  if(GLC_FUZZ)
-    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
-  endif()
   if(GLC_SANITIZE)
     target_compile_options(${target} PRIVATE
       -fsanitize=${GLC_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer
       $<$<NOT:$<CONFIG:Debug>>:-g1>)  # lines, for the reports
     target_link_options(${target} PUBLIC -fsanitize=${GLC_SANITIZE})
+  endif()
+endfunction()
+
+# Code that the fuzz targets look into.
+function(glc_fuzzed target)
+  if(GLC_FUZZ)
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
+endfunction()
+
+# A test program: optimising it takes longer than it runs. What it tests is in libraries.
+function(glc_test_defaults target)
+  glc_target_defaults(${target})
+  if(GLC_SANITIZE)
+    target_compile_options(${target} PRIVATE -O0)
+  else()
+    target_compile_options(${target} PRIVATE -O1)
   endif()
 endfunction()
 
