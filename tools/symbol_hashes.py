@@ -64,8 +64,12 @@ def work(options: argparse.Namespace) -> None:
                 glc.set_num_threads(n_threads)
                 if draws_exactly or n_threads == options.threads[0]:
                     data = codec.encode(pixels, quality=quality)
-                _, (piece,) = codec._read(data, MAX_PIXELS)
-                picture = digest(codec.decode(data).tobytes()) if draws_exactly else "by torch"
+                header, (piece,) = codec._read(data, MAX_PIXELS)
+                picture = "by torch"
+                if draws_exactly:
+                    latent, size = piece.symbols.latent, (header.height, header.width)
+                    drawn = codec._networks.pixels(latent, header.quality, size)
+                    picture = digest(drawn.tobytes())
                 row = {
                     "case": f"{path} q{quality:g}",
                     "threads": n_threads,
