@@ -27,10 +27,11 @@ inline void* allocate(std::size_t size) {
 }  // namespace glc::test
 
 // NOLINTBEGIN(misc-definitions-in-headers): of one file
+// Not inlined: GCC would see free() of what new gave, and warn.
 void* operator new(std::size_t size) { return glc::test::allocate(size); }
 void* operator new[](std::size_t size) { return glc::test::allocate(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete[](void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 // NOLINTEND(misc-definitions-in-headers)
