@@ -170,8 +170,8 @@ class StyleConfig:
 
     image: str | None = None
     side: int = 256
-    weight: float = 4.0
-    smoothness: float = 1.0
+    weight: float = 2.0
+    smoothness: float = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
