@@ -9,6 +9,7 @@ from torch import Tensor
 from glc.losses.perceptual import FeatureDistance
 from glc.losses.style import StyleLoss
 from glc.models.glc import GLC
+from glc.models.outputs import Inspection
 
 CHUNK = 8  # crops per forward pass
 
@@ -58,8 +59,7 @@ def validate_codec(
     reference = x if reference is None else reference
     result: dict[str, float] = {}
     for level in range(model.config.levels):
-        runs = [model.inspect(chunk / 2 + 0.5, quality=level) for chunk in x.split(CHUNK)]
-        x_hat = torch.cat([run.x_hat for run in runs]) * 2 - 1
+        runs, x_hat = _coded(model, x, level)
         pixels = x.shape[0] * x.shape[2] * x.shape[3]
         result[f"bpp{level}"] = sum(run.bits_y + run.bits_z for run in runs) / pixels
         result[f"psnr{level}"] = _psnr(reference, x_hat)
@@ -84,8 +84,7 @@ def validate_style(model: GLC, x: Tensor, losses: StyleLoss) -> tuple[dict[str, 
     """
     result: dict[str, float] = {}
     for level in range(model.config.levels):
-        runs = [model.inspect(chunk / 2 + 0.5, quality=level) for chunk in x.split(CHUNK)]
-        x_hat = torch.cat([run.x_hat for run in runs]) * 2 - 1
+        _, x_hat = _coded(model, x, level)
         chunks = zip(x.split(CHUNK), x_hat.split(CHUNK), strict=True)
         content, style = zip(*(losses(a, b) for a, b in chunks), strict=True)
         result[f"content{level}"] = float(torch.cat(content).mean())
@@ -111,6 +110,12 @@ def codebook_health(index: Tensor, size: int, suffix: str = "") -> dict[str, flo
         f"usage{suffix}": float((share > 0).double().mean()),
         f"perplexity{suffix}": float(entropy.exp()),
     }
+
+
+def _coded(model: GLC, x: Tensor, level: int) -> tuple[list[Inspection], Tensor]:
+    """What is known of chunks at a level, and their reconstruction, like x."""
+    runs = [model.inspect(chunk / 2 + 0.5, quality=level) for chunk in x.split(CHUNK)]
+    return runs, torch.cat([run.x_hat for run in runs]) * 2 - 1
 
 
 def _psnr(x: Tensor, x_hat: Tensor) -> float:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drawn photos and a configuration that trains the tiny model on them in seconds."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from glc.training.loop import Run
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +59,26 @@ def write_config(photos) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def until_first_checkpoint(monkeypatch) -> Callable[[], contextlib.AbstractContextManager]:
+    """A context in which a run ends when it has written its first checkpoint."""
+
+    class StoppedError(Exception):
+        pass
+
+    save = Run.save
+
+    def stop_after_checkpoint(self):
+        save(self)
+        raise StoppedError
+
+    @contextlib.contextmanager
+    def context():
+        with monkeypatch.context() as patch:
+            patch.setattr(Run, "save", stop_after_checkpoint)
+            with pytest.raises(StoppedError):
+                yield
+
+    return context

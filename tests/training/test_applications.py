@@ -18,7 +18,6 @@ from glc.training.cli import run
 from glc.training.config import DataConfig, DegradationConfig
 from glc.training.config_file import load_config
 from glc.training.data import Photos
-from glc.training.loop import Run
 
 
 @pytest.fixture(scope="module")
@@ -77,20 +76,10 @@ def test_files_are_read_by_either_model(trained, photos):
 
 
 @pytest.mark.parametrize("stage", ["restoration", "stylization"])
-def test_resuming_equals_never_having_stopped(trained, tmp_path, monkeypatch, stage):
-    class StoppedError(Exception):
-        pass
-
-    def stop_after_checkpoint(self):
-        save(self)
-        raise StoppedError
-
-    save = Run.save
+def test_resuming_equals_never_having_stopped(trained, tmp_path, until_first_checkpoint, stage):
     path = trained / stage / "config.yaml"
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "save", stop_after_checkpoint)
-        with pytest.raises(StoppedError):
-            run(stage, path, [f"out={tmp_path}"], False)
+    with until_first_checkpoint():
+        run(stage, path, [f"out={tmp_path}"], False)
     run(stage, path, [f"out={tmp_path}", "init=gone"], True)
     resumed = GLC.from_pretrained(tmp_path / "model").state_dict()
     for name, tensor in GLC.from_pretrained(trained / stage / "model").state_dict().items():

@@ -111,23 +111,13 @@ def test_stages_train_what_they_should(trained):
 
 
 @pytest.mark.parametrize("stage", ["stage1", "stage2", "stage3"])
-def test_resuming_equals_never_having_stopped(trained, tmp_path, stage):
+def test_resuming_equals_never_having_stopped(trained, tmp_path, until_first_checkpoint, stage):
     config = load_config(trained / stage / "config.yaml", [])
     path = trained / f"{stage}.yaml"
     out = tmp_path / "again"
 
-    class StoppedError(Exception):
-        pass
-
-    def stop_after_checkpoint(self):
-        save(self)
-        raise StoppedError
-
-    save = Run.save
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "save", stop_after_checkpoint)
-        with pytest.raises(StoppedError):
-            run(stage, path, [f"out={out}"], False)
+    with until_first_checkpoint():
+        run(stage, path, [f"out={out}"], False)
     assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == config.checkpoint_every
     run(stage, path, [f"out={out}"], True)
     whole = GLC.from_pretrained(trained / stage / "model").state_dict()
