@@ -138,6 +138,7 @@ def test_processes_stop_at_one_step(write_config, tmp_path):
 
 def note_what_is_found(folder: Path) -> None:
     found = Processes(StageConfig(out="", data=DataConfig(root="")))
+    found.wait()  # the first one's end would break off what the other still asks of it
     (folder / f"found{found.rank}").write_text(f"{found.world} {found.first}", encoding="utf-8")
 
 
