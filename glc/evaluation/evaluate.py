@@ -350,8 +350,9 @@ def _check_sizes(
     originals: Sequence[Path],
     progress: Callable[[str, float], None] | None,
 ) -> None:
-    check_readable(originals, progress)
     for path, original in zip(paths, originals, strict=True):
+        if progress:
+            progress(f"reading {original.name}", 0.0)
         (height, width, _), expected = load_image(original).shape, load_image(path).shape
         if (height, width, 3) != expected:
             raise InvalidArgumentError(

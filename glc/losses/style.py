@@ -52,7 +52,7 @@ class StyleLoss(nn.Module):
 
 
 def total_variation(x: Tensor) -> Tensor:
-    """Mean difference of neighbours, down and across: [n, c, h, w] -> [n] float32."""
+    """Mean difference of neighbours, down and across (Johnson et al. 2016): [n, c, h, w] -> [n]."""
     down, across = x.diff(dim=2), x.diff(dim=3)
     return down.abs().mean((1, 2, 3)) + across.abs().mean((1, 2, 3))
 

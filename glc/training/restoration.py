@@ -10,7 +10,6 @@ writes, every decoder of the model that it began as reads.
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,11 +17,9 @@ import torch
 from torch import Tensor
 
 from glc.models.glc import GLC
-from glc.training.checkpoint import Stateful, checkpoint_to_resume, initial_model
-from glc.training.config_file import load_config
-from glc.training.config_rules import check_model
+from glc.training.adaptation import begin
+from glc.training.checkpoint import Stateful
 from glc.training.data import Photos
-from glc.training.distributed import prepare
 from glc.training.features import perceptual_distance
 from glc.training.loop import Metrics, Run
 from glc.training.spread import Spread
@@ -34,13 +31,8 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
 
     Args and errors are those of `glc.training.stage1.main`.
     """
-    # latents stay where they are, so the bounds of all maps do
-    config = dataclasses.replace(load_config(config_path, overrides), keep_range=True)
-    prepare(config)
-    resumed = checkpoint_to_resume("restoration", config, resume=resume)
-    model = initial_model(config, after="stage3", resumed=resumed).eval()
+    config, model, resumed = begin("restoration", config_path, overrides, resume=resume)
     model.latent_encoder.train()
-    check_model(config, model.config, levels=False)
     photos = Photos(config.data, config.seed, config.degradation)
     teacher = copy.deepcopy(model.latent_encoder)
     spread = Spread()

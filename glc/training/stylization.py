@@ -9,7 +9,6 @@ keeps its fingerprint, and reads what it read before.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,12 +21,10 @@ from glc.errors import InvalidArgumentError
 from glc.image import load_image
 from glc.losses.style import StyleLoss, total_variation
 from glc.models.glc import GLC
-from glc.training.checkpoint import Stateful, checkpoint_to_resume, initial_model
+from glc.training.adaptation import begin
+from glc.training.checkpoint import Stateful
 from glc.training.config import StyleConfig
-from glc.training.config_file import load_config
-from glc.training.config_rules import check_model
 from glc.training.data import Photos, to_tensor
-from glc.training.distributed import prepare
 from glc.training.features import perceptual_distance
 from glc.training.loop import Metrics, Run
 from glc.training.validation import validate_style
@@ -38,13 +35,8 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
 
     Args and errors are those of `glc.training.stage1.main`.
     """
-    # latents stay where they are, so the bounds of all maps do
-    config = dataclasses.replace(load_config(config_path, overrides), keep_range=True)
-    prepare(config)
-    resumed = checkpoint_to_resume("stylization", config, resume=resume)
-    model = initial_model(config, after="stage3", resumed=resumed).eval()
+    config, model, resumed = begin("stylization", config_path, overrides, resume=resume)
     model.latent_decoder.train()
-    check_model(config, model.config, levels=False)
     picture = _picture(config.style)
     photos = Photos(config.data, config.seed)
     extras: dict[str, Stateful] = {"photos": photos}
