@@ -55,6 +55,23 @@ class IndexTables:
         high, low = self.halves(z_index)
         return self.tables.cost_bits(high, 0) + self.tables.cost_bits(low, high + 1)
 
+    def push(self, encoder: rans.Encoder, z_index: NDArray[np.int64]) -> None:
+        """Append hyper indices, any shape, to a stream."""
+        high, low = self.halves(z_index)
+        encoder.push(high, 0, self.tables)
+        encoder.push(low, high + 1, self.tables)
+
+    def pull(self, decoder: rans.Decoder, height: int, width: int) -> NDArray[np.int64]:
+        """Read what `push` appended: [1, height, width], below the size of the hyper codebook.
+
+        Raises:
+            BitstreamError: the stream ends too early.
+        """
+        high = decoder.pull(0, self.tables, count=height * width)
+        low = decoder.pull(high + 1, self.tables)
+        rank = (high.astype(np.int64) << cdf.LOW_BITS) | low  # below k: the tables have no other
+        return self.of_rank[rank].reshape(1, height, width)
+
 
 class PayloadTables:
     """The integer tables that a model's payloads are coded with.
@@ -109,9 +126,7 @@ class PayloadTables:
         if encoder is None:
             bits = index.cost_bits(z_index) + sum(self.part_bits(part) for part in parts)
             encoder = _encoder_for(bits / 8)
-        high, low = index.halves(z_index)
-        encoder.push(high, 0, index.tables)
-        encoder.push(low, high + 1, index.tables)
+        index.push(encoder, z_index)
         for part in parts:
             encoder.push(part.symbols[part.coded], part.rows[part.coded], self.y)
         stream = encoder.finish()
@@ -185,10 +200,7 @@ class PayloadReader:
         Raises:
             BitstreamError: the stream ends too early.
         """
-        high = self._decoder.pull(0, self._index.tables, count=height * width)
-        low = self._decoder.pull(high + 1, self._index.tables)
-        rank = (high.astype(np.int64) << cdf.LOW_BITS) | low  # below k: the tables have no other
-        return self._index.of_rank[rank].reshape(1, height, width)
+        return self._index.pull(self._decoder, height, width)
 
     def symbols(
         self, kit: ArrayKit, part: int, rows: Array, mean: Array, step: Array

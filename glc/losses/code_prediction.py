@@ -9,7 +9,9 @@ from torch.nn import functional as F
 ALPHA = 0.5  # weight of the cross entropy in D_code (facts G)
 
 
-def code_distortion(l: Tensor, l_hat: Tensor, index: Tensor, logits: Tensor) -> Tensor:
+def code_distortion(
+    l: Tensor, l_hat: Tensor, index: Tensor, logits: Tensor | None, alpha: float = ALPHA
+) -> Tensor:
     """Distance of a decoded latent to the clean one, in codes and in values.
 
     D_code = alpha CE(index, logits) + |l - l_hat|^2,  alpha = 0.5     (GLC, facts G)
@@ -18,11 +20,14 @@ def code_distortion(l: Tensor, l_hat: Tensor, index: Tensor, logits: Tensor) -> 
         l: [b, c, h, w] float32, the teacher's continuous latent; no gradient flows to it.
         l_hat: [b, c, h, w] float32.
         index: [b, h, w] int64, the teacher's nearest image-codebook entries.
-        logits: [b, h * w, k] float32, predictions from l_hat.
+        logits: [b, h * w, k] float32, predictions from l_hat; None leaves the cross entropy out.
+        alpha: its weight.
 
     Returns:
         [b] float32: means over positions (cross entropy, nats) and over elements (square).
     """
-    entropy = F.cross_entropy(logits.transpose(1, 2), index.flatten(1), reduction="none")
     square = (l.detach() - l_hat).square().mean(dim=(1, 2, 3))
-    return ALPHA * entropy.mean(dim=1) + square
+    if logits is None:
+        return square
+    entropy = F.cross_entropy(logits.transpose(1, 2), index.flatten(1), reduction="none")
+    return alpha * entropy.mean(dim=1) + square

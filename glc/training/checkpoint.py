@@ -174,7 +174,11 @@ def checkpoint_to_resume(stage: str, config: StageConfig, *, resume: bool) -> di
 
 
 def initial_model(
-    config: StageConfig, *, after: str | None, resumed: dict[str, Any] | None = None
+    config: StageConfig,
+    *,
+    after: str | None,
+    resumed: dict[str, Any] | None = None,
+    model_class: type[GLC] = GLC,
 ) -> GLC:
     """The model a stage starts from.
 
@@ -184,25 +188,31 @@ def initial_model(
         after: the stage that a checkpoint must come from; None accepts no checkpoint.
         resumed: the checkpoint of this stage that the run goes on from, if it does: it says what
             model to build, and `init` is not looked at.
+        model_class: of the model.
 
     Raises:
         InvalidArgumentError: the checkpoint is of another stage, or `init` is missing or no model.
     """
-    model = _initial_model(config, after, resumed)
+    model = _initial_model(config, after, resumed, model_class)
     if not config.keep_range:
         model.latent_range.open()
     return model
 
 
-def _initial_model(config: StageConfig, after: str | None, resumed: dict[str, Any] | None) -> GLC:
+def _initial_model(
+    config: StageConfig,
+    after: str | None,
+    resumed: dict[str, Any] | None,
+    model_class: type[GLC],
+) -> GLC:
     if resumed is not None:
-        return _untrained(resumed)
+        return _untrained(resumed, model_class)
     if config.init is None:
         if after is not None:
             raise InvalidArgumentError(f"config: init: expected a checkpoint of {after}, got none")
-        return GLC(preset(config.model))
+        return model_class(preset(config.model))
     if not config.init.endswith(".pt"):
-        return GLC.from_pretrained(config.init)
+        return model_class.from_pretrained(config.init)
     if after is None:
         raise InvalidArgumentError(
             f"config: init: expected a model's folder or name, as there is no stage before, got "
@@ -213,15 +223,15 @@ def _initial_model(config: StageConfig, after: str | None, resumed: dict[str, An
         raise InvalidArgumentError(
             f"config: init: expected a checkpoint of {after}, got one of {state['stage']!r}"
         )
-    model = _untrained(state)
+    model = _untrained(state, model_class)
     with as_written():
         load_module(model, state["average"], "init")
     return model
 
 
-def _untrained(state: dict[str, Any]) -> GLC:
+def _untrained(state: dict[str, Any], model_class: type[GLC]) -> GLC:
     with as_written(), RoomFor(sum(tensor.nbytes for tensor in state["model"].values())):
-        return GLC(GLCConfig.from_dict(state["model_config"]))
+        return model_class(GLCConfig.from_dict(state["model_config"]))
 
 
 def _sync_folder(folder: Path) -> None:

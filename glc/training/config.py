@@ -216,6 +216,8 @@ class StageConfig:
         codebook: care of the stage's codebook.
         rate: rate levels (Stages II and III).
         code_weight: lambda_code, weight of D_code in Stage III.
+        prediction_weight: alpha, weight within D_code of the cross entropy of predicted codes
+            (Stages II and III); 0 leaves the predictor out.
         lowpass_weight: of |x - x_hat| after averaging 8 x 8 pixels, in Stage III; keeps the
             hue of flat areas, which the features hardly see. Not in the paper, so 0.
         quantized_share: share of each Stage I batch that the decoder sees quantised;
@@ -256,6 +258,7 @@ class StageConfig:
     codebook: CodebookConfig = field(default_factory=CodebookConfig)
     rate: RateConfig = field(default_factory=RateConfig)
     code_weight: float = 0.05
+    prediction_weight: float = 0.5
     lowpass_weight: float = 0.0
     quantized_share: float = 0.5
     latent_noise: float = 0.3

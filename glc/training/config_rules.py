@@ -28,7 +28,7 @@ RULES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
     (
         "at least 0",
         lambda v: v >= 0,
-        "warmup threads weight_decay code_weight lowpass_weight latent_noise "
+        "warmup threads weight_decay code_weight prediction_weight lowpass_weight latent_noise "
         "data.holdout data.workers data.cache_gb features.weight adversarial.weight "
         "adversarial.start adversarial.discriminator_start codebook.start codebook.dead_fraction "
         "codebook.weight rate.gain rate.balance degradation.blur style.weight style.smoothness",
@@ -118,16 +118,20 @@ def warn_of_unread(stage: str, config: StageConfig, layout: GLCConfig) -> None:
     features, adversarial, rate = config.features, config.adversarial, config.rate
     keeps_latents = stage in ("restoration", "stylization")
     unread = (
-        (stage == "stage1", "rate levels_per_image code_weight lowpass_weight codebook.weight"),
+        (
+            stage == "stage1",
+            "rate levels_per_image code_weight prediction_weight lowpass_weight codebook.weight",
+        ),
         (stage == "stage2", "features adversarial code_weight lowpass_weight"),
         (
             keeps_latents,
-            "rate levels_per_image code_weight lowpass_weight codebook adversarial "
-            "features.weight features.share",
+            "rate levels_per_image code_weight prediction_weight lowpass_weight codebook "
+            "adversarial features.weight features.share",
         ),
         (stage != "restoration", "degradation"),
         (stage != "stylization", "style"),
         (stage != "stage1", "quantized_share latent_noise"),
+        (stage == "stage3" and not config.code_weight, "prediction_weight"),
         (stage == "stage3", "codebook.start rate.level_scales rate.noise_until"),
         (PRESETS.get(config.model) != layout, "model"),
         (features.weights is None, "features.network features.heads features.weight"),

@@ -363,7 +363,7 @@ class Run:
 
     def averaged_model(self) -> GLC:
         """A copy of the model in evaluation mode that holds the averaged weights."""
-        model = GLC(self.model.config)
+        model = type(self.model)(self.model.config)
         model.load_state_dict(self.average.state)
         return model.to(self.device).eval()
 
@@ -400,11 +400,13 @@ class Run:
         if state["helpers"].keys() != self.helpers.keys():
             raise InvalidArgumentError(
                 f"checkpoint: helpers: expected {sorted(self.helpers)}, got "
-                f"{sorted(state['helpers'])}; adversarial.weight and code_weight decide which"
+                f"{sorted(state['helpers'])}; adversarial.weight, code_weight and "
+                f"prediction_weight decide which"
             )
         for name, module in self.helpers.items():
             load_module(module, state["helpers"][name], name)
-        averaged = GLC(self.model.config)  # which fills in what a checkpoint from before lacks
+        # which fills in what a checkpoint from before lacks
+        averaged = type(self.model)(self.model.config)
         load_module(averaged, state["average"], "average")
         self.average.load(averaged.state_dict())
         for name, extra_state in state["extras"].items():

@@ -45,12 +45,13 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     train(load_config(config_path, overrides), resume=resume)
 
 
-def train(config: StageConfig, *, resume: bool) -> None:
-    """Train Stage III as configured; see `main`."""
+def train(config: StageConfig, *, resume: bool, model_class: type[GLC] = GLC) -> None:
+    """Train Stage III as configured; see `main`, and for the arguments Stage II's `train`."""
     prepare(config)
     resumed = checkpoint_to_resume("stage3", config, resume=resume)
-    model = initial_model(config, after="stage2", resumed=resumed).train()
-    check_model(config, model.config, levels=True, codes=config.code_weight > 0)
+    model = initial_model(config, after="stage2", resumed=resumed, model_class=model_class).train()
+    predicts = config.code_weight > 0 and config.prediction_weight > 0
+    check_model(config, model.config, levels=True, codes=predicts)
     photos = Photos(config.data, config.seed)
     layout = model.config
     teacher = copy.deepcopy(model.latent_encoder).requires_grad_(False)
@@ -60,7 +61,7 @@ def train(config: StageConfig, *, resume: bool) -> None:
         *(model.context, model.g_s, model.latent_decoder),
     ]
     predictor: CodePredictor | None = None
-    if config.code_weight:
+    if predicts:
         predictor = CodePredictor(layout.predictor, layout.l_channels, layout.codebook_size)
         helpers["pixel_code_predictor"] = predictor
         trained.append(predictor)
@@ -78,14 +79,17 @@ def train(config: StageConfig, *, resume: bool) -> None:
     adversary = Adversary(run)
 
     def pixel_code_distortion(x: Tensor, x_hat: Tensor) -> Tensor:
-        assert predictor is not None
         with run.autocast():
             with torch.no_grad():
                 l = teacher(x).float()
             l_hat = teacher(x_hat).float()
-        logits = predictor(l_hat / spread.value)
+        logits = None if predictor is None else predictor(l_hat / spread.value)
         return code_distortion(
-            l / spread.value, l_hat / spread.value, model.image_vq.nearest(l), logits
+            l / spread.value,
+            l_hat / spread.value,
+            model.image_vq.nearest(l),
+            logits,
+            config.prediction_weight,
         )
 
     def update(step: int, x: Tensor) -> Metrics:
@@ -113,7 +117,7 @@ def train(config: StageConfig, *, resume: bool) -> None:
         if features is not None and len(picked):
             with run.autocast():
                 perceptual = features(x[picked], x_hat[picked]).float()
-        if predictor is not None and len(picked):
+        if config.code_weight and len(picked):
             code = pixel_code_distortion(x[picked], x_hat[picked])
         terms = {
             "l1": (weight * l1).mean(),
