@@ -16,6 +16,7 @@ from glc.cli.options import (
     Overwrite,
     Patch,
     Qualities,
+    References,
     Refine,
     TinyDarknet,
     parsed_qualities,
@@ -34,14 +35,7 @@ def run(
     model: Model = DEFAULT_MODEL,
     quality: Qualities = "0,1,2,3",
     json_path: Json = None,
-    references: Annotated[
-        Path | None,
-        typer.Option(
-            "--references",
-            metavar="DIR",
-            help="Clean pictures by the same names, to measure against where DIR's are degraded.",
-        ),
-    ] = None,
+    references: References = None,
     keep: Annotated[
         Path | None, typer.Option("--keep", help="Leave the coded files in this new folder.")
     ] = None,

@@ -54,6 +54,14 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existin
 Qualities = Annotated[
     str, typer.Option("--quality", help="Qualities to measure, separated by commas.")
 ]
+References = Annotated[
+    Path | None,
+    typer.Option(
+        "--references",
+        metavar="DIR",
+        help="Clean pictures by the same names, to measure against where DIR's are degraded.",
+    ),
+]
 TinyDarknet = Annotated[
     Path | None,
     typer.Option(

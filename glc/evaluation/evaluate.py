@@ -56,6 +56,7 @@ class ImageResult:
 
     Attributes:
         image: path relative to the folder.
+        reference: path of what its distances are to; None where that is the picture itself.
         quality: as asked for.
         width: pixels.
         height: pixels.
@@ -74,6 +75,7 @@ class ImageResult:
     """
 
     image: str
+    reference: str | None
     quality: float
     width: int
     height: int
@@ -291,7 +293,8 @@ def evaluate(
         for n, path in enumerate(paths):
             name = str(path.relative_to(folder))
             pixels = load_image(path)
-            original = pixels if references is None else load_image(originals[n])
+            reference = None if references is None else originals[n]
+            original = pixels if reference is None else load_image(reference)
             sets.add_picture(original)
             if output is not None:
                 make_folder((output / name).parent)
@@ -305,7 +308,8 @@ def evaluate(
                 try:
                     coded = _code(codec, pixels, quality, refine, file, drawn)
                     sets.add(k, coded.pixels)
-                    results.append(_result(codec, original, name, quality, coded, measures))
+                    distances = measures.of_pair(original, coded.pixels)
+                    results.append(_result(codec, name, reference, quality, coded, distances))
                 except GlcError as error:
                     raise type(error)(f"evaluate: {name}: {error}") from error
     of_sets = zip(qualities, sets.compute(), strict=True)
@@ -394,16 +398,17 @@ def _code(
 
 def _result(
     codec: Codec,
-    original: NDArray[np.uint8],
     name: str,
+    reference: Path | None,
     quality: float,
     coded: _Coded,
-    measures: Measures,
+    distances: Mapping[str, float | None],
 ) -> ImageResult:
-    height, width = original.shape[:2]
+    height, width = coded.pixels.shape[:2]
     analysis = codec.analyze(coded.data)
     return ImageResult(
         image=name,
+        reference=None if reference is None else str(reference),
         quality=quality,
         width=width,
         height=height,
@@ -413,7 +418,7 @@ def _result(
         encode_ms=coded.encode_ms,
         decode_ms=coded.decode_ms,
         skip_shares=tuple(part.skip_share for part in analysis.parts),
-        **measures.of_pair(original, coded.pixels),
+        **distances,
     )
 
 

@@ -98,6 +98,7 @@ def _ours(one: ImageResult) -> _Shown:
 
 def _theirs(folder: Path, one: ImageResult, codec: str, measures: Measures) -> _Shown | None:
     x = load_image(folder / kept_original(one.image))
+    original = x if one.reference is None else load_image(one.reference)
     rival = best_within(x, codec, one.file_bytes)
     if rival is None:
         return None
@@ -110,13 +111,15 @@ def _theirs(folder: Path, one: ImageResult, codec: str, measures: Measures) -> _
         file=drawn,
         file_bytes=len(rival.data),
         bpp=8 * len(rival.data) / (one.width * one.height),
-        distances=measures.of_pair(x, rival.pixels),
+        distances=measures.of_pair(original, rival.pixels),
     )
 
 
 def _page(evaluation: Evaluation, sections: Sequence[str], against: str | None) -> str:
     refined = f", refined in {evaluation.refine} steps" if evaluation.refine else ""
     notes = [f"Model {evaluation.fingerprint}."]
+    if evaluation.references is not None:
+        notes.append(f"Distances are to the pictures of {evaluation.references}.")
     if set(evaluation.metrics) & set(SET_METRICS):
         notes.append(f"FID and KID of {evaluation.n_patches} patches of {evaluation.patch} pixels.")
     if against is not None:

@@ -101,6 +101,21 @@ def test_another_codec_is_shown_at_no_more_bytes(folder, tiny_folder, tmp_path):
     assert f"{file.stat().st_size:,}" in page.texts
 
 
+def test_distances_on_the_page_are_to_the_references(tiny_folder, tmp_path):
+    folder, clean, out = (tmp_path / name for name in ("degraded", "clean", "out"))
+    black = np.zeros((700, 700, 3), np.uint8)
+    for root, picture in ((folder, black), (clean, black + 255)):
+        root.mkdir()
+        Image.fromarray(picture).save(root / "a.png")
+    options = ["--model", tiny_folder, "--quality", "3", "--against", "jpeg"]
+    result = report(folder, out, *options, "--references", clean)
+    assert result.exit_code == 0, result.output
+    page = Page((out / "index.html").read_text(encoding="utf-8"))
+    assert f"Distances are to the pictures of {clean}." in " ".join(page.texts)
+    assert psnr(black + 255, load_image(out / "a.png-q3-jpeg.png")) == 0
+    assert "0.00" in page.texts
+
+
 def test_an_unknown_codec_is_refused_before_anything_is_coded(folder, tiny_folder, tmp_path):
     out = tmp_path / "out"
     result = report(folder, out, "--model", tiny_folder, "--against", "bpg")
