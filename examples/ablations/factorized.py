@@ -9,6 +9,7 @@ of its own over integers (Balle et al. 2018, appendix 6.1). Theirs is a small ne
 a table for each level and channel, as the coder has it in the end anyway.
 """
 
+import argparse
 import dataclasses
 import functools
 import math
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import measure_from_command_line
+from measuring import command_line
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -153,7 +154,7 @@ class FactorizedCodec:
     """Codes pictures with such a model: no `.glc` files, whose format knows no such z."""
 
     def __init__(self, model: FactorizedGLC) -> None:
-        self.networks = Networks(model)
+        self.networks, self.settings = Networks(model), model.config.levels
         self.tables = FactorizedTables(model)
 
     def encode(self, x: NDArray[np.uint8], quality: int) -> bytes:
@@ -191,23 +192,18 @@ def train(stage, config_path: Path, overrides: list[str], resume: bool) -> None:
     stage.train(config, resume=resume, model_class=FactorizedGLC)
 
 
+def load(args: argparse.Namespace) -> FactorizedCodec:
+    """The codec of the model that the arguments name."""
+    return FactorizedCodec(FactorizedGLC.from_pretrained(args.model))
+
+
 def main() -> None:
     """Train, or measure."""
     task = sys.argv.pop(1) if len(sys.argv) > 1 else ""
     if stage := {"stage2": stage2, "stage3": stage3}.get(task):
         launched(functools.partial(train, stage))
     elif task == "measure":
-
-        def prepare(args):
-            codec = FactorizedCodec(FactorizedGLC.from_pretrained(args.model))
-
-            def code(x: NDArray[np.uint8], quality: int) -> tuple[bytes, NDArray[np.uint8]]:
-                data = codec.encode(x, quality)
-                return data, codec.decode(data)
-
-            return range(codec.networks.config.levels), code
-
-        measure_from_command_line("factorised prior of z", __doc__, prepare)
+        command_line("factorised z", __doc__, load)
     else:
         sys.exit(__doc__)
 

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Coding the index map of the autoencoder's codebook, in place of transform coding its latent.
 
-    python index_maps.py PICTURES --model STAGE1_MODEL --photos PHOTOS [--list LIST]
-        --json JSON [--tinydarknet WEIGHTS]
+    python index_maps.py PICTURES --model MODEL --photos PHOTOS --json JSON [--tinydarknet WEIGHTS]
 
-A picture is E, the nearest code at every position, and D. Rates come from codebooks of several
-sizes: the model's own, which its D has been trained with, and others that k-means finds among the
-latents of photos. Indices are coded by how often each is chosen there.
+MODEL is Stage I's. A picture is E, the nearest code at every position, and D. Rates come from
+codebooks of several sizes: the model's own, which its D has been trained with, and others that
+k-means finds among the latents of photos. Indices are coded by how often each is chosen there.
 """
 
 import argparse
@@ -14,7 +13,7 @@ import math
 import struct
 
 import torch
-from measuring import Code, Pixels, measure_from_command_line
+from measuring import Pixels, command_line, to_pixels
 from torch import Tensor
 
 from glc import rans
@@ -56,7 +55,7 @@ class IndexMapCodec:
 
     def __init__(self, model: GLC, codebooks: list[Tensor], vectors: Tensor) -> None:
         """Count on vectors [n, d] how often each code is chosen; one that never is counts once."""
-        self.model, self.codebooks = model, codebooks
+        self.model, self.codebooks, self.settings = model, codebooks, len(codebooks)
         self.tables = []
         for codebook in codebooks:
             counts = torch.bincount(vq_nearest(vectors, codebook), minlength=len(codebook))
@@ -79,7 +78,7 @@ class IndexMapCodec:
         Raises:
             BitstreamError: not what `encode` made.
         """
-        if len(data) < HEADER.size or data[HEADER.size - 1] >= len(self.codebooks):
+        if len(data) < HEADER.size or data[HEADER.size - 1] >= self.settings:
             raise BitstreamError("decode: expected a header of a codebook that there is, got none")
         height, width, book = HEADER.unpack_from(data)
         stride, multiple = self.model.config.autoencoder.stride, self.model.pad_multiple
@@ -88,25 +87,23 @@ class IndexMapCodec:
         index = torch.from_numpy(self.tables[book].pull(decoder, *sides))
         decoder.finish()
         l_hat = self.codebooks[book][index].permute(0, 3, 1, 2)
-        x_hat = self.model.reconstruct(l_hat)[0].permute(1, 2, 0)[:height, :width]
-        return ((x_hat.clamp(-1, 1) + 1) * 127.5).round().byte().numpy()
+        return to_pixels(self.model.reconstruct(l_hat), height, width)
 
 
-def prepare(args: argparse.Namespace) -> tuple[range, Code]:
-    """A setting for each codebook, by rising size."""
+def load(args: argparse.Namespace) -> IndexMapCodec:
+    """With codebooks by rising size."""
     torch.manual_seed(0)
     model = GLC.from_pretrained(args.model)
-    photos = Photos(DataConfig(root=str(args.photos), list=args.list, crop=SIDE, holdout=0), 0)
+    photos = Photos(DataConfig(root=args.photos, crop=SIDE, holdout=0), seed=0)
     vectors = latents(model, photos)
     codebooks = [k_means(vectors, k) for k in SIZES] + [model.image_vq.codebook.detach()]
-    codec = IndexMapCodec(model, sorted(codebooks, key=len), vectors)
+    return IndexMapCodec(model, sorted(codebooks, key=len), vectors)
 
-    def code(x: Pixels, book: int) -> tuple[bytes, Pixels]:
-        data = codec.encode(x, book)
-        return data, codec.decode(data)
 
-    return range(len(codebooks)), code
+def main() -> None:
+    """Measure."""
+    command_line("index maps", __doc__, load, "--photos")
 
 
 if __name__ == "__main__":
-    measure_from_command_line("index maps", __doc__, prepare)
+    main()

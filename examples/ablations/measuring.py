@@ -4,11 +4,13 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from glc.errors import GlcError
 from glc.evaluation import find_images
@@ -18,55 +20,67 @@ from glc.files import check_output, write_file
 from glc.image import load_image
 
 Pixels = NDArray[np.uint8]
-Code = Callable[[Pixels, int], tuple[bytes, Pixels]]
-"""What makes of a picture, at a setting, its bytes, and of these bytes alone the picture again."""
-
-Prepare = Callable[[argparse.Namespace], tuple[Sequence[int], Code]]
 
 
-def measure(
-    name: str, folder: Path, settings: Sequence[int], code: Code, measures: Measures
-) -> list[dict[str, object]]:
+class Codec(Protocol):
+    """Whatever codes pictures [h, w, 3] at one of several settings, low rate first."""
+
+    settings: int
+
+    def encode(self, x: Pixels, setting: int) -> bytes:
+        """All that `decode` gets."""
+
+    def decode(self, data: bytes) -> Pixels:
+        """The picture again."""
+
+
+def to_pixels(x_hat: Tensor, height: int, width: int) -> Pixels:
+    """What D drew, [1, 3, H, W] in about [-1, 1], without the padding."""
+    x = x_hat[0].permute(1, 2, 0)[:height, :width]
+    return ((x.clamp(-1, 1) + 1) * 127.5).round().byte().numpy()
+
+
+def measure(name: str, folder: Path, codec: Codec, measures: Measures) -> list[dict[str, object]]:
     """Means over a folder of pictures at every setting, a dictionary each."""
     pictures = [load_image(path) for path in find_images(folder)]
     report = []
-    for setting in settings:
+    for setting in range(codec.settings):
         figures = []
         for x in pictures:
-            data, drawn = code(x, setting)
+            data = codec.encode(x, setting)
             bpp = 8 * len(data) / (x.shape[0] * x.shape[1])
-            figures.append({"bpp": bpp, **measures.of_pair(x, drawn)})
+            figures.append({"bpp": bpp, **measures.of_pair(x, codec.decode(data))})
         means = {key: mean_known([f[key] for f in figures]) for key in ("bpp", *OF_PAIRS)}
         report.append({"codec": name, "setting": setting, **means})
-        known = ", ".join(f"{k} {v:.4f}" for k, v in means.items() if v is not None)
+        known = ", ".join(f"{key} {v:.4f}" for key, v in means.items() if v is not None)
         print(f"{name}, setting {setting}: {known}", flush=True)
     return report
 
 
-def measure_from_command_line(name: str, description: str, prepare: Prepare) -> None:
+def command_line(
+    name: str, description: str, load: Callable[[argparse.Namespace], Codec], *options: str
+) -> None:
     """Measure what the arguments say, and write the report.
 
     Args:
         name: of the codec in the report.
         description: of the command.
-        prepare: gives the settings and what codes, of arguments parsed.
+        load: makes the codec of the arguments.
+        options: of the command beside those of all, "--name"; all are needed.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("pictures", type=Path, help="a folder")
-    parser.add_argument("--model", required=True, help="a model's folder")
-    parser.add_argument("--checkpoint", type=Path, help="of Stage II, which has the predictor")
-    parser.add_argument("--photos", type=Path, help="a folder or shards, to fit codebooks to")
-    parser.add_argument("--list", type=Path, help="of the photos, relative to their folder")
-    parser.add_argument("--tinydarknet", type=Path, help="weights of Tiny Darknet")
-    parser.add_argument("--json", type=Path, required=True, help="the report")
+    parser.add_argument("pictures", type=Path, metavar="PICTURES")
+    for option in ("--model", *options):
+        parser.add_argument(option, required=True, metavar=option[2:].upper())
+    parser.add_argument("--tinydarknet", type=Path, metavar="WEIGHTS")
+    parser.add_argument("--json", type=Path, required=True)
     args = parser.parse_args()
     try:
         check_output(args.json, overwrite=True)
         measures = Measures(tinydarknet=args.tinydarknet)
-        settings, code = prepare(args)
-        report = measure(name, args.pictures, settings, code, measures)
+        report = measure(name, args.pictures, load(args), measures)
         write_file(args.json, (json.dumps(report, indent=1) + "\n").encode(), overwrite=True)
     except (GlcError, OSError) as error:
         sys.exit(f"{name}: {error}")

@@ -62,12 +62,7 @@ def pictures(photos, tmp_path) -> Path:
 def start(monkeypatch, script: str, *arguments: object) -> None:
     """Run a script's command line in this process."""
     monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
-    module = importlib.import_module(script)
-    if script == "factorized":
-        module.main()
-    else:
-        title = {"index_maps": "index maps", "predictor_inside": "predictor inside"}[script]
-        module.measure_from_command_line(title, module.__doc__, module.prepare)
+    importlib.import_module(script).main()
 
 
 def test_distortion_without_prediction_is_the_square():
@@ -208,7 +203,7 @@ def test_k_means_finds_clusters():
 @pytest.mark.parametrize("sides", [(4, 4), (8, 4), (12, 20), (5, 3)])
 def test_windows_of_predictions_lie_where_they_were_seen(stage2, sides):
     module = importlib.import_module("predictor_inside")
-    decoder = module.load(str(stage2 / "model"), str(stage2 / "checkpoint.pt"))
+    decoder = module.PredictorInside(str(stage2 / "model"), str(stage2 / "checkpoint.pt"))
     codebook = decoder.model.image_vq
 
     class Nearest(torch.nn.Module):
