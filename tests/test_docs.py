@@ -21,7 +21,8 @@ from glc.ops import VectorQuantizer, coder, four_part_pick
 ROOT = Path(__file__).resolve().parent.parent
 ELSEWHERE = {"onnx.md"}  # whose example tests/codec/test_onnx.py runs, beside the files it reads
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-CARDS = ("examples/images", "glc/pretrained/glc-image-small", "tests/cuda_on_cpu")
+MODELS = ("glc/pretrained/glc-image-small", "glc/pretrained/glc-image-small-denoise")
+CARDS = ("examples/images", *MODELS, "tests/cuda_on_cpu")
 LINKED = [*PAGES, *(ROOT / folder / "README.md" for folder in CARDS)]
 DOCTESTED = ("glc.rans", "glc.cdf", "glc.bitstream", "glc.compat.compressai")
 

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from glc.errors import InvalidArgumentError
 from glc.files import load_complaint
+from glc.models.config import GLCConfig
 
 MODEL_FILES = ("config.json", "model.safetensors")
 
@@ -27,6 +29,39 @@ def not_a_model(folder: Path, error: Exception) -> InvalidArgumentError:
         f"from_pretrained: {folder}: expected {' and '.join(MODEL_FILES)} of one model, "
         f"got: {load_complaint(error)}"
     )
+
+
+def read_layout(folder: Path) -> tuple[GLCConfig, list[Path]]:
+    """Read a model's layout, and which files its tensors are in.
+
+    A model that shares most of its tensors with a bundled one may hold the others alone: its
+    config.json is {"base_model": NAME}.
+
+    Returns:
+        The layout, and the files; what several have is that of the last.
+
+    Raises:
+        InvalidArgumentError, OSError, ValueError: no configuration, or a base that is not bundled.
+    """
+    config_file, weights_file = (folder / name for name in MODEL_FILES)
+    plain = json.loads(config_file.read_text(encoding="utf-8"))
+    if not isinstance(plain, dict) or plain.keys() != {"base_model"}:
+        return GLCConfig.from_dict(plain), [weights_file]
+    config, files = read_layout(bundled_model(plain["base_model"]))
+    return config, [*files, weights_file]
+
+
+def bundled_model(name: object) -> Path:
+    """Folder of a model that ships with the package.
+
+    Raises:
+        InvalidArgumentError: none is called so.
+    """
+    if name not in bundled_models():
+        raise InvalidArgumentError(
+            f"from_pretrained: base_model: expected one of {bundled_models()}, got {name!r}"
+        )
+    return bundled_folder() / str(name)
 
 
 def find_pretrained(

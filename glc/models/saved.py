@@ -15,9 +15,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from glc.errors import InvalidArgumentError
 from glc.files import write_file
 from glc.models.config import GLCConfig
-from glc.models.pretrained import MODEL_FILES, find_pretrained, not_a_model
+from glc.models.pretrained import (
+    MODEL_FILES,
+    bundled_model,
+    find_pretrained,
+    not_a_model,
+    read_layout,
+)
 from glc.models.room import RoomFor
 
 
@@ -32,6 +39,7 @@ class Saved(nn.Module, PyTorchModelHubMixin):
         save_directory: str | Path,
         *,
         half: bool = False,
+        base_model: str | None = None,
         repo_id: str | None = None,
         push_to_hub: bool = False,
         config: Mapping[str, Any] | None = None,
@@ -43,6 +51,8 @@ class Saved(nn.Module, PyTorchModelHubMixin):
             save_directory: created if missing.
             half: store float16. The rounded values then *are* the model: loading widens them
                 exactly, so a model meant for coding should be reloaded before it codes.
+            base_model: a bundled model of the same layout; only tensors that differ from its own
+                are stored, and those who load the folder need it.
             repo_id: hub repository, "owner/name"; the folder's name unless told.
             push_to_hub: upload to `repo_id`.
             config: given when `push_to_hub` saves what it uploads; always the model's own.
@@ -52,20 +62,34 @@ class Saved(nn.Module, PyTorchModelHubMixin):
             Where the commit is, if uploaded.
 
         Raises:
-            InvalidArgumentError: the disk refused; a model that was there before stands.
+            InvalidArgumentError: the disk refused, and a model that was there before stands; or
+                the base is not bundled, or of another layout.
         """
         folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
         half = half or self._half
         state = {k: (v.half() if half else v).contiguous() for k, v in self.state_dict().items()}
+        plain = self.config.to_dict()
+        if base_model is not None:
+            state, plain = self._beside(base_model, state), {"base_model": base_model}
+        folder.mkdir(parents=True, exist_ok=True)
         config_file, weights_file = (folder / name for name in MODEL_FILES)
-        text = json.dumps(self.config.to_dict(), sort_keys=True, indent=2)
+        text = json.dumps(plain, sort_keys=True, indent=2)
         write_file(weights_file, save(state), overwrite=True)  # first: room for it may be wanting
         write_file(config_file, text.encode(), overwrite=True)
         if config is not None:
             card = self.generate_model_card(**(model_card_kwargs or {}))
             card.save(folder / "README.md")
         return self.push_to_hub(repo_id or folder.name, half=half) if push_to_hub else None
+
+    def _beside(self, name: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Of a state, as it is stored, what differs from a bundled model's."""
+        base = type(self)._from_folder(bundled_model(name))
+        if base.config != self.config:
+            raise InvalidArgumentError(
+                f"save_pretrained: base_model: expected a model of the same layout, got {name}"
+            )
+        theirs = base.state_dict()
+        return {k: v for k, v in state.items() if not torch.equal(v.float().cpu(), theirs[k])}
 
     def push_to_hub(self, repo_id: str, *, half: bool = False, **options: Any) -> str:
         """Upload what `save_pretrained` writes to the Hugging Face hub.
@@ -122,12 +146,11 @@ class Saved(nn.Module, PyTorchModelHubMixin):
 
     @classmethod
     def _from_folder(cls, folder: Path) -> Self:
-        config_file, weights_file = (folder / name for name in MODEL_FILES)
         try:
-            config = GLCConfig.from_dict(json.loads(config_file.read_text(encoding="utf-8")))
-            with RoomFor(weights_file.stat().st_size), torch.device("cpu"):
+            config, files = read_layout(folder)
+            with RoomFor(sum(file.stat().st_size for file in files)), torch.device("cpu"):
                 model = cls(config).float()  # whatever torch's default dtype and device are
-            state = {k: v.float() for k, v in load_file(weights_file).items()}
+            state = {k: v.float() for file in files for k, v in load_file(file).items()}
             model.load_state_dict(state, strict=True)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise not_a_model(folder, error) from error

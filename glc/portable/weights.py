@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from glc.cdf import canonical
 from glc.models.config import GLCConfig, LightConfig
-from glc.models.pretrained import MODEL_FILES, not_a_model
+from glc.models.pretrained import not_a_model, read_layout
 from glc.portable.map_range import UNBOUNDED, MapRange, range_shapes
 
 __all__ = [
@@ -116,14 +116,15 @@ class Weights:
         """
         from safetensors import SafetensorError
 
-        config_file, weights_file = (folder / name for name in MODEL_FILES)
         try:
-            config = GLCConfig.from_dict(json.loads(config_file.read_text(encoding="utf-8")))
+            config, files = read_layout(folder)
             if not draws_by_exact_layers(config):
                 return None
-            tensors = _numbers(weights_file)
-            if tensors is None:
-                return None
+            tensors: dict[str, _Array] = {}
+            for stored in map(_numbers, files):
+                if stored is None:
+                    return None
+                tensors |= stored
             # which coding has no use for, and so no network reads
             if tensors["image_vq.codebook"].shape != (config.codebook_size, config.l_channels):
                 raise ValueError("image_vq.codebook is of another shape")

@@ -19,6 +19,7 @@ from glc.models import GLC, GLCConfig, preset
 from glc.models.config import LightConfig, VQGANConfig
 from glc.models.context import part_index
 from glc.models.padding import pad_to_multiple
+from glc.models.pretrained import bundled_models
 
 
 @pytest.fixture(scope="module")
@@ -379,6 +380,44 @@ def test_fingerprint_is_what_the_format_says(tmp_path, model, half):
         if name.startswith(("context.", "g_s.", "h_s.", "hyper_vq.", "z_prior.")):
             whole.update(f"{name} {values.shape}".encode() + values.astype("<f4").tobytes())
     assert GLC.from_pretrained(tmp_path).fingerprint() == whole.digest()
+
+
+def test_a_model_may_store_what_it_has_beside_a_bundled_one(tmp_path):
+    model = GLC.from_pretrained("glc-image-small")
+    with torch.no_grad():
+        model.latent_decoder.get_parameter(next(iter(model.latent_decoder.state_dict()))).add_(0.25)
+    model.save_pretrained(tmp_path / "beside", half=True, base_model="glc-image-small")
+    (name,) = load_file(tmp_path / "beside" / "model.safetensors")
+    assert name.startswith("latent_decoder.")
+    model.save_pretrained(tmp_path / "whole", half=True)
+    whole, beside = (GLC.from_pretrained(tmp_path / n).state_dict() for n in ("whole", "beside"))
+    assert all(torch.equal(tensor, beside[key]) for key, tensor in whole.items())
+    x = np.random.default_rng(0).integers(0, 256, (40, 70, 3), np.uint8)
+    data = Codec("glc-image-small").encode(x)
+    drawn = [Codec(str(tmp_path / name)).decode(data) for name in ("whole", "beside")]
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_what_no_model_can_be_stored_beside_is_refused(tmp_path, model):
+    for base in ("glc-image-small", "glc-nowhere", "."):  # of another layout, not bundled
+        with pytest.raises(InvalidArgumentError, match="base_model: expected"):
+            model.save_pretrained(tmp_path / "beside", base_model=base)
+    assert not (tmp_path / "beside").exists()
+    model.save_pretrained(tmp_path)  # the weights of a tiny one
+    for base in ("glc-image-small", "glc-nowhere", str(tmp_path), "..", [], {}, None, 1):
+        (tmp_path / "config.json").write_text(json.dumps({"base_model": base}), encoding="utf-8")
+        for load in (GLC.from_pretrained, Codec):
+            with pytest.raises(InvalidArgumentError, match="from_pretrained"):
+                load(str(tmp_path))
+
+
+def test_the_bundled_denoiser_writes_files_of_the_bundled_model():
+    model, denoiser = (GLC.from_pretrained(n) for n in bundled_models())
+    theirs = denoiser.state_dict()
+    other = {k for k, v in model.state_dict().items() if not torch.equal(v, theirs[k])}
+    assert other
+    assert all(name.startswith("latent_encoder.") for name in other)
+    assert denoiser.fingerprint() == model.fingerprint()
 
 
 @pytest.mark.parametrize("fault", ["no folder", "no config", "cut", "other weights"])
