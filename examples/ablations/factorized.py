@@ -4,9 +4,9 @@
     python factorized.py stage2 CONFIG [--set a.b=c] [--resume]      # likewise stage3
     python factorized.py measure PICTURES --model MODEL --json JSON [--tinydarknet WEIGHTS]
 
-z is rounded, not replaced by the nearest of learned vectors, and every channel has a distribution
-of its own over integers (Balle et al. 2018, appendix 6.1). Theirs is a small network; this one is
-a table for each level and channel, as the coder has it in the end anyway.
+z is rounded, not replaced by the nearest of learned vectors, with noise in place of rounding while
+it trains, and every channel has a distribution of its own over integers (Balle et al. 2018). Theirs
+is a small network; this one is a table for each level and channel, as the coder has it in the end.
 """
 
 import argparse
@@ -31,7 +31,6 @@ from glc.models.config import GLCConfig
 from glc.models.glc import GLC
 from glc.models.outputs import Inspection
 from glc.ops import Quantized, VectorQuantizer
-from glc.ops.straight_through import round_ste
 from glc.payload import PayloadReader, PayloadTables
 from glc.rate import LEVELS_PER_QUALITY, prior_row
 from glc.torch_networks import Networks
@@ -48,11 +47,10 @@ class Rounding(VectorQuantizer):
     """Rounds z where its base class searches a codebook, which stays and is not used."""
 
     def forward(self, z: Tensor) -> Quantized:
-        """[b, d, h, w] -> z rounded, and in place of indices what the prior shall charge for."""
-        z = z.clamp(-LARGEST, LARGEST)
-        z_hat, zero = round_ste(z), z.new_zeros(())
-        charged = z if self.training else z_hat
-        return Quantized(z_hat, charged, zero, zero, zero, self.row_usage.long())
+        """[b, d, h, w] -> z_hat, and in place of indices it again, for the prior to charge for."""
+        z, zero = z.clamp(-LARGEST, LARGEST), z.new_zeros(())
+        z_hat = z + torch.rand_like(z) - 0.5 if self.training else z.round()
+        return Quantized(z_hat, z_hat, zero, zero, zero, self.row_usage.long())
 
     def nearest(self, z: Tensor) -> Tensor:
         """[b, d, h, w] -> integers from 0 on, int64 of the same shape."""
