@@ -128,8 +128,10 @@ def codec_for(
     if model is not None:
         return _codec(model, device)
     names = bundled_models() or [DEFAULT_MODEL]
-    codecs = [_codec(name, device) for name in names]
-    return next((c for c in codecs if c.fingerprint[:2] == header.model_id), codecs[0])
+    codecs = (_codec(name, device) for name in names)  # each loaded only if none before it fits
+    fitting = (codec for codec in codecs if codec.fingerprint[:2] == header.model_id)
+    found = next(fitting, None)
+    return _codec(names[0], device) if found is None else found
 
 
 def _codec(model: "str | os.PathLike[str] | GLC", device: "str | torch.device" = "cpu") -> Codec:

@@ -17,6 +17,7 @@ from glc.errors import BitstreamError, InvalidArgumentError, UnsupportedError
 from glc.evaluation import find_images, ms_ssim, psnr
 from glc.image import load_image
 from glc.models import GLC
+from glc.models.pretrained import bundled_models
 from glc.shortcuts import codec_for
 
 HEADER_BYTES = 16
@@ -178,6 +179,24 @@ def test_most_symbols_of_a_photograph_are_skipped_or_zero(codec: Codec, files: l
 def test_decode_finds_the_bundled_model(codec: Codec, files: list[bytes]) -> None:
     assert codec_for(files[0]).fingerprint == codec.fingerprint
     np.testing.assert_array_equal(glc.decode(files[0]), codec.decode(files[0]))
+
+
+def test_no_model_is_loaded_beyond_the_one_that_fits(
+    files: list[bytes], tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+
+    def load(name: str, device: str) -> Codec:
+        loaded.append(name)
+        return Codec(name, device)
+
+    monkeypatch.setattr("glc.shortcuts._codec", load)
+    codec_for(files[0])
+    assert loaded == [DEFAULT_MODEL]
+    strange = Codec(str(tiny_folder)).encode(np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(BitstreamError, match="another model"):
+        codec_for(strange).decode(strange)
+    assert set(loaded) == set(bundled_models())
 
 
 def test_screen_text_and_noise_survive(codec: Codec) -> None:
