@@ -40,7 +40,7 @@ from glc.training.config_file import load_config
 
 LARGEST = 32  # of |z|, which is held within
 TABLE_BITS = 14
-HEADER = struct.Struct("<HHBB")  # height, width, level, the coder's descriptor
+HEADER = struct.Struct("<HHBB")  # height, width, quality, the coder's descriptor
 
 
 class Rounding(VectorQuantizer):
@@ -149,7 +149,11 @@ class ChannelTables:
 
 
 class FactorizedCodec:
-    """Codes pictures with such a model: no `.glc` files, whose format knows no such z."""
+    """Codes pictures with such a model.
+
+    Not as `.glc` files, whose format knows no such z; these have no checksum, and what was changed
+    in one may decode to another picture.
+    """
 
     def __init__(self, model: FactorizedGLC) -> None:
         self.networks, self.settings = Networks(model), model.config.levels
@@ -157,13 +161,13 @@ class FactorizedCodec:
 
     def encode(self, x: NDArray[np.uint8], quality: int) -> bytes:
         """[h, w, 3] uint8 -> a header and what `glc.payload` makes of the symbols."""
-        level = quality * LEVELS_PER_QUALITY
         with self.networks.computing():
             y = self.networks.analysis(self.networks.features(x), quality)
             source = Quantizer(y, self.tables.y.rows, self.tables.n_zero_rows)
             found = walk_parts(self.networks, self.networks.hyper_index(y), source)
+        level = quality * LEVELS_PER_QUALITY
         descriptor, payload = self.tables.write(level, found.z_index, found.parts)
-        return HEADER.pack(*x.shape[:2], level, descriptor) + payload
+        return HEADER.pack(*x.shape[:2], quality, descriptor) + payload
 
     def decode(self, data: bytes) -> NDArray[np.uint8]:
         """[h, w, 3] uint8.
@@ -173,14 +177,18 @@ class FactorizedCodec:
         """
         if len(data) < HEADER.size:
             raise BitstreamError(f"decode: expected a header, got {len(data)} bytes")
-        height, width, level, descriptor = HEADER.unpack_from(data)
-        multiple = self.networks.config.pad_multiple
+        height, width, quality, descriptor = HEADER.unpack_from(data)
+        if not (height and width and quality < self.settings):
+            raise BitstreamError(
+                f"decode: expected sides of 1 or more and a quality below {self.settings}, got "
+                f"{width}x{height} and {quality}"
+            )
+        level, multiple = quality * LEVELS_PER_QUALITY, self.networks.config.pad_multiple
         reader = PayloadReader(self.tables, level, descriptor, memoryview(data)[HEADER.size :])
         with self.networks.computing():
             z_index = reader.z_index(-(-height // multiple), -(-width // multiple))
             found = walk_parts(self.networks, z_index, reader)
             reader.finish()
-            quality = level / LEVELS_PER_QUALITY
             return self.networks.pixels(found.latent, quality, (height, width))
 
 

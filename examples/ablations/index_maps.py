@@ -9,7 +9,6 @@ k-means finds among the latents of photos. Indices are coded by how often each i
 """
 
 import argparse
-import math
 import struct
 
 import torch
@@ -78,11 +77,16 @@ class IndexMapCodec:
         Raises:
             BitstreamError: not what `encode` made.
         """
-        if len(data) < HEADER.size or data[HEADER.size - 1] >= self.settings:
-            raise BitstreamError("decode: expected a header of a codebook that there is, got none")
+        if len(data) < HEADER.size:
+            raise BitstreamError(f"decode: expected a header, got {len(data)} bytes")
         height, width, book = HEADER.unpack_from(data)
+        if not (height and width and book < self.settings):
+            raise BitstreamError(
+                f"decode: expected sides of 1 or more and one of {self.settings} codebooks, got "
+                f"{width}x{height} and number {book}"
+            )
         stride, multiple = self.model.config.autoencoder.stride, self.model.pad_multiple
-        sides = [math.ceil(side / multiple) * multiple // stride for side in (height, width)]
+        sides = [-(-side // multiple) * multiple // stride for side in (height, width)]
         decoder = rans.Decoder(data[HEADER.size :])
         index = torch.from_numpy(self.tables[book].pull(decoder, *sides))
         decoder.finish()

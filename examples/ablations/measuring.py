@@ -14,10 +14,8 @@ from torch import Tensor
 
 from glc.errors import GlcError
 from glc.evaluation import find_images
-from glc.evaluation.measures import OF_PAIRS, Measures
-from glc.evaluation.metrics import mean_known
+from glc.evaluation.measures import Measures, measure_settings, metric_names
 from glc.files import check_output, write_file
-from glc.image import load_image
 
 Pixels = NDArray[np.uint8]
 
@@ -42,18 +40,19 @@ def to_pixels(x_hat: Tensor, height: int, width: int) -> Pixels:
 
 def measure(name: str, folder: Path, codec: Codec, measures: Measures) -> list[dict[str, object]]:
     """Means over a folder of pictures at every setting, a dictionary each."""
-    pictures = [load_image(path) for path in find_images(folder)]
+
+    def code(x: Pixels, setting: int) -> tuple[bytes, Pixels]:
+        data = codec.encode(x, setting)
+        return data, codec.decode(data)
+
+    settings = range(codec.settings)
     report = []
-    for setting in range(codec.settings):
-        figures = []
-        for x in pictures:
-            data = codec.encode(x, setting)
-            bpp = 8 * len(data) / (x.shape[0] * x.shape[1])
-            figures.append({"bpp": bpp, **measures.of_pair(x, codec.decode(data))})
-        means = {key: mean_known([f[key] for f in figures]) for key in ("bpp", *OF_PAIRS)}
-        report.append({"codec": name, "setting": setting, **means})
-        known = ", ".join(f"{key} {v:.4f}" for key, v in means.items() if v is not None)
-        print(f"{name}, setting {setting}: {known}", flush=True)
+    paths = find_images(folder)
+    means = measure_settings(paths, settings, code, measures, lambda path: print(name, path))
+    for setting, of_setting in zip(settings, means, strict=True):
+        report.append({"codec": name, "setting": setting, **of_setting})
+        known = ", ".join(f"{key} {v:.4f}" for key, v in of_setting.items() if v is not None)
+        print(f"{name}, setting {setting}: {known}")
     return report
 
 
@@ -75,11 +74,12 @@ def command_line(
     for option in ("--model", *options):
         parser.add_argument(option, required=True, metavar=option[2:].upper())
     parser.add_argument("--tinydarknet", type=Path, metavar="WEIGHTS")
+    parser.add_argument("--metrics", default="", metavar="NAMES", help="as of glc eval")
     parser.add_argument("--json", type=Path, required=True)
     args = parser.parse_args()
     try:
         check_output(args.json, overwrite=True)
-        measures = Measures(tinydarknet=args.tinydarknet)
+        measures = Measures(tinydarknet=args.tinydarknet, metrics=metric_names(args.metrics))
         report = measure(name, args.pictures, load(args), measures)
         write_file(args.json, (json.dumps(report, indent=1) + "\n").encode(), overwrite=True)
     except (GlcError, OSError) as error:

@@ -124,7 +124,10 @@ def is_monospaced(path: Path | None) -> bool:
 
 def has_letters(path: Path) -> bool:
     """Say whether a font draws letters: those that it lacks all look the same."""
-    font = load_font(path, 20)
+    try:
+        font = load_font(path, 20)
+    except OSError as error:
+        raise InvalidArgumentError(f"fonts: expected a font, got {path}: {error}") from error
     return bytes(font.getmask("n")) != bytes(font.getmask("g"))
 
 

@@ -33,11 +33,10 @@ from glc.defaults import PATCH_SIDE
 from glc.errors import GlcError, InvalidArgumentError
 from glc.evaluation.curves import METRICS, TABLE_WIDTH, frontier, load_curves, measured
 from glc.evaluation.evaluate import check_readable, find_images
-from glc.evaluation.measures import OF_PAIRS, Measures, metric_names
-from glc.evaluation.metrics import mean_known, psnr
+from glc.evaluation.measures import Measures, measure_settings, metric_names
+from glc.evaluation.metrics import psnr
 from glc.evaluation.perceptual import PERCEPTUAL_METRICS
 from glc.files import check_output, write_file
-from glc.image import load_image
 
 __all__ = [
     "SETTINGS",
@@ -118,32 +117,22 @@ def measure(
             large for it.
     """
     check_codec(codec)
-    measures = measures or Measures()
-    settings = SETTINGS[codec]
-    sets = measures.of_sets(len(settings))
-    coded: list[list[tuple[float, dict[str, float | None]]]] = [[] for _ in settings]
     paths = find_images(folder)
     check_readable(paths)
-    for path in paths:
+
+    def code(x: NDArray[np.uint8], setting: tuple[int, int]) -> tuple[bytes, NDArray[np.uint8]]:
+        rival = _round_trip(x, codec, *setting)
+        return rival.data, rival.pixels
+
+    def report(path: Path) -> None:
         if progress:
             progress(f"{codec}, {path.name}")
-        x = load_image(path)
-        sets.add_picture(x)
-        for k, (divisor, quality) in enumerate(settings):
-            rival = _round_trip(x, codec, divisor, quality)
-            bpp = 8 * len(rival.data) / (x.shape[0] * x.shape[1])
-            coded[k].append((bpp, measures.of_pair(x, rival.pixels)))
-            sets.add(k, rival.pixels)
+
+    settings = SETTINGS[codec]
+    means = measure_settings(paths, settings, code, measures or Measures(), report)
     return [
-        Anchor(
-            codec=codec,
-            divisor=divisor,
-            quality=quality,
-            bpp=sum(bpp for bpp, _ in figures) / len(figures),
-            **{name: mean_known([pair[name] for _, pair in figures]) for name in OF_PAIRS},
-            **of_set,
-        )
-        for (divisor, quality), figures, of_set in zip(settings, coded, sets.compute(), strict=True)
+        Anchor(codec=codec, divisor=divisor, quality=quality, **of_setting)
+        for (divisor, quality), of_setting in zip(settings, means, strict=True)
     ]
 
 

@@ -4,23 +4,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glc.defaults import MAX_PIXELS, PATCH_SIDE
 from glc.errors import InvalidArgumentError
-from glc.evaluation.metrics import feature_distance, finite, ms_ssim, psnr
+from glc.evaluation.metrics import feature_distance, finite, mean_known, ms_ssim, psnr
 from glc.evaluation.perceptual import (
     PAIR_METRICS,
     PERCEPTUAL_METRICS,
     PairDistances,
     SetDistances,
 )
+from glc.image import load_image
 from glc.losses.perceptual import tinydarknet_distance
 
-__all__ = ["OF_PAIRS", "Measures", "metric_names"]
+__all__ = ["OF_PAIRS", "Measures", "measure_settings", "metric_names"]
+
+Setting = TypeVar("Setting")
 
 OF_PAIRS = ("psnr_db", "ms_ssim", "tinydarknet", *PAIR_METRICS)
 """What `Measures.of_pair` gives."""
@@ -83,3 +88,45 @@ class Measures:
     def of_sets(self, n_sets: int) -> SetDistances:
         """FID and KID of so many sets, those that were asked for."""
         return SetDistances(self._metrics, n_sets, self._patch, self._device)
+
+
+def measure_settings(
+    paths: Sequence[Path],
+    settings: Sequence[Setting],
+    code: Callable[[NDArray[np.uint8], Setting], tuple[bytes, NDArray[np.uint8]]],
+    measures: Measures,
+    progress: Callable[[Path], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Code pictures at several settings, really.
+
+    Args:
+        paths: of the pictures.
+        settings: what `code` takes.
+        code: gives a picture's bytes at a setting, and the picture decoded from them, [h, w, 3]
+            uint8 as the one it gets.
+        measures: what to measure.
+        progress: called with each picture before it is coded.
+
+    Returns:
+        For each setting the mean bits per pixel, "bpp", the means of `OF_PAIRS`, and what
+        `SetDistances` has of all pictures.
+
+    Raises:
+        InvalidArgumentError: a picture cannot be read; and whatever `code` raises.
+    """
+    sets = measures.of_sets(len(settings))
+    coded: list[list[dict[str, Any]]] = [[] for _ in settings]
+    for path in paths:
+        if progress:
+            progress(path)
+        x = load_image(path)
+        sets.add_picture(x)
+        for k, setting in enumerate(settings):
+            data, decoded = code(x, setting)
+            bpp = 8 * len(data) / (x.shape[0] * x.shape[1])
+            coded[k].append({"bpp": bpp, **measures.of_pair(x, decoded)})
+            sets.add(k, decoded)
+    return [
+        {key: mean_known([one[key] for one in figures]) for key in ("bpp", *OF_PAIRS)} | of_set
+        for figures, of_set in zip(coded, sets.compute(), strict=True)
+    ]

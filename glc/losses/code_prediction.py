@@ -6,11 +6,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-ALPHA = 0.5  # weight of the cross entropy in D_code (facts G)
-
 
 def code_distortion(
-    l: Tensor, l_hat: Tensor, index: Tensor, logits: Tensor | None, alpha: float = ALPHA
+    l: Tensor, l_hat: Tensor, index: Tensor, logits: Tensor | None, alpha: float = 0.5
 ) -> Tensor:
     """Distance of a decoded latent to the clean one, in codes and in values.
 
@@ -21,7 +19,7 @@ def code_distortion(
         l_hat: [b, c, h, w] float32.
         index: [b, h, w] int64, the teacher's nearest image-codebook entries.
         logits: [b, h * w, k] float32, predictions from l_hat; None leaves the cross entropy out.
-        alpha: its weight.
+        alpha: its weight; the default is the authors'.
 
     Returns:
         [b] float32: means over positions (cross entropy, nats) and over elements (square).

@@ -11,12 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
+from glc.codec import Codec
 from glc.errors import BitstreamError
 from glc.evaluation.curves import load_curves
 from glc.image import load_image
 from glc.losses import code_distortion
 from glc.models import GLC
 from glc.models.config import preset
+from glc.models.padding import pad_to_multiple
 from glc.training.checkpoint import read_checkpoint
 from glc.training.cli import run
 
@@ -147,6 +149,11 @@ def test_a_cut_factorised_file_is_refused(factorized):
     for n in range(len(data)):
         with pytest.raises(BitstreamError):
             factorized.decode(data[:n])
+    for header in ((0, 50, 0), (40, 0, 0), (40, 50, 4)):
+        with pytest.raises(BitstreamError, match="expected sides"):
+            factorized.decode(
+                importlib.import_module("factorized").HEADER.pack(*header, 0) + data[6:]
+            )
 
 
 def test_factorised_bits_are_those_of_the_tables(factorized):
@@ -181,9 +188,18 @@ def test_index_maps_are_coded_and_read(monkeypatch, stage1, photos, pictures, tm
     vectors = torch.randn(200, 16)
     codebook = module.k_means(vectors, 7)
     codec = module.IndexMapCodec(model, [codebook], vectors)
-    data = codec.encode(load_image(pictures / "a.png"), 0)
-    drawn = codec.decode(data)
-    assert drawn.shape == (67, 101, 3)
+    x = load_image(pictures / "a.png")
+    data = codec.encode(x, 0)
+    with torch.inference_mode():
+        pixels = torch.from_numpy(x).permute(2, 0, 1)[None] / 127.5 - 1
+        l = model.latents(pad_to_multiple(pixels, model.pad_multiple))[0].permute(1, 2, 0)
+        nearest = codebook[torch.cdist(l, codebook[None]).argmin(-1)]
+        x_hat = model.reconstruct(nearest.permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+    expected = ((x_hat.clamp(-1, 1) + 1) * 127.5).round()[:67, :101]
+    np.testing.assert_allclose(codec.decode(data), expected.numpy(), atol=1)
+    for header in ((0, 101, 0), (67, 0, 0), (67, 101, 1)):
+        with pytest.raises(BitstreamError, match="expected sides"):
+            codec.decode(module.HEADER.pack(*header) + data[module.HEADER.size :])
     for n in range(len(data)):
         with pytest.raises(BitstreamError):
             codec.decode(data[:n])
@@ -222,7 +238,11 @@ def test_a_predictor_draws_the_models_own_files(monkeypatch, stage2, pictures, t
     arguments = ("--model", stage2 / "model", "--checkpoint", stage2 / "checkpoint.pt")
     start(monkeypatch, "predictor_inside", pictures, *arguments, "--json", report)
     (curve,) = load_curves(report)
-    assert len(curve.bpp) == 4
+    files = [
+        Codec(str(stage2 / "model")).encode(pictures / n, quality=3) for n in ("a.png", "b.png")
+    ]
+    bpp = [8 * len(data) / n for data, n in zip(files, (101 * 67, 17 * 5), strict=True)]
+    assert curve.bpp[3] == pytest.approx(sum(bpp) / 2)
 
 
 def test_a_checkpoint_without_a_predictor_is_named(monkeypatch, stage1, pictures, tmp_path):

@@ -98,14 +98,16 @@ def test_a_strangers_file_stays(script, tmp_path):
     assert path.read_bytes() == b"a stranger's"
 
 
-def test_fonts_of_a_folder_are_used(script, tmp_path):
+def test_fonts_of_a_folder_are_used(script, tmp_path, monkeypatch):
     with pytest.raises(script.InvalidArgumentError, match="expected a folder with"):
         script.find_fonts(tmp_path)
-    found = script.find_fonts(None)
-    if len(found) == 1:
-        pytest.skip("no fonts here but Pillow's")
-    (tmp_path / "more.ttf").write_bytes(found[-1].read_bytes())
-    more = script.find_fonts(tmp_path)
-    assert more == [*found, tmp_path / "more.ttf"]
-    own = [script.render(1, 0, fonts).tobytes() for fonts in (FONTS, [tmp_path / "more.ttf"])]
-    assert own[0] != own[1]
+    more = tmp_path / "more.ttf"
+    more.write_bytes(script.load_font(None, 20).font_bytes)  # Pillow's own, as a file
+    assert script.find_fonts(tmp_path) == [*script.find_fonts(None), more]
+    load, used = script.load_font, set()
+    monkeypatch.setattr(script, "load_font", lambda path, size: used.add(path) or load(path, size))
+    script.render(1, 0, [more])
+    assert used == {more}
+    more.write_bytes(b"no font")
+    with pytest.raises(script.InvalidArgumentError, match=r"expected a font, got .*more\.ttf"):
+        script.find_fonts(tmp_path)
