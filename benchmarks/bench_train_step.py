@@ -27,7 +27,7 @@ from torch import Tensor
 import glc.models.glc as glc_module
 from benchmarks import memory
 from benchmarks.harness import FAST, Race
-from glc.losses.code_prediction import ALPHA
+from glc.losses.code_prediction import code_distortion
 from glc.models.config import preset
 from glc.models.context import part_index
 from glc.models.glc import GLC
@@ -170,11 +170,8 @@ def make_step(case: str, side: str) -> Callable[[], tuple[float, float]]:
                 l = model.latents(x).float()
             index = model.image_vq.nearest(l)
             out = model.code_latent(l, level)
-            distortion = (l - out.l_hat).square().mean()
-            if predictor is not None:
-                logits = predictor(out.l_hat).transpose(1, 2)
-                entropy = torch.nn.functional.cross_entropy(logits, index.flatten(1))
-                distortion = distortion + ALPHA * entropy
+            logits = None if predictor is None else predictor(out.l_hat)
+            distortion = code_distortion(l, out.l_hat, index, logits).mean()
             bits = (out.bits_y + out.bits_z).mean() / side_pixels**2
             loss = bits + distortion + out.hyper.loss
             loss.backward()
