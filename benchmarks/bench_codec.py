@@ -11,6 +11,7 @@ file is read.
 """
 
 import copy
+import functools
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +139,7 @@ def test_codec(race: Race, codec: Codec, pixels: np.ndarray, case: str) -> None:
     if case == "encode":
         race(
             lambda: codec.encode(pixels, quality=QUALITY),
-            {name: lambda p=peer: p.encode(picture) for name, peer in others.items()},
+            {name: functools.partial(peer.encode, picture) for name, peer in others.items()},
             check=check_files,
             work=n_pixels,
             unit="px",
@@ -148,7 +149,7 @@ def test_codec(race: Race, codec: Codec, pixels: np.ndarray, case: str) -> None:
     else:
         race(
             lambda: codec.decode(data),
-            {name: lambda p=peer, d=coded[name]: p.decode(d) for name, peer in others.items()},
+            {name: functools.partial(others[name].decode, coded[name]) for name in others},
             check=check_pictures,
             work=n_pixels,
             unit="px",
@@ -167,8 +168,8 @@ def require_equal_symbols(here: Codec, there: Codec, data: bytes) -> None:
 def authors_decode(codec: Codec, pixels: np.ndarray) -> AuthorsDecode:
     y = codec._networks.analysis(codec._networks.features(pixels), QUALITY)
     z_index = codec._networks.hyper_index(y)
-    there = (torch.from_numpy(x).to(codec.device) for x in (z_index, y))
-    return AuthorsDecode(codec.model, *there, QUALITY)
+    index_there, y_there = (torch.from_numpy(x).to(codec.device) for x in (z_index, y))
+    return AuthorsDecode(codec.model, index_there, y_there, QUALITY)
 
 
 def unlike_symbols(codec: Codec, data: bytes, peer: AuthorsDecode) -> float:

@@ -195,8 +195,10 @@ def bench_part(race: Race, device: torch.device) -> None:
     with FlopCounterMode(display=False) as counter:
         context.part_params(1, params, known, y_hat)
     # by ours, which has the last convolution at a fourth of its outputs
-    last = context.prior[-1].exact_weights().contract
-    not_computed = 2 * last.numel() * FULL_HD[0] * FULL_HD[1] * 3 // 4
+    last = context.prior[-1]
+    assert isinstance(last, DepthConvBlock)
+    n_weights = last.exact_weights().contract.numel()
+    not_computed = 2 * n_weights * FULL_HD[0] * FULL_HD[1] * 3 // 4
 
     def check(ours: tuple[Tensor, Tensor], peers: dict[str, tuple[Tensor, Tensor]]) -> None:
         for exact, whole in zip(ours, peers["torch"], strict=True):

@@ -37,14 +37,14 @@ def test_group_norm(race: Race, size: str, residual: bool) -> None:
     weight, bias, offset = torch.randn(3, channels, device=DEVICE)
 
     def by_torch(x: Tensor, added: Tensor) -> Call:
-        vectors = [v.half() for v in (weight, bias)]
+        gain, shift = weight.half(), bias.half()
         column = offset.half().view(-1, 1, 1)
 
         def call() -> tuple[Tensor, Tensor | None]:
             total = x + column
             if residual:
                 total = total + added
-            return F.silu(F.group_norm(total, GROUPS, *vectors, EPS)), total
+            return F.silu(F.group_norm(total, GROUPS, gain, shift, EPS)), total
 
         return replayed(call)
 

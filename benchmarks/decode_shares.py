@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
 from benchmarks.harness import CPU_CLOCK
 from glc.codec import Codec
@@ -128,16 +129,21 @@ def official_size_codec(device: str = "cpu") -> Codec:
     context = model.context
     with torch.no_grad():
         model.hyper_vq.codebook.uniform_(-CODE_REACH, CODE_REACH)
-        skip = context.fusion[-1].block[0].adaptor
-        for tensor in (skip.weight, skip.bias, context.reduction.weight, context.reduction.bias):
+        skip = context.fusion[-1].get_submodule("block.0.adaptor")
+        for tensor in (*skip.parameters(), *context.reduction.parameters()):
             tensor.mul_(HEAD_GAIN)
-        context.fusion[-1].block[1].conv_out.bias += torch.cat((step, scale, 0.0 * scale))
-        context.prior[-1].block[1].conv_out.bias += torch.cat((scale, 0.0 * scale))
+        _last_bias(context.fusion).add_(torch.cat((step, scale, 0.0 * scale)))
+        _last_bias(context.prior).add_(torch.cat((scale, 0.0 * scale)))
         model.g_a.q.mul_(Y_GAIN)
         y = model.analysis(model.latents(2.0 * torch.rand(1, 3, 64, 64) - 1.0), 0.0)
         centres = (y.mean((0, 2, 3)) / CENTRE_STEP).round() * CENTRE_STEP
-        model.g_a.second[-1].block[1].conv_out.bias -= centres
+        _last_bias(model.g_a.second).sub_(centres)
     return Codec(model, device)
+
+
+def _last_bias(blocks: nn.Sequential) -> nn.Parameter:
+    """Of what the last block gives."""
+    return blocks[-1].get_parameter("block.1.conv_out.bias")
 
 
 def _timed(

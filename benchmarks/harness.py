@@ -132,7 +132,7 @@ class Race:
         ours: Callable[[], Any],
         peers: Mapping[str, Callable[[], Any]],
         *,
-        check: Callable[[Any, Mapping[str, Any]], None],
+        check: Callable[[Any, dict[str, Any]], None],
         work: float,
         unit: str,
         cold_cache: bool = False,

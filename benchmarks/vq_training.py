@@ -19,7 +19,8 @@ from benchmarks.vq_peers import make
 
 N, K, D = (256, 1024, 32) if FAST else (2048, 16384, 256)
 
-Step = Callable[[], tuple[Tensor, Tensor]]
+Rows = tuple[Tensor, Tensor | None]  # of the codebook; the gradient of the latents
+Step = Callable[[], Rows]
 
 
 def ours(n: int = N, k: int = K, d: int = D) -> Step:
@@ -28,7 +29,7 @@ def ours(n: int = N, k: int = K, d: int = D) -> Step:
 
     latents, codebook = (x.requires_grad_() for x in make("isotropic", n, k, d))
 
-    def step() -> tuple[Tensor, Tensor]:
+    def step() -> Rows:
         latents.grad = codebook.grad = None
         with torch.no_grad():
             codebook.mul_(1.0)  # as an optimiser would: what was prepared is void
@@ -55,7 +56,7 @@ def peer(n: int = N, k: int = K, d: int = D) -> Step:
     module._codebook.embed.data.copy_(codebook[None])
     module.train()
 
-    def step() -> tuple[Tensor, Tensor]:
+    def step() -> Rows:
         latents.grad = module._codebook.embed.grad = None
         z_hat, index, loss = module(latents[None])
         (z_hat.sum() + loss.sum()).backward()
@@ -68,7 +69,7 @@ def one_hot_formula(n: int = N, k: int = K, d: int = D) -> Step:
     """The same by the authors' formula: distances, and a one-hot matrix for the lookup."""
     latents, codebook = (x.requires_grad_() for x in make("isotropic", n, k, d))
 
-    def step() -> tuple[Tensor, Tensor]:
+    def step() -> Rows:
         latents.grad = codebook.grad = None
         distance = (
             latents.square().sum(1, keepdim=True)
