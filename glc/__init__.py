@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glc import errors
 from glc.errors import GlcError
@@ -81,7 +81,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def build_info() -> dict[str, object]:
+def build_info() -> dict[str, Any]:
     """Describe the native build: version, compiler, CPU features and backends.
 
     Returns:

@@ -20,14 +20,15 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.decode_shares import official_size_codec
 from glc.codec import Codec
 from glc.defaults import DEFAULT_MODEL
 from glc.image import MAX_PIXELS, load_image
+from glc.strips import Report, unheard
 from tools.symbol_hashes import hashes
 
 HASHES = "hashes.json"
@@ -50,13 +51,13 @@ def read(codec: Codec, data: bytes) -> list[str]:
 def remember_features(codec: Codec) -> None:
     """Let the codec compute the latents of a picture once for all its qualities."""
     compute = codec._networks.features
-    seen: dict[int, Any] = {}
+    seen: dict[int, NDArray[np.float32]] = {}
 
-    def features(pixels: np.ndarray, *tell: Any) -> Any:
+    def features(pixels: NDArray[np.uint8], report: Report = unheard) -> NDArray[np.float32]:
         key = zlib.crc32(pixels.tobytes())
         if key not in seen:
             seen.clear()
-            seen[key] = compute(pixels, *tell)
+            seen[key] = compute(pixels, report)
         return seen[key]
 
     codec._networks.features = features  # type: ignore[method-assign]

@@ -163,7 +163,7 @@ def piece(
         parts.append(Part(*arrays, torch.empty(0), threshold))
         rows_of.append(rows)
         symbols_of.append(symbols)
-    coded = tables.write(level, torch.tensor(z_index).reshape(1, 1, n_z), parts, encoder)
+    coded = tables.write(level, np.array(z_index).reshape(1, 1, n_z), parts, encoder)
     return coded, {"z_index": z_index, "rows": rows_of, "symbols": symbols_of}
 
 
@@ -185,7 +185,7 @@ def files() -> Iterator[dict[str, Any]]:
         )
     ):
         random = numbers(1000 + seed)
-        logits = np.float32([-(next(random) >> 24) / 20 for _ in range(k)])
+        logits = np.array([-(next(random) >> 24) / 20 for _ in range(k)], np.float32)
         weights = np.empty(k, np.int32)
         _core.cdf_softmax_weights(logits, weights)
         tables = PayloadTables(logits[None])

@@ -101,7 +101,8 @@ def half_mass(z: Decimal) -> Decimal:
 def pmf(scale: Decimal) -> list[Decimal]:
     """Return the probabilities of -n..n and of everything else."""
     inner = half_mass(Decimal("0.5") / scale)
-    centre, side = 2 * inner, []
+    centre = 2 * inner
+    side: list[Decimal] = []
     while True:
         outer = half_mass((len(side) + Decimal("1.5")) / scale)
         if outer - inner < FLOOR:

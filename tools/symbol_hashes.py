@@ -120,10 +120,10 @@ def main() -> int:
 
     columns = ("file", "z_index", "y_q", "y_hat", "drawn")
     print(f"{'picture':32} {' '.join(f'{name:{DIGITS}}' for name in columns)}")
-    for case, found in ways.items():
-        for row, where in found.items():
-            print(f"{case:32} {' '.join(row)}{'' if len(found) == 1 else '  ' + ' '.join(where)}")
-    n_wrong = sum(len(found) != 1 for found in ways.values())
+    for case, seen in ways.items():
+        for row, where in seen.items():
+            print(f"{case:32} {' '.join(row)}{'' if len(seen) == 1 else '  ' + ' '.join(where)}")
+    n_wrong = sum(len(seen) != 1 for seen in ways.values())
     print(f"{len(ways)} files, {n_walks} readings by {', '.join(options.simd)}: {n_wrong} differ")
     return int(n_wrong > 0)
 
