@@ -29,9 +29,10 @@ from glc.entropy_path import Quantizer, walk_parts
 from glc.errors import BitstreamError
 from glc.models.config import GLCConfig
 from glc.models.glc import GLC
+from glc.models.hyper import HyperPrior
 from glc.models.outputs import Inspection
 from glc.ops import Quantized, VectorQuantizer
-from glc.payload import PayloadReader, PayloadTables
+from glc.payload import IndexTables, PayloadReader, PayloadTables
 from glc.rate import LEVELS_PER_QUALITY, prior_row
 from glc.torch_networks import Networks
 from glc.training import stage2, stage3
@@ -61,11 +62,11 @@ class Rounding(VectorQuantizer):
         return (index - LARGEST).float()
 
 
-class FactorizedPrior(nn.Module):
+class FactorizedPrior(HyperPrior):
     """How likely each integer is, per rate level and channel: [levels, d, 2 LARGEST + 1] logits."""
 
     def __init__(self, config: GLCConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         wide = -torch.arange(-LARGEST, LARGEST + 1).float().square() / LARGEST
         shape = (config.levels, config.hyper_channels, 2 * LARGEST + 1)
         self.logits = nn.Parameter(wide.expand(shape).clone())
@@ -86,7 +87,8 @@ class FactorizedPrior(nn.Module):
         given = state_dict.get(prefix + "logits")
         if given is not None and given.dim() == 2:
             state_dict[prefix + "logits"] = self.logits.detach()
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+        # its base class's own would take weights without a prior as well
+        nn.Module._load_from_state_dict(self, state_dict, prefix, *rest)
 
 
 class FactorizedGLC(GLC):
@@ -125,11 +127,11 @@ class FactorizedTables(PayloadTables):
         return ChannelTables(self._levels[prior_row(level / LEVELS_PER_QUALITY, len(self._levels))])
 
 
-class ChannelTables:
-    """Codes z by a table for each channel, as `glc.payload.IndexTables` codes indices."""
+class ChannelTables(IndexTables):
+    """Codes z by a table for each channel, where its base class codes ranks, which are not used."""
 
     def __init__(self, tables: rans.TableSet) -> None:
-        self.tables = tables
+        super().__init__(np.empty(0, np.int32), tables)
 
     def cost_bits(self, z_index: NDArray[np.int64]) -> float:
         """Of z [1, d, h, w], as `Rounding.nearest` gives it."""
