@@ -72,17 +72,17 @@ class CMakeBuild(build_ext):
         if make is not None:
             settings["CMAKE_MAKE_PROGRAM"] = make
         generator = "Ninja" if ninja else "Unix Makefiles"
-        configure = [cmake, "-S", ROOT, "-B", build_dir, "-G", generator]
+        configure: list[str | Path] = [cmake, "-S", ROOT, "-B", build_dir, "-G", generator]
         if is_of_another(build_dir / "CMakeCache.txt", generator):
             configure.append("--fresh")
         defines = [f"-D{key}={value}" for key, value in settings.items()]
         subprocess.check_call([*configure, *defines])
         jobs = str(os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or os.cpu_count() or 2)
-        build = [cmake, "--build", build_dir, "--parallel", jobs]
+        build = (cmake, "--build", build_dir, "--parallel", jobs)
         subprocess.check_call([*build, "--target", "_core"])
         if not self.in_tree:
             subprocess.check_call([*build, "--target", "glc_core", "glc_rans", "glc_codec"])
-            install = [cmake, "--install", build_dir, "--prefix", target_dir, "--component", "dev"]
+            install = (cmake, "--install", build_dir, "--prefix", target_dir, "--component", "dev")
             subprocess.check_call([*install, "--strip"])
 
 
