@@ -320,6 +320,7 @@ class Codec:
                 top = top_level(self.config.levels)
                 data = largest_within(target_bytes, encode_level, report, top=top)
             self._require_readable(data)
+            report("file", 1.0)
             return data
 
     def encode_latent(

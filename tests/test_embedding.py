@@ -143,11 +143,16 @@ def shared_library(folder: Path, name: str) -> ctypes.CDLL:
     return ctypes.CDLL(str(folder / "build" / "prefix" / "lib" / f"libglc_{name}.{suffix}"))
 
 
+PROGRESS = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_double)
+
+
 class Options(ctypes.Structure):
     _fields_ = (
         ("max_pixels", ctypes.c_uint64),
         ("until", ctypes.c_int32),
         ("partial", ctypes.c_int32),
+        ("progress", PROGRESS),
+        ("user", ctypes.c_void_p),
     )
 
 
@@ -156,6 +161,8 @@ class EncodeOptions(ctypes.Structure):
         ("quality", ctypes.c_double),
         ("target_bytes", ctypes.c_uint64),
         ("tile", ctypes.c_uint32),
+        ("progress", PROGRESS),
+        ("user", ctypes.c_void_p),
     )
 
 
@@ -172,6 +179,8 @@ class NativeCodec:
             create = getattr(self.library, f"glc_codec_{name}_create")
             size = ctypes.c_size_t(len(model))
             self.check(create(model, size, ctypes.byref(getattr(self, name))))
+        self.told: list[float] = []  # by the last call
+        self.progress = PROGRESS(lambda _user, done: self.told.append(done) or 0)
 
     def check(self, status: int) -> None:
         kinds = {1: InvalidArgumentError, 2: BitstreamError, 3: UnsupportedError}
@@ -184,7 +193,8 @@ class NativeCodec:
     ) -> bytes:
         height, width = pixels.shape[:2]
         file = ctypes.c_void_p()
-        options = EncodeOptions(quality, target_bytes, tile)
+        self.told.clear()
+        options = EncodeOptions(quality, target_bytes, tile, self.progress)
         data = ctypes.c_void_p(pixels.ctypes.data)
         sides = ctypes.c_uint32(width), ctypes.c_uint32(height)
         coded = self.library.glc_codec_encode(
@@ -197,7 +207,8 @@ class NativeCodec:
         return out
 
     def restore(self, data: bytes, until: int = 4, partial: bool = False) -> Restored:
-        options = ctypes.byref(Options(MAX_PIXELS, until, int(partial)))
+        self.told.clear()
+        options = ctypes.byref(Options(MAX_PIXELS, until, int(partial), self.progress))
         file = data, ctypes.c_size_t(len(data)), options
         width, height = ctypes.c_uint32(), ctypes.c_uint32()
         self.check(self.library.glc_codec_size(*file, ctypes.byref(width), ctypes.byref(height)))
@@ -262,6 +273,32 @@ def test_c_and_python_code_the_same_pictures(
     require_same(
         partial(restored_by, native, data, until=5), partial(restored_by, codec, data, until=5)
     )
+
+
+@needs_compilers
+@pytest.mark.parametrize("tile", [0, 64])
+def test_c_tells_of_the_progress_that_python_tells_of(
+    installed: tuple[Path, str], photo: np.ndarray, tiny_folder: Path, tile: int
+) -> None:
+    """And of more: the entropy path's networks one by one."""
+    codec = Codec(tiny_folder)
+    native = NativeCodec(installed[0], codec.export(encoder=True))
+    pixels = np.ascontiguousarray(photo)
+    told: list[float] = []
+
+    def require_told() -> None:
+        assert told[0] == native.told[0] == 0.0
+        assert told[-1] == native.told[-1] == 1.0
+        assert native.told == sorted(native.told)
+        assert {round(done, 9) for done in told} < {round(done, 9) for done in native.told}
+        told.clear()
+
+    data = codec.encode(pixels, tile=tile or None, progress=lambda _, done: told.append(done))
+    assert native.encode(pixels, tile=tile) == data
+    require_told()
+    codec.decode(data, progress=lambda _, done: told.append(done))
+    native.restore(data)
+    require_told()
 
 
 def restored_by(codec: NativeCodec | Codec, file: bytes, **reading: Any) -> tuple[bytes, int, bool]:

@@ -31,16 +31,28 @@ using glc::codec::Encoder;
 
 static_assert(GLC_CODEC_MAX_PIXELS == glc::codec::kMaxPixels);
 static_assert(GLC_CODEC_INTERNAL_ERROR == glc::c::kInternalError);
+static_assert(GLC_CODEC_CANCELLED == glc::c::kCancelled);
+
+glc::codec::Progress progress_of(glc_codec_progress progress, void* user) {
+  if (progress == nullptr) return nullptr;
+  return [progress, user](double done) {
+    if (progress(user, done) != 0) throw glc::c::Cancelled();
+  };
+}
 
 glc::codec::DecodeOptions options_of(const glc_codec_decode_options* options) {
   if (options == nullptr) return {};
-  return {
-      .max_pixels = options->max_pixels, .until = options->until, .partial = options->partial != 0};
+  return {.max_pixels = options->max_pixels,
+          .until = options->until,
+          .partial = options->partial != 0,
+          .progress = progress_of(options->progress, options->user)};
 }
 
 glc::codec::EncodeOptions options_of(const glc_codec_encode_options* options) {
   if (options == nullptr) return {};
-  glc::codec::EncodeOptions out = {.quality = options->quality, .tile = options->tile};
+  glc::codec::EncodeOptions out = {.quality = options->quality,
+                                   .tile = options->tile,
+                                   .progress = progress_of(options->progress, options->user)};
   if (options->target_bytes != 0) {
     out.target_bytes =
         static_cast<std::size_t>(std::min<std::uint64_t>(options->target_bytes, SIZE_MAX));

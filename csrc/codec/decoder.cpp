@@ -21,11 +21,13 @@
 #include "networks/layers.h"
 #include "networks/map.h"
 #include "networks/pixels.h"
+#include "networks/share.h"
 
 namespace glc::codec {
 namespace {
 
-constexpr std::uint8_t kProfile = 1;  // exact layers: the same symbols on every machine
+constexpr std::uint8_t kProfile = 1;   // exact layers: the same symbols on every machine
+constexpr double kSymbolsShare = 0.2;  // of a piece's work, as in glc/codec.py; then it is drawn
 constexpr std::uint64_t kAnySize = std::numeric_limits<std::uint64_t>::max();
 
 /// The decoder's source of symbols: a file.
@@ -148,18 +150,27 @@ Restored Decoder::decode(std::span<const std::uint8_t> data,
   Restored out = {.n_parts = entropy::kParts, .verified = verified};
   const networks::Pixels<std::uint8_t> picture = {
       .data = pixels.data(), .height = header.height, .width = header.width};
-  for (const Piece& piece : pieces(data, file)) {
+  const networks::Share progress(options.progress);
+  progress.tell(0.0);
+  const std::vector<Piece> all = pieces(data, file);
+  std::int64_t n = 0;
+  for (const Piece& piece : all) {
     const Box& box = piece.box;
+    const networks::Share share = progress.one_of(n++, std::ssize(all));
     PayloadReader reader(impl_->gaussian, index, piece.descriptor, piece.payload, wanted);
     const std::int64_t z_height = impl_->layout.z_side(box.height);
     const std::int64_t z_width = impl_->layout.z_side(box.width);
     const auto z_index = reader.z_index(static_cast<std::size_t>(z_height * z_width));
     FileSymbols source(reader);
-    const networks::Map latent = walk(*impl_, z_index, z_height, z_width, source, scratch);
+    const networks::Map latent =
+        walk(*impl_, z_index, z_height, z_width, source, scratch, share.part(0.0, kSymbolsShare));
     reader.finish();
     out.n_parts = std::min(out.n_parts, reader.n_parts());
-    impl_->synthesis.draw(
-        latent.view(), quality, picture.box(box.top, box.left, box.height, box.width), scratch);
+    impl_->synthesis.draw(latent.view(),
+                          quality,
+                          picture.box(box.top, box.left, box.height, box.width),
+                          scratch,
+                          share.part(kSymbolsShare, 1.0));
   }
   return out;
 }

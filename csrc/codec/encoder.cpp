@@ -29,6 +29,7 @@
 #include "networks/layers.h"
 #include "networks/map.h"
 #include "networks/pixels.h"
+#include "networks/share.h"
 #include "networks/tensors.h"
 
 namespace glc::codec {
@@ -37,11 +38,16 @@ namespace {
 using networks::kColours;
 using networks::Map;
 using networks::Scratch;
+using networks::Share;
 
 // of the range that y has on photographs, tried in turn until the model can code and draw it; then
 // 0
 constexpr std::array kShares = {1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1};
-constexpr double kPlausible = 2.5;  // times a photograph's range, of what the decoder sees
+constexpr double kPlausible = 2.5;      // times a photograph's range, of what the decoder sees
+constexpr double kFeaturesShare = 0.5;  // of the work, as in glc/codec.py; then come the levels
+constexpr double kWalkBegin = 0.15;     // of a piece of a level: y and its hyper indices are there
+constexpr double kWalkEnd = 0.95;       // and its symbols, which are then coded
+constexpr std::int64_t kMostTries = std::bit_width(bitstream::kMaxLevel + 1U);  // of a bisection
 constexpr std::uint64_t kCostOfByte = std::uint64_t{8} << 16;          // in the tables' units
 constexpr std::uint64_t kLaneBytes = 2048;                             // of payload for each lane
 constexpr std::uint64_t kSegmentsFromBytes = std::uint64_t{96} << 10;  // where threads share work
@@ -110,12 +116,17 @@ struct Encoder::Impl : Model {
   [[nodiscard]] std::uint32_t tile_units(std::uint32_t tile) const;
   [[nodiscard]] std::vector<Map> features(std::span<const std::uint8_t> pixels,
                                           const bitstream::Header& header,
-                                          Scratch& scratch) const;
-  [[nodiscard]] Symbols quantize(const Map& features, double quality, Scratch& scratch) const;
-  [[nodiscard]] Symbols quantize_y(const Map& y, Scratch& scratch) const;
+                                          Scratch& scratch,
+                                          const Share& progress) const;
+  [[nodiscard]] Symbols quantize(const Map& features,
+                                 double quality,
+                                 Scratch& scratch,
+                                 const Share& progress) const;
+  [[nodiscard]] Symbols quantize_y(const Map& y, Scratch& scratch, const Share& progress) const;
   [[nodiscard]] File encode_level(const std::vector<Map>& pieces,
                                   bitstream::Header header,
-                                  Scratch& scratch) const;
+                                  Scratch& scratch,
+                                  const Share& progress) const;
   void require_drawn(const File& file, Scratch& scratch) const;
 
   networks::AnalysisNetworks analysis;
@@ -134,34 +145,43 @@ std::uint32_t Encoder::Impl::tile_units(std::uint32_t tile) const {
 /// What each piece gives before the level matters.
 std::vector<Map> Encoder::Impl::features(std::span<const std::uint8_t> pixels,
                                          const bitstream::Header& header,
-                                         Scratch& scratch) const {
+                                         Scratch& scratch,
+                                         const Share& progress) const {
   const networks::Pixels<const std::uint8_t> picture = {
       .data = pixels.data(), .height = header.height, .width = header.width};
   std::vector<Map> out;
-  for (const Box& box : boxes(header)) {
-    out.push_back(
-        analysis.features(picture.box(box.top, box.left, box.height, box.width), scratch));
+  const std::vector<Box> places = boxes(header);
+  for (const Box& box : places) {
+    out.push_back(analysis.features(picture.box(box.top, box.left, box.height, box.width),
+                                    scratch,
+                                    progress.one_of(std::ssize(out), std::ssize(places))));
   }
   return out;
 }
 
-Symbols Encoder::Impl::quantize_y(const Map& y, Scratch& scratch) const {
+Symbols Encoder::Impl::quantize_y(const Map& y, Scratch& scratch, const Share& progress) const {
   Symbols out;
   out.z_index = analysis.hyper_index(y.view(), scratch);
   Quantizer quantizer(y, gaussian);
-  out.latent = walk(*this, out.z_index, y.h() / 4, y.w() / 4, quantizer, scratch);
+  out.latent = walk(*this, out.z_index, y.h() / 4, y.w() / 4, quantizer, scratch, progress);
   out.parts = quantizer.take();
   return out;
 }
 
 /// Where y is unlike that of all photographs, it is held ever more tightly until the context can
 /// code it and the decoder can draw it.
-Symbols Encoder::Impl::quantize(const Map& features, double quality, Scratch& scratch) const {
+Symbols Encoder::Impl::quantize(const Map& features,
+                                double quality,
+                                Scratch& scratch,
+                                const Share& progress) const {
   const Map y = analysis.analysis(features.view(), quality, scratch);
-  if (range.holds_y(y, quality)) return quantize_y(y, scratch);
+  if (range.holds_y(y, quality)) return quantize_y(y, scratch, progress);
+  constexpr std::int64_t kTries = std::ssize(kShares) + 1;
+  std::int64_t tried = 0;
   for (const double share : kShares) {
     try {
-      Symbols out = quantize_y(range.limit_y(y, quality, share), scratch);
+      Symbols out =
+          quantize_y(range.limit_y(y, quality, share), scratch, progress.one_of(tried++, kTries));
       const Map l_hat = synthesis.synthesis(out.latent.view(), quality, scratch);
       if (range.holds_y(out.latent, quality, kPlausible) && range.holds_l_hat(l_hat, kPlausible)) {
         return out;
@@ -169,7 +189,7 @@ Symbols Encoder::Impl::quantize(const Map& features, double quality, Scratch& sc
     } catch (const OutOfRange&) {  // NOLINT(bugprone-empty-catch): then a smaller share
     }
   }
-  Symbols out = quantize_y(range.limit_y(y, quality, 0.0), scratch);
+  Symbols out = quantize_y(range.limit_y(y, quality, 0.0), scratch, progress.one_of(tried, kTries));
   const Map l_hat = synthesis.synthesis(out.latent.view(), quality, scratch);
   if (!networks::all_finite({l_hat.channel(0), static_cast<std::size_t>(l_hat.size())})) {
     throw OutOfRange("encode: l_hat: expected finite values from the model");
@@ -179,11 +199,14 @@ Symbols Encoder::Impl::quantize(const Map& features, double quality, Scratch& sc
 
 File Encoder::Impl::encode_level(const std::vector<Map>& pieces,
                                  bitstream::Header header,
-                                 Scratch& scratch) const {
+                                 Scratch& scratch,
+                                 const Share& progress) const {
   File out;
   ByteWriter payload;
   for (const Map& features : pieces) {
-    Symbols symbols = quantize(features, quality_of(header.level), scratch);
+    const Share share = progress.one_of(std::ssize(out.latents), std::ssize(pieces));
+    Symbols symbols =
+        quantize(features, quality_of(header.level), scratch, share.part(kWalkBegin, kWalkEnd));
     const std::vector<std::uint8_t> piece = coded(*this, header.level, symbols);
     if (header.tile != 0) {
       payload.varint(piece.size());
@@ -248,19 +271,25 @@ std::vector<std::uint8_t> Encoder::encode(std::span<const std::uint8_t> pixels,
                   std::to_string(size.width) + "x" + std::to_string(size.height));
   }
   Scratch scratch;
-  const std::vector<Map> pieces = impl_->features(pixels, header, scratch);
+  const Share progress(options.progress);
+  progress.tell(0.0);
+  const std::vector<Map> pieces =
+      impl_->features(pixels, header, scratch, progress.part(0.0, kFeaturesShare));
+  const Share levels = progress.part(kFeaturesShare, 1.0);
   File out;
   if (!options.target_bytes) {
-    out = impl_->encode_level(pieces, header, scratch);
+    out = impl_->encode_level(pieces, header, scratch, levels);
   } else {
     // the highest level that bisection finds to fit, as `glc.rate.largest_within`
     std::int64_t low = 0;
     std::int64_t high = impl_->top_level();
     std::size_t smallest = SIZE_MAX;
+    std::int64_t n_tried = 0;
     while (low <= high) {
       const std::int64_t level = (low + high) / 2;
       header.level = static_cast<std::uint8_t>(level);
-      File tried = impl_->encode_level(pieces, header, scratch);
+      File tried =
+          impl_->encode_level(pieces, header, scratch, levels.one_of(n_tried++, kMostTries));
       if (tried.bytes.size() <= *options.target_bytes) {
         out = std::move(tried);
         low = level + 1;
@@ -278,6 +307,7 @@ std::vector<std::uint8_t> Encoder::encode(std::span<const std::uint8_t> pixels,
   }
   // else photographs have shown what is drawn
   if (!impl_->range.fitted()) impl_->require_drawn(out, scratch);
+  progress.tell(1.0);
   return std::move(out.bytes);
 }
 

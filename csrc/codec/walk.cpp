@@ -15,9 +15,12 @@ networks::Map walk(const Model& model,
                    std::int64_t z_height,
                    std::int64_t z_width,
                    SymbolSource& source,
-                   networks::Scratch& scratch) {
+                   networks::Scratch& scratch,
+                   const networks::Share& progress) {
+  // the prior of part 0, then the networks of the others: about as much work each
+  const auto share = [&](int part) { return progress.one_of(part, entropy::kParts); };
   const std::int64_t n = model.layout.latent_channels;
-  networks::Map params = model.entropy.params(z_index, z_height, z_width, scratch);
+  networks::Map params = model.entropy.params(z_index, z_height, z_width, scratch, share(0));
   networks::Map seen(2 * n, params.h(), params.w());  // y_hat so far, then the context
   const std::int64_t n_map = n * params.plane();
   std::fill_n(seen.channel(0), n_map, 0.0F);
@@ -31,8 +34,9 @@ networks::Map walk(const Model& model,
   std::vector<std::uint8_t> rows(static_cast<std::size_t>(count));
   std::vector<std::int32_t> symbols(rows.size());
   for (int part = 0; part < entropy::kParts; ++part) {
-    networks::Map both = part == 0 ? networks::Map(2 * n, params.h() / 2, params.w() / 2)
-                                   : model.entropy.part_params(part, seen.view(), scratch);
+    networks::Map both = part == 0
+                             ? networks::Map(2 * n, params.h() / 2, params.w() / 2)
+                             : model.entropy.part_params(part, seen.view(), scratch, share(part));
     const std::span<float> scale(both.channel(0), rows.size());
     const std::span<float> mean(both.channel(n), rows.size());
     if (part == 0) {

@@ -9,6 +9,7 @@
 #include "codec/model.h"
 #include "networks/layers.h"
 #include "networks/map.h"
+#include "networks/share.h"
 
 namespace glc::codec {
 
@@ -41,6 +42,7 @@ class SymbolSource {
                                  std::int64_t z_height,
                                  std::int64_t z_width,
                                  SymbolSource& source,
-                                 networks::Scratch& scratch);
+                                 networks::Scratch& scratch,
+                                 const networks::Share& progress);
 
 }  // namespace glc::codec

@@ -26,6 +26,13 @@ inline constexpr Status kUnsupported = 3;
 inline constexpr Status kCudaError = 4;
 inline constexpr Status kOutOfMemory = 5;
 inline constexpr Status kInternalError = 6;
+inline constexpr Status kCancelled = 7;  // of glc_codec_status alone
+
+/// The caller's own function asked for the end of the call.
+class Cancelled : public std::exception {
+ public:
+  [[nodiscard]] const char* what() const noexcept override { return "glc: the call was cancelled"; }
+};
 
 /// Keeps what for last_error and returns status.
 Status failed(Status status, const char* what) noexcept;
@@ -46,6 +53,8 @@ Status guarded(Body body) noexcept {
     return failed(kUnsupported, error.what());
   } catch (const CudaError& error) {
     return failed(kCudaError, error.what());
+  } catch (const Cancelled& error) {
+    return failed(kCancelled, error.what());
   } catch (const std::bad_alloc&) {
     return failed(kOutOfMemory, "glc: out of memory");
   } catch (const std::length_error& error) {  // more than a container can hold

@@ -86,17 +86,19 @@ AnalysisNetworks::AnalysisNetworks(const LightLayout& layout,
 
 Map AnalysisNetworks::features(const Pixels<const std::uint8_t>& pixels,
                                Scratch& scratch,
-                               const Report& report) const {
+                               const Share& progress) const {
   const std::int64_t z_width = layout_.z_side(pixels.width);
   const std::int64_t n_cells = 4 * layout_.z_side(pixels.height);
   // in rows of the stem, of which a cell has stride / stem
   const std::int64_t per_cell = layout_.stride() / layout_.stem;
   const std::int64_t sees = (margin(encoder_, margin(first_, 0)) + per_cell - 1) / per_cell;
   Map out;
-  for_strips(n_cells, 4 * strips_.z_rows(z_width), sees, report, [&](const Strip& strip) {
-    Map l = run(encoder_, unshuffled(pixels, strip.first, strip.last, 4 * z_width), scratch);
+  const std::int64_t per_strip = 4 * strips_.z_rows(z_width);
+  for_strips(n_cells, per_strip, sees, progress, [&](const Strip& strip, const Share& share) {
+    ChainProgress told(share, {&encoder_, &first_});
+    Map l = run(encoder_, unshuffled(pixels, strip.first, strip.last, 4 * z_width), scratch, &told);
     l_.apply(l);
-    Map drawn = run(first_, std::move(l), scratch);
+    Map drawn = run(first_, std::move(l), scratch, &told);
     features_.apply(drawn);
     keep(strip, n_cells, std::move(drawn), out);
   });
@@ -107,7 +109,7 @@ Map AnalysisNetworks::analysis(exact::MapView<const float> features,
                                double quality,
                                Scratch& scratch) const {
   const Cells cells = {.rows = 1, .per_z = 4, .margin = margin(second_, 0)};
-  return over_rows(strips_, cells, features, [&](Map&& rows) {
+  return over_rows(strips_, cells, features, {}, [&](Map&& rows) {
     scale_.apply(quality, rows);
     return run(second_, std::move(rows), scratch);
   });
@@ -116,7 +118,7 @@ Map AnalysisNetworks::analysis(exact::MapView<const float> features,
 std::vector<std::int32_t> AnalysisNetworks::hyper_index(exact::MapView<const float> y,
                                                         Scratch& scratch) const {
   const Cells cells = {.rows = 4, .per_z = 1, .margin = margin(hyper_analysis_, 0)};
-  const Map z = over_rows(strips_, cells, y, [&](Map&& rows) {
+  const Map z = over_rows(strips_, cells, y, {}, [&](Map&& rows) {
     return run(hyper_analysis_, std::move(rows), scratch);
   });
   std::vector<float> vectors = vectors_of(z);

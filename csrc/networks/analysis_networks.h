@@ -10,6 +10,7 @@
 #include "networks/layout.h"
 #include "networks/map.h"
 #include "networks/pixels.h"
+#include "networks/share.h"
 #include "networks/strips.h"
 #include "networks/tensors.h"
 
@@ -28,7 +29,7 @@ class AnalysisNetworks {
   /// sides padded by repeated pixels.
   [[nodiscard]] Map features(const Pixels<const std::uint8_t>& pixels,
                              Scratch& scratch,
-                             const Report& report = {}) const;
+                             const Share& progress = {}) const;
 
   /// Second half of g_a: features -> y [N, h, w].
   [[nodiscard]] Map analysis(exact::MapView<const float> features,

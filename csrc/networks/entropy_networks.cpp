@@ -73,20 +73,23 @@ EntropyNetworks::EntropyNetworks(const Layout& layout, Reader& reader, std::int6
 Map EntropyNetworks::params(std::span<const std::int32_t> z_index,
                             std::int64_t z_height,
                             std::int64_t z_width,
-                            Scratch& scratch) const {
+                            Scratch& scratch,
+                            const Share& progress) const {
   const Map z_hat = look_up(z_index, z_height, z_width);
   const Cells cells = {.rows = 1, .per_z = 1, .margin = margin(synthesis_, reduction_->margin(0))};
-  return over_rows(
-      strips_, cells, z_hat.view(), [&](const Map& rows) { return run_params(rows, scratch); });
+  return over_rows(strips_, cells, z_hat.view(), progress, [&](const Map& rows) {
+    return run_params(rows, scratch);
+  });
 }
 
 Map EntropyNetworks::part_params(int part,
                                  exact::MapView<const float> seen,
-                                 Scratch& scratch) const {
+                                 Scratch& scratch,
+                                 const Share& progress) const {
   const Part& of = parts_.at(static_cast<std::size_t>(part - 1));
   const Cells cells = {
       .rows = 2, .per_z = 2, .margin = margin(of.adaptor, margin(shared_, of.heads->margin(0)))};
-  return over_rows(strips_, cells, seen, [&](Map&& rows) {
+  return over_rows(strips_, cells, seen, progress, [&](Map&& rows) {
     const Map inner =
         run(shared_, run(of.adaptor, std::move(rows), scratch), scratch);  // each frees the last
     return of.heads->run(inner, part, scratch);

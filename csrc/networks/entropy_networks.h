@@ -8,6 +8,7 @@
 #include "networks/layers.h"
 #include "networks/layout.h"
 #include "networks/map.h"
+#include "networks/share.h"
 #include "networks/strips.h"
 #include "networks/tensors.h"
 
@@ -27,11 +28,15 @@ class EntropyNetworks {
   [[nodiscard]] Map params(std::span<const std::int32_t> z_index,
                            std::int64_t z_height,
                            std::int64_t z_width,
-                           Scratch& scratch) const;
+                           Scratch& scratch,
+                           const Share& progress = {}) const;
 
   /// Scales, then means, of context part 1, 2 or 3 at its positions.
   ///   seen [2 N, h, w]: y_hat of the parts before it, then the context -> [2 N, h / 2, w / 2]
-  [[nodiscard]] Map part_params(int part, exact::MapView<const float> seen, Scratch& scratch) const;
+  [[nodiscard]] Map part_params(int part,
+                                exact::MapView<const float> seen,
+                                Scratch& scratch,
+                                const Share& progress = {}) const;
 
  private:
   struct Part {

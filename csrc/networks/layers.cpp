@@ -86,6 +86,25 @@ std::vector<exact::Conv> convs_by_group(const ConvTensors& tensors,
 
 }  // namespace
 
+ChainProgress::ChainProgress(const Share& progress, std::initializer_list<const Layers*> chain)
+    : progress_(progress) {
+  for (const Layers* layers : chain) {
+    for (const auto& layer : *layers) add(*layer);
+  }
+  all_ = std::exchange(done_, 0.0);
+  positions_ = 1.0;
+}
+
+void ChainProgress::add(const Layer& layer) {
+  done_ += positions_ * layer.work();
+  positions_ *= layer.positions();
+}
+
+void ChainProgress::ran(const Layer& layer) {
+  add(layer);
+  if (done_ < all_) progress_.tell(done_ / all_);
+}
+
 Map run(const Layers& layers, const Map& x, Scratch& scratch) {
   if (layers.empty()) return rows_of(x.view(), 0, x.h());
   Map y = layers.front()->run(x, scratch);
@@ -93,9 +112,12 @@ Map run(const Layers& layers, const Map& x, Scratch& scratch) {
   return y;
 }
 
-Map run(const Layers& layers, Map&& x, Scratch& scratch) {
+Map run(const Layers& layers, Map&& x, Scratch& scratch, ChainProgress* progress) {
   Map y = std::move(x);
-  for (const auto& layer : layers) y = layer->run(y, scratch);
+  for (const auto& layer : layers) {
+    y = layer->run(y, scratch);
+    if (progress != nullptr) progress->ran(*layer);
+  }
   return y;
 }
 
@@ -131,6 +153,17 @@ std::int64_t Conv::margin(std::int64_t of_output) const {
   return options_.stride * whole + options_.kernel / 2;
 }
 
+double Conv::work() const {
+  const std::int64_t taps = options_.kernel * options_.kernel;
+  const std::int64_t of_output = taps * conv_.in_channels() * conv_.out_channels();
+  return static_cast<double>(of_output) / static_cast<double>(options_.stride * options_.stride);
+}
+
+double Conv::positions() const {
+  return static_cast<double>(options_.shuffle * options_.shuffle) /
+         static_cast<double>(options_.stride * options_.stride);
+}
+
 DepthConvBlock::DepthConvBlock(Reader& reader,
                                const std::string& name,
                                std::int64_t a,
@@ -143,6 +176,14 @@ Map DepthConvBlock::run(const Map& x, Scratch& scratch) const {
   const std::array outs = {out.view()};
   block_.run(x.view(), samplings, outs, scratch.of(block_.workspace_bytes(x.h(), x.w())));
   return out;
+}
+
+double DepthConvBlock::work() const {
+  constexpr std::int64_t kTaps = 9;
+  const std::int64_t a = block_.in_channels();
+  const std::int64_t b = block_.out_channels();
+  const std::int64_t skip = a == b ? 0 : a * b;
+  return static_cast<double>(a * a + kTaps * a + a * b + skip + 6 * b * b);  // gate: 4, contract: 2
 }
 
 Bottleneck::Bottleneck(Reader& reader, const std::string& name, std::int64_t channels)

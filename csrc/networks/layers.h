@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -15,6 +16,7 @@
 #include "core/big_array.h"
 #include "glc/exact.h"
 #include "networks/map.h"
+#include "networks/share.h"
 #include "networks/tensors.h"
 
 namespace glc::networks {
@@ -54,13 +56,38 @@ class Layer {
   /// How many rows of the input above and below its own an output needs that has so many rows
   /// above and below.
   [[nodiscard]] virtual std::int64_t margin(std::int64_t of_output) const = 0;
+  /// Multiply-adds for each position of the input.
+  [[nodiscard]] virtual double work() const = 0;
+  /// Positions of the output for each of the input.
+  [[nodiscard]] virtual double positions() const { return 1.0; }
 };
 
 using Layers = std::vector<std::unique_ptr<const Layer>>;
 
+/// How far a chain of layers has come, by their multiply-adds. Its end is the caller's to tell, who
+/// has more to do with what the last layer gives.
+class ChainProgress {
+ public:
+  /// Of layers that follow one another.
+  ChainProgress(const Share& progress, std::initializer_list<const Layers*> chain);
+  /// To be called behind each of them.
+  void ran(const Layer& layer);
+
+ private:
+  void add(const Layer& layer);
+
+  Share progress_;
+  double all_ = 0.0;
+  double done_ = 0.0;
+  double positions_ = 1.0;  // for each of the first layer's input
+};
+
 /// Runs layers in a row.
 [[nodiscard]] Map run(const Layers& layers, const Map& x, Scratch& scratch);
-[[nodiscard]] Map run(const Layers& layers, Map&& x, Scratch& scratch);
+[[nodiscard]] Map run(const Layers& layers,
+                      Map&& x,
+                      Scratch& scratch,
+                      ChainProgress* progress = nullptr);
 [[nodiscard]] std::int64_t margin(const Layers& layers, std::int64_t of_output);
 
 /// LeakyReLU(conv(x)), 1x1 or 3x3, at a stride, or followed by a pixel shuffle.
@@ -84,6 +111,8 @@ class Conv final : public Layer {
   /// The same plus a residual of the result's shape.
   [[nodiscard]] Map run(const Map& x, Scratch& scratch, const Map* residual) const;
   [[nodiscard]] std::int64_t margin(std::int64_t of_output) const override;
+  [[nodiscard]] double work() const override;
+  [[nodiscard]] double positions() const override;
 
  private:
   exact::Conv conv_;
@@ -98,6 +127,7 @@ class DepthConvBlock final : public Layer {
 
   [[nodiscard]] Map run(const Map& x, Scratch& scratch) const override;
   [[nodiscard]] std::int64_t margin(std::int64_t of_output) const override { return of_output + 1; }
+  [[nodiscard]] double work() const override;
 
  private:
   exact::DepthConvBlock block_;
@@ -111,6 +141,7 @@ class Bottleneck final : public Layer {
 
   [[nodiscard]] Map run(const Map& x, Scratch& scratch) const override;
   [[nodiscard]] std::int64_t margin(std::int64_t of_output) const override { return of_output + 2; }
+  [[nodiscard]] double work() const override { return conv1_.work() + conv2_.work(); }
 
  private:
   Conv conv1_;
@@ -127,6 +158,10 @@ class Upsample final : public Layer {
   [[nodiscard]] std::int64_t margin(std::int64_t of_output) const override {
     return inner_.margin(conv_.margin(of_output));
   }
+  [[nodiscard]] double work() const override {
+    return inner_.work() + skip_.work() + positions() * conv_.work();
+  }
+  [[nodiscard]] double positions() const override { return inner_.positions(); }
 
  private:
   Conv inner_;

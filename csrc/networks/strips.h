@@ -7,19 +7,16 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <functional>
 #include <utility>
 
 #include "core/check.h"
 #include "networks/map.h"
+#include "networks/share.h"
 
 namespace glc::networks {
 
 /// Of a strip without its overlap: about 1 GB for the small preset.
 inline constexpr std::int64_t kStripPixels = std::int64_t{1} << 23;
-
-/// Told the fraction done; may be empty. May throw.
-using Report = std::function<void(double)>;
 
 /// Cells [begin, end) of the output, and [first, last) of the input that they need.
 struct Strip {
@@ -41,14 +38,18 @@ struct Strips {
   }
 };
 
-/// f(strip) for all strips of n cells, from the top down.
+/// f(strip, its share of the progress) for all strips of n cells, from the top down; the end of
+/// each share is told here.
 template <class F>
 void for_strips(
-    std::int64_t n, std::int64_t per_strip, std::int64_t margin, const Report& report, F f) {
+    std::int64_t n, std::int64_t per_strip, std::int64_t margin, const Share& progress, F f) {
   for (std::int64_t begin = 0; begin < n; begin += per_strip) {
     const std::int64_t end = std::min(n, begin + per_strip);
-    f(Strip{begin, end, std::max<std::int64_t>(0, begin - margin), std::min(n, end + margin)});
-    if (report) report(static_cast<double>(end) / static_cast<double>(n));
+    const Share share = progress.part(static_cast<double>(begin) / static_cast<double>(n),
+                                      static_cast<double>(end) / static_cast<double>(n));
+    f(Strip{begin, end, std::max<std::int64_t>(0, begin - margin), std::min(n, end + margin)},
+      share);
+    share.tell(1.0);
   }
 }
 
@@ -86,13 +87,14 @@ template <class Network>
 Map over_rows(const Strips& strips,
               const Cells& cells,
               exact::MapView<const float> x,
+              const Share& progress,
               Network network) {
   require_one(x);
   const std::int64_t n = x.h / cells.rows;
   const std::int64_t per_strip = cells.per_z * strips.z_rows(x.w / (cells.rows * cells.per_z));
   const std::int64_t margin = (cells.margin + cells.rows - 1) / cells.rows;
   Map out;
-  for_strips(n, per_strip, margin, {}, [&](const Strip& strip) {
+  for_strips(n, per_strip, margin, progress, [&](const Strip& strip, const Share& /*share*/) {
     keep(strip, n, network(rows_of(x, strip.first * cells.rows, strip.last * cells.rows)), out);
   });
   return out;

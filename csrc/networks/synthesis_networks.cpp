@@ -84,7 +84,7 @@ Map SynthesisNetworks::synthesis(exact::MapView<const float> y_hat,
                                  double quality,
                                  Scratch& scratch) const {
   const Cells cells = {.rows = 1, .per_z = 4, .margin = synthesis_margin(0)};
-  return over_rows(strips_, cells, y_hat, [&](Map&& rows) {
+  return over_rows(strips_, cells, y_hat, {}, [&](Map&& rows) {
     return synthesize(std::move(rows), quality, scratch);
   });
 }
@@ -93,7 +93,7 @@ void SynthesisNetworks::draw(exact::MapView<const float> y_hat,
                              double quality,
                              const Pixels<std::uint8_t>& pixels,
                              Scratch& scratch,
-                             const Report& report) const {
+                             const Share& progress) const {
   require_one(y_hat);
   if (pixels.height > y_hat.h * stride_ || pixels.width > y_hat.w * stride_) {
     fail_argument("networks",
@@ -103,10 +103,11 @@ void SynthesisNetworks::draw(exact::MapView<const float> y_hat,
   }
   const std::int64_t per_strip = 4 * strips_.z_rows(y_hat.w / 4);
   const std::int64_t sees = synthesis_margin(margin(decoder_, 0));
-  for_strips(y_hat.h, per_strip, sees, report, [&](const Strip& strip) {
-    Map l_hat = synthesize(rows_of(y_hat, strip.first, strip.last), quality, scratch);
+  for_strips(y_hat.h, per_strip, sees, progress, [&](const Strip& strip, const Share& share) {
+    ChainProgress told(share, {&first_, &second_, &decoder_});
+    Map l_hat = synthesize(rows_of(y_hat, strip.first, strip.last), quality, scratch, &told);
     l_hat_.apply(l_hat);
-    const Map drawn = run(decoder_, std::move(l_hat), scratch);
+    const Map drawn = run(decoder_, std::move(l_hat), scratch, &told);
     const std::int64_t per_cell = stride_ / kLastShuffle;  // rows of `drawn`
     const std::int64_t skipped = (strip.begin - strip.first) * per_cell;
     const std::int64_t top = strip.begin * stride_;
@@ -126,10 +127,13 @@ void SynthesisNetworks::draw(exact::MapView<const float> y_hat,
   });
 }
 
-Map SynthesisNetworks::synthesize(Map&& y_hat, double quality, Scratch& scratch) const {
-  Map inner = run(first_, std::move(y_hat), scratch);
+Map SynthesisNetworks::synthesize(Map&& y_hat,
+                                  double quality,
+                                  Scratch& scratch,
+                                  ChainProgress* progress) const {
+  Map inner = run(first_, std::move(y_hat), scratch, progress);
   scale_.apply(quality, inner);
-  return run(second_, std::move(inner), scratch);
+  return run(second_, std::move(inner), scratch, progress);
 }
 
 }  // namespace glc::networks

@@ -8,6 +8,7 @@
 #include "networks/layout.h"
 #include "networks/map.h"
 #include "networks/pixels.h"
+#include "networks/share.h"
 #include "networks/strips.h"
 #include "networks/tensors.h"
 
@@ -33,10 +34,13 @@ class SynthesisNetworks {
             double quality,
             const Pixels<std::uint8_t>& pixels,
             Scratch& scratch,
-            const Report& report = {}) const;
+            const Share& progress = {}) const;
 
  private:
-  [[nodiscard]] Map synthesize(Map&& y_hat, double quality, Scratch& scratch) const;
+  [[nodiscard]] Map synthesize(Map&& y_hat,
+                               double quality,
+                               Scratch& scratch,
+                               ChainProgress* progress = nullptr) const;
   [[nodiscard]] std::int64_t synthesis_margin(std::int64_t of_output) const {
     return margin(first_, margin(second_, of_output));
   }

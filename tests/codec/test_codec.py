@@ -399,8 +399,10 @@ def test_progress_moves_forward(codec: Codec, photo: np.ndarray, data: bytes) ->
     codec.encode(photo[:64, :64], target_bytes=10**6, progress=lambda *step: steps.append(step))
     fractions = [fraction for _, fraction in steps]
     assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0.0, 1.0)
     codec.decode(data, progress=lambda *step: steps.append(step))
     assert all(name and 0.0 <= fraction <= 1.0 for name, fraction in steps)
+    assert steps[-1][1] == 1.0
     assert len(steps) > 4
     steps.clear()
     codec.decode(codec.encode(photo, tile=64), progress=lambda *step: steps.append(step))

@@ -127,7 +127,7 @@ const Bytes& small_file() {
   static const Bytes file = with_checksum(glc::test::resized(golden("0.glc"), 60, 60));
   return file;
 }
-constexpr DecodeOptions kBeginning = {.until = 3};  // small_file has more words than its size needs
+const DecodeOptions kBeginning = {.until = 3};  // small_file has more words than its size needs
 
 // ---------------------------------------------------------------- files
 

@@ -2,6 +2,7 @@
 //
 // The C interface of the picture codec from C, through the shared library: a golden picture,
 // every status, hostile bytes.
+#include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +55,7 @@ static void test_about(void) {
   CHECK(strcmp(glc_codec_last_error(), "") == 0);  // nothing failed yet
   const glc_codec_decode_options defaults = glc_codec_decode_defaults();
   CHECK(defaults.max_pixels == GLC_CODEC_MAX_PIXELS && defaults.until == 4);
-  CHECK(defaults.partial == 0);
+  CHECK(defaults.partial == 0 && defaults.progress == NULL && defaults.user == NULL);
 }
 
 static void test_threads(void) {
@@ -174,6 +175,69 @@ static void test_errors(void) {
   CHECK_OK(decode(NULL, &restored));
 }
 
+/// What a call has told, and when it is to end.
+struct heard {
+  int times;
+  int until;  // which time to answer other than 0
+  int answer;
+  double last;
+  int falls;
+};
+
+static int hear(void* user, double done) {
+  struct heard* heard = user;
+  if (heard->times == 0 ? done != 0.0 : done < heard->last) heard->falls = 1;
+  heard->last = done;
+  return heard->times++ == heard->until ? heard->answer : 0;
+}
+
+/// A call that hears all, and as many that are ended, the first time, in the middle, the last time.
+static void check_heard(glc_codec_status (*call)(struct heard* heard), int least) {
+  struct heard whole = {.until = -1, .answer = 1};
+  CHECK_OK(call(&whole));
+  CHECK(whole.times >= least && whole.falls == 0 && whole.last == 1.0);
+  const int last[] = {0, whole.times / 2, whole.times - 1};
+  const int answers[] = {1, -1, INT_MIN};
+  for (int i = 0; i < 3; ++i) {
+    struct heard heard = {.until = last[i], .answer = answers[i]};
+    CHECK_STATUS(call(&heard), GLC_CODEC_CANCELLED);
+    CHECK(heard.times == last[i] + 1);
+    CHECK(strstr(glc_codec_last_error(), "cancelled") != NULL);
+    heard = (struct heard){.until = -1};
+    CHECK_OK(call(&heard));
+    CHECK(heard.times == whole.times);
+  }
+}
+
+static glc_codec_status decode_heard(struct heard* heard) {
+  glc_codec_decode_options options = glc_codec_decode_defaults();
+  options.progress = hear;
+  options.user = heard;
+  glc_codec_restored restored = {-1, -1};
+  const glc_codec_status status = decode(&options, &restored);
+  CHECK(restored.n_parts == (status == GLC_CODEC_OK ? 4 : -1));
+  CHECK(status != GLC_CODEC_OK || crc32c(pixels, kBytes) == 0xBCCEB42FU);
+  return status;
+}
+
+static glc_codec_encoder* heard_encoder;
+static const uint8_t* heard_picture;
+
+static glc_codec_status encode_heard(struct heard* heard) {
+  glc_codec_encode_options options = glc_codec_encode_defaults();
+  options.quality = 0.0;
+  options.progress = hear;
+  options.user = heard;
+  glc_codec_file* made = NULL;
+  const glc_codec_status status =
+      glc_codec_encode(heard_encoder, heard_picture, kWidth, kHeight, &options, &made);
+  CHECK((made != NULL) == (status == GLC_CODEC_OK));
+  CHECK(made == NULL || (glc_codec_file_size(made) == file_size &&
+                         memcmp(glc_codec_file_data(made), file, file_size) == 0));
+  glc_codec_file_free(made);
+  return status;
+}
+
 /// The golden file, from its picture; and every status.
 static void test_encoder(void) {
   size_t size = 0;
@@ -190,6 +254,7 @@ static void test_encoder(void) {
 
   glc_codec_encode_options options = glc_codec_encode_defaults();
   CHECK(options.quality == 2.0 && options.target_bytes == 0 && options.tile == 0);
+  CHECK(options.progress == NULL && options.user == NULL);
   options.quality = 0.0;
   glc_codec_file* made = NULL;
   CHECK_OK(glc_codec_encode(encoder, picture, kWidth, kHeight, &options, &made));
@@ -204,6 +269,10 @@ static void test_encoder(void) {
   made = NULL;
   CHECK_OK(glc_codec_encode(encoder, picture, kWidth, kHeight, NULL, &made));
   glc_codec_file_free(made);
+
+  heard_encoder = encoder;
+  heard_picture = picture;
+  check_heard(encode_heard, 8);
 
   made = NULL;
   options.target_bytes = 30;
@@ -253,6 +322,7 @@ int main(void) {
   test_models();
   test_picture();
   test_errors();
+  check_heard(decode_heard, 12);
   test_encoder();
   test_hostile();
   glc_codec_decoder_free(decoder);

@@ -86,7 +86,8 @@ int main() {
   glc_codec_decoder* decoder = create(model);
   Bytes pixels(std::size_t{3} * 70 * 70);
   Bytes expected = pixels;
-  const glc_codec_decode_options options = {GLC_CODEC_MAX_PIXELS, 3, 1};
+  const glc_codec_decode_options options = {
+      GLC_CODEC_MAX_PIXELS, 3, 1, [](void* /*user*/, double /*done*/) { return 0; }, nullptr};
   const auto decode = [&](Bytes& to) {
     return glc_codec_decode(
         decoder, file.data(), file.size(), &options, to.data(), to.size(), nullptr);

@@ -14,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -33,12 +34,19 @@ struct Size {
   [[nodiscard]] std::size_t bytes() const;
 };
 
+/// Told the fraction of a call's work that is done: 0 first, never less than before, 1 last, unless
+/// the call throws. It is called by the thread that made the call, a few dozen times for a picture
+/// of up to 8 megapixels. An exception that it throws ends the call and travels to the caller: this
+/// is how to cancel. Encoder and decoder stay as they were.
+using Progress = std::function<void(double done)>;
+
 /// How to decode.
 struct DecodeOptions {
   std::uint64_t max_pixels = kMaxPixels;  ///< refuse a file that claims more
   int until = 4;         ///< parts to use behind the hyper indices, 0..4; each makes it better
   bool partial = false;  ///< draw a file that was cut, or whose checksum is wrong, as far as its
                          ///< parts are whole
+  Progress progress = nullptr;  ///< of `decode`; nobody is told unless given
 };
 
 /// How far a picture can be relied upon.
@@ -69,7 +77,8 @@ class Decoder {
   /// Draws the picture of a file: pixels [height, width, 3] sRGB, of size(data).bytes().
   /// Throws BitstreamError: damaged, truncated, made by another model, too many pixels, or a
   /// picture that is not finite; Unsupported: written by another version; InvalidArgument: an
-  /// option out of range, or pixels of another size. What was drawn before that is unspecified.
+  /// option out of range, or pixels of another size; and what options.progress throws. What was
+  /// drawn before that is unspecified.
   /// Uses glc::threads() threads.
   Restored decode(std::span<const std::uint8_t> data,
                   std::span<std::uint8_t> pixels,
@@ -85,7 +94,8 @@ struct EncodeOptions {
   double quality = 2.0;  ///< 0 (smallest file) to 3, rounded to a 21st
   std::optional<std::size_t> target_bytes = std::nullopt;  ///< instead, the size not to exceed: the
                                                            ///< highest level that is found to fit
-  std::uint32_t tile = 0;  ///< code squares of so many pixels independently; 0 codes the whole
+  std::uint32_t tile = 0;       ///< code squares of so many pixels independently; 0 codes the whole
+  Progress progress = nullptr;  ///< of `encode`; nobody is told unless given
 };
 
 /// A model, ready to encode. Never changes: any number of threads may encode with one at once.
@@ -105,7 +115,7 @@ class Encoder {
   /// The file of a picture: pixels [height, width, 3] uint8, sRGB.
   /// Throws InvalidArgument: sides or pixels that do not fit each other, too thin a picture, a
   /// quality or tile out of range, a target that even quality 0 exceeds, or a picture that the
-  /// model cannot code or draw. Uses glc::threads() threads.
+  /// model cannot code or draw; and what options.progress throws. Uses glc::threads() threads.
   [[nodiscard]] std::vector<std::uint8_t> encode(std::span<const std::uint8_t> pixels,
                                                  Size size,
                                                  const EncodeOptions& options = {}) const;

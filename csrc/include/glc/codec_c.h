@@ -33,7 +33,7 @@
 #include <stdint.h>
 
 /// Raised when a function or a type of this header changes incompatibly; names the shared library.
-#define GLC_CODEC_ABI_VERSION 0
+#define GLC_CODEC_ABI_VERSION 1
 
 /// Pixels of the largest picture that is decoded unasked.
 #define GLC_CODEC_MAX_PIXELS UINT64_C(178956970)
@@ -60,7 +60,8 @@ enum {
   GLC_CODEC_BITSTREAM_ERROR = 2,   ///< the file, or the model, is malformed or truncated
   GLC_CODEC_UNSUPPORTED = 3,       ///< valid, but another version wrote it
   GLC_CODEC_OUT_OF_MEMORY = 5,
-  GLC_CODEC_INTERNAL_ERROR = 6  ///< a bug of ours
+  GLC_CODEC_INTERNAL_ERROR = 6,  ///< a bug of ours
+  GLC_CODEC_CANCELLED = 7        ///< the caller's progress function said so
 };
 
 /// A model, ready to decode.
@@ -70,17 +71,25 @@ typedef struct glc_codec_encoder glc_codec_encoder;
 /// The bytes of a .glc file.
 typedef struct glc_codec_file glc_codec_file;
 
+/// Told the fraction of a call's work that is done: 0 first, never less than before, 1 last, unless
+/// the call fails; and the options' `user`. It is called by the thread that made the call, a few
+/// dozen times for a picture of up to 8 megapixels. Another answer than 0 ends the call with
+/// GLC_CODEC_CANCELLED; encoder and decoder stay as they were.
+typedef int (*glc_codec_progress)(void* user, double done);
+
 /// How to decode; where a pointer to it is NULL, as glc_codec_decode_defaults() says.
 typedef struct glc_codec_decode_options {
   uint64_t max_pixels;  ///< refuse a file that claims more
   int32_t until;        ///< parts to use behind the hyper indices, 0..4; each makes it better
   int32_t partial;      ///< not 0: draw a file that was cut, or whose checksum is wrong, as far as
                         ///< its parts are whole
+  glc_codec_progress progress;  ///< told how far glc_codec_decode has come; NULL: nobody is
+  void* user;                   ///< handed to progress
 } glc_codec_decode_options;
 
-/// GLC_CODEC_MAX_PIXELS, all parts, whole files only.
+/// GLC_CODEC_MAX_PIXELS, all parts, whole files only, no progress.
 static inline glc_codec_decode_options glc_codec_decode_defaults(void) {
-  const glc_codec_decode_options options = {GLC_CODEC_MAX_PIXELS, 4, 0};
+  const glc_codec_decode_options options = {GLC_CODEC_MAX_PIXELS, 4, 0, NULL, NULL};
   return options;
 }
 
@@ -95,11 +104,13 @@ typedef struct glc_codec_encode_options {
   double quality;         ///< 0 (smallest file) to 3, rounded to a 21st
   uint64_t target_bytes;  ///< not 0: instead, the size not to exceed
   uint32_t tile;  ///< code squares of so many pixels independently; 0 codes the picture whole
+  glc_codec_progress progress;  ///< told how far glc_codec_encode has come; NULL: nobody is
+  void* user;                   ///< handed to progress
 } glc_codec_encode_options;
 
-/// Quality 2, in one piece.
+/// Quality 2, in one piece, no progress.
 static inline glc_codec_encode_options glc_codec_encode_defaults(void) {
-  const glc_codec_encode_options options = {2.0, 0, 0};
+  const glc_codec_encode_options options = {2.0, 0, 0, NULL, NULL};
   return options;
 }
 
