@@ -149,8 +149,9 @@ std::vector<Map> Encoder::Impl::features(std::span<const std::uint8_t> pixels,
                                          const Share& progress) const {
   const networks::Pixels<const std::uint8_t> picture = {
       .data = pixels.data(), .height = header.height, .width = header.width};
-  std::vector<Map> out;
   const std::vector<Box> places = boxes(header);
+  std::vector<Map> out;
+  out.reserve(places.size());
   for (const Box& box : places) {
     out.push_back(analysis.features(picture.box(box.top, box.left, box.height, box.width),
                                     scratch,

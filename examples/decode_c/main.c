@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "glc/codec_c.h"
 
@@ -41,6 +42,12 @@ static bytes read_file(const char* path) {
   return out;
 }
 
+/// Told how far the picture has come; another answer than 0 would cancel it.
+static int show(void* user, double done) {
+  fprintf(user, "\r%3.0f %%%s", 100.0 * done, done < 1.0 ? "" : "\n");
+  return 0;
+}
+
 int main(int argc, char** argv) {
   if (argc != 4) {
     fprintf(stderr, "usage: decode_glc MODEL IN.glc OUT.ppm\n");
@@ -57,7 +64,10 @@ int main(int argc, char** argv) {
   require(glc_codec_size(file.data, file.size, NULL, &width, &height), argv[2]);
   const size_t size = (size_t)3 * width * height;  // of at most GLC_CODEC_MAX_PIXELS pixels
   uint8_t* pixels = allocate(size);
-  require(glc_codec_decode(decoder, file.data, file.size, NULL, pixels, size, NULL), argv[2]);
+  glc_codec_decode_options options = glc_codec_decode_defaults();
+  if (isatty(STDERR_FILENO)) options.progress = show;
+  options.user = stderr;
+  require(glc_codec_decode(decoder, file.data, file.size, &options, pixels, size, NULL), argv[2]);
   free(file.data);
   glc_codec_decoder_free(decoder);
 

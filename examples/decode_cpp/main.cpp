@@ -4,6 +4,7 @@
 //
 //   glc export model.safetensors
 //   decode_glc model.safetensors photo.glc photo.ppm
+#include <cmath>
 #include <cstdint>
 #include <exception>
 #include <fstream>
@@ -11,6 +12,7 @@
 #include <iterator>
 #include <stdexcept>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 #include "glc/codec.h"
@@ -23,12 +25,19 @@ std::vector<std::uint8_t> read_file(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
+/// Told how far the picture has come; an exception would cancel it.
+void show(double done) {
+  std::cerr << '\r' << std::lround(100.0 * done) << " %" << (done < 1.0 ? "" : "\n");
+}
+
 void decode(const std::string& model, const std::string& in, const std::string& out) {
   const glc::codec::Decoder decoder(read_file(model));
   const std::vector<std::uint8_t> data = read_file(in);
   const glc::codec::Size size = glc::codec::Decoder::size(data);
   std::vector<std::uint8_t> pixels(size.bytes());
-  decoder.decode(data, pixels);
+  glc::codec::DecodeOptions options;
+  if (isatty(STDERR_FILENO) != 0) options.progress = show;
+  decoder.decode(data, pixels, options);
 
   std::ofstream picture(out, std::ios::binary);
   picture << "P6\n" << size.width << ' ' << size.height << "\n255\n";

@@ -10,7 +10,7 @@
 //   const { pixels, ...about } = codec.decode(file);
 
 const STATUS = ['ok', 'invalid argument', 'bitstream error', 'unsupported', 'cuda error',
-  'out of memory', 'internal error'];
+  'out of memory', 'internal error', 'cancelled'];
 const NOT_THERE = 52;  // WASI's ENOSYS
 const MAX_PIXELS = 178_956_970;
 const PARTS = 4;
@@ -31,7 +31,11 @@ export async function load(modules) {
   if (accepted === undefined) throw new GlcError(3, 'glc: this engine takes none of the modules');
   const module = await WebAssembly.compile(accepted);
   let memory = null;
-  const system = systemCalls(() => memory);
+  const hearing = { progress: null };  // of the call that runs
+  const system = {
+    ...systemCalls(() => memory),
+    progress: (_user, done) => hearing.progress(done),
+  };
   const imports = {};
   for (const { module: from, name } of WebAssembly.Module.imports(module)) {
     imports[from] ??= {};
@@ -40,7 +44,7 @@ export async function load(modules) {
   const { exports } = await WebAssembly.instantiate(module, imports);
   memory = exports.memory;
   exports._initialize?.();
-  return new Glc(exports);
+  return new Glc(exports, hearing);
 }
 
 /** The few calls of its C library that the module makes. */
@@ -80,9 +84,11 @@ function systemCalls(memory) {
 /** A loaded module. */
 class Glc {
   #exports;
+  #hearing;
 
-  constructor(exports) {
+  constructor(exports, hearing) {
     this.#exports = exports;
+    this.#hearing = hearing;
   }
 
   get version() {
@@ -95,19 +101,26 @@ class Glc {
    * with --encoder it encodes.
    */
   codec(model) {
-    return new Codec(this.#exports, model);
+    return new Codec(this.#exports, this.#hearing, model);
   }
 }
 
-/** Encodes and decodes with one model. `free()` gives its memory back. */
+/**
+ * Encodes and decodes with one model. `free()` gives its memory back.
+ *
+ * Both take a `progress`: a function of the fraction of the work that is done, 0 first, never less
+ * than before, 1 last. What it throws ends the call, and is thrown on.
+ */
 class Codec {
   #wasm;
+  #hearing;
   #decoder = 0;
   #encoder = 0;
   #model;
 
-  constructor(exports, model) {
+  constructor(exports, hearing, model) {
     this.#wasm = exports;
+    this.#hearing = hearing;
     this.#model = bytesOf(model);
     this.#decoder = this.#create('decoder');
   }
@@ -125,7 +138,7 @@ class Codec {
    * pixels: Uint8Array [height, width, 3], sRGB. quality: 0 (smallest file) to 3. targetBytes:
    * instead, the size not to exceed. tile: code squares of so many pixels independently.
    */
-  encode(pixels, width, height, { quality = 2, targetBytes = 0, tile = 0 } = {}) {
+  encode(pixels, width, height, { quality = 2, targetBytes = 0, tile = 0, progress = null } = {}) {
     whole('encode: width', width, UINT32_MAX);
     whole('encode: height', height, UINT32_MAX);
     if (pixels.length !== 3 * width * height) {
@@ -134,13 +147,15 @@ class Codec {
     if (this.#model !== null) this.#encoder ||= this.#create('encoder');
     return this.#scoped((take) => {
       const data = take(pixels.length, pixels);
-      const options = take(24);  // glc_codec_encode_options
+      const options = take(32);  // glc_codec_encode_options
       const slot = take(4);
       const view = this.#view();
       view.setFloat64(options, quality, true);
       view.setBigUint64(options + 8, BigInt(whole('encode: targetBytes', targetBytes)), true);
       view.setUint32(options + 16, whole('encode: tile', tile, UINT32_MAX), true);
-      this.#check(this.#wasm.glc_codec_encode(this.#encoder, data, width, height, options, slot));
+      this.#putProgress(view, options + 20, progress);
+      this.#telling(progress, () => this.#wasm.glc_codec_encode(
+        this.#encoder, data, width, height, options, slot));
       const file = this.#view().getUint32(slot, true);
       try {
         const size = this.#wasm.glc_codec_file_size(file);
@@ -157,22 +172,23 @@ class Codec {
    *
    * partial: draw what a cut or damaged file still gives. until: parts to use, 0 to 4.
    */
-  decode(file, { partial = false, until = PARTS, maxPixels = MAX_PIXELS } = {}) {
+  decode(file, { partial = false, until = PARTS, maxPixels = MAX_PIXELS, progress = null } = {}) {
     const bytes = bytesOf(file);
     return this.#scoped((take) => {
       const data = take(bytes.length, bytes);
-      const options = take(16);  // glc_codec_decode_options
+      const options = take(24);  // glc_codec_decode_options
       const out = take(8);
       const view = this.#view();
       view.setBigUint64(options, BigInt(whole('decode: maxPixels', maxPixels)), true);
       view.setInt32(options + 8, whole('decode: until', until, PARTS), true);
       view.setInt32(options + 12, partial ? 1 : 0, true);
+      this.#putProgress(view, options + 16, progress);
       this.#check(this.#wasm.glc_codec_size(data, bytes.length, options, out, out + 4));
       const width = this.#view().getUint32(out, true);
       const height = this.#view().getUint32(out + 4, true);
       const size = 3 * width * height;
       const drawn = take(size);
-      this.#check(this.#wasm.glc_codec_decode(
+      this.#telling(progress, () => this.#wasm.glc_codec_decode(
         this.#decoder, data, bytes.length, options, drawn, size, out));
       const parts = this.#view().getInt32(out, true);
       const verified = this.#view().getInt32(out + 4, true) === 1;
@@ -203,6 +219,34 @@ class Codec {
       return work(take);
     } finally {
       for (const at of taken) this.#wasm.free(at);
+    }
+  }
+
+  /** Of options: the one function that progress is told through, or NULL; and NULL for its user. */
+  #putProgress(view, at, progress) {
+    const pointer = progress === null ? 0 : this.#wasm.glc_web_progress_pointer();
+    view.setBigUint64(at, BigInt(pointer), true);
+  }
+
+  /** Makes a call whose options have that function. */
+  #telling(progress, call) {
+    const before = this.#hearing.progress;  // of a call whose progress function makes this one
+    let thrown = null;
+    this.#hearing.progress = (done) => {
+      try {
+        progress(done);
+        return 0;
+      } catch (error) {  // which would leave behind what the module holds
+        thrown = { error };
+        return 1;
+      }
+    };
+    try {
+      const status = call();
+      if (thrown !== null) throw thrown.error;
+      this.#check(status);
+    } finally {
+      this.#hearing.progress = before;
     }
   }
 

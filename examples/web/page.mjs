@@ -5,7 +5,6 @@
 const LONGEST_SIDE = 1536;
 
 const element = (id) => document.getElementById(id);
-const worker = new Worker(new URL('worker.mjs', import.meta.url), { type: 'module' });
 const waiting = new Map();
 let calls = 0;
 let lost = null;  // why the worker answers no more
@@ -14,23 +13,50 @@ let reading = false;  // the next picture, which takes the controls as they are 
 let coding = Promise.resolve();  // until the worker is through with what it was asked
 let source = null;  // { name, original: ImageData } or { name, file: Uint8Array }
 let shown = null;  // { name, file, drawn: ImageData }
+let worker = started();
 
-worker.onmessage = ({ data: { id, result, seconds, error } }) => {
-  const { resolve, reject } = waiting.get(id);
-  waiting.delete(id);
-  if (error) reject(new Error(error.message));
-  else resolve({ result, seconds });
-};
-worker.onerror = (event) => {
-  lost = new Error(event.message || 'the worker could not be started');
+function started() {
+  const made = new Worker(new URL('worker.mjs', import.meta.url), { type: 'module' });
+  made.onmessage = ({ data: { id, done, result, seconds, error } }) => {
+    if (!waiting.has(id)) return;  // of a worker that was ended
+    if (done !== undefined) {
+      element('bar').value = done;
+      return;
+    }
+    const { resolve, reject } = waiting.get(id);
+    waiting.delete(id);
+    if (error) reject(new Error(error.message));
+    else resolve({ result, seconds });
+  };
+  made.onerror = (event) => {
+    lost = new Error(event.message || 'the worker could not be started');
+    end(lost);
+  };
+  return made;
+}
+
+/** Ends the worker, and what it was asked for with an error. */
+function end(error) {
   worker.terminate();
-  for (const { reject } of waiting.values()) reject(lost);
+  for (const { reject } of waiting.values()) reject(error);
   waiting.clear();
-};
+}
+
+/** Drops the picture that is being coded, and one that is read meanwhile. A worker that codes hears
+ * nothing, so the next picture finds another. */
+function cancel() {
+  ++turns;
+  reading = false;
+  end(new Error('cancelled'));
+  worker = started();
+  say('Cancelled.');
+  element('drop').focus();
+}
 
 function ask(call, ...args) {
   return new Promise((resolve, reject) => {
     if (lost) throw lost;
+    element('bar').value = 0;
     waiting.set(++calls, { resolve, reject });
     worker.postMessage({ id: calls, call, args });
   });
@@ -121,6 +147,7 @@ async function codeAndShow(turn) {
   const { name, original } = source;
   const facts = [];
   let file = source.file;
+  element('work').hidden = false;
   try {
     if (original) {
       say(`Encoding ${name} ...`);
@@ -139,6 +166,8 @@ async function codeAndShow(turn) {
     say(result.verified ? '' : `Unverified: ${result.parts} of 4 parts of this file are whole.`);
   } catch (error) {
     if (turn === turns) say(`${name}: ${error.message}`, true);
+  } finally {
+    element('work').hidden = true;
   }
 }
 
@@ -214,6 +243,7 @@ element('shrink').addEventListener('change', () => {
 element('wipe').addEventListener('input', (event) => {
   element('stage').style.setProperty('--cut', `${event.target.value}%`);
 });
+element('cancel').addEventListener('click', cancel);
 element('save').addEventListener('click', () => save(new Blob([shown.file]), `${shown.name}.glc`));
 element('png').addEventListener('click', () => {
   const { name } = shown;
@@ -230,5 +260,5 @@ try {
     say(`glc ${result.version} is ready.${slow}`);
   }
 } catch (error) {
-  say(`The model could not be loaded: ${error.message}`, true);
+  if (turns === 0) say(`The model could not be loaded: ${error.message}`, true);
 }

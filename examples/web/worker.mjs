@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Loads module and model, and codes for the page, which stays responsive meanwhile.
-// Takes { id, call, args }; answers { id, result, seconds } or { id, error: { message } }.
+// Takes { id, call, args }; answers { id, done }, a fraction, as often as it is told one, and then
+// { id, result, seconds } or { id, error: { message } }. It reads nothing while it codes: to cancel,
+// the page terminates it and starts another.
 import { load } from './glc.mjs';
 
 const MODULES = ['glc-relaxed.wasm', 'glc.wasm'];  // the first takes a new engine, and is fast
@@ -33,15 +35,17 @@ async function fetched(name) {
 
 const calls = {
   about: ({ version, fast }) => ({ version, fast }),
-  encode: ({ codec }, ...args) => codec.encode(...args),
-  decode: ({ codec }, ...args) => codec.decode(...args),
+  encode: ({ codec }, progress, pixels, width, height, options) =>
+    codec.encode(pixels, width, height, { ...options, progress }),
+  decode: ({ codec }, progress, file, options) => codec.decode(file, { ...options, progress }),
 };
 
 self.onmessage = async ({ data: { id, call, args } }) => {
   try {
     const loaded = await ready;
     const begin = performance.now();
-    const result = calls[call](loaded, ...args);
+    const progress = (done) => self.postMessage({ id, done });
+    const result = calls[call](loaded, progress, ...args);
     self.postMessage({ id, result, seconds: (performance.now() - begin) / 1000 });
   } catch (error) {
     self.postMessage({ id, error: { message: error.message } });

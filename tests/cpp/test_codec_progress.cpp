@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <string>
 #include <thread>
@@ -36,7 +37,7 @@ using glc::test::check_throws;
 using glc::test::golden;
 
 /// Of no class that the codec knows.
-struct Stop {};
+struct Stop : std::exception {};
 
 /// A call, and what it makes.
 struct Call {
@@ -61,26 +62,29 @@ struct Codecs {
 
 std::vector<Call> calls(const Codecs& codecs) {
   std::vector<Call> out;
-  const auto decode = [&](const std::string& name, DecodeOptions options, std::size_t least) {
-    const Bytes file = golden(name);
-    out.push_back({"decode " + name, least, [=, &codecs](const Progress& progress) {
-                     Bytes pixels(Decoder::size(file).bytes());
-                     DecodeOptions with = options;
-                     with.progress = progress;
-                     codecs.decoder.decode(file, pixels, with);
-                     return pixels;
-                   }});
-  };
-  const auto encode =
-      [&](const char* name, const Encoder& encoder, EncodeOptions options, std::size_t least) {
-        const Bytes picture = golden("picture.rgb");
-        out.push_back({name, least, [=, &encoder](const Progress& progress) {
-                         EncodeOptions with = options;
+  const auto decode =
+      [&](const std::string& name, const DecodeOptions& options, std::size_t least) {
+        const Bytes file = golden(name);
+        out.push_back({"decode " + name, least, [=, &codecs](const Progress& progress) {
+                         Bytes pixels(Decoder::size(file).bytes());
+                         DecodeOptions with = options;
                          with.progress = progress;
-                         return encoder.encode(picture, {130, 200}, with);
+                         codecs.decoder.decode(file, pixels, with);
+                         return pixels;
                        }});
       };
-  // four networks until y_hat, then layer by layer; the latter and these networks until a file
+  const auto encode = [&](const char* name,
+                          const Encoder& encoder,
+                          const EncodeOptions& options,
+                          std::size_t least) {
+    const Bytes picture = golden("picture.rgb");
+    out.push_back({name, least, [=, &encoder](const Progress& progress) {
+                     EncodeOptions with = options;
+                     with.progress = progress;
+                     return encoder.encode(picture, {130, 200}, with);
+                   }});
+  };
+  // at least of a piece: the networks of the entropy path, and the layers that draw, or E's and g_a's
   constexpr std::size_t kDecode = 12;
   constexpr std::size_t kWalk = 4;
   constexpr std::size_t kEncode = 8;

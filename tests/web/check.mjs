@@ -49,6 +49,39 @@ for (const line of lines) {
 }
 
 const file = await read(golden, '1.glc');
+const calls = [
+  (options) => codec.decode(file, options),
+  (options) => codec.encode(rgb, 130, 200, { ...options, quality: 1.5 }),
+  (options) => codec.encode(rgb, 130, 200, { ...options, tile: 64 }),
+  (options) => codec.encode(rgb, 130, 200, { ...options, targetBytes: file.length }),
+];
+for (const call of calls) {
+  const told = [];
+  const expected = call({});
+  assert.deepEqual(call({ progress: (done) => told.push(done) }), expected);
+  assert(told.length > 10, `told ${told.length} times`);
+  assert.deepEqual([told[0], told.at(-1)], [0, 1]);
+  assert.deepEqual(told, told.toSorted((a, b) => a - b));
+  for (const last of [0, told.length >> 1, told.length - 1]) {
+    let times = 0;
+    const stop = new Error('enough');
+    const progress = () => {
+      if (times++ === last) throw stop;
+    };
+    assert.throws(() => call({ progress }), (error) => error === stop);
+    assert.equal(times, last + 1);
+    assert.deepEqual(call({}), expected);
+  }
+}
+let inner = 0;  // a progress function may code, and the outer call goes on telling
+const outer = [];
+codec.decode(file, {
+  progress: (done) => {
+    outer.push(done);
+    if (outer.length === 3) codec.decode(file, { progress: () => ++inner });
+  },
+});
+assert(inner > 10 && outer.at(-1) === 1);
 const flipped = file.map((byte, i) => (i === file.length >> 1 ? byte ^ 4 : byte));
 const cut = file.slice(0, (0.8 * file.length) | 0);
 for (const bad of [flipped, cut, file.slice(0, 5), new Uint8Array(0)]) {
