@@ -35,7 +35,7 @@ from glc.pieces import (
 )
 from glc.portable import PortableNetworks
 from glc.portable.weights import ARITHMETIC_PROFILE
-from glc.rate import MAX_LEVEL, largest_within, level_of, top_level
+from glc.rate import MAX_LEVEL, MOST_TRIES, largest_within, level_of, top_level
 from glc.report import Analysis, PartAnalysis, Report
 from glc.strips import CoderNetworks, PictureNetworks, part_of, unheard
 from glc.strips import Report as Tell
@@ -300,8 +300,10 @@ class Codec:
         with self._computing():
             places = boxes(height, width, tile_units)
             sources = []
+            tries = 1 if target_bytes is None else MOST_TRIES
+            share = 1 / (1 + tries)  # of the latents, which take about as long as a level
             for n, box in enumerate(places):
-                tell = piece_report(report, "latents", 0.5, n, places)
+                tell = piece_report(report, "latents", share, n, places)
                 features = self._networks.features(pixels[box], tell)
                 sources.append(_Source(features, self._refiner(pixels[box], refine)))
             del pixels
@@ -314,8 +316,10 @@ class Codec:
                 return self._encode_level(sources, replace(header, level=level), metadata, tell)
 
             if target_bytes is None:
-                report(f"level {level}", 0.5)
-                data = encode_level(level, lambda done: report(f"level {level}", 0.5 + 0.5 * done))
+                report(f"level {level}", share)
+                data = encode_level(
+                    level, lambda done: report(f"level {level}", share + (1 - share) * done)
+                )
             else:
                 top = top_level(self.config.levels)
                 data = largest_within(target_bytes, encode_level, report, top=top)

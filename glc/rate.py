@@ -9,6 +9,7 @@ from glc.errors import InvalidArgumentError
 __all__ = [
     "LEVELS_PER_QUALITY",
     "MAX_LEVEL",
+    "MOST_TRIES",
     "largest_within",
     "level_of",
     "prior_row",
@@ -57,7 +58,7 @@ def prior_row(quality: float, levels: int) -> int:
     return min(int(quality + 0.5), levels - 1)
 
 
-_MOST_TRIES = (MAX_LEVEL + 1).bit_length()  # of a bisection
+MOST_TRIES = (MAX_LEVEL + 1).bit_length()  # of a bisection
 
 
 def largest_within(
@@ -75,8 +76,8 @@ def largest_within(
     Args:
         target_bytes: the size not to exceed.
         encode_level: gives the file of a level.
-        report: called with (step name, fraction done), which begins at a half: the latents, which
-            every level needs, are there.
+        report: called with (step name, fraction done), which begins behind the latents, that every
+            level needs and that take about as long as one.
         top: the highest level that the model has learned.
 
     Returns:
@@ -89,9 +90,9 @@ def largest_within(
     low, high, tried, smallest = 0, top, 0, 0
     while low <= high:
         level = (low + high) // 2
-        report(f"level {level}", 0.5 + 0.5 * tried / _MOST_TRIES)
-        data = encode_level(level)
         tried += 1
+        report(f"level {level}", tried / (1 + MOST_TRIES))
+        data = encode_level(level)
         if len(data) <= target_bytes:
             best, low = data, level + 1
         else:

@@ -43,10 +43,9 @@ using networks::Share;
 // of the range that y has on photographs, tried in turn until the model can code and draw it; then
 // 0
 constexpr std::array kShares = {1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1};
-constexpr double kPlausible = 2.5;      // times a photograph's range, of what the decoder sees
-constexpr double kFeaturesShare = 0.5;  // of the work, as in glc/codec.py; then come the levels
-constexpr double kWalkBegin = 0.15;     // of a piece of a level: y and its hyper indices are there
-constexpr double kWalkEnd = 0.95;       // and its symbols, which are then coded
+constexpr double kPlausible = 2.5;   // times a photograph's range, of what the decoder sees
+constexpr double kWalkBegin = 0.15;  // of a piece of a level: y and its hyper indices are there
+constexpr double kWalkEnd = 0.95;    // and its symbols, which are then coded
 constexpr std::int64_t kMostTries = std::bit_width(bitstream::kMaxLevel + 1U);  // of a bisection
 constexpr std::uint64_t kCostOfByte = std::uint64_t{8} << 16;          // in the tables' units
 constexpr std::uint64_t kLaneBytes = 2048;                             // of payload for each lane
@@ -274,23 +273,23 @@ std::vector<std::uint8_t> Encoder::encode(std::span<const std::uint8_t> pixels,
   Scratch scratch;
   const Share progress(options.progress);
   progress.tell(0.0);
+  // the features, which take about as long as a level, then every level; as in glc/codec.py
+  const std::int64_t steps = 1 + (options.target_bytes ? kMostTries : 1);
+  std::int64_t step = 0;
   const std::vector<Map> pieces =
-      impl_->features(pixels, header, scratch, progress.part(0.0, kFeaturesShare));
-  const Share levels = progress.part(kFeaturesShare, 1.0);
+      impl_->features(pixels, header, scratch, progress.one_of(step++, steps));
   File out;
   if (!options.target_bytes) {
-    out = impl_->encode_level(pieces, header, scratch, levels);
+    out = impl_->encode_level(pieces, header, scratch, progress.one_of(step, steps));
   } else {
     // the highest level that bisection finds to fit, as `glc.rate.largest_within`
     std::int64_t low = 0;
     std::int64_t high = impl_->top_level();
     std::size_t smallest = SIZE_MAX;
-    std::int64_t n_tried = 0;
     while (low <= high) {
       const std::int64_t level = (low + high) / 2;
       header.level = static_cast<std::uint8_t>(level);
-      File tried =
-          impl_->encode_level(pieces, header, scratch, levels.one_of(n_tried++, kMostTries));
+      File tried = impl_->encode_level(pieces, header, scratch, progress.one_of(step++, steps));
       if (tried.bytes.size() <= *options.target_bytes) {
         out = std::move(tried);
         low = level + 1;

@@ -24,7 +24,7 @@ def test_the_highest_level_that_fits_is_found_in_few_tries() -> None:
         assert len(tried) in (6, 7)
         assert [name for name, _ in steps] == [f"level {level}" for level in tried]
         fractions = [fraction for _, fraction in steps]
-        assert fractions[0] == 0.5
+        assert fractions[0] == 1 / 8  # behind the latents; seven levels at most follow
         assert (np.diff(fractions) > 0).all()
         assert fractions[-1] < 1.0
 

@@ -84,7 +84,7 @@ std::vector<Call> calls(const Codecs& codecs) {
                      return encoder.encode(picture, {130, 200}, with);
                    }});
   };
-  // at least of a piece: the networks of the entropy path, and the layers that draw, or E's and g_a's
+  // of a piece: the entropy path's networks, and the layers that draw it, or those of E and g_a
   constexpr std::size_t kDecode = 12;
   constexpr std::size_t kWalk = 4;
   constexpr std::size_t kEncode = 8;
