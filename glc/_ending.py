@@ -2,17 +2,61 @@
 """How a command ends: with the exit codes of a shell, whatever takes its output or does not."""
 
 import contextlib
+import io
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["INTERRUPTED", "complain", "drop_unwritten", "terminate"]
+from glc._missing import advice
+from glc.errors import GlcError
 
+__all__ = ["BAD_INPUT", "INTERRUPTED", "complain", "drop_unwritten", "ending", "prepare"]
+
+BAD_INPUT = 2
 INTERRUPTED = 130
+_NO_READER = 1
 _TERMINATED = 143
 
 
-def terminate(_signal: int, _frame: FrameType | None) -> None:
+def prepare() -> None:
+    """Let SIGTERM unwind the stack, and names of files be printed that are no text."""
+    signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def ending() -> Iterator[None]:
+    """End a command that is no verb of `glc` with the lines and exit codes of one."""
+    prepare()
+    try:
+        yield
+        if sys.stdout is not None:  # closed when Python started
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(_NO_READER)
+    except MemoryError:
+        complain("expected more memory than this machine has left")
+        sys.exit(BAD_INPUT)
+    except ModuleNotFoundError as error:
+        text = advice(error)
+        if text is None:
+            raise
+        complain(text)
+        sys.exit(BAD_INPUT)
+    except (GlcError, OSError) as error:
+        complain(str(error))
+        sys.exit(BAD_INPUT)
+    finally:
+        drop_unwritten()
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
     """Handle SIGTERM by unwinding the stack, so that temporary files are removed."""
     sys.exit(_TERMINATED)
 

@@ -14,6 +14,7 @@ __all__ = [
     "LOAD_ERRORS",
     "check_folder",
     "check_output",
+    "is_within",
     "load_complaint",
     "read_file",
     "read_list",
@@ -211,6 +212,11 @@ def check_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
         raise InvalidArgumentError(
             f"write: output: expected a folder that can be made and written to, got {path}"
         )
+
+
+def is_within(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:
+    """Whether a path, which need not exist, is a folder or lies in it, links resolved."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def _reason(error: Exception) -> str:

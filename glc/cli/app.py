@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Assemble the verbs, and turn the caller's mistakes into one line and exit code 2."""
 
-import io
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -12,7 +10,7 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from glc._ending import INTERRUPTED, complain, terminate
+from glc._ending import BAD_INPUT, INTERRUPTED, complain, prepare
 from glc._missing import advice
 from glc.cli import (
     bench,
@@ -32,9 +30,8 @@ from glc.cli import (
 )
 from glc.errors import GlcError
 
-__all__ = ["EXIT_BAD_INPUT", "app", "main"]
+__all__ = ["app", "main"]
 
-EXIT_BAD_INPUT = 2
 # typer carries its own copy of click in some releases and imports click in others.
 _UsageError: Any = typer.BadParameter.__base__
 
@@ -89,10 +86,7 @@ class OneLineErrors(TyperGroup):
 
 def main() -> None:
     """Entry point of the `glc` script and of `python -m glc`."""
-    signal.signal(signal.SIGTERM, terminate)
-    for stream in (sys.stdout, sys.stderr):  # names of files may be no text
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    prepare()
     # torch's threads spin while they wait for each other. Beside other work that turns tenths of a
     # second into seconds, and in a benchmark counts as the work of those that are timed; sleeping
     # costs microseconds. Long runs may prefer to spin.
@@ -103,7 +97,7 @@ def main() -> None:
 
 def _complain(text: str) -> int:
     complain(text)
-    return EXIT_BAD_INPUT
+    return BAD_INPUT
 
 
 def _print_warning(

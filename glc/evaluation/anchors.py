@@ -16,21 +16,18 @@ import argparse
 import io
 import json
 import math
-import signal
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from glc._ending import INTERRUPTED, terminate
-from glc._missing import advice
+from glc._ending import ending
 from glc.defaults import PATCH_SIDE
-from glc.errors import GlcError, InvalidArgumentError
+from glc.errors import InvalidArgumentError
 from glc.evaluation.curves import METRICS, TABLE_WIDTH, frontier, load_curves, measured
 from glc.evaluation.evaluate import check_readable, find_images
 from glc.evaluation.measures import Measures, measure_settings, metric_names
@@ -277,7 +274,6 @@ def _points(path: Path, folder: Path) -> list[tuple[float, float]]:
 
 def main() -> None:
     """Measure from the command line and print two tables; exit codes are those of `glc`."""
-    signal.signal(signal.SIGTERM, terminate)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tinydarknet", type=Path)
@@ -292,19 +288,8 @@ def main() -> None:
         parser.error(f"--codecs: expected some of {sorted(SETTINGS)}, got {unknown}")
     if args.against and not args.tinydarknet:
         parser.error("--against needs --tinydarknet")
-    try:
+    with ending():
         _run(args)
-    except ModuleNotFoundError as error:
-        _complain(advice(error) or str(error))
-    except (GlcError, OSError) as error:
-        _complain(str(error))
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-
-
-def _complain(text: str) -> NoReturn:
-    sys.stderr.write(f"anchors: {' '.join(text.split())}\n")
-    sys.exit(2)
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -312,8 +297,6 @@ def _run(args: argparse.Namespace) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no text
-        sys.stdout.reconfigure(errors="backslashreplace")
     console = Console(width=TABLE_WIDTH)
     if args.json:
         check_output(args.json, overwrite=True)

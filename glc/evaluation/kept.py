@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from glc.errors import InvalidArgumentError
-from glc.files import check_output
+from glc.files import check_output, is_within
 
 __all__ = [
     "KEPT_SUFFIXES",
     "check_names",
+    "check_new_folder",
     "kept_name",
     "kept_original",
     "make_folder",
@@ -41,20 +42,38 @@ def new_folder(path: str | os.PathLike[str], pictures: str | os.PathLike[str]) -
     Raises:
         InvalidArgumentError: it is in use, a part of the other, or cannot be made.
     """
+    check_new_folder("evaluate: keep", path, pictures)
     folder = Path(path)
-    if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(pictures)):
-        raise InvalidArgumentError(
-            f"evaluate: keep: expected an empty folder outside {pictures}, got {path}, which the "
-            "next run would measure too"
-        )
     make_folder(folder)
-    try:
-        occupied = any(folder.iterdir())
-    except OSError as error:
-        raise InvalidArgumentError(f"evaluate: keep: {path}: {error.strerror}") from error
-    if occupied:
-        raise InvalidArgumentError(f"evaluate: keep: expected an empty folder, got {path}")
     return folder
+
+
+def check_new_folder(
+    what: str, path: str | os.PathLike[str], pictures: str | os.PathLike[str]
+) -> None:
+    """Refuse a folder for new pictures in which there is something, or which is among the old ones.
+
+    Args:
+        what: the argument, for the message.
+        path: the folder; it may be absent.
+        pictures: folder of the old ones.
+
+    Raises:
+        InvalidArgumentError: it is in use, or a part of the other.
+    """
+    if is_within(path, pictures):
+        raise InvalidArgumentError(
+            f"{what}: expected an empty folder outside {pictures}, got {path}, whose pictures the "
+            "next run would take too"
+        )
+    try:
+        occupied = any(Path(path).iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InvalidArgumentError(f"{what}: {path}: {error.strerror}") from error
+    if occupied:
+        raise InvalidArgumentError(f"{what}: expected an empty folder, got {path}")
 
 
 def make_folder(path: Path) -> None:
@@ -66,7 +85,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InvalidArgumentError(f"evaluate: keep: {path}: {error.strerror}") from error
+        raise InvalidArgumentError(f"write: output: {path}: {error.strerror}") from error
 
 
 def check_names(folder: Path, images: Sequence[str], qualities: Sequence[float]) -> None:

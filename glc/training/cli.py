@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from glc._ending import INTERRUPTED, terminate
-from glc.errors import GlcError, InvalidArgumentError
+from glc._ending import ending
+from glc.errors import InvalidArgumentError
 
 STAGES = ("stage1", "stage2", "stage3", "restoration", "stylization")
 
@@ -36,16 +34,10 @@ def launched(main: Main) -> None:
     Exit code 2 and one line on stderr for the caller's mistakes and for runs that cannot go on, as
     on a full disk; 143 and 130 where SIGTERM and Ctrl-C ended it, as `glc train` has them.
     """
-    signal.signal(signal.SIGTERM, terminate)
     parser = argparse.ArgumentParser()
     parser.add_argument("config", type=Path, help="the stage's YAML file")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", dest="overrides")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     args = parser.parse_args()
-    try:
+    with ending():
         main(args.config, args.overrides, args.resume)
-    except (GlcError, OSError) as error:
-        sys.stderr.write(f"glc: {' '.join(str(error).split())}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)

@@ -8,9 +8,11 @@ import io
 import numpy as np
 from PIL import Image, ImageFilter
 
+from glc.errors import InvalidArgumentError
 from glc.training.config import DegradationConfig
 
 NO_JPEG = 100.0  # quality at which none is made
+_JPEG_SIDE = 65500  # pixels; libjpeg codes no longer one
 
 
 def degrade(picture: np.ndarray, config: DegradationConfig, rng: np.random.Generator) -> np.ndarray:
@@ -23,6 +25,9 @@ def degrade(picture: np.ndarray, config: DegradationConfig, rng: np.random.Gener
 
     Returns:
         uint8 [h, w, 3].
+
+    Raises:
+        InvalidArgumentError: a side is too long for JPEG.
     """
     ranges = (config.blur, config.downscale, config.noise, config.jpeg)
     blur, downscale, noise, jpeg = (float(rng.uniform(*span)) for span in ranges)
@@ -38,6 +43,11 @@ def degrade(picture: np.ndarray, config: DegradationConfig, rng: np.random.Gener
         values = np.asarray(image) + noise * rng.standard_normal(picture.shape, np.float32)
         image = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
     if jpeg < NO_JPEG:
+        if max(size) > _JPEG_SIDE:
+            raise InvalidArgumentError(
+                f"degrade: jpeg: expected sides of at most {_JPEG_SIDE} pixels, got "
+                f"{size[0]}x{size[1]}"
+            )
         file = io.BytesIO()
         image.save(file, "JPEG", quality=round(jpeg))
         image = Image.open(file)

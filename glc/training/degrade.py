@@ -16,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from glc._ending import ending
 from glc.cli.progress import progress_bar
-from glc.errors import GlcError, InvalidArgumentError
+from glc.errors import InvalidArgumentError
 from glc.evaluation.evaluate import check_readable, find_images
+from glc.evaluation.kept import check_new_folder, make_folder
 from glc.image import load_image, save_png
 from glc.training.config import DataConfig, DegradationConfig, StageConfig
 from glc.training.config_rules import check_ranges
@@ -40,8 +42,9 @@ def degrade_folder(
         How many.
 
     Raises:
-        InvalidArgumentError: no such folder, no pictures, one that cannot be read, two whose PNGs
-            would have one name, or an `out` that is in use.
+        InvalidArgumentError: no such folder, no pictures, one that cannot be read or is too large
+            for JPEG, two whose PNGs would have one name, or an `out` that is in use, a part of
+            `pictures` or cannot be made.
     """
     paths = find_images(pictures)
     names = [path.relative_to(pictures).with_suffix(".png") for path in paths]
@@ -51,14 +54,17 @@ def degrade_folder(
         raise InvalidArgumentError(
             f"degrade: pictures: expected one for {twice}, got {counts[twice]}"
         )
-    if out.exists() and any(out.iterdir()):
-        raise InvalidArgumentError(f"degrade: out: expected an empty folder, got {out}")
+    check_new_folder("degrade: out", out, pictures)
     check_readable(paths, progress)
     for n, (path, name) in enumerate(zip(paths, names, strict=True)):
         progress(str(name), n / len(paths))
         rng = np.random.default_rng(zlib.crc32(name.as_posix().encode("utf-8", "surrogateescape")))
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        save_png(out / name, degrade(load_image(path), config, rng))
+        try:
+            degraded = degrade(load_image(path), config, rng)
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"{error} in {path}") from error
+        make_folder((out / name).parent)
+        save_png(out / name, degraded)
     return len(paths)
 
 
@@ -76,7 +82,7 @@ def main() -> None:
     for name, default, help_text in fields:
         parser.add_argument(f"--{name}", type=float, default=default, help=help_text)
     args = parser.parse_args()
-    try:
+    with ending():
         config = DegradationConfig(
             **{name: (getattr(args, name), getattr(args, name)) for name, *_ in fields}
         )
@@ -87,9 +93,7 @@ def main() -> None:
         )
         with progress_bar("degrade") as progress:
             count = degrade_folder(args.pictures, args.out, config, progress)
-    except (GlcError, OSError) as error:
-        parser.exit(2, f"degrade: {error}\n")
-    print(f"{args.out}: {count} pictures")  # noqa: T201
+        print(f"{args.out}: {count} pictures")  # noqa: T201
 
 
 if __name__ == "__main__":

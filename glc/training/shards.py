@@ -21,7 +21,8 @@ from typing import NoReturn
 import numpy as np
 from PIL import Image
 
-from glc.errors import GlcError, InvalidArgumentError
+from glc._ending import ending
+from glc.errors import InvalidArgumentError
 from glc.files import read_list
 from glc.image import load_image
 
@@ -171,13 +172,11 @@ def main() -> None:
     parser.add_argument("--short-side", type=int)
     parser.add_argument("--per-shard", type=int, default=1000)
     args = parser.parse_args()
-    try:
+    with ending():
         written, unreadable = pack(
             args.photos, args.out, short_side=args.short_side, per_shard=args.per_shard
         )
-    except (GlcError, OSError) as error:
-        parser.exit(2, f"shards: {error}\n")
-    print(f"{args.out}: {written} photos, {unreadable} unreadable left out")  # noqa: T201
+        print(f"{args.out}: {written} photos, {unreadable} unreadable left out")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ def test_reports_that_cannot_be_compared_are_refused_before_measuring(
         anchors.main()
     assert ended.value.code == 2
     text = capsys.readouterr().err
-    assert text.startswith("anchors: anchors: against: expected")
+    assert text.startswith("glc: anchors: against: expected")
     assert message in text
 
 
@@ -212,12 +212,10 @@ def test_any_name_of_a_picture_is_shown(tmp_path, photo, monkeypatch, capsys):
     ("error", "code", "text"),
     [
         (KeyboardInterrupt(), 130, ""),
-        (
-            OSError(28, "No space left on device"),
-            2,
-            "anchors: [Errno 28] No space left on device\n",
-        ),
-        (InvalidArgumentError("write: output:\nno"), 2, "anchors: write: output: no\n"),
+        (OSError(28, "No space left on device"), 2, "glc: [Errno 28] No space left on device\n"),
+        (MemoryError(), 2, "glc: expected more memory than this machine has left\n"),
+        (BrokenPipeError(32, "Broken pipe"), 1, ""),
+        (InvalidArgumentError("write: output:\nno"), 2, "glc: write: output: no\n"),
     ],
 )
 def test_every_end_is_a_line_and_a_code(folder, tmp_path, monkeypatch, capsys, error, code, text):

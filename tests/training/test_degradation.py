@@ -10,6 +10,7 @@ from PIL import Image
 
 from glc.errors import InvalidArgumentError
 from glc.image import load_image
+from glc.training import degrade as command_module
 from glc.training.config import DegradationConfig
 from glc.training.degradation import degrade
 from glc.training.degrade import degrade_folder
@@ -89,17 +90,54 @@ def test_folders_that_will_not_do_are_refused(picture, tmp_path):
     with pytest.raises(InvalidArgumentError, match=r"expected one for a\.png, got 2"):
         degrade_folder(tmp_path, tmp_path / "out", NONE, lambda *_: None)
     (tmp_path / "a.bmp").unlink()
-    (tmp_path / "used").mkdir()
-    (tmp_path / "used" / "file").touch()
-    with pytest.raises(InvalidArgumentError, match="out: expected an empty folder"):
-        degrade_folder(tmp_path, tmp_path / "used", NONE, lambda *_: None)
+    with pytest.raises(InvalidArgumentError, match="out: expected an empty folder outside"):
+        degrade_folder(tmp_path, tmp_path / "part", NONE, lambda *_: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    used = tmp_path.with_name(tmp_path.name + "-used")
+    used.mkdir()
+    (used / "file").touch()
+    with pytest.raises(InvalidArgumentError, match="out: expected an empty folder, got"):
+        degrade_folder(tmp_path, used, NONE, lambda *_: None)
+    with pytest.raises(InvalidArgumentError, match=r"out: .*file: Not a directory"):
+        degrade_folder(tmp_path, used / "file", NONE, lambda *_: None)
 
 
-def test_the_command_says_what_is_wrong(tmp_path):
-    command = [sys.executable, "-m", "glc.training.degrade", str(tmp_path), str(tmp_path / "out")]
-    ended = subprocess.run(
-        [*command, "--noise", "300"], capture_output=True, text=True, check=False
-    )
+def test_a_side_too_long_for_jpeg_is_named(tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (65501, 1)).save(tmp_path / "in" / "wide.png")
+    config = DegradationConfig(noise=(0.0, 0.0), jpeg=(50.0, 50.0))
+    with pytest.raises(InvalidArgumentError, match=r"jpeg: .* got 65501x1 in .*wide\.png"):
+        degrade_folder(tmp_path / "in", tmp_path / "out", config, lambda *_: None)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def command(tmp_path):
+    """What degrades a folder that is not there."""
+    folder = str(tmp_path / "in\udcff")  # a name need not be text
+    return [sys.executable, "-m", "glc.training.degrade", folder, str(tmp_path / "out")]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--noise", "300"], "glc: config: degradation.noise: expected 0 to 255"),
+        ([], "glc: evaluate: folder: expected a folder of pictures, got "),
+    ],
+)
+def test_the_command_says_in_a_line_what_is_wrong(command, options, said):
+    ended = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert "degradation.noise: expected 0 to 255" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert ended.stderr.startswith(said)
+    assert ended.stderr.count("\n") == 1
+
+
+def test_the_command_is_interrupted_without_a_trace(tmp_path, monkeypatch, capsys):
+    def lose_patience(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_module, "degrade_folder", lose_patience)
+    monkeypatch.setattr(sys, "argv", ["degrade", str(tmp_path), str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as ended:
+        command_module.main()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "")
