@@ -13,15 +13,19 @@ __all__ = ["Data", "checked_bytes", "model_folder", "read_networks"]
 Data = bytes | bytearray | memoryview
 
 
-def model_folder(name: str | os.PathLike[str]) -> Path:
+def model_folder(name: str | os.PathLike[str], what: str = "codec: model") -> Path:
     """Find a model on disk only: coding must not wait for a network because of a misspelt folder.
+
+    Args:
+        name: a bundled model's, or a folder.
+        what: the argument, for the message.
 
     Raises:
         InvalidArgumentError: no such model.
     """
     if not isinstance(name, str | os.PathLike):
         raise InvalidArgumentError(
-            f"codec: model: expected a name, a folder or a GLC, got {name!r:.60}; "
+            f"{what}: expected a name, a folder or a GLC, got {name!r:.60}; "
             "pass the quality by name: quality=..."
         )
     name = os.fspath(name)
@@ -29,7 +33,7 @@ def model_folder(name: str | os.PathLike[str]) -> Path:
         return bundled_folder() / name
     if not (name and Path(name).is_dir()):
         raise InvalidArgumentError(
-            f"codec: model: expected a folder or one of {bundled_models()}, got {name!r}; of the "
+            f"{what}: expected a folder or one of {bundled_models()}, got {name!r}; of the "
             "authors' checkpoints glc.load_official(...).save_pretrained(...) makes a folder"
         )
     return Path(name)

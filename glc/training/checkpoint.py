@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from glc.errors import GlcError, InvalidArgumentError, TrainingError
-from glc.files import LOAD_ERRORS, load_complaint
+from glc.files import LOAD_ERRORS, check_folder, load_complaint
+from glc.loading import model_folder
 from glc.models.config import GLCConfig, preset
 from glc.models.glc import GLC
 from glc.models.room import RoomFor
@@ -144,7 +145,8 @@ def checkpoint_to_resume(stage: str, config: StageConfig, *, resume: bool) -> di
 
     Raises:
         InvalidArgumentError: there is none to go on from, or it is of another stage or preset; or
-            there is one, and the run is to begin; or it has made more steps than are configured.
+            there is one, and the run is to begin, or it would in what is no folder or closed to us;
+            or it has made more steps than are configured.
     """
     path = Path(config.out) / "checkpoint.pt"
     if not resume:
@@ -153,6 +155,7 @@ def checkpoint_to_resume(stage: str, config: StageConfig, *, resume: bool) -> di
                 f"{stage}: out: expected a folder without a checkpoint, got {config.out} with one; "
                 f"--resume goes on from it, another out keeps it, removing it begins anew"
             )
+        check_folder(path.parent, overwrite=True)
         return None
     state = read_checkpoint(path)
     if state["stage"] != stage:
@@ -212,7 +215,7 @@ def _initial_model(
             raise InvalidArgumentError(f"config: init: expected a checkpoint of {after}, got none")
         return model_class(preset(config.model))
     if not config.init.endswith(".pt"):
-        return model_class.from_pretrained(config.init)
+        return model_class.from_pretrained(model_folder(config.init, "config: init"))
     if after is None:
         raise InvalidArgumentError(
             f"config: init: expected a model's folder or name, as there is no stage before, got "

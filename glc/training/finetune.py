@@ -14,8 +14,9 @@ from PIL import Image
 
 from glc.errors import InvalidArgumentError
 from glc.evaluation import Evaluation, evaluate
-from glc.files import check_folder
+from glc.files import is_within
 from glc.fit_range import fit_range
+from glc.loading import model_folder
 from glc.losses.perceptual import tinydarknet_distance
 from glc.models.glc import GLC
 from glc.rate import LEVELS_PER_QUALITY, top_level
@@ -87,16 +88,22 @@ def finetune(
         resume: go on from the run's checkpoint.
 
     Raises:
-        InvalidArgumentError: as for the stages, fewer than two photos, none held out, or overrides
-            of `out` or `init`, which are arguments.
+        InvalidArgumentError: as for the stages, no such model, fewer than two photos, none held
+            out, `out` among them, or overrides of `out` or `init`, which are arguments.
         TrainingError: as for the stages.
     """
+    model_folder(model)
     config = override_config(_config(photos, out, model, steps, features), overrides)
     for key, said, got in (("out", str(out), config.out), ("init", model, config.init)):
         if got != said:  # the result would be looked for, and compared, elsewhere
             raise InvalidArgumentError(
                 f"finetune: {key}: expected {said}, which an argument says, got {got}"
             )
+    if config.data.list is None and is_within(out, photos):
+        raise InvalidArgumentError(
+            f"finetune: out: expected a folder outside {photos}, got {out}, where what is held out "
+            "would be trained on"
+        )
     if not config.data.holdout:
         raise InvalidArgumentError("config: data.holdout: expected photos to compare on, got 0")
     resumed = checkpoint_to_resume("stage3", config, resume=resume)
@@ -107,7 +114,6 @@ def finetune(
     perceptual_distance(config.features, torch.device("cpu"))
     if tinydarknet is not None:
         tinydarknet_distance(tinydarknet)
-    check_folder(out, overwrite=True)
     loader = Photos(config.data, config.seed)
     loader.validation_batch()
     crops = loader.first_crops(RATE_CROPS)
@@ -169,7 +175,7 @@ def _config(photos: Path, out: Path, model: str, steps: int, features: Path | No
 
 def _write_held_out(photos: Photos, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    for before in folder.glob("[0-9]*-*.png"):  # of a run that held out others
+    for before in folder.glob("[0-9]" * 6 + "-*.png"):  # of a run that held out others
         before.unlink()
     for number in photos.validation:
         source = photos.sources[number]

@@ -127,6 +127,28 @@ def test_a_short_run_ends_at_its_targets_too(domain, tiny_folder, tmp_path):
     assert rates == pytest.approx(targets, rel=0.06)
 
 
+@pytest.mark.parametrize("inside", ["", "run"])
+def test_held_out_pictures_are_not_among_the_photos(domain, tiny_folder, tmp_path, inside):
+    """Their copies would be, were they written there, and trained on."""
+    settings = {"model": str(tiny_folder), "steps": 1}
+    before = sorted(domain.iterdir())
+    with pytest.raises(InvalidArgumentError, match="finetune: out: expected a folder outside"):
+        finetune(domain, domain / inside, overrides=OVERRIDES, **settings)
+    assert sorted(domain.iterdir()) == before
+    names = tmp_path / "list.txt"  # which names no copies
+    names.write_text("".join(f"{path.name}\n" for path in before))
+    overrides = [*OVERRIDES, f"data.list={names}"]
+    finetune(domain, domain / "run", overrides=overrides, **settings)
+    photos = read_checkpoint(domain / "run" / "checkpoint.pt")["extras"]["photos"]
+    assert photos["photos"] == len(before)
+
+
+def test_a_misspelt_model_is_not_asked_for_elsewhere(domain, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: pytest.fail("asked"))
+    with pytest.raises(InvalidArgumentError, match="model: expected a folder or one of"):
+        finetune(domain, tmp_path / "tuned", model="runs/mdoel")
+
+
 @pytest.mark.parametrize("key", ["out", "init"])
 def test_what_arguments_say_is_no_setting(domain, tiny_folder, tmp_path, key):
     overrides = [*OVERRIDES, f"{key}={tmp_path / 'another'}"]

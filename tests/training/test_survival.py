@@ -485,4 +485,13 @@ def test_a_launched_run_that_cannot_write_says_so_in_one_line(write_config, tmp_
     process = start("stage1", write_config(tmp_path, "stage1"))
     message = process.communicate(timeout=LIMIT_SECONDS)[1]
     assert process.returncode == 2
-    assert message.splitlines() == [f"glc: [Errno 17] File exists: '{tmp_path / 'stage1'}'"]
+    (line,) = message.splitlines()
+    assert line.startswith("glc: write: output: expected a folder that can be made and written to")
+    assert line.endswith(f"got {tmp_path / 'stage1'}")
+
+
+def test_a_misspelt_model_is_not_asked_for_elsewhere(write_config, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: pytest.fail("asked"))
+    config = write_config(tmp_path, "stage3", init="runs/mdoel")
+    with pytest.raises(InvalidArgumentError, match=r"^config: init: expected a folder or one of"):
+        run("stage3", config, [], False)
