@@ -9,6 +9,7 @@ import reprlib
 import typing
 from collections.abc import Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypeVar
 
 import yaml
@@ -154,7 +155,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         with contextlib.suppress(OverflowError):  # else it is refused as what it is
             return float(value)
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise InvalidArgumentError(f"config: {where}: expected {hint}, got {_shown(value)}")
+        expected = " or ".join("none" if kind is NoneType else kind.__name__ for kind in kinds)
+        raise InvalidArgumentError(f"config: {where}: expected {expected}, got {_shown(value)}")
     return value
 
 

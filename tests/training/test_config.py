@@ -17,7 +17,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.mark.parametrize(
     ("override", "named"),
     [
-        ("steps=many", "steps"),
+        ("steps=many", "steps: expected int, got 'many'"),
+        ("data.list=3", r"data\.list: expected str or none, got 3"),
         ("speed=3", "speed"),
         ("data.crop=1.5", "data.crop"),
         ("rate.lambdas=[1, two]", "rate.lambdas"),
