@@ -37,7 +37,7 @@ def run(
     from glc.codec import Codec
 
     codec = Codec(model)
-    if output.suffix == ".onnx":
+    if output.suffix.lower() == ".onnx":
         with progress_bar("export") as progress:
             progress("making the graph", 0.0)
             data = codec.export_onnx(encoder=encoder)

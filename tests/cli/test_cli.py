@@ -330,6 +330,14 @@ def test_verify(run: Run, coded: Path) -> None:
     assert "sound" in result.stdout
 
 
+def test_export_of_a_graph_by_any_case_of_its_ending(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Codec, "export_onnx", lambda _, encoder: b"a graph")
+    assert run("export", tmp_path / "a.ONNX").exit_code == 0
+    assert (tmp_path / "a.ONNX").read_bytes() == b"a graph"
+
+
 def test_export(run: Run, tiny_folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "model.safetensors"
     result = run("export", output)
