@@ -41,12 +41,15 @@ def read_layout(folder: Path) -> tuple[GLCConfig, list[Path]]:
         The layout, and the files; what several have is that of the last.
 
     Raises:
-        InvalidArgumentError, OSError, ValueError: no configuration, or a base that is not bundled.
+        InvalidArgumentError, OSError, ValueError: no configuration, or a base that is not bundled
+            or not all that it says.
     """
     config_file, weights_file = (folder / name for name in MODEL_FILES)
     plain = json.loads(config_file.read_text(encoding="utf-8"))
-    if not isinstance(plain, dict) or plain.keys() != {"base_model"}:
+    if not isinstance(plain, dict) or "base_model" not in plain:
         return GLCConfig.from_dict(plain), [weights_file]
+    if others := sorted(plain.keys() - {"base_model"}):
+        raise InvalidArgumentError(f"base_model: expected no other key beside it, got {others}")
     config, files = read_layout(bundled_model(plain["base_model"]))
     return config, [*files, weights_file]
 
@@ -58,9 +61,7 @@ def bundled_model(name: object) -> Path:
         InvalidArgumentError: none is called so.
     """
     if name not in bundled_models():
-        raise InvalidArgumentError(
-            f"from_pretrained: base_model: expected one of {bundled_models()}, got {name!r}"
-        )
+        raise InvalidArgumentError(f"base_model: expected one of {bundled_models()}, got {name!r}")
     return bundled_folder() / str(name)
 
 

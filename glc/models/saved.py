@@ -32,7 +32,8 @@ class Saved(nn.Module, PyTorchModelHubMixin):
     """A module made from its config alone, that can be written to a folder and loaded again."""
 
     config: GLCConfig
-    _half = False  # during an upload, what it stores
+    _half = False  # during an upload, how it stores
+    _base_model: str | None = None  # likewise
 
     def save_pretrained(  # type: ignore[override]  # fewer options, all named
         self,
@@ -67,6 +68,7 @@ class Saved(nn.Module, PyTorchModelHubMixin):
         """
         folder = Path(save_directory)
         half = half or self._half
+        base_model = self._base_model if base_model is None else base_model
         state = {k: (v.half() if half else v).contiguous() for k, v in self.state_dict().items()}
         plain = self.config.to_dict()
         if base_model is not None:
@@ -79,7 +81,9 @@ class Saved(nn.Module, PyTorchModelHubMixin):
         if config is not None:
             card = self.generate_model_card(**(model_card_kwargs or {}))
             card.save(folder / "README.md")
-        return self.push_to_hub(repo_id or folder.name, half=half) if push_to_hub else None
+        if not push_to_hub:
+            return None
+        return self.push_to_hub(repo_id or folder.name, half=half, base_model=base_model)
 
     def _beside(self, name: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Of a state, as it is stored, what differs from a bundled model's."""
@@ -91,23 +95,26 @@ class Saved(nn.Module, PyTorchModelHubMixin):
         theirs = base.state_dict()
         return {k: v for k, v in state.items() if not torch.equal(v.float().cpu(), theirs[k])}
 
-    def push_to_hub(self, repo_id: str, *, half: bool = False, **options: Any) -> str:
+    def push_to_hub(
+        self, repo_id: str, *, half: bool = False, base_model: str | None = None, **options: Any
+    ) -> str:
         """Upload what `save_pretrained` writes to the Hugging Face hub.
 
         Args:
             repo_id: hub repository, "owner/name", made if missing.
             half: as `save_pretrained`.
+            base_model: as `save_pretrained`.
             options: those of `PyTorchModelHubMixin.push_to_hub`: commit_message, private, token,
                 branch, create_pr and others.
 
         Returns:
             Where the commit is.
         """
-        self._half = half
+        self._half, self._base_model = half, base_model
         try:
             return super().push_to_hub(repo_id, **{**options, "config": self.config.to_dict()})
         finally:
-            self._half = False
+            self._half, self._base_model = False, None
 
     @classmethod
     def from_pretrained(  # type: ignore[override]  # no free keyword arguments

@@ -404,8 +404,12 @@ def test_what_no_model_can_be_stored_beside_is_refused(tmp_path, model):
             model.save_pretrained(tmp_path / "beside", base_model=base)
     assert not (tmp_path / "beside").exists()
     model.save_pretrained(tmp_path)  # the weights of a tiny one
-    for base in ("glc-image-small", "glc-nowhere", str(tmp_path), "..", [], {}, None, 1):
-        (tmp_path / "config.json").write_text(json.dumps({"base_model": base}), encoding="utf-8")
+    stated = [
+        {"base_model": base}
+        for base in ("glc-image-small", "glc-nowhere", str(tmp_path), "..", [], {}, None, 1)
+    ]
+    for plain in (*stated, {"base_model": "glc-image-small", "levels": 4}):
+        (tmp_path / "config.json").write_text(json.dumps(plain), encoding="utf-8")
         for load in (GLC.from_pretrained, Codec):
             with pytest.raises(InvalidArgumentError, match="from_pretrained"):
                 load(str(tmp_path))
@@ -471,6 +475,16 @@ def uploads(monkeypatch):
     monkeypatch.setattr(HfApi, "create_repo", create_repo)
     monkeypatch.setattr(HfApi, "upload_folder", upload_folder)
     return found
+
+
+def test_a_push_of_what_a_model_has_beside_another(tmp_path, uploads):
+    model = GLC.from_pretrained("glc-image-small-denoise")
+    options = {"base_model": "glc-image-small", "repo_id": "me/it", "push_to_hub": True}
+    model.save_pretrained(tmp_path, half=True, **options)
+    ((_, files),) = uploads
+    for path in tmp_path.iterdir():
+        assert files[path.name] == path.read_bytes()
+    assert json.loads(files["config.json"]) == {"base_model": "glc-image-small"}
 
 
 @pytest.mark.parametrize("half", [False, True])
