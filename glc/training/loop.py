@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the three stages share: one step, averaging, checkpoints, validation, going on.
+"""What all stages share: one step, averaging, checkpoints, validation, going on.
 
 A step either happens whole or not at all. What follows the batch (codebooks, rate controller)
 waits until the gradients are known to be finite, and then sees all parts and processes at once.
@@ -46,7 +46,7 @@ class Run:
     """One run of one stage.
 
     Args:
-        stage: "stage1", "stage2" or "stage3".
+        stage: its name on the command line.
         config: the resolved configuration.
         model: the model; its averaged weights are validated and exported.
         trained: parts of the model that this run trains; the rest is frozen.
@@ -167,7 +167,7 @@ class Run:
 
         Args:
             update: computes the losses of a part of the crops and calls `backward`.
-            x: [n, 3, h, w] float32 in [-1, 1], on the device.
+            x: [n, 3 or 6, h, w] float32 in [-1, 1], on the device; see `Photos`.
             observe: follows the step; it gets what `update` gave to `watch`, of all parts and
                 processes together, by name.
 

@@ -29,6 +29,8 @@ from glc.training.features import perceptual_distance
 from glc.training.loop import Metrics, Run
 from glc.training.validation import validate_style
 
+LONGEST = 16  # times the shorter side, of a picture that the network sees at once
+
 
 def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     """Train a decoder that stylises, beginning with that of a trained model.
@@ -40,12 +42,13 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
     picture = _picture(config.style)
     photos = Photos(config.data, config.seed)
     extras: dict[str, Stateful] = {"photos": photos}
-    run = Run("stylization", config, model, [model.latent_decoder], {}, extras)
-    features = perceptual_distance(config.features, run.device)
+    features = perceptual_distance(config.features, torch.device("cpu"))
     if features is None:
         raise InvalidArgumentError(
             "config: features.weights: expected a network's, whose features tell a style, got none"
         )
+    run = Run("stylization", config, model, [model.latent_decoder], {}, extras)
+    features.to(run.device)
     losses = StyleLoss(features, picture.to(run.device))
 
     def update(step: int, x: Tensor) -> Metrics:
@@ -53,7 +56,9 @@ def main(config_path: Path, overrides: list[str], resume: bool) -> None:
         with torch.no_grad():
             with run.autocast():
                 l = model.latents(x).float()
-            l_hat = model.code_latent(l, level).l_hat
+            y = model.analysis(l, level)
+            four = model.four_part(y, model.entropy_params(model.hyper_index(y)))
+            l_hat = model.synthesis(four.y_hat, level)
         with run.autocast():
             x_hat = model.reconstruct(l_hat)
             content, style = losses(x, x_hat)
@@ -80,6 +85,11 @@ def _picture(config: StyleConfig) -> Tensor:
     if config.image is None:
         raise InvalidArgumentError("config: style.image: expected a picture, got none")
     image = Image.fromarray(load_image(config.image))
+    if max(image.size) > LONGEST * min(image.size):
+        raise InvalidArgumentError(
+            f"config: style.image: expected one side at most {LONGEST} times the other, got "
+            f"{image.width}x{image.height}"
+        )
     factor = config.side / min(image.size)
     width, height = (max(1, round(side * factor)) for side in image.size)
     return to_tensor(np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)))[None]

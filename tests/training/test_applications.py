@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import glc
 from glc.errors import InvalidArgumentError
@@ -139,13 +140,22 @@ def test_variation_is_between_neighbours():
         ("restoration", ["degradation.downscale=[0.5, 2]"], r"downscale: expected at least 1"),
         ("stylization", ["style.image=null"], r"style\.image: expected a picture, got none"),
         ("stylization", ["style.image=nowhere.png"], "nowhere.png"),
-        ("stylization", ["features.weights=null"], r"features\.weights: expected a network's"),
+        (
+            "stylization",
+            ["features.weights=null", "features.network=tinydarknet"],
+            r"features\.weights: expected a network's",
+        ),
+        ("stylization", ["style.image={thin}"], r"at most 16 times the other, got 340x20"),
     ],
 )
-def test_what_cannot_be_trained_is_refused(trained, tmp_path, stage, changes, message):
-    path = trained / stage / "config.yaml"
+def test_what_cannot_be_trained_is_refused(trained, tmp_path, recwarn, stage, changes, message):
+    path, thin = trained / stage / "config.yaml", tmp_path / "thin.png"
+    Image.new("RGB", (340, 20)).save(thin)
+    changes = [change.replace("{thin}", str(thin)) for change in changes]
+    recwarn.clear()
     with pytest.raises(InvalidArgumentError, match=message):
         run(stage, path, [f"out={tmp_path / 'none'}", *changes], False)
+    assert not recwarn  # in one line
     assert not (tmp_path / "none").exists()
 
 
