@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from glc import rans
 from glc.cdf import normalise
 from glc.entropy_path import Quantizer, walk_parts
-from glc.errors import BitstreamError
+from glc.errors import BitstreamError, InvalidArgumentError
 from glc.models.config import GLCConfig
 from glc.models.glc import GLC
 from glc.models.hyper import HyperPrior
@@ -201,8 +201,18 @@ def train(stage, config_path: Path, overrides: list[str], resume: bool) -> None:
 
 
 def load(args: argparse.Namespace) -> FactorizedCodec:
-    """The codec of the model that the arguments name."""
-    return FactorizedCodec(FactorizedGLC.from_pretrained(args.model))
+    """The codec of the model that the arguments name.
+
+    Raises:
+        InvalidArgumentError: a model of another kind, whose prior of z does not say how likely
+            integers are.
+    """
+    model = FactorizedGLC.from_pretrained(args.model)
+    if torch.equal(model.z_prior.logits, FactorizedPrior(model.config).logits):
+        raise InvalidArgumentError(
+            f"factorized: model: expected one that this script has trained, got {args.model}"
+        )
+    return FactorizedCodec(model)
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from glc.errors import GlcError
+from glc._ending import ending
 from glc.evaluation import find_images
 from glc.evaluation.measures import Measures, measure_settings, metric_names
 from glc.files import check_output, write_file
@@ -77,10 +76,8 @@ def command_line(
     parser.add_argument("--metrics", default="", metavar="NAMES", help="as of glc eval")
     parser.add_argument("--json", type=Path, required=True)
     args = parser.parse_args()
-    try:
+    with ending():
         check_output(args.json, overwrite=True)
         measures = Measures(tinydarknet=args.tinydarknet, metrics=metric_names(args.metrics))
         report = measure(name, args.pictures, load(args), measures)
         write_file(args.json, (json.dumps(report, indent=1) + "\n").encode(), overwrite=True)
-    except (GlcError, OSError) as error:
-        sys.exit(f"{name}: {error}")

@@ -21,8 +21,9 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from glc._ending import ending
 from glc.cli.progress import progress_bar
-from glc.errors import GlcError, InvalidArgumentError
+from glc.errors import InvalidArgumentError
 from glc.image import save_png
 
 WIDTHS, HEIGHTS, TEXT_SIZES = (400, 900), (300, 700), (9, 28)  # pixels
@@ -45,6 +46,7 @@ fn F(I: I) -> I {|    // W W W|while (I < D) {|    print(S, I)|    I[D] += I|let
 SHELL = """I@I:~/I$ I -I S|-rw-r--r--  D I  D D:D I.I|[D:D:D] W: W W W W|W W W W W W W W W W W||D%
 +--------+--------+|| W |  W  |  D  |  D% [######....] D/D|error: W W I:D|>>> F(I, D)|* W: W W W I
 D W W, D W(+), D W(-)|drwxr-xr-x  D I  D D:D I/|W W W (S) W W, W W W.|    W  W  D  D.D  D.D"""
+SUFFIXES = (".ttf", ".otf")  # of fonts
 MADE_UP = re.compile("[FIWSD]|[a-z]+|[^FIWSDa-z]+")
 
 Font = ImageFont.FreeTypeFont
@@ -127,7 +129,9 @@ def has_letters(path: Path) -> bool:
     try:
         font = load_font(path, 20)
     except OSError as error:
-        raise InvalidArgumentError(f"fonts: expected a font, got {path}: {error}") from error
+        raise InvalidArgumentError(
+            f"render: fonts: expected a font, got {path}: {error}"
+        ) from error
     return bytes(font.getmask("n")) != bytes(font.getmask("g"))
 
 
@@ -337,9 +341,11 @@ def find_fonts(folder: Path | None) -> list[Path | None]:
 
         paths += sorted(Path(matplotlib.get_data_path(), "fonts", "ttf").glob("DejaVu*.ttf"))
     if folder is not None:
-        more = sorted(path for path in folder.rglob("*") if path.suffix in (".ttf", ".otf"))
+        more = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
         if not more:
-            raise InvalidArgumentError(f"fonts: expected a folder with .ttf or .otf, got {folder}")
+            raise InvalidArgumentError(
+                f"render: fonts: expected a folder with {' or '.join(SUFFIXES)}, got {folder}"
+            )
         paths += more
     return [None, *(path for path in paths if has_letters(path))]
 
@@ -352,19 +358,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fonts", type=Path, help="folder of more fonts")
     args = parser.parse_args()
-    try:
+    with ending():
+        if args.count < 1:
+            raise InvalidArgumentError(f"render: count: expected at least 1, got {args.count}")
         fonts = find_fonts(args.fonts)
         if args.out.exists() and any(args.out.iterdir()):
-            raise InvalidArgumentError(f"out: expected a new or empty folder, got {args.out}")
+            raise InvalidArgumentError(
+                f"render: out: expected a new or empty folder, got {args.out}"
+            )
         args.out.mkdir(parents=True, exist_ok=True)
         with progress_bar("render") as progress:
             for number in range(args.count):
                 progress(f"screen {number}", number / args.count)
                 pixels = render(number, args.seed, fonts)
                 save_png(args.out / f"screen-{number:06d}.png", pixels)
-    except (GlcError, OSError) as error:
-        parser.exit(2, f"render: {error}\n")
-    print(f"{args.out}: {args.count} screens, {len(fonts)} fonts")
+        print(f"{args.out}: {args.count} screens, {len(fonts)} fonts")
 
 
 if __name__ == "__main__":

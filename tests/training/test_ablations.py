@@ -245,8 +245,19 @@ def test_a_predictor_draws_the_models_own_files(monkeypatch, stage2, pictures, t
     assert curve.bpp[3] == pytest.approx(sum(bpp) / 2)
 
 
-def test_a_checkpoint_without_a_predictor_is_named(monkeypatch, stage1, pictures, tmp_path):
+def test_a_checkpoint_without_a_predictor_is_named(monkeypatch, stage1, pictures, tmp_path, capsys):
     arguments = ("--model", stage1 / "model", "--checkpoint", stage1 / "checkpoint.pt")
-    with pytest.raises(SystemExit, match="predictor inside: checkpoint: expected"):
+    with pytest.raises(SystemExit, match="2"):
         start(monkeypatch, "predictor_inside", pictures, *arguments, "--json", tmp_path / "x.json")
+    assert capsys.readouterr().err.startswith("glc: checkpoint: expected")
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_a_model_without_a_factorised_z_is_not_measured_as_one(
+    monkeypatch, stage2, pictures, tmp_path, capsys
+):
+    arguments = ("measure", pictures, "--model", stage2 / "model", "--json", tmp_path / "x.json")
+    with pytest.raises(SystemExit, match="2"):
+        start(monkeypatch, "factorized", *arguments)
+    assert capsys.readouterr().err.startswith("glc: factorized: model: expected one that")
     assert not (tmp_path / "x.json").exists()

@@ -98,16 +98,25 @@ def test_a_strangers_file_stays(script, tmp_path):
     assert path.read_bytes() == b"a stranger's"
 
 
+def test_no_screens_are_no_folder(tmp_path):
+    done = run(tmp_path / "out", "--count", 0)
+    assert done.returncode == 2
+    assert done.stderr == "glc: render: count: expected at least 1, got 0\n"
+    assert not (tmp_path / "out").exists()
+
+
 def test_fonts_of_a_folder_are_used(script, tmp_path, monkeypatch):
     with pytest.raises(script.InvalidArgumentError, match="expected a folder with"):
         script.find_fonts(tmp_path)
     more = tmp_path / "more.ttf"
     more.write_bytes(script.load_font(None, 20).font_bytes)  # Pillow's own, as a file
     assert script.find_fonts(tmp_path) == [*script.find_fonts(None), more]
+    more = more.rename(tmp_path / "MORE.TTF")
+    assert script.find_fonts(tmp_path) == [*script.find_fonts(None), more]
     load, used = script.load_font, set()
     monkeypatch.setattr(script, "load_font", lambda path, size: used.add(path) or load(path, size))
     script.render(1, 0, [more])
     assert used == {more}
     more.write_bytes(b"no font")
-    with pytest.raises(script.InvalidArgumentError, match=r"expected a font, got .*more\.ttf"):
+    with pytest.raises(script.InvalidArgumentError, match=r"expected a font, got .*MORE\.TTF"):
         script.find_fonts(tmp_path)
