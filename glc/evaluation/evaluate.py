@@ -26,10 +26,10 @@ from glc.errors import GlcError, InvalidArgumentError
 from glc.evaluation.kept import (
     KEPT_SUFFIXES,
     check_names,
+    check_new_folder,
     kept_name,
     kept_original,
     make_folder,
-    new_folder,
 )
 from glc.evaluation.measures import OF_PAIRS, Measures
 from glc.evaluation.metrics import mean_known
@@ -283,11 +283,14 @@ def evaluate(
     sets = measures.of_sets(len(qualities))
     results: list[ImageResult] = []
     with tempfile.TemporaryDirectory(prefix="glc-eval-") as scratch:
-        output = None if keep is None else new_folder(keep, folder)
+        if keep is not None:
+            check_new_folder("evaluate: keep", keep, folder)
         check_readable(paths, progress)
         if references is not None:
             _check_sizes(paths, originals, progress)
+        output = None if keep is None else Path(keep)
         if output is not None:
+            make_folder(output)
             check_names(output, [str(path.relative_to(folder)) for path in paths], qualities)
         _warm_up(codec, paths[0], qualities[0])
         for n, path in enumerate(paths):

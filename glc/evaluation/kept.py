@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from glc.errors import InvalidArgumentError
-from glc.files import check_output, is_within
+from glc.files import check_folder, check_output, is_within
 
 __all__ = [
     "KEPT_SUFFIXES",
@@ -15,7 +15,6 @@ __all__ = [
     "kept_name",
     "kept_original",
     "make_folder",
-    "new_folder",
 ]
 
 KEPT_SUFFIXES = (".glc", ".png")
@@ -32,22 +31,6 @@ def kept_original(image: str) -> str:
     return f"{image}.png"
 
 
-def new_folder(path: str | os.PathLike[str], pictures: str | os.PathLike[str]) -> Path:
-    """Make the folder.
-
-    Args:
-        path: what it is called; it may exist and be empty.
-        pictures: the folder that is evaluated.
-
-    Raises:
-        InvalidArgumentError: it is in use, a part of the other, or cannot be made.
-    """
-    check_new_folder("evaluate: keep", path, pictures)
-    folder = Path(path)
-    make_folder(folder)
-    return folder
-
-
 def check_new_folder(
     what: str, path: str | os.PathLike[str], pictures: str | os.PathLike[str]
 ) -> None:
@@ -59,17 +42,16 @@ def check_new_folder(
         pictures: folder of the old ones.
 
     Raises:
-        InvalidArgumentError: it is in use, or a part of the other.
+        InvalidArgumentError: it is in use, a part of the other, or cannot be made.
     """
     if is_within(path, pictures):
         raise InvalidArgumentError(
             f"{what}: expected an empty folder outside {pictures}, got {path}, whose pictures the "
             "next run would take too"
         )
+    check_folder(path, overwrite=True)
     try:
-        occupied = any(Path(path).iterdir())
-    except FileNotFoundError:
-        return
+        occupied = os.path.exists(path) and any(Path(path).iterdir())
     except OSError as error:
         raise InvalidArgumentError(f"{what}: {path}: {error.strerror}") from error
     if occupied:
