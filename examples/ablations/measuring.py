@@ -15,6 +15,7 @@ from glc._ending import ending
 from glc.evaluation import find_images
 from glc.evaluation.measures import Measures, measure_settings, metric_names
 from glc.files import check_output, write_file
+from glc.loading import model_folder
 
 Pixels = NDArray[np.uint8]
 
@@ -78,6 +79,7 @@ def command_line(
     args = parser.parse_args()
     with ending():
         check_output(args.json, overwrite=True)
+        args.model = model_folder(args.model, f"{name}: model")
         measures = Measures(tinydarknet=args.tinydarknet, metrics=metric_names(args.metrics))
         report = measure(name, args.pictures, load(args), measures)
         write_file(args.json, (json.dumps(report, indent=1) + "\n").encode(), overwrite=True)

@@ -11,6 +11,7 @@ the likeliest. A predictor is made for so many positions; larger latents it sees
 
 import argparse
 import math
+from pathlib import Path
 
 import torch
 from measuring import Pixels, command_line, to_pixels
@@ -26,7 +27,7 @@ from glc.training.checkpoint import as_written, load_module, read_checkpoint
 class PredictorInside:
     """A codec with a predictor in its decoder."""
 
-    def __init__(self, model: str, checkpoint: str) -> None:
+    def __init__(self, model: str | Path, checkpoint: str) -> None:
         """Load a model, and the predictor that was trained with it.
 
         Raises:

@@ -40,6 +40,7 @@ def run(
         from glc.models import GLC
         from glc.prior import captured_share, count_indices, set_prior
 
+        given = model_folder(model)
         paths = find_images(folder)
         if listed is not None:
             wanted = set(read_list(listed))
@@ -55,7 +56,7 @@ def run(
                 f"fit-prior: folder: expected at least 2 photographs, got {len(paths)}"
             )
         check_readable(paths, progress)
-        fitted = GLC.from_pretrained(model_folder(model))
+        fitted = GLC.from_pretrained(given)
         counts = count_indices(fitted, paths, lambda name, done: progress(name, done / 2))
         fit_range(fitted, middles(paths, lambda name, done: progress(name, (1 + done) / 2)))
         set_prior(fitted, counts.sum(axis=0))

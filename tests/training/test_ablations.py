@@ -253,6 +253,14 @@ def test_a_checkpoint_without_a_predictor_is_named(monkeypatch, stage1, pictures
     assert not (tmp_path / "x.json").exists()
 
 
+def test_a_misspelt_model_is_not_asked_for_elsewhere(monkeypatch, pictures, tmp_path, capsys):
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: pytest.fail("asked"))
+    arguments = ("measure", pictures, "--model", "runs/mdoel", "--json", tmp_path / "x.json")
+    with pytest.raises(SystemExit, match="2"):
+        start(monkeypatch, "factorized", *arguments)
+    assert capsys.readouterr().err.startswith("glc: factorised z: model: expected a folder or one")
+
+
 def test_a_model_without_a_factorised_z_is_not_measured_as_one(
     monkeypatch, stage2, pictures, tmp_path, capsys
 ):
