@@ -35,8 +35,16 @@ def run(
 
     check_output(output, overwrite=overwrite)
     from glc.codec import Codec
+    from glc.errors import InvalidArgumentError
+    from glc.loading import model_folder
+    from glc.models.pretrained import MODEL_FILES
 
-    codec = Codec(model)
+    folder = model_folder(model)
+    if output.name in MODEL_FILES and output.resolve().parent == folder.resolve():
+        raise InvalidArgumentError(
+            f"export: output: expected another file than the model's own, got {output}"
+        )
+    codec = Codec(folder)
     if output.suffix.lower() == ".onnx":
         with progress_bar("export") as progress:
             progress("making the graph", 0.0)

@@ -288,6 +288,8 @@ def main() -> None:
         parser.error(f"--codecs: expected some of {sorted(SETTINGS)}, got {unknown}")
     if args.against and not args.tinydarknet:
         parser.error("--against needs --tinydarknet")
+    if args.against and args.json and args.against.resolve() == args.json.resolve():
+        parser.error("--json: expected another file than --against")
     with ending():
         _run(args)
 

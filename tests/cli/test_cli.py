@@ -330,6 +330,14 @@ def test_verify(run: Run, coded: Path) -> None:
     assert "sound" in result.stdout
 
 
+def test_export_keeps_the_model(run: Run, tiny_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+    weights = folder / "model.safetensors"
+    before = weights.read_bytes()
+    assert_refused(run("export", weights, "--overwrite", model=folder), "expected another file")
+    assert weights.read_bytes() == before
+
+
 def test_export_of_a_graph_by_any_case_of_its_ending(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,6 +146,10 @@ def test_reports_that_cannot_be_compared_are_refused_before_measuring(
     ("options", "message"),
     [
         (["--against", "eval.json"], "--against needs --tinydarknet"),
+        (
+            ["--against", "a.json", "--tinydarknet", "w.pth", "--json", "./a.json"],
+            "--json: expected another file than --against",
+        ),
         (["--codecs", "webp, bmp"], r"--codecs: expected some of .*, got \['bmp'\]"),
     ],
 )
