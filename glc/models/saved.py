@@ -88,11 +88,11 @@ class Saved(nn.Module, PyTorchModelHubMixin):
     def _beside(self, name: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Of a state, as it is stored, what differs from a bundled model's."""
         base = type(self)._from_folder(bundled_model(name))
-        if base.config != self.config:
+        theirs = base.state_dict()
+        if base.config != self.config or theirs.keys() != state.keys():
             raise InvalidArgumentError(
                 f"save_pretrained: base_model: expected a model of the same layout, got {name}"
             )
-        theirs = base.state_dict()
         return {k: v for k, v in state.items() if not torch.equal(v.float().cpu(), theirs[k])}
 
     def push_to_hub(

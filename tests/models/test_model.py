@@ -402,6 +402,10 @@ def test_what_no_model_can_be_stored_beside_is_refused(tmp_path, model):
     for base in ("glc-image-small", "glc-nowhere", "."):  # of another layout, not bundled
         with pytest.raises(InvalidArgumentError, match="base_model: expected"):
             model.save_pretrained(tmp_path / "beside", base_model=base)
+    more = GLC.from_pretrained("glc-image-small")
+    more.latent_decoder.register_buffer("more", torch.zeros(1))
+    with pytest.raises(InvalidArgumentError, match="base_model: expected a model of the same lay"):
+        more.save_pretrained(tmp_path / "beside", base_model="glc-image-small")
     assert not (tmp_path / "beside").exists()
     model.save_pretrained(tmp_path)  # the weights of a tiny one
     stated = [
