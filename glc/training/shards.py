@@ -10,6 +10,7 @@ shards are plain tars that webdataset reads too; training reads them by offset (
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import tarfile
@@ -133,24 +134,34 @@ def pack(
         raise InvalidArgumentError(f"shards: out: expected no tars in {out}, got some")
     written = unreadable = 0
     tar: tarfile.TarFile | None = None
-    for source in sources:
-        try:
-            suffix, data = _prepared(source, short_side)
-        except UNREADABLE:
-            unreadable += 1
-            continue
-        if written % per_shard == 0:
-            if tar is not None:
-                tar.close()
-            tar = tarfile.open(out / f"{written // per_shard:06d}.tar", "w")
-        assert tar is not None
-        member = tarfile.TarInfo(f"{written:08d}{suffix}")
-        member.size = len(data)
-        tar.addfile(member, io.BytesIO(data))
-        written += 1
-    if tar is not None:
-        tar.close()
+    with contextlib.ExitStack() as shard:
+        for source in sources:
+            try:
+                suffix, data = _prepared(source, short_side)
+            except UNREADABLE:
+                unreadable += 1
+                continue
+            if written % per_shard == 0:
+                shard.close()
+                tar = shard.enter_context(_shard(out / f"{written // per_shard:06d}.tar"))
+            assert tar is not None
+            member = tarfile.TarInfo(f"{written:08d}{suffix}")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+            written += 1
     return written, unreadable
+
+
+@contextlib.contextmanager
+def _shard(path: Path) -> Iterator[tarfile.TarFile]:
+    """A tar that has its name when it is whole: what a cut one lacks, training would not miss."""
+    temporary = path.with_suffix(".part")
+    try:
+        with tarfile.open(temporary, "w") as tar:
+            yield tar
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _prepared(source: Source, short_side: int | None) -> tuple[str, bytes]:

@@ -19,7 +19,7 @@ from glc.errors import InvalidArgumentError
 from glc.image import load_image
 from glc.training.config import DataConfig
 from glc.training.data import Photos
-from glc.training.shards import find_sources, pack
+from glc.training.shards import Source, find_sources, pack
 
 
 def data(root, **changes) -> DataConfig:
@@ -280,6 +280,21 @@ def test_shards_give_the_crops_of_the_folder(photos, tmp_path):
     with pytest.raises(InvalidArgumentError, match=r"^shards: photos: expected photos in .* none$"):
         pack(tmp_path / "empty", tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_what_is_interrupted_leaves_whole_shards_alone(photos, tmp_path, monkeypatch):
+    decode = Source.decode
+
+    def lose_patience(source):
+        if source.path.name == "5.png":
+            raise KeyboardInterrupt
+        return decode(source)
+
+    monkeypatch.setattr(Source, "decode", lose_patience)
+    with pytest.raises(KeyboardInterrupt):
+        pack(photos, tmp_path / "shards", per_shard=3)
+    assert [path.name for path in (tmp_path / "shards").iterdir()] == ["000000.tar"]
+    assert len(find_sources(tmp_path / "shards")) == 3
 
 
 def test_the_documented_command_makes_shards_webdataset_reads(copied, tmp_path):
