@@ -18,10 +18,10 @@ from urllib.parse import quote
 
 from glc.evaluation.anchors import best_within
 from glc.evaluation.curves import measured
-from glc.evaluation.evaluate import Evaluation, ImageResult
 from glc.evaluation.kept import kept_name, kept_original
 from glc.evaluation.measures import Measures
 from glc.evaluation.perceptual import PAIR_METRICS, SET_METRICS
+from glc.evaluation.results import Evaluation, ImageResult
 from glc.files import write_file
 from glc.image import load_image, save_png
 
