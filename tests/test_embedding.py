@@ -238,14 +238,35 @@ def pictures(photo: np.ndarray) -> Iterator[np.ndarray]:
     yield from (photo, photo[:1, :1], photo[:130, :3], noise, stripes)
 
 
+def narrow(folder: Path) -> Codec:
+    """The codec of a model whose range most pictures leave, here and there or everywhere."""
+    import torch
+
+    from glc.models import GLC
+
+    model = GLC.from_pretrained(folder)
+    bounds = model.latent_range
+    for each in bounds.buffers():
+        each[..., 0, :], each[..., 1, :] = -1e4, 1e4
+    random = torch.Generator().manual_seed(3)
+    size = torch.tensor([0.25, 1.0, 1.0, 2.0])[:, None, None]  # about the largest y of each level
+    share = 0.7 + 0.4 * torch.rand(bounds.y.shape, generator=random)
+    bounds.y.copy_(torch.tensor([[-1.0], [1.0]]) * size * share)
+    bounds.l_hat.copy_(torch.tensor([[-0.75], [0.75]]))
+    return Codec(model)
+
+
 @needs_compilers
-@pytest.mark.parametrize("model", ["glc-image-small", "tiny"])
+@pytest.mark.parametrize("model", ["glc-image-small", "tiny", "narrow"])
 def test_c_and_python_code_the_same_pictures(
     installed: tuple[Path, str], model: str, photo: np.ndarray, tiny_folder: Path
 ) -> None:
     """Files and pictures, and what they refuse, word for word."""
     data = b""
-    codec = Codec(tiny_folder if model == "tiny" else model)
+    if model == "narrow":
+        codec = narrow(tiny_folder)
+    else:
+        codec = Codec(tiny_folder if model == "tiny" else model)
     native = NativeCodec(installed[0], codec.export(encoder=True))
     asked: list[dict[str, Any]] = [
         *({"quality": quality} for quality in (0.0, 1.4, 3.0)),
@@ -299,6 +320,22 @@ def test_c_tells_of_the_progress_that_python_tells_of(
     codec.decode(data, progress=lambda _, done: told.append(done))
     native.restore(data)
     require_told()
+
+
+@needs_compilers
+def test_c_writes_no_file_that_shows_nothing(
+    installed: tuple[Path, str], photo: np.ndarray, tiny_folder: Path
+) -> None:
+    import torch
+
+    from glc.models import GLC
+
+    model = GLC.from_pretrained(tiny_folder)
+    with torch.no_grad():
+        model.latent_decoder.blocks[0].weight.fill_(torch.finfo(torch.float32).max)
+    native = NativeCodec(installed[0], Codec(model).export(encoder=True))
+    with pytest.raises(InvalidArgumentError, match="picture: expected one whose file"):
+        native.encode(photo)
 
 
 def restored_by(codec: NativeCodec | Codec, file: bytes, **reading: Any) -> tuple[bytes, int, bool]:

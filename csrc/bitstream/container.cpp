@@ -280,12 +280,10 @@ Parsed parse(std::span<const std::uint8_t> data, std::uint64_t max_pixels, bool 
 std::vector<Chunk> chunks(std::span<const std::uint8_t> data) {
   const Parsed parsed = parse(data, kAnySize);
   std::vector<Chunk> found;
-  if (!parsed.has_chunks) return found;
   ByteReader reader(data, kContext);
   reader.bytes(parsed.payload_offset + static_cast<std::size_t>(parsed.payload_bytes), "payload");
-  while (reader.remaining() != 0) {
-    found.push_back(read_chunk(reader, found.empty() ? std::uint8_t{0} : found.back().tag));
-  }
+  // that their tags ascend, parse() has seen
+  while (reader.remaining() != 0) found.push_back(read_chunk(reader, 0));
   return found;
 }
 

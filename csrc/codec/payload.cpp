@@ -150,14 +150,13 @@ std::vector<std::int32_t> PayloadReader::z_index(std::size_t n) {
 void PayloadReader::symbols(int part,
                             std::span<const std::uint8_t> rows,
                             std::span<std::int32_t> out) {
-  if (part < wanted_.until && whole_) {
+  if (part < wanted_.until) {
     try {
       pull(thresholds_.at(static_cast<std::size_t>(part)), rows, out);
       ++n_parts_;
       return;
     } catch (const BitstreamError&) {
-      if (!wanted_.cut) throw;
-      whole_ = false;
+      if (!wanted_.cut) throw;  // else no later part is read: a decoder fails for good
     }
   }
   std::ranges::fill(out, 0);

@@ -97,7 +97,6 @@ class PayloadReader {
   Wanted wanted_;
   std::array<std::uint8_t, bitstream::kThresholdBytes> thresholds_{};
   rans::Decoder decoder_;
-  bool whole_ = true;
   int n_parts_ = 0;
 };
 

@@ -119,8 +119,7 @@ StoredTensor read_tensor(Header& header, std::span<const std::uint8_t> data) {
     if (n_bytes > kMostBytes) header.fail("expected a tensor of at most 2 GiB");
   }
   const auto size = static_cast<std::int64_t>(data.size());
-  if (offsets.size() != 2 || offsets[1] > size || offsets[0] > offsets[1] ||
-      offsets[1] - offsets[0] != n_bytes) {
+  if (offsets.size() != 2 || offsets[1] > size || offsets[1] - offsets[0] != n_bytes) {
     header.fail("expected offsets of " + std::to_string(n_bytes) + " bytes within " +
                 std::to_string(size));
   }

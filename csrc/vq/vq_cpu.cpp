@@ -156,15 +156,14 @@ struct VqCodebook::State {
     constexpr std::int64_t kMinCodes = 256;
     constexpr std::int64_t kMaxCodes = std::int64_t{1} << 30;  // numbers past the last one exist
     const std::int64_t seen = n_rows += n;
-    if (search == VqSearch::kExact || d < 1 || d > kMaxDims || k > kMaxCodes) return nullptr;
+    if (search == VqSearch::kExact || d > kMaxDims || k > kMaxCodes) return nullptr;
     if (search == VqSearch::kAuto) {
       if (d < kMinDims || k < kMinCodes || seen < kRowsThatPay) return nullptr;
       if (!vq_backend().screen.pays) return nullptr;
     }
     VqPacked* codes = packed;
     if (codes == nullptr) codes = pack(codebook);
-    const bool lost = search == VqSearch::kAuto && codes->lost();
-    return codes->usable() && !lost ? codes : nullptr;
+    return codes->usable() ? codes : nullptr;
   }
 };
 

@@ -137,6 +137,11 @@ def head(version=0x10, level=21, flags=2, size=b"\x80\x06\x80\x04", magic=b"GLC"
         (head(flags=0x12), BitstreamError, r"flags: .*or segments alone, got.*0x12 \(at byte 7\)"),
         (head(flags=0x42), BitstreamError, r"flags: expected descriptor 0 of a tiled.*byte 7\)"),
         (head(flags=0x40, size=b"\x04\x04\x00"), BitstreamError, r"tile: .*at least 1.*byte 10"),
+        (
+            head(flags=0x40, size=b"\x04\x04\x80\x80\x80\x20"),
+            BitstreamError,
+            r"tile: expected at most 67108863, got 67108864 \(at byte 10\)",
+        ),
         (head(flags=0x20, size=b"\x04\x04\x03"), BitstreamError, r"payload bytes: .*least 4.*10\)"),
         (head(flags=0x20, size=b"\x04\x04\x63"), BitstreamError, r"payload bytes: .*truncated.*10"),
         (head(flags=0x20, size=b"\x04\x04\x1b"), BitstreamError, r"payload bytes: .*truncated.*10"),
@@ -175,6 +180,7 @@ def test_largest_claim_does_not_overflow():
     ("change", "message"),
     [
         ({"width": 0}, "size"),
+        ({"height": 0}, "size"),
         ({"height": 2**32}, "height"),
         ({"width": -1}, "width"),
         ({"level": 64}, "level"),

@@ -71,6 +71,10 @@ void round_trip() {
     bitstream::check(data, fingerprint());
   }
   check_equal(bitstream::file_bytes(photo(), 4, {}), std::size_t{20}, "header of a photo");
+  bitstream::Header header = photo();
+  header.coder = 0;
+  header.tile = (1U << 26) - 1;
+  check_equal(bitstream::parse(file(header, payload()), kAny).header.tile, header.tile, "tile");
 }
 
 bool refused(const Bytes& data) {
@@ -125,6 +129,10 @@ void chunks_come_back() {
   const std::array<bitstream::Chunk, 1> essential{{{128, content}}};
   const Bytes newer = file(photo(), payload(), essential);
   check_throws<Unsupported>([&] { bitstream::parse(newer, kAny); }, "essential tag");
+  const std::array<bitstream::Chunk, 1> last{{{127, content}}};
+  const Bytes shortest = file(photo(), Bytes(4), last);
+  check_equal(bitstream::parse(shortest, kAny).payload_bytes, std::uint64_t{4}, "thresholds alone");
+  check_equal(bitstream::chunks(shortest).size(), std::size_t{1}, "the last tag to be skipped");
 }
 
 Bytes tiled() {  // two tiles: one lane and a word; segments

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <fstream>
 #include <ios>
 #include <limits>
@@ -19,7 +20,10 @@
 #include <vector>
 
 #include "check.h"
+#include "codec/map_range.h"
 #include "codec/model_file.h"
+#include "codec/payload.h"
+#include "codec/quantizer.h"
 #include "codec_files.h"
 #include "core/little_endian.h"
 #include "glc/bitstream.h"
@@ -27,7 +31,9 @@
 #include "glc/error.h"
 #include "glc/exact.h"
 #include "glc/float16.h"
+#include "glc/rans.h"
 #include "glc/threads.h"
+#include "networks/layout.h"
 #include "networks/map.h"
 #include "networks/synthesis_networks.h"
 #include "networks/tensors.h"
@@ -172,6 +178,10 @@ void cut_files(const Case& of, std::size_t stride) {
     check(!some->restored.verified && some->restored.n_parts >= n_parts, "longer and worse");
     n_parts = some->restored.n_parts;
     check(some->pixels == until.at(static_cast<std::size_t>(n_parts)), "the parts that are whole");
+    if (n_parts < 3) {
+      check_throws<BitstreamError>([&] { draw(with_checksum(cut), {.until = 3}); },
+                                   "words that are too few, though not to be read to the end");
+    }
     seen.at(static_cast<std::size_t>(n_parts)) = true;
     const int fewer = std::min(n_parts, 1);
     const Drawn first = draw(cut, {.until = 1, .partial = true});
@@ -196,6 +206,25 @@ void cut_tiles(const Case& of) {
   check_throws<BitstreamError>([&] { draw(damaged); }, "damaged tile");
   const Drawn some = draw(damaged, {.until = 0, .partial = true});
   check(some.pixels == draw(of.file, {.until = 0}).pixels, "tiles before the damage");
+}
+
+/// What follows the payload is no part of the picture, however the file is read.
+void files_with_chunks(const Case& of) {
+  const auto parsed = glc::bitstream::parse(of.file, of.width * of.height);
+  const auto payload = std::span(of.file).subspan(parsed.payload_offset);
+  const Bytes content(100);
+  const std::array<glc::bitstream::Chunk, 1> chunks{{{1, content}}};
+  Bytes file(glc::bitstream::file_bytes(parsed.header, payload.size(), chunks));
+  glc::bitstream::write(parsed.header, payload, chunks, decoder().fingerprint(), file);
+  check(draw(file).pixels == draw(of.file).pixels, "a file with chunks");
+  const std::size_t begin = glc::bitstream::parse(file, of.width * of.height).payload_offset;
+  const auto cut = [&](const Bytes& whole, std::size_t n) {
+    // a fresh allocation, so that a sanitizer sees any read past it
+    const Bytes some(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(n));
+    return draw(some, {.partial = true}).pixels;
+  };
+  const std::size_t half = payload.size() / 2;
+  check(cut(file, begin + half) == cut(of.file, parsed.payload_offset + half), "cut before them");
 }
 
 void damaged_files(const Case& of) {
@@ -226,7 +255,10 @@ void hostile_files() {
     check_throws<BitstreamError>([&] { draw(with_checksum(file), kBeginning); }, what);
   };
   refuse(kLevelAt, 64, "level");
-  refuse(glc::bitstream::parse(good, 4900).payload_offset, 69, "threshold beyond the rows");
+  for (std::size_t part = 0; part < kParts; ++part) {
+    refuse(
+        glc::bitstream::parse(good, 4900).payload_offset + part, 69, "threshold beyond the rows");
+  }
   Bytes other = good;
   other[kModelIdAt] ^= 1U;
   check_throws<BitstreamError>([&] { draw(other, kBeginning); }, "another model");
@@ -350,6 +382,151 @@ void refuses_to_encode() {
   check_throws<BitstreamError>([&] { const Encoder made(decodes_alone.join()); }, "no encoder");
   check(Decoder(decodes_alone.join()).fingerprint()[0] == encoder().fingerprint()[0],
         "but a decoder");
+}
+
+/// Rows 0 and 1, which have no bin but zero's, and row 2, which has one more.
+glc::rans::TableSet few_rows() {
+  const std::array<std::uint32_t, 7> freqs = {255, 1, 255, 1, 128, 127, 1};
+  return glc::rans::TableSet::from_freqs(freqs, std::array{2, 2, 3}, std::array{0, 0, 0}, 8, true);
+}
+
+using Four = std::array<std::int32_t, 4>;
+
+/// A part of four symbols of y / step - mean, in these rows.
+glc::codec::CodedPart quantized(float y,
+                                float step,
+                                const std::array<float, 4>& mean,
+                                const std::array<std::uint8_t, 4>& rows,
+                                Four& symbols) {
+  glc::networks::Map map(4, 2, 2);
+  std::fill_n(map.channel(0), map.size(), y);
+  const std::vector<float> steps(16, step);
+  glc::codec::Quantizer quantizer(map, few_rows());
+  quantizer.symbols(0, rows, mean, steps, symbols);
+  return quantizer.take()[0];
+}
+
+void symbols_are_rounded_and_skipped() {
+  Four symbols{};
+  const auto part = [&](const std::array<float, 4>& mean, const std::array<std::uint8_t, 4>& rows) {
+    return quantized(3.0F, 2.0F, mean, rows, symbols);
+  };
+  static_cast<void>(part({1, 0, 2, -1}, {2, 2, 2, 2}));
+  check(symbols == Four{0, 2, 0, 2}, "half to even");
+  static_cast<void>(quantized(37.5F, 15.0F, {}, {2, 2, 2, 2}, symbols));
+  check_equal(symbols[0], 3, "times the step's reciprocal, as in Python");
+  auto coded = part({-1, 1.5F, 1.5F, -1}, {2, 1, 0, 1});
+  check(symbols == Four{2, 0, 0, 0}, "a lone outlier of the rows for zero");
+  check(coded.threshold == 2 && coded.symbols == std::vector{2}, "its row is skipped");
+  coded = part({-1, -1, 1.5F, -1}, {2, 1, 0, 1});
+  check(symbols == Four{2, 2, 0, 2}, "two are none");
+  check(coded.threshold == 1 && coded.symbols == std::vector{2, 2, 2} &&
+            coded.rows == std::vector<std::uint8_t>{2, 1, 1},
+        "the row that they are in is not");
+  coded = part({4, 1.5F, 1.5F, 1.5F}, {2, 2, 2, 2});
+  check(symbols == Four{-2, 0, 0, 0} && coded.threshold == 2, "a negative one, in another row");
+  check_equal(static_cast<int>(part({1, 1, 1, 1}, {0, 1, 2, 0}).threshold), 3, "all are zero");
+
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  for (const float y : {1023.5F, -1024.0F, 40000.0F, kNan}) {
+    check_throws<glc::codec::OutOfRange>(
+        [&] { static_cast<void>(quantized(y, 1.0F, {}, {2, 2, 2, 2}, symbols)); }, "no picture's");
+  }
+  static_cast<void>(quantized(1023.25F, 1.0F, {}, {2, 2, 2, 2}, symbols));
+  check_equal(symbols[3], 1023, "the largest");
+}
+
+/// Symbols of rows below the threshold are zero, and no others.
+void thresholds_skip_rows() {
+  const glc::rans::TableSet tables = few_rows();
+  const auto index = glc::codec::IndexTables::from(std::array{0.0F, -1000.0F, 0.0F, -1000.0F});
+  check(index.of_rank == std::vector{0, 2, 1, 3}, "of equally likely ones the first");
+  const std::vector<float> many(65537);
+  for (const std::size_t n : {std::size_t{0}, many.size()}) {
+    check_throws<InvalidArgument>(
+        [&] { static_cast<void>(glc::codec::IndexTables::from(std::span(many).first(n))); });
+  }
+  check_equal(glc::codec::IndexTables::from(std::span(many).first(65536)).rank[65535], 65535);
+  const std::vector<std::int32_t> z_index = {3, 0};
+  const std::vector<std::uint8_t> rows = {0, 1, 2, 1, 0};
+  for (std::uint8_t threshold = 0; threshold <= 3; ++threshold) {
+    std::vector<std::int32_t> symbols;
+    std::vector<std::uint8_t> coded_rows;
+    std::vector<std::int32_t> expected;
+    for (const std::uint8_t row : rows) {
+      const bool coded = row >= threshold;
+      expected.push_back(coded ? 5 : 0);
+      if (!coded) continue;
+      symbols.push_back(5);
+      coded_rows.push_back(row);
+    }
+    const auto halves = index.halves(z_index);
+    glc::rans::Encoder encoder(1);
+    encoder.push(halves.high, 0, index.tables);
+    encoder.push(halves.low, halves.low_rows, index.tables);
+    for (int part = 0; part < kParts; ++part) encoder.push(symbols, coded_rows, tables);
+    const Bytes stream = encoder.finish();
+    Bytes payload(kParts, threshold);
+    payload.insert(payload.end(), stream.begin() + 1, stream.end());
+    glc::codec::PayloadReader reader(tables, index, stream[0], payload, {});
+    check(reader.z_index(2) == z_index, "z_index");
+    for (int part = 0; part < kParts; ++part) {
+      std::vector<std::int32_t> out(rows.size());
+      reader.symbols(part, rows, out);
+      check(out == expected, "symbols");
+    }
+    reader.finish();
+  }
+}
+
+/// Bounds are within the range themselves; NaN is not. Between two levels the wider ones hold.
+void ranges_and_their_edges() {
+  using glc::networks::Map;
+  glc::networks::LightLayout layout = glc::codec::ModelFile::read(model_file()).layout;
+  layout.levels = 3;
+  layout.latent_channels = layout.l_channels = 1;
+  std::array<float, 2> other = {-100.0F, 100.0F};
+  const std::array<float, 6> y = {-1.0F, 3.0F, -2.0F, 2.0F, -1.5F, 4.0F};
+  const glc::networks::Tensors tensors = {{"latent_range.l", {{2, 1}, other}},
+                                          {"latent_range.features", {{2, 1}, other}},
+                                          {"latent_range.y", {{3, 2, 1}, y}},
+                                          {"latent_range.l_hat", {{2, 1}, other}}};
+  const auto made = [&] {
+    glc::networks::Reader reader(tensors);
+    return glc::codec::MapRange(layout, reader);
+  };
+  const auto range = made();
+  check(range.fitted(), "fitted");
+  for (const float bound : {-65504.0F, 65504.0F}) {
+    other[0] = bound;
+    check(!made().fitted(), "as good as no bound");
+  }
+  const auto holds = [&](float value, double quality, double times = 1.0) {
+    Map one(1, 1, 1);
+    *one.channel(0) = value;
+    return range.holds_y(one, quality, times);
+  };
+  check(holds(-1.0F, 0.0) && holds(3.0F, 0.0), "within");
+  check(!holds(-1.5F, 0.0) && !holds(3.5F, 0.0), "beyond");
+  check(holds(-2.0F, 1.0) && !holds(2.5F, 1.0), "of another level");
+  check(holds(-2.0F, 0.5) && holds(3.0F, 0.5) && !holds(3.5F, 0.5), "between");
+  check(holds(-2.0F, 1.5) && holds(4.0F, 1.5) && !holds(-2.5F, 1.5), "between others");
+  check(holds(5.0F, 0.0, 2.0) && !holds(5.5F, 0.0, 2.0), "twice as wide about the middle");
+  check(!holds(std::numeric_limits<float>::quiet_NaN(), 0.0), "none");
+
+  constexpr std::int64_t kSide = 7;
+  for (const std::int64_t at : {0, 3, 6}) {
+    for (const auto& [edge, beyond] : {std::pair{-1.0F, -1.5F}, {3.0F, 3.5F}}) {
+      Map map(1, kSide, kSide);
+      std::fill_n(map.channel(0), map.size(), edge);
+      map.channel(0)[at * kSide + at] = beyond;
+      const Map limited = range.limit_y(map, 0.0, 0.0);
+      for (std::int64_t i = 0; i < map.size(); ++i) {
+        const bool near = std::abs(i / kSide - at) <= 2 && std::abs(i % kSide - at) <= 2;
+        check_equal(limited.channel(0)[i], near ? 1.0F : edge, "held near what is beyond alone");
+      }
+    }
+  }
 }
 
 void moves() {
@@ -479,6 +656,11 @@ void odd_weights() {
 void same_weights_otherwise() {
   const Model good = Model::of(model_file());
   accept_model(good.join(), "written again");
+  Model more = good;  // what nobody asks for, of any shape
+  more.metadata["more"] = "~";
+  more.tensors["tables.more"] = {.dtype = "I32", .shape = {}, .bytes = Bytes(4)};
+  more.tensors["tables.none"] = {.dtype = "F32", .shape = {0}, .bytes = {}};
+  accept_model(more.join(), "and more");
   Model wide = good;  // halves as floats
   int n_halves = 0;
   for (auto& [name, tensor] : wide.tensors) {
@@ -637,6 +819,15 @@ void hostile_tables() {
   for (const std::uint32_t value : {0x7FC00000U, 0x7F800000U, 0xBF800000U, 0U, 0x7F7FFFFFU}) {
     refuse("tables.bounds", 5, value);
   }
+  for (const std::size_t n : {66U, 68U}) {  // of 68 rows
+    Model other = good;
+    std::vector<std::uint32_t> bounds;
+    for (std::size_t i = 1; i <= n; ++i) {
+      bounds.push_back(std::bit_cast<std::uint32_t>(0.1F * static_cast<float>(i)));
+    }
+    other.tensors["tables.bounds"] = table("F32", bounds);
+    refuse_model(other.join(), "bounds of other rows");
+  }
   // more rows than 8 bits number
   for (const std::size_t n_rows : {std::size_t{256}, std::size_t{257}, std::size_t{300}}) {
     std::vector<std::uint32_t> freqs;
@@ -683,6 +874,8 @@ void hostile_headers() {
   refuse(first, R"("data_offsets":[-64,0])");
   refuse(first, R"("data_offsets":[0])");
   refuse(first, R"("data_offsets":[0,32,64])");
+  refuse(first, R"("data_offsets":[0,64,64])");
+  refuse(first, R"("data_offsets":[18446744073709551616,64])");
   refuse(first, R"("data_offsets":[])");
   refuse(first, R"("data_offsets":[9223372036854775743,9223372036854775807])");
   refuse(first, R"("data_offsets":[18446744073709551552,18446744073709551616])");
@@ -705,6 +898,7 @@ void hostile_headers() {
   refuse(R"("__metadata__":{)", R"("__metadata__":{"a":"\\",)");
   refuse(R"("__metadata__":{)", "\"__metadata__\":{\"a\":\"\x1B[2J\",");
   refuse(R"("__metadata__":{)", "\"__metadata__\":{\"a\":\"\xC3\xA4\",");
+  refuse(R"("__metadata__":{)", "\"__metadata__\":{\"a\":\"\x7F\",");
   refuse(R"("__metadata__":{)", R"("__metadata__":{"a":1,)");
   refuse(R"("__metadata__":{)", R"("__metadata__":{"a":{"b":"c"},)");
   refuse(R"("__metadata__":{)", R"("__metadata__":{"a":null,)");
@@ -745,6 +939,7 @@ int main() {
   const std::vector<Case> cases = golden_cases();
   golden_pictures(cases);
   cut_files(cases[0], 101);
+  files_with_chunks(cases[0]);
   cut_tiles(cases[3]);
   damaged_files(cases[0]);
   hostile_files();
@@ -754,6 +949,9 @@ int main() {
   encodes_within_a_size(cases[1]);
   encodes_odd_pictures();
   refuses_to_encode();
+  symbols_are_rounded_and_skipped();
+  thresholds_skip_rows();
+  ranges_and_their_edges();
   moves();
   networks_of_other_sizes();
   same_weights_otherwise();

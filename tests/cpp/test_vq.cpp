@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <limits>
 #include <random>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "back_ends.h"
@@ -96,6 +98,9 @@ void agrees_with_the_contract() {
                          Sizes{15, 6, 7},
                          Sizes{16, 7, 8},
                          Sizes{17, 13, 0},
+                         Sizes{5, 13, 5},  // a row more than lanes, of each back end
+                         Sizes{9, 13, 5},
+                         Sizes{17, 13, 5},
                          Sizes{31, 4500, 8},
                          Sizes{33, 131, 256},
                          Sizes{5, 29, 4099}}) {
@@ -209,6 +214,45 @@ void hard_codebooks() {
   }
 }
 
+/// On a circle the errors of quantisation come near their bound, and a code's neighbours score
+/// nearly as much: no part of the bound can be done without. The first of a group, on any back end,
+/// is a code of another kind, as are enough others for the screen to be worth it.
+void a_crowded_circle() {
+  std::mt19937 random(8);
+  constexpr std::int64_t kCodes = 3000;
+  constexpr std::int64_t kLatents = 200;
+  Floats codes = normal(kCodes * 2, random);
+  for (std::size_t i = 0; i < codes.size(); i += 2) {
+    const std::size_t j = i / 2;
+    const bool small = j % 4 == 0 || j % 5 == 0 || j > 2000;
+    const float by = (small ? 0.1F : 1.0F) / std::hypot(codes[i], codes[i + 1]);
+    codes[i] *= by;
+    codes[i + 1] *= by;
+  }
+  const Floats latents = normal(kLatents * 2, random);
+  const MatrixView<const float> l(latents.data(), kLatents, 2);
+  const MatrixView<const float> c(codes.data(), kCodes, 2);
+  check(search(l, c) == literal(l, c), "a crowded circle");
+}
+
+/// Codebooks that no bounds hold for: one with a row that is not finite, beside the rows that the
+/// centre is made of, and one of values whose squares vanish.
+void codebooks_beyond_bounds() {
+  std::mt19937 random(9);
+  constexpr std::int64_t kDims = 16;
+  const auto compare = [](const Floats& latents, const Floats& codes, std::int64_t d) {
+    const MatrixView<const float> l(latents.data(), std::ssize(latents) / d, d);
+    const MatrixView<const float> c(codes.data(), std::ssize(codes) / d, d);
+    check(search(l, c) == literal(l, c), "beyond bounds");
+  };
+  constexpr std::int64_t kOdd = 60;  // the first of a group on any back end
+  Floats codes = normal(7 * 1024 * kDims, random);
+  codes[kOdd * kDims] = kNan;
+  const auto next = codes.begin() + (kOdd + 1) * kDims;
+  compare(Floats(next, next + kDims), codes, kDims);
+  compare(normal(100 * kDims, random), normal(1000 * kDims, random, 1e-25F), kDims);
+}
+
 void a_useless_screen_is_given_up() {
   std::mt19937 random(5);
   const Floats centre = normal(32, random);
@@ -251,10 +295,10 @@ void sums_and_lookups() {
   const Indices indices = {2, 0, 2, 2};
   const MatrixView<const float> l(latents.data(), 4, 2);
   const MatrixView<const float> c(codes.data(), 3, 2);
-  std::vector<std::int64_t> counts(3);
+  std::vector<std::int64_t> counts(3, 7);  // whatever was there
   glc::vq_usage(indices, counts);
   check(counts == std::vector<std::int64_t>{1, 0, 3}, "usage");
-  Floats sums(4);
+  Floats sums(4, 7.0F);
   glc::vq_segment_sums(l, indices, counts, {sums.data(), 2, 2});
   check(sums == Floats{10, 20, 9, 11}, "sums");
   Floats rows(8);
@@ -269,24 +313,49 @@ void sums_and_lookups() {
                                                  {1, 0, 4},
                                                  {1, -1, 4},
                                                  {0, 1, 3},
-                                                 {-100000, 1, 100003}}) {
+                                                 {-100000, 1, 100003},
+                                                 {INT64_MAX, INT64_MAX, 6}}) {  // 4 in all
     check_throws<InvalidArgument>(
         [&] { glc::vq_segment_sums(l, indices, wrong, {sums.data(), 2, 2}); }, "counts");
   }
-  check_throws<InvalidArgument>(
-      [&] { glc::vq_segment_sums(l, indices, counts, {sums.data(), 1, 2}); }, "too few sums");
+  for (const auto& [n, d] : {std::pair{1, 2}, {3, 2}, {2, 1}, {2, 3}}) {
+    check_throws<InvalidArgument>(
+        [&] { glc::vq_segment_sums(l, indices, counts, {sums.data(), n, d}); }, "shape of sums");
+  }
+  for (const Indices& wrong : {Indices{2, 0, 2}, Indices{2, 0, 2, 2, 2}}) {
+    check_throws<InvalidArgument>(
+        [&] { glc::vq_segment_sums(l, wrong, counts, {sums.data(), 2, 2}); }, "indices");
+    check_throws<InvalidArgument>([&] { glc::vq_lookup(l, c, wrong, out); }, "indices");
+  }
+  check_throws<InvalidArgument>([&] { glc::vq_lookup({latents.data(), 4, 1, 2}, c, indices, out); },
+                                "narrow latents");
+  for (const auto& [n, d] : {std::pair{3, 2}, {4, 1}}) {
+    check_throws<InvalidArgument>([&] { glc::vq_lookup(l, c, indices, {rows.data(), n, d}); },
+                                  "shape of rows");
+  }
 }
 
 void bad_arguments() {
   const Floats data(12);
-  Indices out(3);
+  Indices out(4);
   const MatrixView<const float> l(data.data(), 3, 3);
   const MatrixView<const float> c(data.data(), 4, 3);
   const MatrixView<const float> none(data.data(), 0, 3);
   const MatrixView<const float> narrow(data.data(), 4, 2);
-  check_throws<InvalidArgument>([&] { glc::vq_nearest(l, none, out); }, "empty");
-  check_throws<InvalidArgument>([&] { glc::vq_nearest(l, narrow, out); }, "width");
-  check_throws<InvalidArgument>([&] { glc::vq_nearest(l, c, std::span(out).first(2)); }, "indices");
+  check_throws<InvalidArgument>([&] { glc::vq_nearest(l, none, std::span(out).first(3)); },
+                                "empty");
+  const MatrixView<const float> wide(data.data(), 3, 4);
+  const MatrixView<const float> many(data.data(), std::int64_t{1} << 31, 0);
+  check_throws<InvalidArgument>(
+      [&] { glc::vq_nearest({data.data(), 3, 0}, many, std::span(out).first(3)); }, "2^31 rows");
+  check_throws<InvalidArgument>([&] { glc::vq_nearest(l, narrow, std::span(out).first(3)); },
+                                "width");
+  check_throws<InvalidArgument>([&] { glc::vq_nearest(l, wide, std::span(out).first(3)); },
+                                "width");
+  for (const std::size_t n : {2U, 4U}) {
+    check_throws<InvalidArgument>([&] { glc::vq_nearest(l, c, std::span(out).first(n)); },
+                                  "indices");
+  }
 }
 
 void tests() {
@@ -297,6 +366,8 @@ void tests() {
   odd_latents();
   flags_change_nothing();
   hard_codebooks();
+  a_crowded_circle();
+  codebooks_beyond_bounds();
   a_useless_screen_is_given_up();
   another_codebook_is_told_apart();
   sums_and_lookups();
