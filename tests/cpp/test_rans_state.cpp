@@ -4,6 +4,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "check.h"
@@ -108,6 +109,20 @@ void gamma_numbers_round_trip() {
   check(!short_reader.gamma(34), "zeros without a one");
   const Bytes wide = {0x00, 0x40};  // ten bits wide
   check(!glc::rans::BitReader(wide).gamma(9), "too wide");
+  const Bytes whole = {0x00, 0x40, 0x00};
+  check(!glc::rans::BitReader(whole).gamma(9), "too wide, though all of it is there");
+  check(glc::rans::BitReader(whole).gamma(10) == 512U, "as wide as it may be");
+  check(glc::rans::BitReader(one_and_zeros).byte() == std::uint8_t{0x80}, "eight bits are a byte");
+
+  for (const auto& [bytes, byte_left, padded] : {std::tuple{Bytes{0x80}, false, true},
+                                                 {Bytes{0xA0}, false, false},
+                                                 {Bytes{0x80, 0x00}, true, false}}) {
+    glc::rans::BitReader after_one(bytes);
+    check(after_one.gamma(34) == 1U, "one");
+    glc::rans::BitReader other = after_one;
+    check_equal(other.byte().has_value(), byte_left, "seven bits are none");
+    check_equal(after_one.only_padding_left(), padded, "padding is zeros of the last byte");
+  }
 }
 
 /// The bits as docs/format.md says them, one character each, against the words of writer and

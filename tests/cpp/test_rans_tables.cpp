@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -7,6 +8,7 @@
 #include <random>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "check.h"
@@ -16,6 +18,7 @@
 #include "glc/rans.h"
 #include "rans/bit_io.h"
 #include "rans/byte_tables.h"
+#include "rans/rare_choice.h"
 
 namespace {
 
@@ -332,6 +335,67 @@ void rare_bytes_that_are_wrong_are_refused() {
   check(error_of(message(5, 0)).find("different rare values") != std::string::npos, "has a bin");
 }
 
+/// What rare_choice.h says, for each number of candidates anew.
+std::size_t literal_rare(const std::array<std::uint64_t, 256>& counts,
+                         std::span<const std::uint8_t> candidates,
+                         std::uint64_t n) {
+  using glc::rans::fixed_point_cost;
+  std::uint64_t least = UINT64_MAX;
+  std::size_t n_rare = 0;
+  for (std::size_t k = 0; k <= candidates.size(); ++k) {
+    std::vector<std::uint64_t> bins(counts.begin(), counts.end());
+    bins.push_back(0);
+    std::uint64_t cost = std::uint64_t{8 * k} << 16;
+    for (std::size_t i = 0; i < k; ++i) {
+      const std::uint64_t count = std::exchange(bins[candidates[i]], 0);
+      bins.back() += count;
+      cost += count * static_cast<std::uint64_t>(glc::rans::gamma_bits(k - i)) << 16;
+    }
+    std::uint64_t total = 0;
+    for (const std::uint64_t count : bins) {
+      if (count == 0) continue;
+      const std::uint64_t slots = std::max<std::uint64_t>(count * 65536 / n, 16);
+      total += slots;
+      cost += count * fixed_point_cost(static_cast<std::uint32_t>(slots), 16);
+    }
+    const auto shrunk = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>((std::uint64_t{1} << 32) / total, 65536));
+    cost += n * fixed_point_cost(shrunk, 16);
+    if (cost < least) {
+      least = cost;
+      n_rare = k;
+    }
+  }
+  return n_rare;
+}
+
+void the_rare_are_those_that_cost_least() {
+  std::mt19937 random(6);
+  std::size_t n_some = 0;
+  std::size_t n_all = 0;
+  for (int trial = 0; trial < 100; ++trial) {
+    std::array<std::uint64_t, 256> counts{};
+    std::vector<std::uint8_t> candidates;
+    const std::size_t n_rare = random() % (trial % 2 == 0 ? 40 : 6);
+    const std::size_t most = 1 + random() % 5;
+    const std::size_t common = std::size_t{1000} << random() % 10;
+    for (std::size_t value = 0; value < 256; value += 1 + random() % 3) {
+      const bool rare = candidates.size() < n_rare && random() % 2 == 0;
+      counts[value] = rare ? 1 + random() % most : most * 16 + random() % common;
+      if (rare) candidates.push_back(static_cast<std::uint8_t>(value));
+    }
+    std::ranges::sort(candidates, {}, [&](std::uint8_t value) { return counts[value]; });
+    std::uint64_t n = 0;
+    for (const std::uint64_t count : counts) n += count;
+    const std::size_t chosen =
+        glc::rans::choose_rare(counts.data(), candidates.data(), candidates.size(), n);
+    check_equal(chosen, literal_rare(counts, candidates, n), "rare values");
+    n_some += chosen != 0 && chosen != candidates.size() ? 1 : 0;
+    n_all += chosen != 0 && chosen == candidates.size() ? 1 : 0;
+  }
+  check(n_some > 50 && n_all > 5, "choices to be made");
+}
+
 }  // namespace
 
 int main() {
@@ -344,5 +408,6 @@ int main() {
   rare_bytes_share_an_escape();
   rare_bytes_are_found_in_every_block();
   rare_bytes_that_are_wrong_are_refused();
+  the_rare_are_those_that_cost_least();
   return 0;
 }

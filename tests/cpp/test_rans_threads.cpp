@@ -149,6 +149,10 @@ void check_cuts() {
     const auto cut = glc::rans::segmentation(kMany, cost, std::nullopt, std::nullopt);
     check_equal(cut.n_segments, std::size_t{cost == kTwo ? 2U : 1U}, "segments");
   }
+  const auto odd = glc::rans::segmentation(kMany + 1, kTwo, std::nullopt, std::nullopt);
+  check_equal(odd.segment_symbols, kMany / 2 + 32, "the last segment is the shorter one");
+  const auto lanes = glc::rans::segmentation(1024, std::uint64_t{2048} << 19, std::nullopt, 512);
+  check_equal(lanes.lanes, 2, "those of a segment's share");
 }
 
 }  // namespace

@@ -200,6 +200,40 @@ def test_cut_or_flipped_segments(segment_symbols: int) -> None:
         assert bit // 8 in {4, 8, 9, 10, 11}  # escapes that do not come, the size of one segment
 
 
+@pytest.mark.parametrize(
+    ("at", "value", "message"),
+    [
+        (4, 6, "record descriptor: more than 32 lanes"),
+        (4, 0x80000003, "record descriptor: .* reserved bits are set"),
+        (8, 0, r"segment symbols: expected a multiple of 32 in 32\.\.2\^30, got 0"),
+        (8, 33, "segment symbols: .* got 33"),
+        (8, 2**30 + 32, "segment symbols: .* got 1073741856"),
+        (12, 2, "segments: expected 3 for 96 symbols, got 2"),
+        (12, 4, "segments: expected 3 for 96 symbols, got 4"),
+        (16, 0, "segment ends: expected ascending ends inside the data"),
+        (20, 1, "segment ends: expected ascending"),
+        (24, 2**32 - 1, "segment ends: expected ascending"),
+    ],
+)
+def test_fields_of_a_record(at: int, value: int, message: str) -> None:
+    stream = bytearray(rans.encode(np.zeros(96, np.int32), 0, TABLES, 8, 32))
+    stream[at : at + 4] = value.to_bytes(4, "little")
+    with pytest.raises(BitstreamError, match=rf"{message}.*\(at byte {at}\)"):
+        rans.decode(stream, 0, TABLES, count=96)
+
+
+def test_the_first_segment_that_is_wrong_is_named() -> None:
+    stream = bytearray(rans.encode(np.zeros(9600, np.int32), 0, TABLES, 8, 32))
+    assert int.from_bytes(stream[12:16], "little") == 300
+    stream[-1] ^= 1
+    stream[16 + 300 * 4] ^= 1
+    with pytest.raises(BitstreamError, match="segment 0: words: "):
+        rans.decode(stream, 0, TABLES, count=9600)
+    stream[16] = 7  # words of 4 bytes, where 8 states take 8
+    with pytest.raises(BitstreamError, match="segment 0: states: truncated"):
+        rans.decode(stream, 0, TABLES, count=9600)
+
+
 @pytest.mark.parametrize("lanes", [1, 32])
 @pytest.mark.parametrize("n_bins", [5, 16, 100, 256])
 def test_flipped_words_of_equal_frequencies(n_bins: int, lanes: int) -> None:
