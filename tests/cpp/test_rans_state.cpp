@@ -114,10 +114,10 @@ void gamma_numbers_round_trip() {
   check(glc::rans::BitReader(whole).gamma(10) == 512U, "as wide as it may be");
   check(glc::rans::BitReader(one_and_zeros).byte() == std::uint8_t{0x80}, "eight bits are a byte");
 
-  for (const auto& [bytes, byte_left, padded] : {std::tuple{Bytes{0x80}, false, true},
-                                                 {Bytes{0xA0}, false, false},
-                                                 {Bytes{0x80, 0x00}, true, false}}) {
-    glc::rans::BitReader after_one(bytes);
+  for (const auto& [some, byte_left, padded] : {std::tuple{Bytes{0x80}, false, true},
+                                                {Bytes{0xA0}, false, false},
+                                                {Bytes{0x80, 0x00}, true, false}}) {
+    glc::rans::BitReader after_one(some);
     check(after_one.gamma(34) == 1U, "one");
     glc::rans::BitReader other = after_one;
     check_equal(other.byte().has_value(), byte_left, "seven bits are none");
