@@ -648,7 +648,8 @@ void odd_weights() {
       glc::store_u32(bytes.data(), name.size() % 2 == 0 ? 0x7FC00000U : 0x7F7FFFFFU);
     }
     if (const auto made = model_or_refused(other.join())) {
-      static_cast<void>(drawn_or_refused(*made, small_file(), kBeginning));
+      const auto some = drawn_or_refused(*made, small_file(), kBeginning);
+      check(!some || !name.starts_with("context."), "symbols of scales that are not finite");
     }
   }
 }
