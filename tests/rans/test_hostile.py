@@ -229,9 +229,16 @@ def test_the_first_segment_that_is_wrong_is_named() -> None:
     stream[16 + 300 * 4] ^= 1
     with pytest.raises(BitstreamError, match="segment 0: words: "):
         rans.decode(stream, 0, TABLES, count=9600)
-    stream[16] = 7  # words of 4 bytes, where 8 states take 8
+    stream[16] = 7  # units of 4 bytes, of which 8 states take 8
     with pytest.raises(BitstreamError, match="segment 0: states: truncated"):
         rans.decode(stream, 0, TABLES, count=9600)
+
+
+def test_a_segment_holds_no_more_than_its_padding() -> None:
+    stream = bytearray(rans.encode(np.zeros(96, np.int32), 0, TABLES, 8, 32)) + bytes(4)
+    stream[24] += 1  # where the last segment ends, in units of 4 bytes
+    with pytest.raises(BitstreamError, match="segment 2: words: bytes are left over"):
+        rans.decode(stream, 0, TABLES, count=96)
 
 
 @pytest.mark.parametrize("lanes", [1, 32])
