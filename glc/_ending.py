@@ -12,7 +12,15 @@ from types import FrameType
 from glc._missing import advice
 from glc.errors import GlcError
 
-__all__ = ["BAD_INPUT", "INTERRUPTED", "complain", "drop_unwritten", "ending", "prepare"]
+__all__ = [
+    "BAD_INPUT",
+    "INTERRUPTED",
+    "complain",
+    "complaint",
+    "drop_unwritten",
+    "ending",
+    "prepare",
+]
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -40,20 +48,28 @@ def ending() -> Iterator[None]:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(_NO_READER)
-    except MemoryError:
-        complain("expected more memory than this machine has left")
-        sys.exit(BAD_INPUT)
-    except ModuleNotFoundError as error:
-        text = advice(error)
+    except Exception as error:
+        text = complaint(error)
         if text is None:
             raise
         complain(text)
         sys.exit(BAD_INPUT)
-    except (GlcError, OSError) as error:
-        complain(str(error))
-        sys.exit(BAD_INPUT)
     finally:
         drop_unwritten()
+
+
+def complaint(error: Exception) -> str | None:
+    """What to say of an error that is the caller's or the system's; None of a bug."""
+    if isinstance(error, GlcError | OSError):  # the second such as a full disk behind the output
+        return str(error)
+    if isinstance(error, ImportError):
+        return advice(error)
+    lacks = ("can't allocate", "out of memory")  # torch's words, of a CPU and of a device
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in lacks)
+    ):
+        return "expected more memory than this machine has left"
+    return None
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:

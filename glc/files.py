@@ -13,9 +13,11 @@ from glc.errors import GlcError, InvalidArgumentError
 __all__ = [
     "LOAD_ERRORS",
     "check_folder",
+    "check_new_folder",
     "check_output",
     "is_within",
     "load_complaint",
+    "make_folder",
     "read_file",
     "read_list",
     "write_file",
@@ -217,6 +219,45 @@ def check_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
 def is_within(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:
     """Whether a path, which need not exist, is a folder or lies in it, links resolved."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def check_new_folder(
+    what: str, path: str | os.PathLike[str], pictures: str | os.PathLike[str]
+) -> None:
+    """Refuse a folder for new pictures in which there is something, or which is among the old ones.
+
+    Args:
+        what: the argument, for the message.
+        path: the folder; it may be absent.
+        pictures: folder of the old ones.
+
+    Raises:
+        InvalidArgumentError: it is in use, a part of the other, or cannot be made.
+    """
+    if is_within(path, pictures):
+        raise InvalidArgumentError(
+            f"{what}: expected an empty folder outside {pictures}, got {path}, whose pictures the "
+            "next run would take too"
+        )
+    check_folder(path, overwrite=True)
+    try:
+        occupied = os.path.exists(path) and any(Path(path).iterdir())
+    except OSError as error:
+        raise InvalidArgumentError(f"{what}: {path}: {_reason(error)}") from error
+    if occupied:
+        raise InvalidArgumentError(f"{what}: expected an empty folder, got {path}")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those that it is in, where they are missing.
+
+    Raises:
+        InvalidArgumentError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidArgumentError(f"write: output: {path}: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

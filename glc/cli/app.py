@@ -10,8 +10,7 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from glc._ending import BAD_INPUT, INTERRUPTED, complain, prepare
-from glc._missing import advice
+from glc._ending import BAD_INPUT, INTERRUPTED, complain, complaint, prepare
 from glc.cli import (
     bench,
     decode,
@@ -28,7 +27,6 @@ from glc.cli import (
     train,
     verify,
 )
-from glc.errors import GlcError
 
 __all__ = ["app", "main"]
 
@@ -59,25 +57,15 @@ class OneLineErrors(TyperGroup):
                 code = super().main(
                     args, prog_name, complete_var, False, windows_expand_args, **extra
                 )
-        except GlcError as error:
-            code = _complain(str(error))
         except _UsageError as error:
             code = _complain(error.format_message())
         except typer.Abort:
             code = INTERRUPTED
-        except MemoryError:
-            code = _complain("expected more memory than this machine has left")
-        except RuntimeError as error:  # torch's, of a CPU and of a device
-            if not any(words in str(error) for words in ("can't allocate", "out of memory")):
-                raise
-            code = _complain("expected more memory than this machine has left")
-        except ImportError as error:
-            text = advice(error)
+        except Exception as error:
+            text = complaint(error)
             if text is None:
                 raise
             code = _complain(text)
-        except OSError as error:  # such as a full disk behind standard output
-            code = _complain(str(error))
         code = code if isinstance(code, int) else 0
         if standalone_mode:
             sys.exit(code)

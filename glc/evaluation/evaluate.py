@@ -24,15 +24,13 @@ from glc.errors import GlcError, InvalidArgumentError
 from glc.evaluation.kept import (
     KEPT_SUFFIXES,
     check_names,
-    check_new_folder,
     kept_name,
     kept_original,
-    make_folder,
 )
 from glc.evaluation.measures import OF_PAIRS, Measures
 from glc.evaluation.metrics import mean_known
 from glc.evaluation.results import Evaluation, ImageResult, LevelResult
-from glc.files import read_file, write_file
+from glc.files import check_new_folder, make_folder, read_file, write_file
 from glc.image import load_image, save_png
 
 __all__ = ["check_readable", "evaluate", "find_images"]

@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The folder in which an evaluation leaves its files, and what they are called."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from glc.errors import InvalidArgumentError
-from glc.files import check_folder, check_output, is_within
+from glc.files import check_output
 
 __all__ = [
     "KEPT_SUFFIXES",
     "check_names",
-    "check_new_folder",
     "kept_name",
     "kept_original",
-    "make_folder",
 ]
 
 KEPT_SUFFIXES = (".glc", ".png")
@@ -29,45 +26,6 @@ def kept_name(image: str, quality: float, suffix: str) -> str:
 def kept_original(image: str) -> str:
     """Name under which `evaluate` keeps a picture as it was coded, relative to its folder."""
     return f"{image}.png"
-
-
-def check_new_folder(
-    what: str, path: str | os.PathLike[str], pictures: str | os.PathLike[str]
-) -> None:
-    """Refuse a folder for new pictures in which there is something, or which is among the old ones.
-
-    Args:
-        what: the argument, for the message.
-        path: the folder; it may be absent.
-        pictures: folder of the old ones.
-
-    Raises:
-        InvalidArgumentError: it is in use, a part of the other, or cannot be made.
-    """
-    if is_within(path, pictures):
-        raise InvalidArgumentError(
-            f"{what}: expected an empty folder outside {pictures}, got {path}, whose pictures the "
-            "next run would take too"
-        )
-    check_folder(path, overwrite=True)
-    try:
-        occupied = os.path.exists(path) and any(Path(path).iterdir())
-    except OSError as error:
-        raise InvalidArgumentError(f"{what}: {path}: {error.strerror}") from error
-    if occupied:
-        raise InvalidArgumentError(f"{what}: expected an empty folder, got {path}")
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder, and those that it is in, where they are missing.
-
-    Raises:
-        InvalidArgumentError: it cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidArgumentError(f"write: output: {path}: {error.strerror}") from error
 
 
 def check_names(folder: Path, images: Sequence[str], qualities: Sequence[float]) -> None:

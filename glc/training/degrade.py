@@ -20,7 +20,7 @@ from glc._ending import ending
 from glc.cli.progress import progress_bar
 from glc.errors import InvalidArgumentError
 from glc.evaluation.evaluate import check_readable, find_images
-from glc.evaluation.kept import check_new_folder, make_folder
+from glc.files import check_new_folder, make_folder
 from glc.image import load_image, save_png
 from glc.training.config import DataConfig, DegradationConfig, StageConfig
 from glc.training.config_rules import check_ranges
@@ -59,8 +59,9 @@ def degrade_folder(
     for n, (path, name) in enumerate(zip(paths, names, strict=True)):
         progress(str(name), n / len(paths))
         rng = np.random.default_rng(zlib.crc32(name.as_posix().encode("utf-8", "surrogateescape")))
+        picture = load_image(path)
         try:
-            degraded = degrade(load_image(path), config, rng)
+            degraded = degrade(picture, config, rng)
         except InvalidArgumentError as error:
             raise InvalidArgumentError(f"{error} in {path}") from error
         make_folder((out / name).parent)
